@@ -1,0 +1,496 @@
+/* inside.h - the second face of the library, for our own upper rooms.
+ *
+ * vtab/, command/ and the doors reach the store through this file alone: keys
+ * and values as bytes with a class, views, typed reading, transactions whose
+ * effects are ops, gates, snapshots, statistics.
+ *
+ *   reading   kv_pin -> kv_at_view -> kv_get / cursors -> kv_unpin
+ *   writing   kv_txn_begin -> kv_at_txn + effects -> kv_txn_commit -> gate
+ *
+ * Times are wall milliseconds since the epoch; 0 means "no expiry". A key or
+ * field whose time has come is invisible to everything here (T4).
+ *
+ * Thread: views may be read by any number of threads at once; a txn belongs
+ * to the thread that began it and holds the store lock until its end. */
+#ifndef KVSQL_INSIDE_H
+#define KVSQL_INSIDE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kvsql/base/attr.h"
+#include "kvsql/base/error.h"
+#include "kvsql/base/text.h"
+#include "kvsql/kvsql.h"
+
+struct kv_store;
+struct kv_root;
+struct kv_node;
+struct kv_tree;
+struct kv_view;
+struct kv_txn;
+struct kv_os;
+
+/* ---- keys and values ---------------------------------------------------- */
+
+/* A key, field or member: bytes and their class, made once where an argument
+ * is decoded (KO3). Borrowed. */
+struct kv_key {
+    const uint8_t *p;
+    uint32_t size;
+    uint8_t cls; /* enum kv_class */
+};
+
+static inline struct kv_key kv_key_of(const void *p, size_t size)
+{
+    return (struct kv_key){.p = (const uint8_t *)(p ? p : ""),
+                           .size = (uint32_t)size,
+                           .cls = (uint8_t)kv_class_of(p, size)};
+}
+
+/* Order of KO1: TEXT before BLOB, memcmp inside, shorter first. */
+KV_INTERNAL int kv_key_compare(const struct kv_key *a, const struct kv_key *b);
+
+/* Bytes read from the store. `p` is never NULL. With `stable`, p points into
+ * the store, p[size] is NUL, and it lives as long as the view is pinned (on a
+ * txn: until the next change). Else p points into scratch[] (an integer) or
+ * into the cursor's buffer (an assembled key): do not copy this struct by
+ * value, and copy the bytes before the struct or cursor moves on. */
+struct kv_val {
+    const uint8_t *p;
+    uint32_t size;
+    uint8_t cls;   /* enum kv_class */
+    bool stable;
+    bool is_int;   /* the bytes are canonical decimal of `number` */
+    int64_t number;
+    char scratch[24];
+};
+
+enum kv_type {
+    KV_NONE = 0,
+    KV_STRING = 1,
+    KV_HASH = 2,
+    KV_LIST = 3,
+    KV_SET = 4,
+    KV_ZSET = 5,
+    KV_STREAM = 6
+};
+/* "string", "hash", "list", "set", "zset", "stream"; "none" for KV_NONE. */
+KV_INTERNAL const char *kv_type_name(enum kv_type type);
+
+/* ---- where to read ------------------------------------------------------- */
+
+/* A place to read from: a view, or the live tree inside a txn. Plain data,
+ * may be copied; valid as long as the view or txn. */
+struct kv_at {
+    struct kv_store *store;
+    const struct kv_root *root;
+    uint64_t now;      /* store time, ms (DL2) */
+    int64_t skew;      /* wall = store time + skew */
+    uint64_t position; /* of the state read */
+    bool live;
+};
+
+/* Pin the newest released state; may take a view, and waits until its position
+ * is released (store.md 5.2). O(1). KVSQL_NOMEM; KVSQL_CLOSED. */
+KV_INTERNAL kvsql_rc kv_pin(kvsql *db, struct kv_view **view,
+                            struct kvsql_error *err) KV_MUST_USE;
+/* Any thread; NULL is fine. */
+KV_INTERNAL void kv_unpin(struct kv_view *view);
+KV_INTERNAL uint64_t kv_view_position(const struct kv_view *view);
+/* Start reading a view, with `now` taken here (T3). */
+KV_INTERNAL void kv_at_view(const struct kv_view *view, struct kv_at *at);
+/* Wall ms of at->now. */
+KV_INTERNAL int64_t kv_at_wall(const struct kv_at *at);
+
+/* ---- keys ---------------------------------------------------------------- */
+
+/* A key that was found. Plain data, may be copied; valid as long as the at it
+ * came from (on a txn: until the next change). */
+struct kv_item {
+    enum kv_type type;
+    int64_t expires_at; /* wall ms, 0 = never */
+    uint64_t version;   /* EN6; filled by kv_item_version */
+    uint64_t gen;       /* private from here */
+    const uint8_t *entry;
+    const uint8_t *payload;
+    const struct kv_tree *tree;
+    uint32_t payload_size;
+    uint8_t form, cls;
+};
+
+/* False when the key is absent or expired. O(log n). */
+KV_INTERNAL bool kv_get(const struct kv_at *at, const struct kv_key *key,
+                        struct kv_item *item);
+#define KV_BATCH_MAX 32
+/* n <= KV_BATCH_MAX keys at once, prefetched (store.md section 6); found[i]
+ * tells. */
+KV_INTERNAL void kv_get_batch(const struct kv_at *at, const struct kv_key *keys,
+                              struct kv_item *items, bool *found, unsigned n);
+/* The same walk with the results dropped: warms the cache. */
+KV_INTERNAL void kv_warm_batch(const struct kv_at *at,
+                               const struct kv_key *keys, unsigned n);
+
+/* Bytes of a string, else number of elements (expired fields included until
+ * they are removed). O(1). */
+KV_INTERNAL uint64_t kv_item_length(const struct kv_item *item);
+/* Bytes of memory of the key and its value, estimated. O(1). */
+KV_INTERNAL uint64_t kv_item_memory(const struct kv_item *item,
+                                    uint32_t key_size);
+/* Redis's name of the encoding: "int", "embstr", "listpack", ... */
+KV_INTERNAL const char *kv_item_encoding(const struct kv_item *item);
+/* Version of the key (EN6). Starts version keeping at the first question, so
+ * it takes the store lock unless `at` is a txn's. */
+KV_INTERNAL uint64_t kv_item_version(const struct kv_at *at,
+                                     const struct kv_item *item);
+/* Value of a string. */
+KV_INTERNAL void kv_item_string(const struct kv_item *item, struct kv_val *out);
+
+/* Keys in the whole keyspace (expired ones that are not removed included). */
+KV_INTERNAL uint64_t kv_count_all(const struct kv_at *at);
+/* Keys before `key` in KO1 order, whether `key` exists or not. O(log n). */
+KV_INTERNAL uint64_t kv_rank(const struct kv_at *at, const struct kv_key *key);
+/* Keys with lo <= key < hi, exact for unexpired keys (kv_count of sql.md 2.8);
+ * hi NULL = no upper bound. O(log n) + expired keys in the range. */
+KV_INTERNAL uint64_t kv_count_range(const struct kv_at *at,
+                                    const struct kv_key *lo,
+                                    const struct kv_key *hi);
+
+/* ---- cursor over keys, in KO1 order -------------------------------------- */
+
+#define KV_HEIGHT_MAX 12
+#define KV_KEY_BUFFER 1024 /* an assembled key: prefix <= 512 + suffix <= 240 */
+
+struct kv_cursor_step {
+    const struct kv_node *node;
+    uint32_t index;
+};
+
+/* Walks one tree family (two roots, or one). Private but for the size. */
+struct kv_walk {
+    const struct kv_node *root[2];
+    struct kv_cursor_step path[KV_HEIGHT_MAX];
+    uint8_t depth, which; /* which root */
+    bool valid;
+};
+
+/* No memory is owned: there is no close. On a txn a cursor is invalid after
+ * any change; seek again. */
+struct kv_keys {
+    struct kv_at at;
+    struct kv_walk walk;
+    unsigned types;     /* mask 1 << kv_type of what is wanted; 0 = all */
+    struct kv_key key;  /* current key: assembled in buffer, or in the store */
+    struct kv_item item;
+    bool key_stable;    /* key.p points into the store */
+    uint8_t buffer[KV_KEY_BUFFER];
+};
+
+KV_INTERNAL void kv_keys_init(struct kv_keys *keys, const struct kv_at *at,
+                              unsigned types);
+/* Each places the cursor and fills key and item; false when nothing is there.
+ * Expired keys and other types are skipped in the direction of the seek. */
+KV_INTERNAL bool kv_keys_first(struct kv_keys *keys);
+KV_INTERNAL bool kv_keys_last(struct kv_keys *keys);
+/* First key >= `key` (> with `after`). */
+KV_INTERNAL bool kv_keys_seek(struct kv_keys *keys, const struct kv_key *key,
+                              bool after);
+/* Last key <= `key` (< with `before`). */
+KV_INTERNAL bool kv_keys_seek_back(struct kv_keys *keys,
+                                   const struct kv_key *key, bool before);
+/* The key of 0-based rank (expired ones count, and are skipped forwards). */
+KV_INTERNAL bool kv_keys_seek_rank(struct kv_keys *keys, uint64_t rank);
+KV_INTERNAL bool kv_keys_next(struct kv_keys *keys);
+KV_INTERNAL bool kv_keys_prev(struct kv_keys *keys);
+
+/* Keys with a deadline in [from, to] wall ms, in order of deadline (DL5).
+ * Calls each(arg, key, item) until it returns false. KVSQL_NOMEM. */
+KV_INTERNAL kvsql_rc kv_deadlines(const struct kv_at *at, int64_t from,
+                                  int64_t to,
+                                  bool (*each)(void *arg,
+                                               const struct kv_key *key,
+                                               const struct kv_item *item),
+                                  void *arg, struct kvsql_error *err);
+
+/* ---- elements of collections --------------------------------------------- */
+
+/* One element. Which parts are filled depends on the type:
+ *   hash   key = field, value, expires_at      set   key = member
+ *   zset   key = member, score                 list  value, index */
+struct kv_elem {
+    struct kv_val key;
+    struct kv_val value;
+    double score;
+    int64_t expires_at; /* field TTL, wall ms, 0 = none */
+    uint64_t index;     /* list */
+};
+
+/* Field, member. False when absent or expired. `out` may be NULL. O(log n). */
+KV_INTERNAL bool kv_elem_find(const struct kv_at *at, const struct kv_item *item,
+                              const struct kv_key *key, struct kv_elem *out);
+/* List element by 0-based index. O(log n). */
+KV_INTERNAL bool kv_elem_at(const struct kv_at *at, const struct kv_item *item,
+                            uint64_t index, struct kv_elem *out);
+/* Rank of a zset member in score order (Redis's: score, then bytes). */
+KV_INTERNAL bool kv_elem_rank(const struct kv_at *at,
+                              const struct kv_item *item,
+                              const struct kv_key *member, uint64_t *rank);
+/* Elements of a zset with a score below `score` (or <= with `inclusive`). */
+KV_INTERNAL uint64_t kv_elem_score_rank(const struct kv_at *at,
+                                        const struct kv_item *item,
+                                        double score, bool inclusive);
+/* Elements of hash, set, zset before `key` in KO1 order. */
+KV_INTERNAL uint64_t kv_elem_key_rank(const struct kv_at *at,
+                                      const struct kv_item *item,
+                                      const struct kv_key *key);
+
+enum kv_elem_order {
+    KV_ELEMS_KEY,   /* hash, set, zset: KO1 order of field or member */
+    KV_ELEMS_SCORE, /* zset: score, then bytes of the member */
+    KV_ELEMS_INDEX  /* list */
+};
+
+#define KV_PACKED_COUNT_MAX 128
+
+/* Cursor over the elements of one item. Owns no memory; same life as the item.
+ * Expired fields are skipped. */
+struct kv_elems {
+    struct kv_at at;
+    struct kv_item item;
+    enum kv_elem_order order;
+    struct kv_walk walk;              /* tree form */
+    uint16_t sorted[KV_PACKED_COUNT_MAX]; /* packed form: offsets in order */
+    uint32_t packed_count, packed_index;
+    uint64_t index;                   /* list: current; leaf offset private */
+    uint32_t leaf_offset;
+    bool valid;
+    struct kv_elem elem;              /* the current element */
+    uint8_t buffer[KV_KEY_BUFFER];
+};
+
+KV_INTERNAL void kv_elems_init(struct kv_elems *elems, const struct kv_at *at,
+                               const struct kv_item *item,
+                               enum kv_elem_order order);
+KV_INTERNAL bool kv_elems_first(struct kv_elems *elems);
+KV_INTERNAL bool kv_elems_last(struct kv_elems *elems);
+KV_INTERNAL bool kv_elems_next(struct kv_elems *elems);
+KV_INTERNAL bool kv_elems_prev(struct kv_elems *elems);
+/* The element of 0-based rank in the cursor's order (list: the index). */
+KV_INTERNAL bool kv_elems_seek_rank(struct kv_elems *elems, uint64_t rank);
+/* KEY order: first element >= key (> with after). */
+KV_INTERNAL bool kv_elems_seek_key(struct kv_elems *elems,
+                                   const struct kv_key *key, bool after);
+/* KEY order: last element <= key (< with before). */
+KV_INTERNAL bool kv_elems_seek_key_back(struct kv_elems *elems,
+                                        const struct kv_key *key, bool before);
+
+/* ---- transactions ---------------------------------------------------------- */
+
+/* What a reply waits for: position and the epoch of the state it saw. */
+struct kv_ticket {
+    uint64_t position;
+    uint64_t epoch;
+};
+
+/* Begin a batch: takes the store lock. With `write`, first waits for room in
+ * the log buffer (F8). KVSQL_BUSY after timeout_ms; KVSQL_CLOSED. A txn that
+ * makes no change is a read of the live tree and costs nothing to commit. */
+KV_INTERNAL kvsql_rc kv_txn_begin(kvsql *db, bool write, uint64_t timeout_ms,
+                                  struct kv_txn **txn, struct kvsql_error *err)
+    KV_MUST_USE;
+/* All that can fail: limits, encoding, room in the wal (TX3). On failure the
+ * txn is still open; roll it back. Optional: commit does it itself. */
+KV_INTERNAL kvsql_rc kv_txn_prepare(struct kv_txn *txn, struct kvsql_error *err)
+    KV_MUST_USE;
+/* Hand the ops to the wal, publish, unlock; the txn is gone. On failure
+ * (never after a successful prepare) everything is undone and unlocked.
+ * *ticket (may be NULL) is what the reply must wait for. */
+KV_INTERNAL kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
+                                   struct kvsql_error *err);
+/* Undo everything, unlock; the txn is gone. Cannot fail. */
+KV_INTERNAL void kv_txn_rollback(struct kv_txn *txn);
+
+/* A place to go back to. O(1); nested in any way. */
+struct kv_mark {
+    uint64_t undo;
+    uint64_t ops_size;
+    uint64_t ops_count;
+};
+KV_INTERNAL struct kv_mark kv_txn_mark(const struct kv_txn *txn);
+KV_INTERNAL void kv_txn_restore(struct kv_txn *txn, struct kv_mark mark);
+
+/* Read the live tree with the batch's own changes; one `now` for the batch. */
+KV_INTERNAL void kv_at_txn(const struct kv_txn *txn, struct kv_at *at);
+KV_INTERNAL kvsql *kv_txn_db(const struct kv_txn *txn);
+/* Ops so far: 0 means nothing has changed. */
+KV_INTERNAL uint64_t kv_txn_count(const struct kv_txn *txn);
+
+/* A view of the batch's own state, for a statement that reads while it writes
+ * (UN4). Not released, never handed to others; unpin before commit. */
+KV_INTERNAL kvsql_rc kv_txn_view(struct kv_txn *txn, struct kv_view **view,
+                                 struct kvsql_error *err) KV_MUST_USE;
+
+/* ---- effects: the only way to change anything --------------------------------
+ *
+ * Each applies to the live tree and appends one op. Results they share:
+ *   KVSQL_OK         done (also when there was nothing to do)
+ *   KVSQL_WRONGTYPE  the key holds another type; nothing changed
+ *   KVSQL_TOOBIG     a limit; nothing changed
+ *   KVSQL_NOMEM      nothing changed
+ *   KVSQL_OOM        over maxmemory and the change would grow the store
+ *   KVSQL_FULL, KVSQL_IO  the wal takes no writes now (F5)
+ * A key that is expired is deleted first by an op of its own (T4). Collections
+ * that become empty vanish. Bytes are copied. Out parameters may be NULL. */
+
+/* Whole value of a string; replaces any type and expiry. */
+KV_INTERNAL kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key,
+                            kvsql_slice value, int64_t expires_at,
+                            struct kvsql_error *err);
+/* Overwrite bytes [offset, offset + bytes.size), zero-filling a gap; creates
+ * the key; keeps the expiry. offset == length appends. */
+KV_INTERNAL kvsql_rc kv_patch(struct kv_txn *txn, const struct kv_key *key,
+                              uint64_t offset, kvsql_slice bytes,
+                              struct kvsql_error *err);
+KV_INTERNAL kvsql_rc kv_del(struct kv_txn *txn, const struct kv_key *key,
+                            bool *existed, struct kvsql_error *err);
+/* expires_at 0 = persist; in the past = delete. NOTFOUND. */
+KV_INTERNAL kvsql_rc kv_expire(struct kv_txn *txn, const struct kv_key *key,
+                               int64_t expires_at, struct kvsql_error *err);
+/* Move value and expiry; replaces `to`. NOTFOUND. O(log n). */
+KV_INTERNAL kvsql_rc kv_rename(struct kv_txn *txn, const struct kv_key *from,
+                               const struct kv_key *to,
+                               struct kvsql_error *err);
+KV_INTERNAL kvsql_rc kv_flush(struct kv_txn *txn, struct kvsql_error *err);
+
+/* expires_at is the field's, wall ms; 0 = none, and drops one that was there;
+ * KV_KEEP_EXPIRY keeps it. */
+#define KV_KEEP_EXPIRY (-1)
+KV_INTERNAL kvsql_rc kv_hset(struct kv_txn *txn, const struct kv_key *key,
+                             const struct kv_key *field, kvsql_slice value,
+                             int64_t expires_at, bool *created,
+                             struct kvsql_error *err);
+KV_INTERNAL kvsql_rc kv_hdel(struct kv_txn *txn, const struct kv_key *key,
+                             const struct kv_key *field, bool *existed,
+                             struct kvsql_error *err);
+/* NOTFOUND when key or field is absent; in the past = delete the field. */
+KV_INTERNAL kvsql_rc kv_hexpire(struct kv_txn *txn, const struct kv_key *key,
+                                const struct kv_key *field, int64_t expires_at,
+                                struct kvsql_error *err);
+
+KV_INTERNAL kvsql_rc kv_sadd(struct kv_txn *txn, const struct kv_key *key,
+                             const struct kv_key *member, bool *created,
+                             struct kvsql_error *err);
+KV_INTERNAL kvsql_rc kv_srem(struct kv_txn *txn, const struct kv_key *key,
+                             const struct kv_key *member, bool *existed,
+                             struct kvsql_error *err);
+
+/* Set the score (never NaN: INVALID). */
+KV_INTERNAL kvsql_rc kv_zadd(struct kv_txn *txn, const struct kv_key *key,
+                             const struct kv_key *member, double score,
+                             bool *created, struct kvsql_error *err);
+KV_INTERNAL kvsql_rc kv_zrem(struct kv_txn *txn, const struct kv_key *key,
+                             const struct kv_key *member, bool *existed,
+                             struct kvsql_error *err);
+
+enum kv_side { KV_LEFT = 0, KV_RIGHT = 1 };
+KV_INTERNAL kvsql_rc kv_push(struct kv_txn *txn, const struct kv_key *key,
+                             enum kv_side side, kvsql_slice value,
+                             struct kvsql_error *err);
+/* Insert so that it gets index `index` (0..length). NOTFOUND, RANGE. */
+KV_INTERNAL kvsql_rc kv_linsert(struct kv_txn *txn, const struct kv_key *key,
+                                uint64_t index, kvsql_slice value,
+                                struct kvsql_error *err);
+/* NOTFOUND, RANGE. */
+KV_INTERNAL kvsql_rc kv_lset(struct kv_txn *txn, const struct kv_key *key,
+                             uint64_t index, kvsql_slice value,
+                             struct kvsql_error *err);
+/* Remove `count` elements from `index` on (pops, trims, LREM). NOTFOUND,
+ * RANGE. */
+KV_INTERNAL kvsql_rc kv_lremove(struct kv_txn *txn, const struct kv_key *key,
+                                uint64_t index, uint64_t count,
+                                struct kvsql_error *err);
+
+/* ---- gates (D2, D3) ---------------------------------------------------------- */
+
+/* True when a reply with this ticket may go now. */
+KV_INTERNAL bool kv_gate_open(kvsql *db, struct kv_ticket ticket);
+/* Block until it may go. KVSQL_FULL, KVSQL_IO: the batch was undone. */
+KV_INTERNAL kvsql_rc kv_gate_wait(kvsql *db, struct kv_ticket ticket,
+                                  struct kvsql_error *err);
+/* Owned by the caller until done() has run. */
+struct kv_waiter {
+    struct kv_waiter *next; /* private */
+    struct kv_ticket ticket;
+    void (*done)(struct kv_waiter *waiter, kvsql_rc rc); /* log thread */
+    void *arg;
+};
+/* True: open already, done() will not be called. False: done() will be called
+ * once, with KVSQL_OK, or FULL / IO when the batch was undone. */
+KV_INTERNAL bool kv_gate_watch(kvsql *db, struct kv_waiter *waiter);
+
+/* ---- snapshots, state, statistics --------------------------------------------- */
+
+struct kv_progress {
+    const char *what; /* "snapshot", "load", "replay", ... */
+    uint64_t done, total; /* total 0 = unknown */
+    uint64_t bytes;
+};
+typedef void (*kv_progress_fn)(void *arg, const struct kv_progress *progress);
+
+struct kv_snapshot_info {
+    char file[64];     /* bare name in the data directory */
+    uint64_t position;
+    int64_t created_at;
+    uint64_t size;     /* bytes */
+    uint64_t keys;
+    uint64_t ms;       /* time it took */
+};
+/* Write a snapshot now, in the calling thread; one at a time (KVSQL_BUSY).
+ * KVSQL_IO, KVSQL_FULL, KVSQL_NOMEM: the old one stays. */
+KV_INTERNAL kvsql_rc kv_snapshot_run(kvsql *db, kv_progress_fn progress,
+                                     void *arg, struct kv_snapshot_info *info,
+                                     struct kvsql_error *err);
+/* Ask the background thread for one; returns at once. KVSQL_BUSY when one is
+ * running. */
+KV_INTERNAL kvsql_rc kv_snapshot_start(kvsql *db, struct kvsql_error *err);
+/* Kept snapshots, newest first; returns how many were filled. */
+KV_INTERNAL unsigned kv_snapshot_list(kvsql *db, struct kv_snapshot_info *out,
+                                      unsigned max);
+
+/* Everything that INFO, /metrics, stats and the console show of the library.
+ * Cheap: no walk over keys. */
+struct kv_info {
+    uint64_t keys, keys_with_expiry;
+    uint64_t position, released, durable, epoch;
+    uint64_t memory_data, memory_retired, memory_undo, memory_views,
+        memory_wal, memory_clients, memory_misc, memory_max;
+    uint64_t views, views_oldest_ms;
+    uint64_t expired_keys, expired_fields;
+    uint64_t commits, ops;
+    uint64_t wal_bytes, wal_syncs, wal_writes, wal_segments, wal_size;
+    const char *wal_state;  /* "ok", "full", "failed" */
+    const char *wal_policy; /* "always", "everysec", "no" */
+    const char *dir;        /* "" for a store without files */
+    char store_id[33], start_id[17];
+    bool snapshot_running, snapshot_last_ok;
+    uint64_t snapshot_position, snapshot_count, snapshot_ms;
+    int64_t snapshot_at;
+};
+KV_INTERNAL void kv_info_get(kvsql *db, struct kv_info *info);
+
+/* Settings that may change at run time. */
+KV_INTERNAL void kv_set_maxmemory(kvsql *db, uint64_t bytes);
+KV_INTERNAL void kv_set_fsync(kvsql *db, enum kvsql_fsync policy);
+
+/* Wall ms now, from the handle's clock. */
+KV_INTERNAL int64_t kv_now(kvsql *db);
+
+/* Open with another operating system (tests), see os.h. */
+KV_INTERNAL kvsql_rc kv_open_os(const char *dir,
+                                const struct kvsql_options *options,
+                                const struct kv_os *os, kv_progress_fn progress,
+                                void *progress_arg, kvsql **db,
+                                struct kvsql_error *err);
+
+#endif
