@@ -1,0 +1,91 @@
+/* command.h - verbs: from argv to a typed reply.
+ *
+ * commands.def is the one table (name, arity, flags, key positions, group,
+ * summary, complexity, since); this file finds the row, checks arity, runs the
+ * handler inside a txn and answers. A command runs without a connection: a
+ * script or a batch is the same call inside one txn.
+ *
+ * Thread: any; one cmd_context per caller at a time. */
+#ifndef KVSQL_COMMAND_COMMAND_H
+#define KVSQL_COMMAND_COMMAND_H
+
+#include "command/reply.h"
+#include "kvsql/inside.h"
+
+enum cmd_flag {
+    CMD_WRITE = 1,      /* may change data */
+    CMD_READONLY = 2,
+    CMD_FAST = 4,
+    CMD_ADMIN = 8,
+    CMD_LONG = 16,      /* may run long: runs on a view, outside the lock */
+    CMD_NO_MULTI = 32,  /* not inside a batch */
+    CMD_NO_REST = 64,   /* refused over REST (rest.md 3.4) */
+    CMD_CONTROL = 128   /* needs no txn: PING, INFO, SAVE ... */
+};
+
+struct cmd_context; /* one call; see command.c */
+
+struct cmd_row {
+    const char *name;  /* upper case */
+    int arity;         /* with the name; negative = at least */
+    unsigned flags;
+    int first_key, last_key, step; /* 0 = none; last_key -1 = last argument */
+    const char *group, *summary, *complexity, *since, *syntax;
+    void (*run)(struct cmd_context *context);
+};
+
+/* argv[0] is the name, any case; NULL when there is no such command. */
+KV_INTERNAL const struct cmd_row *cmd_find(const void *name, size_t size);
+/* Row `index` in order of name, NULL behind the last. */
+KV_INTERNAL const struct cmd_row *cmd_at(unsigned index);
+/* Nearest name for "did you mean", or NULL. */
+KV_INTERNAL const char *cmd_nearest(const void *name, size_t size);
+
+/* Facts about the program that INFO shows and lower rooms do not know; filled
+ * in cli/serve.c. Zeroes are fine. */
+struct cmd_host {
+    uint16_t http_port, port;
+    const char *config_file, *executable;
+    int64_t started_at; /* wall ms */
+};
+KV_INTERNAL void cmd_host_set(const struct cmd_host *host);
+
+/* Run one command in a batch of its own. Always leaves exactly one value in
+ * `reply` (an error reply included). *ticket is what the reply must wait for
+ * before it leaves (D2, D3); the caller waits at the gate (kv_gate_*).
+ * `limit_write` false refuses commands flagged CMD_WRITE (read-only doors). */
+KV_INTERNAL void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
+                         bool allow_write, struct cmd_reply *reply,
+                         struct kv_ticket *ticket);
+
+/* Run one command inside an open txn (REST transaction, kv_exec, scripts).
+ * Returns KVSQL_OK or the error of its reply; a failed command has changed
+ * nothing (its own mark, UN1). */
+KV_INTERNAL kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc,
+                                const kvsql_slice *argv,
+                                struct cmd_reply *reply);
+
+/* Check without running: KVSQL_OK, UNKNOWN, ARITY, AUTH (not in a batch, not
+ * over REST), with Redis's sentence in err->text ("ERR unknown command ..."). */
+KV_INTERNAL kvsql_rc cmd_check(unsigned argc, const kvsql_slice *argv,
+                               bool in_batch, bool over_rest,
+                               struct kvsql_error *err);
+
+/* A list of commands as one batch: all the ops are one wal record. With
+ * `rollback` the first failing command undoes all and *failed is its index;
+ * else Redis's MULTI rule (D4). replies[i] is filled for each that ran. */
+KV_INTERNAL kvsql_rc cmd_run_batch(kvsql *db, unsigned count,
+                                   const unsigned *argc,
+                                   const kvsql_slice *const *argv,
+                                   bool rollback, struct cmd_reply *replies,
+                                   unsigned *failed, struct kv_ticket *ticket,
+                                   struct kvsql_error *err);
+
+/* Split a line the way redis-cli does (quotes, escapes). argv slices point
+ * into `buf`. KVSQL_SYNTAX: unbalanced quotes. */
+#define CMD_LINE_ARGS_MAX 1024
+KV_INTERNAL kvsql_rc cmd_split(const char *line, size_t size,
+                               struct kv_buf *buf, kvsql_slice *argv,
+                               unsigned *argc, struct kvsql_error *err);
+
+#endif

@@ -1,0 +1,132 @@
+/* session.h - one SQL connection over a store: the face of vtab/.
+ *
+ * A session has one in-memory SQLite connection with our modules registered, a
+ * cache of prepared statements, and at most one running statement. Reads pin
+ * a released view; the first write of a transaction takes the store lock.
+ *
+ * SQLite's types stay inside vtab/: callers see values through sql_value.
+ *
+ * Thread: one at a time. sql_interrupt from any. */
+#ifndef KVSQL_VTAB_SESSION_H
+#define KVSQL_VTAB_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kvsql/inside.h"
+
+struct vt_session;
+struct vt_statement;
+
+/* Zeroes are the defaults of reliability section 11 for remote users. */
+struct vt_limits {
+    bool trusted;          /* local shell: no authorizer, no row or byte cap */
+    bool read_only;        /* query_only; writes give KVSQL_READONLY */
+    uint64_t deadline_ms;  /* 0 = none when trusted, else 10,000 */
+    uint64_t row_max;      /* 0 = 10,000 */
+    uint64_t byte_max;     /* 0 = 16 MiB */
+};
+
+enum vt_value_kind { VT_NULL, VT_INTEGER, VT_REAL, VT_TEXT, VT_BLOB };
+struct vt_value {
+    enum vt_value_kind kind;
+    int64_t integer;
+    double real;
+    const uint8_t *p; /* TEXT, BLOB; lives until the next step */
+    size_t size;
+};
+
+/* Once per process before the first session: allocator budget (Q3) and
+ * SQLite's own log to diag. */
+KV_INTERNAL kvsql_rc vt_start(struct kvsql_error *err) KV_MUST_USE;
+
+/* KVSQL_NOMEM. */
+KV_INTERNAL kvsql_rc vt_session_open(kvsql *db, const struct vt_limits *limits,
+                                     struct vt_session **session,
+                                     struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL void vt_session_close(struct vt_session *session);
+/* Change the limits between statements. */
+KV_INTERNAL void vt_session_limits(struct vt_session *session,
+                                   const struct vt_limits *limits);
+
+/* Prepare the statement at the start of `sql` (cached). *tail (may be NULL)
+ * is the byte behind it; with NULL anything but blanks and comments behind it
+ * is an error (Q7). Empty text gives *statement = NULL. KVSQL_SYNTAX with
+ * err->text; vt_error_offset tells where. */
+KV_INTERNAL kvsql_rc vt_prepare(struct vt_session *session, const char *sql,
+                                size_t size, size_t *tail,
+                                struct vt_statement **statement,
+                                struct kvsql_error *err) KV_MUST_USE;
+/* Byte in the text where the last error was, or -1. */
+KV_INTERNAL int vt_error_offset(const struct vt_session *session);
+KV_INTERNAL int vt_param_count(const struct vt_statement *statement);
+/* Index (from 1) of ":name", "@name", "$name" given without the sign; 0: none. */
+KV_INTERNAL int vt_param_index(const struct vt_statement *statement,
+                               const char *name);
+KV_INTERNAL kvsql_rc vt_bind(struct vt_statement *statement, int index,
+                             const struct vt_value *value,
+                             struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL bool vt_is_readonly(const struct vt_statement *statement);
+KV_INTERNAL int vt_column_count(const struct vt_statement *statement);
+KV_INTERNAL const char *vt_column_name(const struct vt_statement *statement,
+                                       int column);
+/* Declared type ("TEXT", "INTEGER", "REAL", "BLOB") or "". */
+KV_INTERNAL const char *vt_column_type(const struct vt_statement *statement,
+                                       int column);
+
+/* One row: KVSQL_OK with *row true, or at the end false. At the end of a
+ * statement outside a transaction the session has waited at the gate for what
+ * the statement changed. Errors by section 2.6 of the SQL reference. Rows and
+ * bytes beyond the limits end the statement with *truncated. */
+KV_INTERNAL kvsql_rc vt_step(struct vt_statement *statement, bool *row,
+                             struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL bool vt_truncated(const struct vt_statement *statement);
+KV_INTERNAL void vt_column(const struct vt_statement *statement, int column,
+                           struct vt_value *out);
+/* Done with the statement (back to the cache); ends its pin. */
+KV_INTERNAL void vt_finish(struct vt_statement *statement);
+/* Rows changed by the last statement; position the answer depends on. */
+KV_INTERNAL int64_t vt_changes(const struct vt_session *session);
+KV_INTERNAL uint64_t vt_position(const struct vt_session *session);
+
+/* Several statements in one SQL transaction: the session issues BEGIN and
+ * COMMIT itself; the local shell may also send them as text. */
+KV_INTERNAL kvsql_rc vt_begin(struct vt_session *session,
+                              struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL kvsql_rc vt_commit(struct vt_session *session,
+                               struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL void vt_rollback(struct vt_session *session);
+KV_INTERNAL bool vt_in_transaction(const struct vt_session *session);
+
+/* Ask the running statement to end with KVSQL_INTERRUPT. Any thread. */
+KV_INTERNAL void vt_interrupt(struct vt_session *session);
+
+/* What upper rooms fill in cli/serve.c; NULL entries leave tables out. */
+struct vt_host {
+    /* Run a command inside the session's txn (kv_exec) or on live (kv()): the
+     * answer as rows: each(arg, index, value). */
+    kvsql_rc (*command)(kvsql *db, struct kv_txn *txn, bool allow_write,
+                        unsigned argc, const kvsql_slice *argv,
+                        void (*each)(void *arg, const struct vt_value *value),
+                        void *arg, struct kvsql_error *err);
+    /* Row `index` of the command table; false behind the last. */
+    bool (*command_row)(unsigned index, const char **name, int *arity,
+                        unsigned *flags, int *first_key, int *last_key,
+                        int *step, const char **group, const char **summary);
+};
+KV_INTERNAL void vt_host_set(const struct vt_host *host);
+
+/* Tables and columns (columns.def), for shells and docs; false behind the
+ * last. */
+KV_INTERNAL bool vt_column_row(unsigned index, const char **table,
+                               const char **column, const char **type,
+                               bool *hidden, const char **doc);
+
+/* Open a snapshot file (or any SQLite file) read-only in a session without a
+ * store, for `kvsql sql FILE.db`. */
+KV_INTERNAL kvsql_rc vt_session_open_file(const char *path,
+                                          struct vt_session **session,
+                                          struct kvsql_error *err) KV_MUST_USE;
+
+#endif
