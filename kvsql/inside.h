@@ -492,5 +492,17 @@ KV_INTERNAL kvsql_rc kv_open_os(const char *dir,
                                 const struct kv_os *os, kv_progress_fn progress,
                                 void *progress_arg, kvsql **db,
                                 struct kvsql_error *err);
+/* Orderly stop: ends the threads, writes and syncs the wal, frees db. No view
+ * is pinned and no txn open any more (kvsql_close has looked). Always frees;
+ * KVSQL_IO, KVSQL_FULL when the end of the wal could not be made durable. */
+KV_INTERNAL kvsql_rc kv_close(kvsql *db, struct kvsql_error *err);
+/* Block until `position` is durable: asks the log thread for a sync now,
+ * whatever the policy. At once in a store without files. KVSQL_FULL, KVSQL_IO:
+ * it cannot be made durable. */
+KV_INTERNAL kvsql_rc kv_sync(kvsql *db, uint64_t position,
+                             struct kvsql_error *err) KV_MUST_USE;
+/* Counter of open public handles (views, txns, cursors); kvsql.c's alone, kept
+ * in the db so that kvsql_close can refuse. Starts at 0; used atomically. */
+KV_INTERNAL uint64_t *kv_db_handles(kvsql *db);
 
 #endif
