@@ -50,8 +50,8 @@ struct kv_os {
     int64_t (*write_at)(void *arg, int file, const void *p, size_t size,
                         uint64_t offset);
     int (*truncate)(void *arg, int file, uint64_t size);
-    /* Best effort: -EOPNOTSUPP and friends are not a fault (W11). Keeps the
-     * file's size as `size`. */
+    /* Best effort: -EOPNOTSUPP and friends are not a fault (W11). What size()
+     * says does not change. */
     int (*preallocate)(void *arg, int file, uint64_t offset, uint64_t size);
     int (*sync)(void *arg, int file);      /* fsync */
     int (*data_sync)(void *arg, int file); /* fdatasync */
@@ -60,7 +60,7 @@ struct kv_os {
     int (*remove)(void *arg, int dir, const char *name);
     /* flock(LOCK_EX|LOCK_NB): 0, or -EWOULDBLOCK. */
     int (*lock)(void *arg, int file);
-    uint64_t (*space_free)(void *arg, int dir); /* bytes */
+    uint64_t (*space_free)(void *arg, int dir); /* bytes; ~0 = unknown */
 
     /* Clock and randomness. */
     int64_t (*wall_ms)(void *arg);       /* since the epoch, may jump */
@@ -75,6 +75,9 @@ KV_INTERNAL uint64_t kv_os_mono_ns(void);
 /* Wait. */
 KV_INTERNAL void kv_os_sleep_ms(uint64_t ms);
 KV_INTERNAL int kv_os_pid(void);
+/* Write to stderr unless that would wait: false when nothing was written. At
+ * most 4096 bytes. */
+KV_INTERNAL bool kv_os_stderr(const char *p, size_t size);
 /* Text for an errno (positive), static or thread-local. */
 KV_INTERNAL const char *kv_os_error(int number);
 
