@@ -4,7 +4,8 @@
  *   item: varint tag (length << 2 | kind) | bytes | [NUL]
  *   kind: 0 TEXT, 1 BLOB (both followed by one NUL byte)
  *         2 int: 1-8 bytes little endian two's complement, no NUL
- *         3 the 6-byte deadline (store time, ms) of the item that follows
+ *         3 the 6-byte deadline (store time, ms) of the item that follows;
+ *           8 bytes from 2^48 on
  *
  *   hash   field, [deadline], value, ... in insertion order
  *   set    members in insertion order
@@ -37,7 +38,9 @@ struct kv_packed_item { /* one element, decoded; pointers into the run */
     uint32_t next;       /* offset behind the element */
 };
 
-#define KV_PACKED_BIG 1 /* flag: a Redis listpack limit was once passed */
+/* Flag: a Redis listpack limit was once passed. kv_packed_put sets it with
+ * the first key or value over 64 bytes; it stays. */
+#define KV_PACKED_BIG 1
 
 /* An empty run into out; returns its size (2). */
 KV_INTERNAL uint32_t kv_packed_init(uint8_t *out);
