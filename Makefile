@@ -1,0 +1,247 @@
+# Makefile - builds kvsql and runs everything that is checked about it.
+#
+# `make help` lists the targets. Everything made lands in $(O), nothing beside
+# the sources. Each room of the source tree becomes one library; each file of
+# tests/unit, tests/model and bench one program linked with all rooms.
+#
+#   O=DIR                         where to build (build)
+#   CC=gcc|clang                  the compiler
+#   CFLAGS, LDFLAGS               added to ours
+#   SAN=address|undefined|thread  build and check under a sanitizer
+#   DEBUG=1                       with the dear asserts and lock ranks
+#   YES=1                         install packages without asking
+#   KVSQL_REQUIRE_ALL=1           a skipped test is a failure
+
+O ?= build
+SAN ?=
+DEBUG ?=
+COVER ?=
+prefix ?= /usr/local
+DESTDIR ?=
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+AR ?= ar
+
+# Builds that differ in kind live apart: $(O) itself is the plain one.
+variant := $(subst $() ,-,$(strip $(SAN) $(if $(DEBUG),debug) $(if $(COVER),cover)))
+B := $(O)$(if $(variant),/$(variant))
+
+# ---- flags ------------------------------------------------------------------
+
+is_clang := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
+is_x86 := $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null))
+has_libedit := $(shell pkg-config --exists libedit 2>/dev/null && echo yes)
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wvla -Werror
+BASE := -std=c11 -D_GNU_SOURCE -O2 -g -fno-omit-frame-pointer \
+	-fvisibility=hidden -I. $(WARN)
+ifeq ($(is_clang),)
+ifneq ($(is_x86),)
+BASE += -mstringop-strategy=libcall
+endif
+endif
+
+ifeq ($(SAN),address)
+SANFLAGS := -fsanitize=address
+else ifeq ($(SAN),undefined)
+SANFLAGS := -fsanitize=undefined -fno-sanitize-recover=all
+else ifeq ($(SAN),thread)
+SANFLAGS := -fsanitize=thread
+else ifneq ($(SAN),)
+$(error SAN=$(SAN): it is one of address, undefined, thread)
+endif
+ifneq ($(COVER),)
+SANFLAGS += --coverage -O0 -DKVSQL_PROBES
+endif
+
+ALL_CFLAGS = $(BASE) $(if $(DEBUG),-DKVSQL_DEBUG) $(SANFLAGS) $(CFLAGS)
+ALL_LDFLAGS = $(SANFLAGS) $(LDFLAGS)
+LIBS := -lsqlite3 -lmicrohttpd -lcjson
+EDIT_CFLAGS := $(if $(has_libedit),-DKVSQL_LIBEDIT $(shell pkg-config --cflags libedit))
+EDIT_LIBS := $(if $(has_libedit),$(shell pkg-config --libs libedit))
+SYS_LIBS := -lpthread -lm
+CHECK_CFLAGS = $(shell pkg-config --cflags check)
+CHECK_LIBS = $(shell pkg-config --libs check)
+
+# ---- what there is ----------------------------------------------------------
+
+src_kvsql := $(wildcard kvsql/base/*.c) $(wildcard kvsql/*.c)
+src_vtab := $(wildcard vtab/*.c)
+src_command := $(wildcard command/*.c)
+src_http := $(wildcard http/*.c)
+src_cli := $(wildcard cli/*.c)
+src_testlib := $(wildcard tests/lib/*.c)
+
+# From the top down, so that the linker goes down too.
+rooms := $(foreach room,cli http command vtab kvsql,$(if $(src_$(room)),$(room)))
+room_libs := $(rooms:%=$(B)/lib%.a)
+testlib := $(if $(src_testlib),$(B)/libtestlib.a)
+
+objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+unit := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+model := $(patsubst %.c,$(B)/%,$(wildcard tests/model/test_*.c))
+benches := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
+scripts := $(foreach s,sql api crash docs,$(if $(wildcard tests/$(s)/run),check-$(s)))
+suites := $(if $(unit),check) $(if $(model),check-model) $(scripts) \
+	$(if $(wildcard tests/amal/run),check-amal) \
+	$(if $(wildcard tests/lint/run),lint)
+program := $(if $(src_cli),$(B)/kvsql)
+
+# ---- build ------------------------------------------------------------------
+
+.PHONY: all build libs programs help deps deps-test deps-full run demo test
+.PHONY: check check-model check-sql check-api check-crash check-docs check-amal
+.PHONY: lint fuzz bench bench-icount cover fmt install uninstall amal clean
+.PHONY: force
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+all: build
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
+		while read -r name words; do printf '  %-14s%s\n' $$name "$$words"; done
+
+build: libs $(program) ## the program $(O)/kvsql and the libraries
+libs: $(room_libs)
+programs: build $(unit) $(model)
+
+# The command line of the last build; when it changes, everything is made anew.
+$(B)/flags: force
+	@mkdir -p $(B)
+	@echo '$(CC) $(ALL_CFLAGS) $(EDIT_CFLAGS) / $(ALL_LDFLAGS)' | \
+		cmp -s - $@ || \
+		echo '$(CC) $(ALL_CFLAGS) $(EDIT_CFLAGS) / $(ALL_LDFLAGS)' > $@
+
+$(B)/obj/cli/%.o: EXTRA = $(EDIT_CFLAGS)
+$(B)/obj/tests/%.o: EXTRA = $(CHECK_CFLAGS)
+$(B)/obj/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c $< -o $@
+
+define archive
+	@echo "  AR    $@"
+	@rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+endef
+$(B)/libkvsql.a: $(call objects,$(src_kvsql))
+	$(archive)
+$(B)/libvtab.a: $(call objects,$(src_vtab))
+	$(archive)
+$(B)/libcommand.a: $(call objects,$(src_command))
+	$(archive)
+$(B)/libhttp.a: $(call objects,$(src_http))
+	$(archive)
+$(B)/libcli.a: $(call objects,$(src_cli))
+	$(archive)
+$(B)/libtestlib.a: $(call objects,$(src_testlib))
+	$(archive)
+
+# main() is one of libcli.a; a test brings its own.
+$(B)/kvsql: $(room_libs)
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $(room_libs) \
+		-Wl,--end-group $(LIBS) $(EDIT_LIBS) $(SYS_LIBS)
+
+define link_test
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group \
+		$(testlib) $(room_libs) -Wl,--end-group $(CHECK_LIBS) $(LIBS) \
+		$(EDIT_LIBS) $(SYS_LIBS)
+endef
+$(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(testlib) $(room_libs)
+	$(link_test)
+$(B)/tests/model/%: $(B)/obj/tests/model/%.o $(testlib) $(room_libs)
+	$(link_test)
+$(B)/bench/%: $(B)/obj/bench/%.o $(testlib) $(room_libs)
+	$(link_test)
+
+.SECONDARY:
+
+# ---- dependencies and running -----------------------------------------------
+
+deps: ## install what building needs (shows the line; asks, or stops with 3)
+	@YES='$(YES)' sh .ci/deps build
+deps-test: ## install what `make test` needs
+	@YES='$(YES)' sh .ci/deps test
+deps-full: ## install what the wider suites and sanitizers use
+	@YES='$(YES)' sh .ci/deps full
+
+run: deps ## build and start a server with its data in ./kvsql-data
+	@$(MAKE) --no-print-directory build
+	@exec $(B)/kvsql serve --dir ./kvsql-data
+
+demo: deps ## load Debian's package index and ask about it
+	@$(MAKE) --no-print-directory build
+	@KVSQL=$(B)/kvsql sh docs/demo.sh
+
+# ---- checks -----------------------------------------------------------------
+
+suite = @B='$(B)' O='$(B)' CC='$(CC)' SAN='$(SAN)' KVSQL='$(B)/kvsql' \
+	bash tests/lib/suite
+
+test: deps-test ## build and all tests that belong to every change
+	@$(MAKE) --no-print-directory programs
+	@rm -rf $(B)/results
+	@for suite in $(suites); do \
+		$(MAKE) --no-print-directory $$suite || :; done
+	@echo "---- all"
+	@bash tests/lib/count $(B)/results $(words $(suites))
+
+check: $(unit) ## unit tests
+	$(suite) unit $(unit)
+check-model: $(model) ## random operations against a plain model
+	$(suite) model $(model)
+check-sql: build ## SQL: queries, plans and transactions
+	$(suite) sql tests/sql/run
+check-api: build ## HTTP as clients see it
+	$(suite) api tests/api/run
+check-crash: build ## kills, torn writes, full disks
+	$(suite) crash tests/crash/run
+check-docs: build ## every block of the tutorial
+	$(suite) docs tests/docs/run
+check-amal: amal ## the single file builds alone and exports only kvsql_
+	$(suite) amal tests/amal/run
+lint: ## rooms, cycles, headers, banned calls, names
+	$(suite) lint tests/lint/run
+
+bench: build $(benches) ## measure; prints the table
+	@if [ -x bench/run ]; then B='$(B)' O='$(B)' KVSQL='$(B)/kvsql' bench/run; \
+	else for b in $(benches); do $$b || exit 1; done; fi
+bench-icount: build $(benches) ## instructions per operation, against the gates
+	@B='$(B)' O='$(B)' KVSQL='$(B)/kvsql' bench/icount
+
+cover: ## lines that tests reach, probes never hit
+	@$(MAKE) --no-print-directory COVER=1 programs
+	@bash tests/lib/cover $(O)/cover
+
+fuzz: ## fuzz one decoder: FUZZ=name, 20 s (needs clang)
+	@bash tests/lib/fuzz '$(O)' '$(FUZZ)'
+
+# ---- the rest ---------------------------------------------------------------
+
+amal: ## join the library into $(O)/amal/kvsql.c and kvsql.h
+	@python3 amalgamation/build.py $(B)/amal
+
+fmt: ## lay out the sources by .clang-format
+	clang-format -i $(wildcard kvsql/*.[ch] kvsql/base/*.[ch] vtab/*.[ch] \
+		command/*.[ch] http/*.[ch] cli/*.[ch] tests/*/*.[ch] bench/*.[ch])
+
+install: build ## program, header and static library under $(DESTDIR)$(prefix)
+	install -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/include \
+		$(DESTDIR)$(prefix)/lib
+	install -m 755 $(B)/kvsql $(DESTDIR)$(prefix)/bin/kvsql
+	install -m 644 kvsql/kvsql.h $(DESTDIR)$(prefix)/include/kvsql.h
+	install -m 644 $(B)/libkvsql.a $(DESTDIR)$(prefix)/lib/libkvsql.a
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(prefix)/bin/kvsql $(DESTDIR)$(prefix)/include/kvsql.h \
+		$(DESTDIR)$(prefix)/lib/libkvsql.a
+
+clean: ## remove $(O)
+	rm -rf $(O)
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
