@@ -1,7 +1,7 @@
 /* reply.h - an answer, before any protocol has dressed it.
  *
  * A reply is a flat run of typed items in an arena of its own; aggregates say
- * how many items follow (a map of n pairs is followed by 2n items, nested as
+ * how many items follow (n pairs of a map or of PAIRS are followed by 2n items, nested as
  * they come). The shapes are RESP3's; RESP2 and JSON flatten maps, sets and
  * doubles themselves (clients.md section 7).
  *
@@ -30,13 +30,15 @@ enum cmd_reply_kind {
     CMD_REPLY_ARRAY,
     CMD_REPLY_MAP,        /* n pairs */
     CMD_REPLY_SET,
-    CMD_REPLY_BOOL        /* RESP2: 0 or 1 */
+    CMD_REPLY_BOOL,       /* RESP2: 0 or 1 */
+    CMD_REPLY_PAIRS       /* n pairs: RESP3 an array of n arrays of 2, RESP2
+                             and JSON one flat array of 2n (WITHSCORES) */
 };
 
 /* One item, decoded by the reader. */
 struct cmd_item {
     enum cmd_reply_kind kind;
-    int64_t number;     /* INT, BOOL; count of aggregates (pairs of a MAP) */
+    int64_t number;     /* INT, BOOL; count of aggregates (pairs of MAP, PAIRS) */
     double real;        /* DOUBLE */
     const uint8_t *p;   /* STATUS, ERROR, BULK, VERBATIM */
     size_t size;
@@ -69,6 +71,7 @@ KV_INTERNAL void cmd_reply_verbatim(struct cmd_reply *reply, const void *p,
 KV_INTERNAL void cmd_reply_array(struct cmd_reply *reply, uint64_t count);
 KV_INTERNAL void cmd_reply_map(struct cmd_reply *reply, uint64_t pairs);
 KV_INTERNAL void cmd_reply_set(struct cmd_reply *reply, uint64_t count);
+KV_INTERNAL void cmd_reply_pairs(struct cmd_reply *reply, uint64_t pairs);
 /* For aggregates whose count is known later: begin returns a place, end fills
  * the count in. */
 KV_INTERNAL size_t cmd_reply_begin(struct cmd_reply *reply,
