@@ -8,6 +8,14 @@
 #include "kvsql/manifest.h"
 #include "kvsql/store.h"
 
+#define KV_SNAPSHOT_APPLICATION_ID 0x6B767371 /* "kvsq", bytes 68..71 */
+/* user_version = 1000 * major + minor of the format (V1). */
+#define KV_SNAPSHOT_MAJOR 1
+#define KV_SNAPSHOT_MINOR 0
+#define KV_SNAPSHOT_FORMAT "1.0"
+#define KV_SNAPSHOT_USER_VERSION                                              \
+    (KV_SNAPSHOT_MAJOR * 1000 + KV_SNAPSHOT_MINOR)
+
 /* Write `view` to the file `path` (absolute or relative to the process; made
  * anew, must not exist): tables in key order, kv_meta, journal off, fsynced.
  * `store_id` 32 hex digits. Fills info but for file. */
