@@ -42,11 +42,13 @@ struct kvsql_view {
     struct kv_txn *txn;   /* NULL: a pinned view */
     struct kv_at at;
     kvsql_cursor *cursors;
+    kvsql_view *next; /* in `released` of a txn */
 };
 
 struct kvsql_txn {
     struct kvsql_view reader;
     struct kv_txn *txn;
+    kvsql_view *released; /* pinned views that end with the txn (A1) */
 };
 
 struct kvsql_cursor {
@@ -75,7 +77,7 @@ _Static_assert((int)KVSQL_TYPE_ZSET == (int)KV_ZSET &&
 _Static_assert(sizeof(kvsql_savepoint) == sizeof(struct kv_mark),
                "a savepoint carries a mark");
 
-static _Thread_local const kvsql_txn *api_txn_here; /* A1 */
+static _Thread_local kvsql_txn *api_txn_here; /* A1 */
 
 /* ---- arguments, results, copies --------------------------------------------- */
 
@@ -286,6 +288,11 @@ void kvsql_view_release(kvsql_view *view)
         return;
     KV_ASSERT(view->txn == NULL); /* the view of a txn is not given back */
     api_cursors_end(view);
+    if (api_txn_here != NULL) { /* A1: kv_unpin takes the lock */
+        view->next = api_txn_here->released;
+        api_txn_here->released = view;
+        return;
+    }
     kv_unpin(view->view);
     api_handles_add(view->db, -1);
     kv_mem_free(KV_MEM_CLIENT, view, sizeof *view);
@@ -767,6 +774,17 @@ static kvsql_rc api_begin(kvsql *db, bool write, uint64_t timeout_ms,
     return KVSQL_OK;
 }
 
+/* The store lock is free again: let go of what waited for it. */
+static void api_unlocked(kvsql_txn *txn)
+{
+    api_txn_here = NULL;
+    while (txn->released != NULL) {
+        kvsql_view *view = txn->released;
+        txn->released = view->next;
+        kvsql_view_release(view);
+    }
+}
+
 /* Commit, drop the lock, wait for the gate. */
 static kvsql_rc api_commit(kvsql_txn *txn, struct kvsql_error *err)
 {
@@ -775,7 +793,7 @@ static kvsql_rc api_commit(kvsql_txn *txn, struct kvsql_error *err)
     KV_ASSERT(api_txn_here == txn); /* A1: ended by the thread that began it */
     api_cursors_end(&txn->reader);
     kvsql_rc rc = kv_txn_commit(txn->txn, &ticket, err);
-    api_txn_here = NULL;
+    api_unlocked(txn);
     return rc != KVSQL_OK ? rc : kv_gate_wait(txn->reader.db, ticket, err);
 }
 
@@ -784,7 +802,7 @@ static void api_rollback(kvsql_txn *txn)
     KV_ASSERT(api_txn_here == txn); /* A1 */
     api_cursors_end(&txn->reader);
     kv_txn_rollback(txn->txn);
-    api_txn_here = NULL;
+    api_unlocked(txn);
 }
 
 /* Did the call look at the store and answer, or did it fail? */
@@ -1284,10 +1302,14 @@ kvsql_rc kvsql_snapshot(kvsql *db, struct kvsql_snapshot_info *info,
     return KVSQL_OK;
 }
 
-void kvsql_statistics_get(kvsql *db, struct kvsql_statistics *statistics)
+kvsql_rc kvsql_statistics_get(kvsql *db, struct kvsql_statistics *statistics,
+                              struct kvsql_error *err)
 {
     struct kv_info info;
+    kvsql_rc rc = api_check_thread(err);
 
+    if (rc != KVSQL_OK)
+        return rc;
     kv_info_get(db, &info);
     *statistics = (struct kvsql_statistics){
         .keys = info.keys,
@@ -1308,4 +1330,5 @@ void kvsql_statistics_get(kvsql *db, struct kvsql_statistics *statistics)
         .snapshots = info.snapshot_count,
         .snapshot_position = info.snapshot_position,
         .writable = strcmp(info.wal_state, "ok") == 0};
+    return KVSQL_OK;
 }

@@ -62,9 +62,9 @@
  * share the memory.
  *
  * A txn holds the one lock of writers. So a thread that has a txn open works
- * through it alone: calls that take the kvsql itself (but for the statistics)
- * and kvsql_begin answer KVSQL_BUSY in that thread, instead of waiting for
- * ever. Other threads that write wait for it.
+ * through it alone: calls that take a kvsql answer KVSQL_BUSY in that thread,
+ * instead of waiting for ever. (Views and cursors may be given back there.)
+ * Other threads that write wait for it.
  *
  * RESULTS
  *
@@ -540,7 +540,7 @@ KVSQL_API_VOID void kvsql_cursor_close(kvsql_cursor *cursor);
 
 /* Begin a transaction.
  *
- * timeout_ms  how long to wait for the lock, 0 = not at all.
+ * timeout_ms  how long to wait for the lock, 0 = as long as it takes.
  * txn         set when the result is KVSQL_OK, else NULL.
  *
  * KVSQL_BUSY      another thread held the lock all the time; or this thread
@@ -729,10 +729,13 @@ struct kvsql_statistics {
     bool writable;      /* false: full disk, failed wal, or read_only */
 };
 
-/* Figures of this moment, for people and dashboards. Any thread, also while it
- * has a txn open; cheap; cannot fail. */
-KVSQL_API_VOID void kvsql_statistics_get(kvsql *db,
-                                         struct kvsql_statistics *statistics);
+/* Figures of this moment, for people and dashboards.
+ *
+ * KVSQL_BUSY  this thread has a txn open; nothing was filled.
+ * Any thread. Cheap: no walk over keys. */
+KVSQL_API kvsql_rc kvsql_statistics_get(kvsql *db,
+                                        struct kvsql_statistics *statistics,
+                                        struct kvsql_error *err);
 
 #ifdef __cplusplus
 }
