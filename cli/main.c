@@ -1,0 +1,229 @@
+/* main.c - `kvsql SUBCOMMAND`: finds the row of subcommands.def and goes there.
+ *
+ * A server is never started by accident: no subcommand prints the help. Links
+ * named kvsql-server and kvsql-cli behave as `serve` and `sql`.
+ *
+ * Thread: main. */
+#include <locale.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/option.h"
+#include "kvsql/base/text.h"
+
+#define HELP_WIDTH 79
+#define HELP_COLUMN 24 /* where the text of an option begins */
+#define HELP_LINE_MAX 64
+
+struct main_row {
+    const char *name;
+    unsigned scope;
+    int (*run)(int argc, char **argv);
+    const char *synopsis, *summary, *help;
+};
+
+static const struct main_row main_rows[] = {
+#define CLI_SUBCOMMAND(name, scope, run, synopsis, summary, help)             \
+    {name, scope, run, synopsis, summary, help},
+#include "cli/subcommands.def"
+#undef CLI_SUBCOMMAND
+};
+#define MAIN_ROWS (sizeof main_rows / sizeof *main_rows)
+
+/* ---- saying no ---------------------------------------------------------------- */
+
+int cli_refuse(enum cli_exit code, const char *format, ...)
+{
+    va_list args;
+
+    fflush(stdout);
+    fputs("kvsql: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return (int)code;
+}
+
+int cli_refuse_error(const struct kvsql_error *err)
+{
+    const struct kv_error_row *row = kv_error_row(err->rc);
+
+    if (err->rc == KVSQL_CORRUPT || err->rc == KVSQL_NEWER)
+        return cli_refuse(CLI_DAMAGED, "%s", err->text);
+    if (err->rc == KVSQL_INTERRUPT)
+        return cli_refuse(CLI_INTERRUPTED, "%s", err->text);
+    if (err->rc == KVSQL_LOCKED || err->rc == KVSQL_NOMEM)
+        return cli_refuse(CLI_FAILED, "%s (%s)", err->text, row->hint);
+    return cli_refuse(CLI_FAILED, "%s", err->text);
+}
+
+bool cli_flush_stdout(void)
+{
+    return fflush(stdout) == 0 && ferror(stdout) == 0;
+}
+
+/* ---- help --------------------------------------------------------------------- */
+
+/* Print `text` from column `at` on, broken at blanks, indented. */
+static void main_wrap(const char *text, int at)
+{
+    int column = at;
+
+    while (*text != '\0') {
+        const int word = (int)strcspn(text, " ");
+
+        if (column > at && column + 1 + word > HELP_WIDTH) {
+            printf("\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        } else if (column > at) {
+            putchar(' ');
+            column++;
+        }
+        printf("%.*s", word, text);
+        column += word;
+        at = HELP_COLUMN;
+        text += word + (text[word] == ' ');
+    }
+    putchar('\n');
+}
+
+static void main_help_option(const struct cli_option *row)
+{
+    char head[HELP_LINE_MAX];
+    const bool value = row->argument[0] != '\0';
+    const int n = snprintf(head, sizeof head, "  --%s%s%s", row->name,
+                           value ? " " : "", row->argument);
+
+    if (n >= HELP_COLUMN - 1)
+        printf("%s%s%s\n%*s", "  --", row->name, "", HELP_COLUMN, "");
+    else
+        printf("%-*s", HELP_COLUMN, head);
+    if (n >= HELP_COLUMN - 1 && value) {
+        printf("%s: ", row->argument);
+        main_wrap(row->doc, HELP_COLUMN + (int)strlen(row->argument) + 2);
+    } else {
+        main_wrap(row->doc, HELP_COLUMN);
+    }
+    const bool shown = row->kind != CLI_FLAG && row->initial[0] != '\0';
+    if (shown)
+        printf("%*sdefault %s\n", HELP_COLUMN, "", row->initial);
+}
+
+void cli_help(unsigned scope)
+{
+    const struct main_row *row = main_rows;
+    bool any = false;
+
+    while (row->scope != scope)
+        row++;
+    printf("kvsql %s %s\n%s\n\n%s", row->name, row->synopsis, row->summary,
+           row->help);
+    for (unsigned i = 0; cli_option_row(i) != NULL; i++) {
+        const struct cli_option *option = cli_option_row(i);
+
+        if ((option->scope & scope) == 0 ||
+            (option->where & CLI_FROM_LINE) == 0)
+            continue;
+        if (!any)
+            puts(row->help[0] != '\0' ? "\noptions" : "options");
+        any = true;
+        main_help_option(option);
+    }
+}
+
+static void main_help(void)
+{
+    puts("kvsql SUBCOMMAND ...\n"
+         "a typed store in memory, asked in SQL, HTTP and Redis commands\n"
+         "\n"
+         "  kvsql serve             start a server, data in ./kvsql-data\n"
+         "  kvsql sql               ask it\n"
+         "\n"
+         "subcommands");
+    for (size_t i = 0; i < MAIN_ROWS; i++)
+        printf("  %-10s %s\n", main_rows[i].name, main_rows[i].summary);
+    puts("\n`kvsql SUBCOMMAND --help` tells more. Exit codes: 0 done, 1 failed,"
+         "\n2 wrong command line, 3 wrong configuration, 4 damaged data, 5 no"
+         "\nserver answers.");
+}
+
+/* ---- dispatch ----------------------------------------------------------------- */
+
+static const struct main_row *main_find(const char *name)
+{
+    for (size_t i = 0; i < MAIN_ROWS; i++)
+        if (strcmp(main_rows[i].name, name) == 0)
+            return &main_rows[i];
+    return NULL;
+}
+
+static int main_unknown(const char *name)
+{
+    const char *names[MAIN_ROWS + 1];
+
+    for (size_t i = 0; i < MAIN_ROWS; i++)
+        names[i] = main_rows[i].name;
+    names[MAIN_ROWS] = NULL;
+    const int near = kv_text_nearest(name, names);
+    if (near >= 0)
+        return cli_refuse(CLI_USAGE,
+                          "unknown subcommand '%s': did you mean %s?", name,
+                          names[near]);
+    return cli_refuse(CLI_USAGE, "unknown subcommand '%s': see kvsql help",
+                      name);
+}
+
+int cli_help_command(int argc, char **argv)
+{
+    if (argc < 2 || argv[1][0] == '-') {
+        main_help();
+        return CLI_DONE;
+    }
+    const struct main_row *row = main_find(argv[1]);
+    if (row == NULL)
+        return main_unknown(argv[1]);
+    cli_help(row->scope);
+    return CLI_DONE;
+}
+
+/* The name that the program was called by, without folders. */
+static const char *main_own_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+static int main_run(int argc, char **argv)
+{
+    const char *own = argc > 0 ? main_own_name(argv[0]) : "kvsql";
+
+    if (strcmp(own, "kvsql-server") == 0)
+        return cli_serve(argc, argv);
+    if (strcmp(own, "kvsql-cli") == 0)
+        return cli_sql(argc, argv);
+    if (argc < 2 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "--help") == 0) {
+        main_help();
+        return CLI_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0)
+        return cli_version(1, argv + 1);
+    const struct main_row *row = main_find(argv[1]);
+    return row != NULL ? row->run(argc - 1, argv + 1) : main_unknown(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    /* Characters are UTF-8 whatever the user's language; numbers stay C. */
+    if (setlocale(LC_CTYPE, "C.UTF-8") == NULL)
+        (void)setlocale(LC_CTYPE, "");
+    (void)signal(SIGPIPE, SIG_IGN);
+    const int code = main_run(argc, argv);
+    if (!cli_flush_stdout() && code == CLI_DONE)
+        return cli_refuse(CLI_FAILED, "cannot write to standard output");
+    return code;
+}
