@@ -2,8 +2,14 @@
  *
  * The leaves are kv_nodes with KV_NODE_LIST: header, then packed items
  * (packed.h) between two offsets, with a gap at the left when it is the left
- * edge; no slots. An item longer than KV_PACKED_ITEM_MAX is an 8-byte pointer
- * to a kv_blob (its own item kind; see plist.c). Inner nodes hold
+ * edge; no slots. In a leaf
+ *
+ *   n     items                       hint  offset of the first item
+ *   cap   bytes of the block          used  offset behind the last item
+ *
+ * and garb, plen, run, spare are 0; bytes outside [hint, used) mean nothing
+ * and are not restored by an undo. An item longer than KV_PACKED_ITEM_MAX is
+ * kind 3 with 9 bytes: pointer to a kv_blob, class. Inner nodes hold n
  * kv_pos_slots. tree->root[2] is the root, tree->count[0] the length,
  * tree->bytes all blocks below; all three are kept here by kv_edit.
  *
@@ -18,7 +24,16 @@
 
 #include "kvsql/node.h"
 
-/* Values are bytes with class; index <= length for insert, < length else. */
+/* The bytes of a leaf's items. */
+static inline const uint8_t *kv_plist_leaf_items(const struct kv_node *leaf,
+                                                 uint32_t *size)
+{
+    *size = (uint32_t)(leaf->used - leaf->hint);
+    return (const uint8_t *)leaf + leaf->hint;
+}
+
+/* Values are bytes with class; index <= length for insert, < length else.
+ * KVSQL_TOOBIG: a list holds at most 2^32 - 1 items; nothing changed. */
 KV_INTERNAL kvsql_rc kv_plist_insert(struct kv_store *store,
                                      struct kv_tree *tree, uint64_t index,
                                      const struct kv_key *value) KV_MUST_USE;
