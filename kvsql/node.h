@@ -18,7 +18,9 @@
  * The first 4 bytes of the suffix are the slot's head, big endian, zero
  * padded. With META_KEYBLOB klen is 0 and the rest is a pointer to a kv_blob
  * that holds the whole key (EN7).
- * Inner entry: u8 klen | rest; klen 255 = pointer to a kv_blob, whole key. */
+ * Inner entry: u8 klen | rest; klen 255 = pointer to a kv_blob, whole key.
+ * Slot i of an inner node holds the lower bound of its child; slot 0 that of
+ * the node itself. */
 #ifndef KVSQL_NODE_H
 #define KVSQL_NODE_H
 
@@ -34,9 +36,15 @@
 #ifndef KV_INNER_MAX
 #define KV_INNER_MAX KV_LEAF_MAX
 #endif
-#define KV_INLINE_MAX 128       /* bytes of a value kept in the leaf */
-#define KV_SUFFIX_MAX (KV_LEAF_MAX >= 2048 ? 240 : 24)
-#define KV_PREFIX_MAX (KV_LEAF_MAX >= 2048 ? 512 : 64)
+#if KV_LEAF_MAX >= 2048
+#define KV_INLINE_MAX 128 /* bytes of a value kept in the leaf */
+#define KV_SUFFIX_MAX 240 /* bytes of a key kept in the node */
+#define KV_PREFIX_MAX 512
+#else /* at least three entries must fit (EN7) */
+#define KV_INLINE_MAX 24
+#define KV_SUFFIX_MAX 24
+#define KV_PREFIX_MAX 16
+#endif
 #define KV_PACKED_SIZE_MAX 1024 /* bytes of a packed collection */
 
 enum kv_block_kind {
@@ -47,7 +55,11 @@ enum kv_block_kind {
 #define KV_BACK UINT64_C(8)
 #define KV_GEN_SHIFT 8
 
-enum kv_node_flags { KV_NODE_KEYED = 0, KV_NODE_LIST = 1 };
+enum kv_node_flags {
+    KV_NODE_KEYED = 0,
+    KV_NODE_LIST = 1,
+    KV_NODE_TYPED = 2 /* keyspace: leaf entries have a type byte */
+};
 
 struct kv_node {
     uint64_t gen;

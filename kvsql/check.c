@@ -1,0 +1,256 @@
+/* check.c - the whole store looked at: invariants asserted, bytes hashed. For
+ * tests (TS2, TS4); nothing here changes anything.
+ *
+ * Thread: takes the store lock. */
+#include <string.h>
+
+#include "kvsql/node_ops.h"
+#include "kvsql/packed.h"
+#include "kvsql/plist.h"
+
+struct check_fence {
+    const uint8_t *p; /* NULL: none */
+    uint32_t size;
+};
+
+static int check_compare(const uint8_t *a, uint32_t a_size, const uint8_t *b,
+                         uint32_t b_size)
+{
+    const struct kv_key x = {.p = a, .size = a_size},
+                        y = {.p = b, .size = b_size};
+
+    return kv_key_compare(&x, &y);
+}
+
+static void check_prefix(const struct kv_node *node,
+                         const struct check_fence *low,
+                         const struct check_fence *high)
+{
+    if (low->p == NULL || high->p == NULL) {
+        KV_ASSERT(node->plen == 0); /* T1 */
+        return;
+    }
+    KV_ASSERT(node->plen <= low->size && node->plen <= high->size);
+    KV_ASSERT(memcmp(low->p, high->p, node->plen) == 0);
+    KV_ASSERT(node->plen == 0 ||
+              memcmp(node_prefix(node), low->p, node->plen) == 0);
+}
+
+static void check_key(const struct kv_node *node, uint32_t index,
+                      const struct check_fence *low,
+                      const struct check_fence *high, uint8_t *last,
+                      uint32_t *last_size)
+{
+    uint8_t buffer[KV_KEY_BUFFER];
+    uint32_t size;
+    bool stable;
+    const uint8_t *const key = kv_node_key(node, index, buffer, &size, &stable);
+
+    KV_ASSERT(low->p == NULL ||
+              check_compare(low->p, low->size, key, size) <= 0);
+    KV_ASSERT(high->p == NULL ||
+              check_compare(key, size, high->p, high->size) < 0);
+    KV_ASSERT(index == 0 || *last_size > KV_KEY_BUFFER ||
+              check_compare(last, *last_size, key, size) < 0);
+    *last_size = size;
+    if (size <= KV_KEY_BUFFER)
+        memcpy(last, key, size);
+}
+
+static void check_tree(struct kv_store *store, const struct kv_tree *tree,
+                       enum kv_type type);
+
+static void check_cell(struct kv_store *store, const struct kv_cell *cell)
+{
+    if (entry_has_ptr(cell->form))
+        KV_ASSERT((*(const uint64_t *)cell->ptr & ~UINT64_C(0xff)) <=
+                  store->gen);
+    if (cell->type != KV_NONE && cell->form == KV_FORM_TREE)
+        check_tree(store, cell->ptr, (enum kv_type)cell->type);
+}
+
+static struct kv_summary check_node(struct kv_store *store,
+                                    const struct kv_node *node, unsigned depth,
+                                    const struct check_fence *low,
+                                    const struct check_fence *high);
+
+static void check_inner(struct kv_store *store, const struct kv_node *node,
+                        unsigned depth, const struct check_fence *high)
+{
+    uint8_t low_buffer[KV_KEY_BUFFER], high_buffer[KV_KEY_BUFFER];
+    bool stable;
+
+    for (uint32_t i = 0; i < node->n; i++) {
+        const struct kv_inner_slot *const slot = &inner_slots(node)[i];
+        struct check_fence below, above = *high;
+        below.p = kv_node_key(node, i, low_buffer, &below.size, &stable);
+        if (i + 1 < node->n)
+            above.p =
+                kv_node_key(node, i + 1, high_buffer, &above.size, &stable);
+        KV_ASSERT(slot->child->level == node->level - 1);
+        KV_ASSERT(kv_block_newer(node, store->viewgen) ||
+                  !kv_block_newer(slot->child, store->viewgen)); /* I2 */
+        const struct kv_summary summary =
+            check_node(store, slot->child, depth + 1, &below, &above);
+        KV_ASSERT(summary.count == slot->count); /* ST8 */
+        KV_ASSERT((summary.types & ~slot->types) == 0);
+        KV_ASSERT(bound_get(slot->min_exp) <= summary.bound);
+    }
+}
+
+static struct kv_summary check_node(struct kv_store *store,
+                                    const struct kv_node *node, unsigned depth,
+                                    const struct check_fence *low,
+                                    const struct check_fence *high)
+{
+    uint8_t last[KV_KEY_BUFFER];
+    uint32_t last_size = 0, bytes = node->plen;
+    struct kv_summary summary;
+    struct kv_cell cell;
+
+    KV_ASSERT(depth < KV_HEIGHT_MAX);
+    KV_ASSERT(sizeof(*node) + node->n * node_slot_size(node) + node->used <=
+              node->cap);
+    check_prefix(node, low, high);
+    for (uint32_t i = 0; i < node->n; i++) {
+        check_key(node, i, low, high, last, &last_size);
+        bytes += kv_node_item_size(node, i, node->plen) - node_slot_size(node);
+        if (node->level == 0) {
+            entry_cell(node, i, &cell);
+            check_cell(store, &cell);
+        }
+    }
+    KV_ASSERT(bytes + node->garb == node->used);
+    if (node->level > 0)
+        check_inner(store, node, depth, high);
+    kv_node_summary(node, &summary);
+    return summary;
+}
+
+static uint64_t check_root(struct kv_store *store, const struct kv_node *root)
+{
+    const struct check_fence none = {.p = NULL};
+
+    if (root == NULL)
+        return 0;
+    return check_node(store, root, 0, &none, &none).count;
+}
+
+static void check_tree(struct kv_store *store, const struct kv_tree *tree,
+                       enum kv_type type)
+{
+    if (type == KV_LIST) {
+        KV_ASSERT(kv_plist_check(tree) == tree->bytes);
+        return;
+    }
+    for (unsigned cls = 0; cls < 2; cls++)
+        KV_ASSERT(check_root(store, tree->root[cls]) == tree->count[cls]);
+    const uint64_t scored = check_root(store, tree->root[2]);
+    KV_ASSERT(type != KV_ZSET ||
+              scored == tree->count[0] + tree->count[1]);
+}
+
+void kv_store_check(struct kv_store *store)
+{
+    kv_lock_take(&store->lock);
+    for (unsigned cls = 0; cls < 2; cls++)
+        KV_ASSERT(check_root(store, store->live.keys[cls]) ==
+                  store->live.count[cls]);
+    uint64_t stamp = 0;
+    for (const struct kv_list_chunk *chunk = store->pend.head; chunk != NULL;
+         chunk = chunk->next) {
+        for (uint32_t i = chunk->from; i < chunk->to; i++) {
+            if (chunk->entry[i].block == NULL)
+                continue;
+            KV_ASSERT(chunk->entry[i].stamp >= stamp); /* I9 */
+            stamp = chunk->entry[i].stamp;
+        }
+    }
+    kv_lock_drop(&store->lock);
+}
+
+/* ---- hash of every byte that an undo restores -------------------------------- */
+
+static uint64_t check_mix(uint64_t hash, const void *p, size_t size)
+{
+    const uint8_t *const b = p; /* FNV-1a */
+
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ b[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static uint64_t check_hash_tree(uint64_t hash, const struct kv_tree *tree,
+                                enum kv_type type);
+
+static uint64_t check_hash_node(uint64_t hash, const struct kv_node *node)
+{
+    struct kv_entry entry;
+    struct kv_cell cell;
+
+    if (node == NULL)
+        return hash;
+    hash = check_mix(hash, node,
+                     sizeof(*node) + (size_t)node->n * node_slot_size(node));
+    hash = check_mix(hash, (const uint8_t *)node + node->cap - node->used,
+                     node->used);
+    for (uint32_t i = 0; i < node->n; i++) {
+        if (node->level > 0) {
+            hash = check_hash_node(hash, inner_slots(node)[i].child);
+            continue;
+        }
+        entry_open(node, i, &entry);
+        entry_cell(node, i, &cell);
+        if (entry.keyblob != NULL)
+            hash = check_mix(hash, entry.keyblob->d, entry.keyblob->len);
+        if (cell.form == KV_FORM_TREE) {
+            hash = check_hash_tree(hash, cell.ptr, (enum kv_type)cell.type);
+        } else if (entry_has_ptr(cell.form)) {
+            const struct kv_blob *const blob = cell.ptr;
+            hash = check_mix(hash, blob, sizeof(*blob) + blob->len + 1);
+        }
+    }
+    return hash;
+}
+
+static uint64_t check_hash_list(uint64_t hash, const struct kv_tree *tree)
+{
+    struct kv_walk walk;
+    struct kv_val value;
+    uint32_t offset;
+
+    for (bool ok = kv_plist_seek(tree, 0, &walk, &offset); ok;
+         ok = kv_plist_next(&walk, &offset)) {
+        kv_plist_item(&walk, offset, &value);
+        hash = check_mix(hash, value.p, value.size);
+    }
+    return hash;
+}
+
+static uint64_t check_hash_tree(uint64_t hash, const struct kv_tree *tree,
+                                enum kv_type type)
+{
+    hash = check_mix(hash, tree, sizeof(*tree));
+    if (type == KV_LIST)
+        return check_hash_list(hash, tree);
+    for (unsigned i = 0; i < 3; i++)
+        hash = check_hash_node(hash, tree->root[i]);
+    return hash;
+}
+
+uint64_t kv_store_hash(struct kv_store *store)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    /* inside a txn the caller holds the lock already */
+    const bool mine = !store->txn.open;
+    if (mine)
+        kv_lock_take(&store->lock);
+    hash = check_mix(hash, &store->live, sizeof(store->live));
+    hash = check_mix(hash, &store->with_expiry, sizeof(store->with_expiry));
+    for (unsigned cls = 0; cls < 2; cls++)
+        hash = check_hash_node(hash, store->live.keys[cls]);
+    if (mine)
+        kv_lock_drop(&store->lock);
+    return hash;
+}

@@ -1,0 +1,334 @@
+/* collection.c - what hashes, sets and sorted sets share: the packed run while
+ * small, the tree when large, and the step from one to the other (one way,
+ * EN1).
+ *
+ * A change of the packed form writes a new run; a change of the tree form owns
+ * the key's path, the kv_tree block and the element's path (store.md 5.1).
+ *
+ * Thread: the holder of the store lock. */
+#include <string.h>
+
+#include "kvsql/collection.h"
+
+/* ---- the key's value ------------------------------------------------------- */
+
+kvsql_rc kv_collection_open(struct kv_collection *c, struct kv_txn *txn,
+                            const struct kv_key *key, enum kv_type type,
+                            struct kvsql_error *err)
+{
+    *c = (struct kv_collection){.txn = txn, .key = key, .type = type};
+    return kv_change_find(txn, key, type, &c->exists, &c->cell, err);
+}
+
+bool kv_collection_is_tree(const struct kv_collection *c)
+{
+    return c->exists && c->cell.form == KV_FORM_TREE;
+}
+
+/* The cell that replaces the present one: same type and expiry. */
+static struct kv_cell collection_cell(const struct kv_collection *c,
+                                      enum kv_form form)
+{
+    return (struct kv_cell){.form = (uint8_t)form,
+                            .type = (uint8_t)c->type,
+                            .cls = KV_BLOB,
+                            .exp = c->exists ? c->cell.exp : 0};
+}
+
+bool kv_collection_store(struct kv_collection *c, const uint8_t *run,
+                         uint32_t size)
+{
+    struct kv_store *const store = c->txn->store;
+    struct kv_cell cell = collection_cell(c, KV_FORM_PACKED);
+
+    if (size <= KV_INLINE_MAX) {
+        cell.payload = run;
+        cell.size = size;
+    } else {
+        if (!kv_room(store, 0, 1))
+            return false;
+        struct kv_blob *const blob = kv_blob_new(store, size);
+        if (blob == NULL)
+            return false;
+        memcpy(blob->d, run, size);
+        cell.form = KV_FORM_PACKED_BLOB;
+        cell.ptr = blob;
+    }
+    return kv_key_put(c->txn, c->key, &cell, false);
+}
+
+bool kv_collection_own(struct kv_collection *c)
+{
+    struct kv_store *const store = c->txn->store;
+    struct kv_node **const root = &store->live.keys[c->key->cls];
+    struct kv_tree *tree = c->cell.ptr;
+
+    if (atomic_load(&store->versions_from) != 0) {
+        const struct kv_cell cell = c->cell; /* carries the new version */
+        if (!kv_key_put(c->txn, c->key, &cell, true))
+            return false;
+    }
+    if (!kv_tree_own(store, root, c->key->p, c->key->size, &c->path))
+        return false;
+    KV_ASSERT(c->path.found);
+    if (!kv_owned(store, tree)) {
+        struct kv_tree *const copy = kv_block_copy(store, tree);
+        struct kv_cell cell;
+        if (copy == NULL)
+            return false;
+        entry_cell(c->path.at[c->path.depth - 1].node,
+                   c->path.at[c->path.depth - 1].index, &cell);
+        kv_edit_ptr(store, (void *)(uintptr_t)cell.payload, copy);
+        kv_retire(store, tree);
+        tree = copy;
+    }
+    c->cell.ptr = tree;
+    c->tree = tree;
+    return true;
+}
+
+bool kv_collection_new_tree(struct kv_collection *c)
+{
+    struct kv_store *const store = c->txn->store;
+    struct kv_cell cell = collection_cell(c, KV_FORM_TREE);
+
+    if (!kv_room(store, 0, 1))
+        return false;
+    struct kv_tree *const tree = kv_tree_block_new(store);
+    if (tree == NULL)
+        return false;
+    cell.ptr = tree;
+    if (!kv_key_put(c->txn, c->key, &cell, false))
+        return false;
+    c->cell = cell;
+    c->exists = true;
+    return kv_collection_own(c);
+}
+
+void kv_tree_bytes(struct kv_store *store, struct kv_tree *tree,
+                   int64_t before)
+{
+    const int64_t delta = store->delta_bytes - before;
+
+    if (delta != 0) {
+        kv_edit(store, &tree->bytes, sizeof(tree->bytes));
+        tree->bytes += (uint64_t)delta;
+    }
+}
+
+/* ---- the tree form ------------------------------------------------------------ */
+
+static void collection_count(struct kv_store *store, struct kv_tree *tree,
+                             unsigned cls, int change)
+{
+    kv_edit(store, &tree->count[cls], sizeof(tree->count[cls]));
+    tree->count[cls] += (uint64_t)(int64_t)change;
+}
+
+/* Entry of the score tree (EN3); a long member is a key blob of its own. */
+static bool collection_score(struct kv_store *store, struct kv_tree *tree,
+                             const struct kv_key *member, double score,
+                             bool add)
+{
+    const uint32_t size = 8 + member->size;
+    const struct kv_cell none = {.form = KV_FORM_NONE, .cls = KV_BLOB};
+    uint8_t small[512];
+    struct kv_cell old;
+    bool found, ok;
+    uint8_t *const key = size <= sizeof(small)
+                             ? small
+                             : kv_mem_alloc(KV_MEM_MISC, size);
+
+    if (key == NULL)
+        return false;
+    kv_score_key(key, score);
+    memcpy(key + 8, member->p, member->size);
+    if (add)
+        ok = kv_tree_put(store, &tree->root[2], KV_NODE_KEYED, key, size,
+                         &none, &old, &found);
+    else
+        ok = kv_tree_remove(store, &tree->root[2], key, size, &old, &found);
+    if (key != small)
+        kv_mem_free(KV_MEM_MISC, key, size);
+    return ok;
+}
+
+static void collection_lower(struct kv_collection *c, uint64_t deadline)
+{
+    struct kv_store *const store = c->txn->store;
+    const uint64_t none = (UINT64_C(1) << 48) - 1;
+
+    if (deadline == 0)
+        return;
+    if (deadline < c->tree->min_exp) {
+        /* min_exp shares its word with flags: announce the whole word */
+        kv_edit(store, (uint8_t *)c->tree + sizeof(*c->tree) - 8, 8);
+        c->tree->min_exp = deadline < none ? deadline : none - 1;
+    }
+    kv_tree_lower(store, &c->path, deadline);
+}
+
+/* The element in the tree form, if it is there. */
+bool kv_collection_find(const struct kv_tree *tree, const struct kv_key *key,
+                        struct kv_cell *cell)
+{
+    const struct kv_node *leaf;
+    uint32_t index;
+
+    if (!kv_tree_find(tree->root[key->cls], key->p, key->size, &leaf, &index))
+        return false;
+    entry_cell(leaf, index, cell);
+    return true;
+}
+
+bool kv_collection_put_tree(struct kv_collection *c,
+                            const struct kv_element *e, bool *created)
+{
+    struct kv_store *const store = c->txn->store;
+    struct kv_tree *const tree = c->tree;
+    const int64_t before = store->delta_bytes;
+    struct kv_cell cell = {.form = KV_FORM_NONE, .cls = KV_BLOB}, old;
+    double was = 0;
+    bool found;
+
+    if (c->type == KV_HASH) {
+        if (!kv_cell_value(store, e->value, &cell))
+            return false;
+        cell.exp = e->deadline;
+    } else if (c->type == KV_ZSET) {
+        const bool there = kv_collection_find(tree, e->key, &old);
+        if (there)
+            was = kv_score_read(old.payload);
+        if (there && was != e->score &&
+            !collection_score(store, tree, e->key, was, false))
+            return false;
+        if ((!there || was != e->score) &&
+            !collection_score(store, tree, e->key, e->score, true))
+            return false;
+        cell.form = KV_FORM_BYTES;
+        cell.size = sizeof(e->score);
+        cell.payload = (const uint8_t *)&e->score;
+    }
+    if (!kv_tree_put(store, &tree->root[e->key->cls], KV_NODE_KEYED, e->key->p,
+                     e->key->size, &cell, &old, &found))
+        return false;
+    if (found)
+        kv_cell_drop(store, &old);
+    else
+        collection_count(store, tree, e->key->cls, 1);
+    kv_tree_bytes(store, tree, before);
+    collection_lower(c, e->deadline);
+    *created = !found;
+    return true;
+}
+
+/* From the packed run to a tree. The run is read from a copy, for the old one
+ * is retired on the way. */
+static bool collection_convert(struct kv_collection *c)
+{
+    uint8_t copy[KV_PACKED_BUFFER];
+    struct kv_packed_item item;
+    uint32_t size = 0, offset = 2;
+    bool created;
+
+    if (c->exists) {
+        const uint8_t *const run = kv_cell_run(&c->cell, &size);
+        memcpy(copy, run, size);
+    }
+    if (!kv_collection_new_tree(c))
+        return false;
+    while (size > 0 && kv_packed_at(c->type, copy, size, offset, &item)) {
+        const struct kv_key key = {
+            .p = item.key.p, .size = item.key.size, .cls = item.key.cls};
+        const struct kv_key value = {.p = item.value.p,
+                                     .size = item.value.size,
+                                     .cls = item.value.cls};
+        const struct kv_element e = {.key = &key,
+                                     .value = &value,
+                                     .deadline = item.deadline,
+                                     .score = item.score};
+        if (!kv_collection_put_tree(c, &e, &created))
+            return false;
+        offset = item.next;
+    }
+    return true;
+}
+
+/* ---- both forms ------------------------------------------------------------------ */
+
+bool kv_collection_put(struct kv_collection *c, const struct kv_element *e,
+                       bool *created)
+{
+    uint8_t empty[2], out[KV_PACKED_BUFFER];
+    const bool fits =
+        e->key->size <= KV_PACKED_ITEM_MAX &&
+        (e->value == NULL || e->value->size <= KV_PACKED_ITEM_MAX);
+
+    if (!kv_collection_is_tree(c)) {
+        uint32_t size = 0;
+        const uint8_t *run = empty;
+        if (c->exists)
+            run = kv_cell_run(&c->cell, &size);
+        else
+            size = kv_packed_init(empty);
+        const uint32_t n =
+            fits ? kv_packed_put(c->type, run, size, e->key, e->value,
+                                 e->deadline, e->score, out, created)
+                 : 0;
+        if (n > 0 && n <= KV_PACKED_SIZE_MAX)
+            return kv_collection_store(c, out, n);
+        if (!collection_convert(c))
+            return false;
+    } else if (!kv_collection_own(c)) {
+        return false;
+    }
+    return kv_collection_put_tree(c, e, created);
+}
+
+static bool collection_remove_tree(struct kv_collection *c,
+                                   const struct kv_key *key, bool *existed)
+{
+    struct kv_store *const store = c->txn->store;
+    struct kv_cell old;
+
+    *existed = kv_collection_find(c->cell.ptr, key, &old);
+    if (!*existed)
+        return true;
+    const double score = c->type == KV_ZSET ? kv_score_read(old.payload) : 0;
+    if (!kv_collection_own(c))
+        return false;
+    struct kv_tree *const tree = c->tree;
+    const int64_t before = store->delta_bytes;
+    if (c->type == KV_ZSET && !collection_score(store, tree, key, score, false))
+        return false;
+    if (!kv_tree_remove(store, &tree->root[key->cls], key->p, key->size, &old,
+                        existed))
+        return false;
+    kv_cell_drop(store, &old);
+    collection_count(store, tree, key->cls, -1);
+    kv_tree_bytes(store, tree, before);
+    if (tree->count[0] + tree->count[1] == 0)
+        return kv_key_remove(c->txn, c->key, false, NULL);
+    return true;
+}
+
+bool kv_collection_remove(struct kv_collection *c, const struct kv_key *key,
+                          bool *existed)
+{
+    struct kv_packed_item item;
+    uint8_t out[KV_PACKED_BUFFER];
+    uint32_t size;
+
+    *existed = false;
+    if (!c->exists)
+        return true;
+    if (kv_collection_is_tree(c))
+        return collection_remove_tree(c, key, existed);
+    const uint8_t *const run = kv_cell_run(&c->cell, &size);
+    *existed = kv_packed_find(c->type, run, size, key, &item);
+    if (!*existed)
+        return true;
+    if (kv_packed_count(run) == 1)
+        return kv_key_remove(c->txn, c->key, false, NULL);
+    return kv_collection_store(c, out, kv_packed_remove(run, size, &item, out));
+}

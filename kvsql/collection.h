@@ -1,0 +1,60 @@
+/* collection.h - hashes, sets, sorted sets: see collection.c. */
+#ifndef KVSQL_COLLECTION_H
+#define KVSQL_COLLECTION_H
+
+#include "kvsql/packed.h"
+#include "kvsql/store_private.h"
+
+/* One element to be written. */
+struct kv_element {
+    const struct kv_key *key;
+    const struct kv_key *value; /* hash, else NULL */
+    uint64_t deadline;          /* hash: store time, 0 = none */
+    double score;               /* zset */
+};
+
+struct kv_collection {
+    struct kv_txn *txn;
+    const struct kv_key *key;
+    enum kv_type type;
+    bool exists;
+    struct kv_cell cell;
+    struct kv_path path;  /* tree form: owned path of the key */
+    struct kv_tree *tree; /* tree form: owned */
+};
+
+/* Find the key for a change; WRONGTYPE. */
+KV_INTERNAL kvsql_rc kv_collection_open(struct kv_collection *c,
+                                        struct kv_txn *txn,
+                                        const struct kv_key *key,
+                                        enum kv_type type,
+                                        struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL bool kv_collection_is_tree(const struct kv_collection *c);
+/* Add or replace an element; false: no memory, take it back. */
+KV_INTERNAL bool kv_collection_put(struct kv_collection *c,
+                                   const struct kv_element *e,
+                                   bool *created) KV_MUST_USE;
+KV_INTERNAL bool kv_collection_put_tree(struct kv_collection *c,
+                                        const struct kv_element *e,
+                                        bool *created) KV_MUST_USE;
+/* Remove an element; the last one removes the key. */
+KV_INTERNAL bool kv_collection_remove(struct kv_collection *c,
+                                      const struct kv_key *key,
+                                      bool *existed) KV_MUST_USE;
+KV_INTERNAL bool kv_collection_find(const struct kv_tree *tree,
+                                    const struct kv_key *key,
+                                    struct kv_cell *cell);
+/* Make `run` the key's value. */
+KV_INTERNAL bool kv_collection_store(struct kv_collection *c,
+                                     const uint8_t *run,
+                                     uint32_t size) KV_MUST_USE;
+/* Own the key's path and the kv_tree block. */
+KV_INTERNAL bool kv_collection_own(struct kv_collection *c) KV_MUST_USE;
+/* A new, empty tree as the value of the key (keeps expiry). The old run is
+ * retired: copy it first. */
+KV_INTERNAL bool kv_collection_new_tree(struct kv_collection *c) KV_MUST_USE;
+/* Add what delta_bytes grew by since `before` to the tree's bytes. */
+KV_INTERNAL void kv_tree_bytes(struct kv_store *store, struct kv_tree *tree,
+                               int64_t before);
+
+#endif

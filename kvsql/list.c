@@ -1,0 +1,108 @@
+/* list.c - lists of retired blocks: chunks linked both ways.
+ *
+ * Entries are pushed at the tail and popped at the head. Joining and emptying
+ * move chunks and allocate nothing; chunks that become empty go back to the
+ * store, which keeps a few for kv_room().
+ *
+ * Thread: the holder of the store lock. */
+#include <string.h>
+
+#include "kvsql/store_private.h"
+
+#define LIST_SPARE_MAX 16
+
+struct kv_list_chunk *kv_list_chunk_new(void)
+{
+    struct kv_list_chunk *const chunk =
+        kv_mem_alloc(KV_MEM_UNDO, sizeof(*chunk));
+
+    if (chunk != NULL) {
+        chunk->next = chunk->prev = NULL;
+        chunk->from = chunk->to = 0;
+        chunk->unused = 0;
+    }
+    return chunk;
+}
+
+void kv_list_chunk_free(struct kv_list_chunk *chunk)
+{
+    kv_mem_free(KV_MEM_UNDO, chunk, sizeof(*chunk));
+}
+
+void kv_list_give(struct kv_store *store, struct kv_list_chunk *chunk)
+{
+    if (store->spare_count >= LIST_SPARE_MAX) {
+        kv_list_chunk_free(chunk);
+        return;
+    }
+    chunk->prev = NULL;
+    chunk->from = chunk->to = 0;
+    chunk->next = store->spare;
+    store->spare = chunk;
+    store->spare_count++;
+}
+
+void kv_list_push(struct kv_store *store, struct kv_list *list, void *block,
+                  uint64_t stamp)
+{
+    struct kv_list_chunk *chunk = list->tail;
+
+    if (chunk == NULL || chunk->to == LIST_CHUNK_ENTRIES) {
+        chunk = store->spare;
+        KV_ASSERT(chunk != NULL); /* kv_room() saw to it */
+        store->spare = chunk->next;
+        store->spare_count--;
+        chunk->next = NULL;
+        chunk->prev = list->tail;
+        if (list->tail != NULL)
+            list->tail->next = chunk;
+        else
+            list->head = chunk;
+        list->tail = chunk;
+    }
+    chunk->entry[chunk->to++] =
+        (struct kv_list_entry){.block = block, .stamp = stamp};
+    list->count++;
+}
+
+bool kv_list_pop(struct kv_store *store, struct kv_list *list,
+                 struct kv_list_entry *entry, uint64_t stamp_max)
+{
+    for (;;) {
+        struct kv_list_chunk *const chunk = list->head;
+        if (chunk == NULL)
+            return false;
+        while (chunk->from < chunk->to) {
+            *entry = chunk->entry[chunk->from];
+            if (entry->block == NULL) { /* a hole, not counted */
+                chunk->from++;
+                continue;
+            }
+            if (entry->stamp > stamp_max)
+                return false; /* I9: those behind it are no older */
+            chunk->from++;
+            list->count--;
+            return true;
+        }
+        list->head = chunk->next;
+        if (list->head != NULL)
+            list->head->prev = NULL;
+        else
+            list->tail = NULL;
+        kv_list_give(store, chunk);
+    }
+}
+
+void kv_list_join(struct kv_list *to, struct kv_list *from)
+{
+    if (from->head != NULL) {
+        from->head->prev = to->tail;
+        if (to->tail != NULL)
+            to->tail->next = from->head;
+        else
+            to->head = from->head;
+        to->tail = from->tail;
+        to->count += from->count;
+    }
+    *from = (struct kv_list){.head = NULL};
+}

@@ -1,0 +1,285 @@
+/* node.c - building and changing one keyed node; see node_ops.h.
+ *
+ * A node is built by kv_node_make and kv_node_add / kv_node_insert in order;
+ * it is changed in place by kv_node_insert (announced) and kv_node_cut.
+ * Slots' heads and the heap are suffixes behind the node's prefix, so moving
+ * an entry to a node with another prefix rewrites its key, never its tail. */
+#include "kvsql/node_ops.h"
+
+#include <string.h>
+
+const uint8_t *kv_node_key(const struct kv_node *node, uint32_t index,
+                           uint8_t *buffer, uint32_t *size, bool *stable)
+{
+    const struct kv_blob *blob = NULL;
+    const uint8_t *rest;
+    uint32_t klen, head;
+
+    if (node->level > 0) {
+        const struct kv_inner_slot *const slot = &inner_slots(node)[index];
+        const uint8_t *const e = entry_at(node, slot->off);
+        head = slot->head;
+        klen = e[0];
+        rest = e + 1;
+        if (klen == INNER_KEYBLOB)
+            memcpy(&blob, rest, sizeof(blob));
+    } else {
+        struct kv_entry entry;
+        entry_open(node, index, &entry);
+        head = leaf_slots(node)[index].head;
+        klen = entry.klen;
+        rest = entry.rest;
+        blob = entry.keyblob;
+    }
+    if (blob != NULL) {
+        *size = blob->len;
+        *stable = true;
+        return blob->d;
+    }
+    *stable = false;
+    *size = node->plen + klen;
+    memcpy(buffer, node_prefix(node), node->plen);
+    uint8_t *const p = buffer + node->plen;
+    head = __builtin_bswap32(head);
+    memcpy(p, &head, klen < 4 ? klen : 4);
+    if (klen > 4)
+        memcpy(p + 4, rest, klen - 4);
+    return buffer;
+}
+
+static void node_leaf_summary(const struct kv_node *leaf,
+                              struct kv_summary *summary)
+{
+    const bool typed = node_typed(leaf);
+
+    for (uint32_t i = 0; i < leaf->n; i++) {
+        const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[i].off);
+        if (typed)
+            summary->types |= (uint8_t)(1u << (e[2] & TYPE_MASK));
+        if ((e[1] & META_EXP) || (typed && (e[2] & TYPE_MASK) == KV_HASH)) {
+            const uint64_t bound = kv_entry_bound(leaf, i);
+            if (bound < summary->bound)
+                summary->bound = bound;
+        }
+    }
+    summary->count = leaf->n;
+}
+
+void kv_node_summary(const struct kv_node *node, struct kv_summary *summary)
+{
+    *summary = (struct kv_summary){.bound = BOUND_NONE};
+    if (node->level == 0) {
+        node_leaf_summary(node, summary);
+        return;
+    }
+    for (uint32_t i = 0; i < node->n; i++) {
+        const struct kv_inner_slot *const slot = &inner_slots(node)[i];
+        const uint64_t bound = bound_get(slot->min_exp);
+        summary->count += slot->count;
+        summary->types |= slot->types;
+        if (bound < summary->bound)
+            summary->bound = bound;
+    }
+}
+
+/* Bytes of the key part of an entry with a suffix of klen bytes. */
+static uint32_t node_rest_size(uint32_t klen, bool keyblob)
+{
+    if (keyblob)
+        return 8;
+    return klen > 4 ? klen - 4 : 0;
+}
+
+uint32_t kv_node_item_size(const struct kv_node *node, uint32_t index,
+                           uint32_t plen)
+{
+    if (node->level > 0) {
+        const uint8_t *const e =
+            entry_at(node, inner_slots(node)[index].off);
+        const uint32_t klen = e[0] + node->plen - plen;
+        const bool blob = e[0] == INNER_KEYBLOB || klen > KV_SUFFIX_MAX;
+        return (uint32_t)sizeof(struct kv_inner_slot) + 1 +
+               node_rest_size(klen, blob);
+    }
+    struct kv_entry entry;
+    entry_open(node, index, &entry);
+    const uint32_t klen = entry.klen + node->plen - plen;
+    const bool blob = entry.keyblob != NULL || klen > KV_SUFFIX_MAX;
+    return (uint32_t)sizeof(struct kv_leaf_slot) +
+           (uint32_t)(entry.rest - entry.start) + node_rest_size(klen, blob) +
+           entry.tail_size;
+}
+
+uint32_t kv_node_fresh_size(const struct kv_node *like,
+                            const struct kv_fresh *fresh, uint32_t plen)
+{
+    const uint32_t rest =
+        node_rest_size(fresh->size - plen, fresh->keyblob != NULL);
+
+    if (like->level > 0)
+        return (uint32_t)sizeof(struct kv_inner_slot) + 1 + rest;
+    return (uint32_t)sizeof(struct kv_leaf_slot) + 2 +
+           (node_typed(like) ? 1 : 0) + rest + cell_tail_size(fresh->cell);
+}
+
+struct kv_node *kv_node_make(struct kv_store *store, const struct kv_node *like,
+                             const uint8_t *prefix, uint32_t plen,
+                             uint32_t size)
+{
+    const uint32_t total = (uint32_t)sizeof(struct kv_node) + plen + size;
+    KV_ASSERT(total <= KV_LEAF_MAX);
+    struct kv_node *const node =
+        kv_node_new(store, total, like->level, like->flags);
+
+    if (node == NULL)
+        return NULL;
+    node->plen = (uint16_t)plen;
+    node->used = (uint16_t)plen;
+    memcpy((uint8_t *)node + node->cap - plen, prefix, plen);
+    return node;
+}
+
+/* Write the key part at p; returns the byte behind it. */
+static uint8_t *node_write_rest(uint8_t *p, const uint8_t *suffix,
+                                uint32_t klen, const struct kv_blob *blob)
+{
+    if (blob != NULL) {
+        memcpy(p, &blob, sizeof(blob));
+        return p + 8;
+    }
+    if (klen > 4) {
+        memcpy(p, suffix + 4, klen - 4);
+        p += klen - 4;
+    }
+    return p;
+}
+
+/* Reserve `size` heap bytes at the end of the heap. */
+static uint8_t *node_heap(struct kv_node *node, uint32_t size)
+{
+    KV_ASSERT(node_free(node) >= size + node_slot_size(node));
+    node->used = (uint16_t)(node->used + size);
+    return (uint8_t *)node + node->cap - node->used;
+}
+
+static bool node_key_blob(struct kv_store *store, const uint8_t *key,
+                          uint32_t size, struct kv_blob **blob)
+{
+    *blob = kv_blob_new(store, size);
+    if (*blob == NULL)
+        return false;
+    memcpy((*blob)->d, key, size);
+    return true;
+}
+
+bool kv_node_add(struct kv_store *store, struct kv_node *out,
+                 const struct kv_node *from, uint32_t index)
+{
+    uint8_t buffer[KV_KEY_BUFFER];
+    uint32_t size;
+    bool stable;
+    struct kv_entry entry = {.start = NULL};
+    const uint8_t *const key = kv_node_key(from, index, buffer, &size, &stable);
+    const uint8_t *const suffix = key + out->plen;
+    const uint32_t klen = size - out->plen;
+    struct kv_blob *blob = NULL;
+
+    if (stable) {
+        const uintptr_t at = (uintptr_t)key - offsetof(struct kv_blob, d);
+        blob = (struct kv_blob *)at;
+    } else if (klen > KV_SUFFIX_MAX &&
+               !node_key_blob(store, key, size, &blob)) {
+        return false;
+    }
+    const uint32_t need = kv_node_item_size(from, index, out->plen) -
+                          node_slot_size(from);
+    uint8_t *p = node_heap(out, need);
+    const uint8_t *const start = p;
+    if (out->level > 0) {
+        struct kv_inner_slot *const slot = &inner_slots(out)[out->n];
+        *slot = inner_slots(from)[index];
+        slot->head = key_head(suffix, klen);
+        slot->off = out->used;
+        *p++ = blob != NULL ? INNER_KEYBLOB : (uint8_t)klen;
+        p = node_write_rest(p, suffix, klen, blob);
+    } else {
+        entry_open(from, index, &entry);
+        leaf_slots(out)[out->n] = (struct kv_leaf_slot){
+            .head = key_head(suffix, klen), .off = out->used};
+        *p++ = blob != NULL ? 0 : (uint8_t)klen;
+        *p++ = (uint8_t)(entry.start[1] |
+                         (blob != NULL ? META_KEYBLOB : 0));
+        if (node_typed(out))
+            *p++ = entry.start[2];
+        p = node_write_rest(p, suffix, klen, blob);
+        memcpy(p, entry.tail, entry.tail_size);
+        p += entry.tail_size;
+    }
+    KV_DEBUG_ASSERT(p == start + need);
+    (void)start;
+    out->n++;
+    return true;
+}
+
+void kv_node_insert(struct kv_store *store, struct kv_node *out,
+                    uint32_t index, const struct kv_fresh *fresh,
+                    bool announce)
+{
+    const uint32_t slot_size = node_slot_size(out);
+    const uint32_t need =
+        kv_node_fresh_size(out, fresh, out->plen) - slot_size;
+    const uint8_t *const suffix = fresh->key + out->plen;
+    const uint32_t klen = fresh->size - out->plen;
+    uint8_t *const slots = (uint8_t *)out + sizeof(*out);
+    uint8_t *const place = slots + (size_t)index * slot_size;
+
+    if (announce) { /* I5 */
+        kv_edit(store, out, sizeof(*out));
+        if (index < out->n)
+            kv_edit(store, place, (size_t)(out->n - index) * slot_size);
+    }
+    uint8_t *p = node_heap(out, need);
+    memmove(place + slot_size, place, (size_t)(out->n - index) * slot_size);
+    if (out->level > 0) {
+        struct kv_inner_slot *const slot = &inner_slots(out)[index];
+        *slot = fresh->slot;
+        slot->head = key_head(suffix, klen);
+        slot->off = out->used;
+        *p++ = fresh->keyblob != NULL ? INNER_KEYBLOB : (uint8_t)klen;
+        node_write_rest(p, suffix, klen, fresh->keyblob);
+    } else {
+        leaf_slots(out)[index] = (struct kv_leaf_slot){
+            .head = key_head(suffix, klen), .off = out->used};
+        *p++ = fresh->keyblob != NULL ? 0 : (uint8_t)klen;
+        *p++ = (uint8_t)(cell_meta(fresh->cell) |
+                         (fresh->keyblob != NULL ? META_KEYBLOB : 0));
+        if (node_typed(out))
+            *p++ = (uint8_t)(fresh->cell->type |
+                             (fresh->cell->has_ver ? TYPE_VER : 0));
+        p = node_write_rest(p, suffix, klen, fresh->keyblob);
+        cell_write_tail(p, fresh->cell);
+    }
+    out->run = (uint8_t)(out->hint == index && out->n > 0
+                             ? (out->run < 255 ? out->run + 1 : 255)
+                             : 0);
+    out->n++;
+    out->hint = (uint16_t)(index + 1);
+}
+
+void kv_node_cut(struct kv_store *store, struct kv_node *node, uint32_t index)
+{
+    const uint32_t slot_size = node_slot_size(node);
+    uint8_t *const place =
+        (uint8_t *)node + sizeof(*node) + (size_t)index * slot_size;
+    const uint32_t dead =
+        kv_node_item_size(node, index, node->plen) - slot_size;
+
+    kv_edit(store, node, sizeof(*node)); /* I5 */
+    kv_edit(store, place, (size_t)(node->n - index) * slot_size);
+    memmove(place, place + slot_size,
+            (size_t)(node->n - index - 1) * slot_size);
+    node->n--;
+    node->garb = (uint16_t)(node->garb + dead);
+    node->run = 0;
+    node->hint = 0;
+}

@@ -1,0 +1,378 @@
+/* read.c - finding keys, walking them, counting them: inside.h's reading side
+ * for the keyspace. Expired keys are invisible here (T4).
+ *
+ * Thread: any on a view; on a txn the holder of the store lock. */
+#include <string.h>
+
+#include "kvsql/packed.h"
+#include "kvsql/store_private.h"
+
+const char *kv_type_name(enum kv_type type)
+{
+    static const char *const name[] = {"none", "string", "hash",  "list",
+                                       "set",  "zset",   "stream"};
+
+    return (unsigned)type < sizeof(name) / sizeof(name[0]) ? name[type]
+                                                           : "none";
+}
+
+int kv_key_compare(const struct kv_key *a, const struct kv_key *b)
+{
+    const uint32_t n = a->size < b->size ? a->size : b->size;
+
+    if (a->cls != b->cls)
+        return a->cls < b->cls ? -1 : 1;
+    const int c = n > 0 ? memcmp(a->p, b->p, n) : 0;
+    if (c != 0)
+        return c;
+    return a->size < b->size ? -1 : a->size > b->size;
+}
+
+void kv_at_view(const struct kv_view *view, struct kv_at *at)
+{
+    *at = (struct kv_at){.store = view->store,
+                         .root = &view->root,
+                         .position = view->pos};
+    at->now = kv_store_clock(view->store, &at->skew);
+}
+
+int64_t kv_at_wall(const struct kv_at *at)
+{
+    return (int64_t)at->now + at->skew;
+}
+
+static bool read_expired(const struct kv_at *at, const struct kv_cell *cell)
+{
+    return cell->exp != 0 && cell->exp <= at->now;
+}
+
+bool kv_get(const struct kv_at *at, const struct kv_key *key,
+            struct kv_item *item)
+{
+    const struct kv_node *leaf;
+    struct kv_cell cell;
+    uint32_t index;
+
+    if (!kv_tree_find(at->root->keys[key->cls], key->p, key->size, &leaf,
+                      &index))
+        return false;
+    entry_cell(leaf, index, &cell);
+    if (read_expired(at, &cell))
+        return false;
+    kv_item_of(&cell, at->skew, item);
+    return true;
+}
+
+struct read_batch {
+    const struct kv_node *roots[KV_BATCH_MAX];
+    const uint8_t *keys[KV_BATCH_MAX];
+    uint32_t sizes[KV_BATCH_MAX];
+    const struct kv_node *leaves[KV_BATCH_MAX];
+    uint32_t indexes[KV_BATCH_MAX];
+};
+
+static void read_batch_run(const struct kv_at *at, const struct kv_key *keys,
+                           unsigned n, struct read_batch *batch, bool *found)
+{
+    KV_ASSERT(n <= KV_BATCH_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        batch->roots[i] = at->root->keys[keys[i].cls];
+        batch->keys[i] = keys[i].p;
+        batch->sizes[i] = keys[i].size;
+    }
+    kv_tree_find_batch(batch->roots, batch->keys, batch->sizes, n,
+                       batch->leaves, batch->indexes, found);
+}
+
+void kv_get_batch(const struct kv_at *at, const struct kv_key *keys,
+                  struct kv_item *items, bool *found, unsigned n)
+{
+    struct read_batch batch;
+    struct kv_cell cell;
+
+    read_batch_run(at, keys, n, &batch, found);
+    for (unsigned i = 0; i < n; i++) {
+        if (!found[i])
+            continue;
+        entry_cell(batch.leaves[i], batch.indexes[i], &cell);
+        found[i] = !read_expired(at, &cell);
+        if (found[i])
+            kv_item_of(&cell, at->skew, &items[i]);
+    }
+}
+
+void kv_warm_batch(const struct kv_at *at, const struct kv_key *keys,
+                   unsigned n)
+{
+    struct read_batch batch;
+    bool found[KV_BATCH_MAX];
+
+    read_batch_run(at, keys, n, &batch, found);
+}
+
+/* ---- facts of an item -------------------------------------------------------- */
+
+uint64_t kv_item_length(const struct kv_item *item)
+{
+    struct kv_val value;
+
+    if (item->type == KV_STRING) {
+        if (item->form != KV_FORM_INT)
+            return item->payload_size;
+        kv_item_string(item, &value);
+        return value.size;
+    }
+    if (item->form == KV_FORM_TREE)
+        return item->tree->count[0] + item->tree->count[1];
+    return item->payload[1];
+}
+
+uint64_t kv_item_memory(const struct kv_item *item, uint32_t key_size)
+{
+    uint64_t bytes = sizeof(struct kv_leaf_slot) + 4 + key_size +
+                     (item->expires_at != 0 ? 6 : 0);
+
+    if (item->form == KV_FORM_TREE)
+        return bytes + 8 + sizeof(struct kv_tree) + item->tree->bytes;
+    if (item->form == KV_FORM_BLOB || item->form == KV_FORM_PACKED_BLOB)
+        return bytes + 8 +
+               kv_block_size((const void *)item->entry);
+    return bytes + item->payload_size;
+}
+
+static bool read_packed_ints(const struct kv_item *item)
+{
+    struct kv_packed_item one;
+    uint32_t offset = 2;
+
+    while (kv_packed_at(KV_SET, item->payload, item->payload_size, offset,
+                        &one)) {
+        if (!one.key.is_int)
+            return false;
+        offset = one.next;
+    }
+    return true;
+}
+
+const char *kv_item_encoding(const struct kv_item *item)
+{
+    const bool tree = item->form == KV_FORM_TREE;
+    const bool big =
+        tree || (item->type != KV_STRING && (item->payload[0] & KV_PACKED_BIG));
+
+    switch (item->type) {
+    case KV_STRING:
+        if (item->form == KV_FORM_INT)
+            return "int";
+        return item->payload_size <= 44 ? "embstr" : "raw";
+    case KV_HASH:
+        return big ? "hashtable" : "listpack";
+    case KV_LIST:
+        return tree ? "quicklist" : "listpack";
+    case KV_SET:
+        if (!tree && read_packed_ints(item))
+            return "intset";
+        return "hashtable";
+    case KV_ZSET:
+        return big ? "skiplist" : "listpack";
+    case KV_STREAM:
+        return "stream";
+    case KV_NONE:
+        break;
+    }
+    return "none";
+}
+
+uint64_t kv_item_version(const struct kv_at *at, const struct kv_item *item)
+{
+    struct kv_store *const store = at->store;
+    uint64_t from = atomic_load(&store->versions_from);
+
+    if (from == 0) { /* the first question: keep versions from now on (EN6) */
+        if (!at->live)
+            kv_lock_take(&store->lock);
+        from = at->live ? store->pos + 1 : store->pos;
+        atomic_store(&store->versions_from, from > 0 ? from : 1);
+        if (!at->live)
+            kv_lock_drop(&store->lock);
+    }
+    if (item->gen == 0) /* no version of its own */
+        return from < at->position ? from : at->position;
+    return item->version > at->position ? 0 : item->version;
+}
+
+/* ---- counting ------------------------------------------------------------------- */
+
+uint64_t kv_count_all(const struct kv_at *at)
+{
+    return at->root->count[0] + at->root->count[1];
+}
+
+uint64_t kv_rank(const struct kv_at *at, const struct kv_key *key)
+{
+    bool found;
+    const uint64_t rank =
+        kv_tree_rank(at->root->keys[key->cls], key->p, key->size, &found);
+
+    return rank + (key->cls == KV_BLOB ? at->root->count[0] : 0);
+}
+
+struct read_step {
+    const struct kv_node *node;
+    uint64_t base; /* rank of its first entry that is still to come */
+    uint32_t index;
+};
+
+/* Expired keys below `node` with rank in [from, to), its first entry having
+ * rank `base`. Bounded by the deadline bounds (DL4's walk). */
+static uint64_t count_expired(const struct kv_at *at,
+                              const struct kv_node *node, uint64_t base,
+                              uint64_t from, uint64_t to)
+{
+    struct read_step stack[KV_HEIGHT_MAX];
+    unsigned depth = 0;
+    uint64_t count = 0;
+    struct kv_cell cell;
+
+    if (node == NULL)
+        return 0;
+    stack[depth++] = (struct read_step){.node = node, .base = base};
+    while (depth > 0) {
+        struct read_step *const top = &stack[depth - 1];
+        if (top->index >= top->node->n) {
+            depth--;
+            continue;
+        }
+        const uint32_t i = top->index++;
+        if (top->node->level == 0) {
+            const uint64_t rank = top->base + i;
+            if (rank < from || rank >= to)
+                continue;
+            entry_cell(top->node, i, &cell);
+            count += read_expired(at, &cell);
+            continue;
+        }
+        const struct kv_inner_slot *const slot = &inner_slots(top->node)[i];
+        const uint64_t first = top->base;
+        top->base += slot->count;
+        if (first < to && first + slot->count > from &&
+            bound_get(slot->min_exp) <= at->now >> 6)
+            stack[depth++] =
+                (struct read_step){.node = slot->child, .base = first};
+    }
+    return count;
+}
+
+uint64_t kv_count_range(const struct kv_at *at, const struct kv_key *lo,
+                        const struct kv_key *hi)
+{
+    const uint64_t from = kv_rank(at, lo);
+    const uint64_t to = hi != NULL ? kv_rank(at, hi) : kv_count_all(at);
+
+    if (to <= from)
+        return 0;
+    return to - from -
+           count_expired(at, at->root->keys[0], 0, from, to) -
+           count_expired(at, at->root->keys[1], at->root->count[0], from, to);
+}
+
+/* ---- cursor over keys -------------------------------------------------------------- */
+
+void kv_keys_init(struct kv_keys *keys, const struct kv_at *at, unsigned types)
+{
+    keys->at = *at;
+    keys->types = types;
+    keys->walk = (struct kv_walk){
+        .root = {at->root->keys[0], at->root->keys[1]}};
+    keys->key_stable = false;
+}
+
+/* The walk stands on an entry: is it wanted? Fills key and item. */
+static bool keys_wanted(struct kv_keys *keys)
+{
+    const struct kv_node *const leaf = kv_walk_leaf(&keys->walk);
+    const uint32_t index = kv_walk_index(&keys->walk);
+    struct kv_cell cell;
+    bool stable;
+
+    entry_cell(leaf, index, &cell);
+    if (keys->types != 0 && !(keys->types & (1u << cell.type)))
+        return false;
+    if (read_expired(&keys->at, &cell))
+        return false;
+    kv_item_of(&cell, keys->at.skew, &keys->item);
+    keys->key.p =
+        kv_tree_key(leaf, index, keys->buffer, &keys->key.size, &stable);
+    keys->key.cls = keys->walk.which;
+    keys->key_stable = stable;
+    if (!stable)
+        keys->buffer[keys->key.size] = 0;
+    return true;
+}
+
+static bool keys_forward(struct kv_keys *keys, bool valid)
+{
+    while (valid) {
+        if (keys_wanted(keys))
+            return true;
+        valid = keys->types != 0
+                    ? kv_walk_next_typed(&keys->walk, keys->types)
+                    : kv_walk_next(&keys->walk);
+    }
+    return false;
+}
+
+static bool keys_backward(struct kv_keys *keys, bool valid)
+{
+    while (valid) {
+        if (keys_wanted(keys))
+            return true;
+        valid = kv_walk_prev(&keys->walk);
+    }
+    return false;
+}
+
+bool kv_keys_first(struct kv_keys *keys)
+{
+    return keys_forward(keys, kv_walk_first(&keys->walk));
+}
+
+bool kv_keys_last(struct kv_keys *keys)
+{
+    return keys_backward(keys, kv_walk_last(&keys->walk));
+}
+
+bool kv_keys_seek(struct kv_keys *keys, const struct kv_key *key, bool after)
+{
+    return keys_forward(keys, kv_walk_seek(&keys->walk, key->cls, key->p,
+                                           key->size, after));
+}
+
+bool kv_keys_seek_back(struct kv_keys *keys, const struct kv_key *key,
+                       bool before)
+{
+    return keys_backward(keys, kv_walk_seek_back(&keys->walk, key->cls, key->p,
+                                                 key->size, before));
+}
+
+bool kv_keys_seek_rank(struct kv_keys *keys, uint64_t rank)
+{
+    return keys_forward(keys, kv_walk_rank(&keys->walk, rank));
+}
+
+bool kv_keys_next(struct kv_keys *keys)
+{
+    if (!keys->walk.valid)
+        return false;
+    return keys_forward(keys,
+                        keys->types != 0
+                            ? kv_walk_next_typed(&keys->walk, keys->types)
+                            : kv_walk_next(&keys->walk));
+}
+
+bool kv_keys_prev(struct kv_keys *keys)
+{
+    if (!keys->walk.valid)
+        return false;
+    return keys_backward(keys, kv_walk_prev(&keys->walk));
+}

@@ -1,0 +1,127 @@
+/* reap.c - freeing removed trees in slices (MA2).
+ *
+ * A removed tree waits on store->reap until its removal is released. Then it is
+ * walked with an explicit path, nothing being written into its nodes, and each
+ * block is retired against the current views, without a DEAD record: its
+ * removal cannot be undone any more. Trees inside (a flushed keyspace) join the
+ * queue.
+ *
+ * Thread: the holder of the store lock, between batches. */
+#include <string.h>
+
+#include "kvsql/node_ops.h"
+#include "kvsql/plist.h"
+
+static void reap_leaf_blob(void *arg, struct kv_blob *blob)
+{
+    kv_retire_silent(arg, blob);
+}
+
+static unsigned reap_leaf(struct kv_store *store, const struct kv_node *leaf)
+{
+    struct kv_entry entry;
+    struct kv_cell cell;
+    unsigned blocks = 1;
+
+    if (leaf->flags & KV_NODE_LIST) {
+        kv_plist_leaf_blobs(leaf, reap_leaf_blob, store);
+        return blocks;
+    }
+    for (uint32_t i = 0; i < leaf->n; i++) {
+        entry_open(leaf, i, &entry);
+        if (entry.keyblob != NULL)
+            kv_retire_silent(store, (void *)(uintptr_t)entry.keyblob);
+        entry_cell(leaf, i, &cell);
+        if (cell.form == KV_FORM_TREE)
+            kv_list_push(store, &store->reap, cell.ptr, store->pos);
+        else if (entry_has_ptr(cell.form))
+            kv_retire_silent(store, cell.ptr);
+        blocks++;
+    }
+    return blocks;
+}
+
+static void reap_inner(struct kv_store *store, const struct kv_node *node)
+{
+    if (node->flags & KV_NODE_LIST)
+        return;
+    for (uint32_t i = 0; i < node->n; i++) {
+        const uint8_t *const e = entry_at(node, inner_slots(node)[i].off);
+        struct kv_blob *blob;
+        if (e[0] != INNER_KEYBLOB)
+            continue;
+        memcpy(&blob, e + 1, sizeof(blob));
+        kv_retire_silent(store, blob);
+    }
+}
+
+static struct kv_node *reap_child(const struct kv_node *node, uint32_t index)
+{
+    const uint8_t *const slots = (const uint8_t *)node + sizeof(*node);
+    struct kv_node *child;
+
+    if (node->flags & KV_NODE_LIST)
+        memcpy(&child, slots + index * sizeof(struct kv_pos_slot),
+               sizeof(child));
+    else
+        child = inner_slots(node)[index].child;
+    return child;
+}
+
+/* The next root of the tree in hand, or the next tree; false: none is due. */
+static bool reap_next_root(struct kv_store *store)
+{
+    struct kv_list_entry entry;
+    struct kv_path *const path = &store->reap_path;
+
+    for (;;) {
+        if (store->reap_tree == NULL) {
+            if (!kv_list_pop(store, &store->reap, &entry,
+                             atomic_load(&store->released)))
+                return false;
+            store->reap_tree = entry.block;
+            store->reap_root = 0;
+        }
+        while (store->reap_root < 3) {
+            struct kv_node *const root =
+                store->reap_tree->root[store->reap_root++];
+            if (root == NULL)
+                continue;
+            path->depth = 1;
+            path->at[0].node = root;
+            path->at[0].index = 0;
+            return true;
+        }
+        kv_retire_silent(store, store->reap_tree);
+        store->reap_tree = NULL;
+    }
+}
+
+bool kv_reap_some(struct kv_store *store, unsigned budget)
+{
+    struct kv_path *const path = &store->reap_path;
+
+    while (budget > 0) {
+        if (!kv_room(store, 0, KV_LEAF_MAX)) /* later, when there is memory */
+            return false;
+        if (path->depth == 0 && !reap_next_root(store))
+            return false;
+        struct kv_node *const node = path->at[path->depth - 1].node;
+        const uint32_t index = path->at[path->depth - 1].index++;
+        if (node->level > 0 && index < node->n) {
+            KV_ASSERT(path->depth < KV_HEIGHT_MAX);
+            path->at[path->depth].node = reap_child(node, index);
+            path->at[path->depth++].index = 0;
+            continue;
+        }
+        unsigned blocks = 1;
+        if (node->level > 0)
+            reap_inner(store, node);
+        else
+            blocks = reap_leaf(store, node);
+        path->depth--;
+        kv_retire_silent(store, node);
+        budget -= blocks < budget ? blocks : budget;
+    }
+    return true;
+}

@@ -1,0 +1,287 @@
+/* store.c - one keyspace: opening, the clock, keys put and removed, the keeper's
+ * tick, statistics.
+ *
+ * The live root is changed by kv_key_put and kv_key_remove alone, for whatever
+ * type; collections change below the entry that they own (collection.c).
+ *
+ * Thread: the holder of the store lock, but for what is atomic. */
+#include "kvsql/store.h"
+
+#include <string.h>
+
+#include "kvsql/store_private.h"
+
+#define TICK_GC_BLOCKS 1024
+#define TICK_RELEASE_BLOCKS 512
+#define TICK_REAP_BLOCKS 256
+
+/* ---- opening and closing --------------------------------------------------- */
+
+kvsql_rc kv_store_open(kvsql *db, const struct kv_os *os,
+                       struct kv_store **out, struct kvsql_error *err)
+{
+    struct kv_store *const store = kv_mem_zalloc(KV_MEM_MISC, sizeof(*store));
+
+    *out = NULL;
+    if (store == NULL)
+        return kv_fail(err, KVSQL_NOMEM, "store: no memory to open");
+    kv_lock_init(&store->lock, KV_RANK_STORE);
+    store->db = db;
+    store->os = os;
+    store->gen = UINT64_C(1) << KV_GEN_SHIFT;
+    store->undo_base = 1;
+    atomic_store(&store->clock_offset, INT64_MIN);
+    store->txn.store = store;
+    kv_buf_init(&store->txn.ops, KV_MEM_WAL, SIZE_MAX / 2);
+    *out = store;
+    return KVSQL_OK;
+}
+
+static void store_free_keyspace(struct kv_store *store)
+{
+    for (unsigned cls = 0; cls < 2; cls++) {
+        struct kv_tree *const tree = kv_tree_block_new(store);
+        if (tree == NULL || !kv_room(store, 0, 1))
+            return; /* the process is ending; memory goes with it */
+        tree->root[0] = store->live.keys[cls];
+        store->live.keys[cls] = NULL;
+        if (tree->root[0] == NULL) {
+            store->bytes_live -= sizeof(*tree);
+            kv_block_free(tree);
+        } else {
+            kv_retire_tree(store, tree);
+        }
+    }
+}
+
+void kv_store_close(struct kv_store *store)
+{
+    if (store == NULL)
+        return;
+    kv_lock_take(&store->lock);
+    store->undo_off = true;
+    store->undo_used = 0;
+    store->mark_count = 0;
+    atomic_store(&store->released, UINT64_MAX);
+    atomic_fetch_add(&store->unpin_wanted, 1);
+    while (kv_view_release_some(store, UINT32_MAX))
+        continue;
+    KV_ASSERT(store->oldest == NULL); /* nobody has a view pinned */
+    store_free_keyspace(store);
+    while (kv_reap_some(store, UINT32_MAX))
+        continue;
+    kv_lock_drop(&store->lock);
+    while (kv_view_gc(store, UINT32_MAX))
+        continue;
+    kv_lock_take(&store->lock);
+    KV_ASSERT(store->dead.count == 0);
+    kv_lock_drop(&store->lock);
+    kv_undo_fini(store);
+    while (store->spare != NULL) {
+        struct kv_list_chunk *const chunk = store->spare;
+        store->spare = chunk->next;
+        kv_list_chunk_free(chunk);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        struct kv_list *const list = i == 0   ? &store->dead
+                                     : i == 1 ? &store->pend
+                                              : &store->reap;
+        while (list->head != NULL) {
+            struct kv_list_chunk *const chunk = list->head;
+            list->head = chunk->next;
+            kv_list_chunk_free(chunk);
+        }
+    }
+    kv_mem_free(KV_MEM_UNDO, store->marks,
+                store->mark_cap * sizeof(*store->marks));
+    kv_buf_fini(&store->txn.ops);
+    kv_lock_fini(&store->lock);
+    kv_mem_free(KV_MEM_MISC, store, sizeof(*store));
+}
+
+void kv_store_sink(struct kv_store *store, const struct kv_sink *sink)
+{
+    kv_lock_take(&store->lock);
+    store->sink = *sink;
+    kv_lock_drop(&store->lock);
+}
+
+struct kv_lock *kv_store_lock(struct kv_store *store)
+{
+    return &store->lock;
+}
+
+uint64_t kv_store_position(const struct kv_store *store)
+{
+    return atomic_load(&store->position_hint);
+}
+
+uint64_t kv_store_released(const struct kv_store *store)
+{
+    return atomic_load(&store->released);
+}
+
+uint64_t kv_store_epoch(const struct kv_store *store)
+{
+    return atomic_load(&store->epoch);
+}
+
+void kv_store_release_to(struct kv_store *store, uint64_t position)
+{
+    atomic_store(&store->released, position);
+}
+
+/* ---- the clock (DL2) ---------------------------------------------------------- */
+
+uint64_t kv_store_clock(struct kv_store *store, int64_t *skew)
+{
+    const int64_t wall = store->os->wall_ms(store->os->arg);
+    const int64_t boot =
+        (int64_t)(store->os->boot_ns(store->os->arg) / 1000000);
+    int_fast64_t offset = atomic_load(&store->clock_offset);
+
+    /* store time = boot time + offset; the offset only grows */
+    while (wall - boot > offset &&
+           !atomic_compare_exchange_weak(&store->clock_offset, &offset,
+                                         wall - boot))
+        continue;
+    if (wall - boot > offset)
+        offset = wall - boot;
+    const int64_t now = boot + offset;
+    *skew = wall - now;
+    return now > 0 ? (uint64_t)now : 1;
+}
+
+/* ---- keys ------------------------------------------------------------------------ */
+
+bool kv_key_find(struct kv_store *store, const struct kv_key *key,
+                 struct kv_cell *cell)
+{
+    const struct kv_node *leaf;
+    uint32_t index;
+
+    if (!kv_tree_find(store->live.keys[key->cls], key->p, key->size, &leaf,
+                      &index))
+        return false;
+    entry_cell(leaf, index, cell);
+    return true;
+}
+
+void kv_cell_drop(struct kv_store *store, const struct kv_cell *cell)
+{
+    if (cell->form == KV_FORM_BLOB || cell->form == KV_FORM_PACKED_BLOB)
+        kv_retire(store, cell->ptr);
+    else if (cell->form == KV_FORM_TREE)
+        kv_retire_tree(store, cell->ptr);
+}
+
+static void store_count_key(struct kv_store *store, unsigned cls, int change)
+{
+    kv_edit(store, &store->live.count[cls], sizeof(store->live.count[cls]));
+    store->live.count[cls] += (uint64_t)(int64_t)change;
+}
+
+static void store_count_expiry(struct kv_store *store, int change)
+{
+    if (change == 0)
+        return;
+    kv_edit(store, &store->with_expiry, sizeof(store->with_expiry));
+    store->with_expiry += (uint64_t)(int64_t)change;
+}
+
+bool kv_key_put(struct kv_txn *txn, const struct kv_key *key,
+                const struct kv_cell *given, bool keep)
+{
+    struct kv_store *const store = txn->store;
+    struct kv_cell cell = *given, old;
+    uint8_t inline_bytes[KV_INLINE_MAX + 8];
+    bool found;
+
+    if (!entry_has_ptr(cell.form) && cell.size > 0) {
+        /* the bytes may lie in the very leaf that is about to change */
+        memcpy(inline_bytes, given->payload, cell.size);
+        cell.payload = inline_bytes;
+    }
+    cell.has_ver = atomic_load(&store->versions_from) != 0;
+    cell.ver = cell.has_ver ? store->pos + 1 : 0; /* EN6 */
+    if (!kv_tree_put(store, &store->live.keys[key->cls], KV_NODE_TYPED, key->p,
+                     key->size, &cell, &old, &found))
+        return false;
+    if (!found)
+        store_count_key(store, key->cls, 1);
+    store_count_expiry(store, (cell.exp != 0) - (found && old.exp != 0));
+    if (found && !keep)
+        kv_cell_drop(store, &old);
+    return true;
+}
+
+bool kv_key_remove(struct kv_txn *txn, const struct kv_key *key, bool keep,
+                   bool *existed)
+{
+    struct kv_store *const store = txn->store;
+    struct kv_cell old;
+    bool found;
+
+    if (!kv_tree_remove(store, &store->live.keys[key->cls], key->p, key->size,
+                        &old, &found))
+        return false;
+    if (existed != NULL)
+        *existed = found;
+    if (!found)
+        return true;
+    store_count_key(store, key->cls, -1);
+    store_count_expiry(store, old.exp != 0 ? -1 : 0);
+    if (!keep)
+        kv_cell_drop(store, &old);
+    return true;
+}
+
+/* ---- keeper and statistics --------------------------------------------------------- */
+
+bool kv_store_tick(struct kv_store *store)
+{
+    bool more = false;
+
+    more |= kv_expire_some(store);
+    kv_lock_take(&store->lock);
+    more |= kv_view_release_some(store, TICK_RELEASE_BLOCKS);
+    more |= kv_reap_some(store, TICK_REAP_BLOCKS);
+    if (!store->txn.open)
+        kv_undo_trim(store);
+    kv_lock_drop(&store->lock);
+    more |= kv_view_gc(store, TICK_GC_BLOCKS);
+    return more;
+}
+
+void kv_store_info(struct kv_store *store, struct kv_info *info)
+{
+    kv_lock_take(&store->lock);
+    info->keys = store->live.count[0] + store->live.count[1];
+    info->keys_with_expiry = store->with_expiry;
+    info->position = store->pos;
+    info->released = atomic_load(&store->released);
+    info->epoch = atomic_load(&store->epoch);
+    info->memory_data = store->bytes_live;
+    info->memory_retired = store->bytes_retired;
+    info->memory_undo = kv_mem_bytes(KV_MEM_UNDO);
+    info->memory_views = kv_mem_bytes(KV_MEM_VIEW);
+    info->memory_wal = kv_mem_bytes(KV_MEM_WAL);
+    info->memory_clients = kv_mem_bytes(KV_MEM_CLIENT);
+    info->memory_misc = kv_mem_bytes(KV_MEM_MISC);
+    info->memory_max = atomic_load(&store->maxmemory);
+    info->views = store->view_count;
+    info->views_oldest_ms =
+        store->oldest != NULL
+            ? (kv_os_mono_ns() - store->oldest->taken_ns) / 1000000
+            : 0;
+    info->expired_keys = store->expired_keys;
+    info->expired_fields = store->expired_fields;
+    info->commits = store->commits;
+    info->ops = store->ops;
+    kv_lock_drop(&store->lock);
+}
+
+void kv_store_set_maxmemory(struct kv_store *store, uint64_t bytes)
+{
+    atomic_store(&store->maxmemory, bytes);
+}

@@ -1,0 +1,230 @@
+/* store_private.h - struct kv_store and what the files of the core share.
+ *
+ * State of store.md 5.1. Everything here belongs to the holder of store->lock
+ * but for what is marked atomic. */
+#ifndef KVSQL_STORE_PRIVATE_H
+#define KVSQL_STORE_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "kvsql/store.h"
+#include "kvsql/tree.h"
+#include "kvsql/undo.h"
+
+/* Lists of retired blocks: chunks of entries, linked; nothing is allocated
+ * when they are split, joined or emptied (I11). */
+#define LIST_CHUNK_ENTRIES 254
+struct kv_list_entry {
+    void *block; /* NULL: a hole that an undo left */
+    uint64_t stamp;
+};
+struct kv_list_chunk {
+    struct kv_list_chunk *next, *prev;
+    uint32_t from, to; /* entries in use */
+    uint64_t unused;
+    struct kv_list_entry entry[LIST_CHUNK_ENTRIES];
+};
+struct kv_list {
+    struct kv_list_chunk *head, *tail;
+    uint64_t count;
+};
+
+struct kv_view {
+    struct kv_view *older, *newer;
+    struct kv_store *store;
+    struct kv_root root;
+    uint64_t gen; /* like a block's word, low byte all ones */
+    uint64_t pos, epoch;
+    uint64_t record; /* place of its VIEW record in the undo log, 0 = none */
+    uint64_t taken_ns;
+    atomic_uint refs;
+    bool dropped; /* taken back by an undo */
+    bool inside;  /* of a batch: never handed to others (UN4) */
+    bool closing; /* its release has begun: not handed out again */
+    struct kv_list dead;
+    struct kv_list_chunk *spare[2]; /* for its release (I11) */
+};
+
+enum kv_undo_kind {
+    UNDO_RANGE,
+    UNDO_NEW,
+    UNDO_DEAD,
+    UNDO_REAP,
+    UNDO_VIEW,
+    UNDO_VOID
+};
+
+struct kv_batch_mark {
+    uint64_t position, undo;
+};
+
+struct kv_txn {
+    struct kv_store *store;
+    struct kv_buf ops;
+    uint64_t count;
+    uint64_t base; /* undo mark of its begin */
+    uint64_t now;
+    int64_t skew;
+    bool open, prepared, replay;
+    bool keep_bounds; /* a txn without ops whose bounds are worth keeping */
+};
+
+struct kv_store {
+    struct kv_lock lock;
+    kvsql *db;
+    const struct kv_os *os;
+    struct kv_sink sink;
+
+    struct kv_root live;
+    uint64_t gen;     /* birth of new blocks, shifted by KV_GEN_SHIFT */
+    uint64_t viewgen; /* word of the newest view, 0 = none */
+    struct kv_view *oldest, *newest;
+    uint64_t view_count;
+    struct kv_list dead, pend, reap;
+    struct kv_list_chunk *spare; /* chunks for room() */
+    unsigned spare_count;
+
+    uint8_t *undo;
+    size_t undo_used, undo_cap;
+    uint64_t undo_base; /* place of undo[0]; places start at 1 */
+    bool undo_off;      /* loading: nothing is recorded */
+
+    struct kv_batch_mark *marks; /* ring of unreleased batches */
+    uint32_t mark_first, mark_count, mark_cap;
+
+    uint64_t pos;
+    atomic_uint_fast64_t released, epoch, position_hint;
+    struct kv_txn txn;
+
+    int64_t delta_bytes; /* blocks made less blocks retired, see tree->bytes */
+    uint64_t bytes_live, bytes_retired;
+    atomic_uint_fast64_t maxmemory;
+    atomic_uint_fast64_t versions_from;
+    atomic_int_fast64_t clock_offset; /* store time - boot time, ms */
+    uint64_t with_expiry; /* keys that have a deadline (edited with undo) */
+    uint64_t expired_keys, expired_fields, commits, ops;
+
+    struct kv_path reap_path; /* the tree being freed */
+    struct kv_tree *reap_tree;
+    unsigned reap_root;
+
+    atomic_uint_fast64_t unpin_wanted; /* views whose last pin went */
+};
+
+/* undo.c */
+KV_INTERNAL uint64_t kv_undo_mark(const struct kv_store *store);
+/* Take back everything behind the mark; with stamps_max != UINT64_MAX stamps
+ * are lowered to it (F2). Cannot fail. */
+KV_INTERNAL void kv_undo_to(struct kv_store *store, uint64_t mark,
+                            uint64_t stamps_max);
+/* Forget the log of released batches. */
+KV_INTERNAL void kv_undo_trim(struct kv_store *store);
+KV_INTERNAL void kv_undo_record(struct kv_store *store, enum kv_undo_kind kind,
+                                void *p);
+KV_INTERNAL void kv_undo_void(struct kv_store *store, uint64_t record);
+/* Push without a DEAD record (reap). */
+KV_INTERNAL void kv_retire_silent(struct kv_store *store, void *block);
+KV_INTERNAL void kv_block_free(void *block);
+KV_INTERNAL void kv_undo_fini(struct kv_store *store);
+
+/* list.c */
+KV_INTERNAL void kv_list_push(struct kv_store *store, struct kv_list *list,
+                              void *block, uint64_t stamp);
+KV_INTERNAL bool kv_list_pop(struct kv_store *store, struct kv_list *list,
+                             struct kv_list_entry *entry, uint64_t stamp_max);
+KV_INTERNAL void kv_list_join(struct kv_list *to, struct kv_list *from);
+KV_INTERNAL struct kv_list_chunk *kv_list_chunk_new(void);
+KV_INTERNAL void kv_list_chunk_free(struct kv_list_chunk *chunk);
+KV_INTERNAL void kv_list_give(struct kv_store *store,
+                              struct kv_list_chunk *chunk);
+
+/* view.c */
+KV_INTERNAL struct kv_view *kv_view_take(struct kv_store *store, bool inside);
+/* Release views without pins, oldest first, moving at most `budget` blocks. */
+KV_INTERNAL bool kv_view_release_some(struct kv_store *store, unsigned budget);
+/* VIEW record met by an undo. */
+KV_INTERNAL void kv_view_drop(struct kv_store *store, struct kv_view *view);
+/* Free blocks that nobody can reach, at most `budget`. Takes and drops the
+ * lock itself. */
+KV_INTERNAL bool kv_view_gc(struct kv_store *store, unsigned budget);
+
+/* deadline.c: delete what has expired, as ordinary batches; takes the lock
+ * itself. True when there is more to do now. */
+KV_INTERNAL bool kv_expire_some(struct kv_store *store);
+
+/* reap.c: retire blocks of removed trees; true when there is more. */
+KV_INTERNAL bool kv_reap_some(struct kv_store *store, unsigned budget);
+
+/* store.c */
+KV_INTERNAL uint64_t kv_store_clock(struct kv_store *store, int64_t *skew);
+static inline uint64_t kv_time_keep(int64_t wall, int64_t skew)
+{
+    const int64_t kept = wall - skew;
+    return wall == 0 ? 0 : kept > 0 ? (uint64_t)kept : 1;
+}
+static inline int64_t kv_time_show(uint64_t kept, int64_t skew)
+{
+    return kept == 0 ? 0 : (int64_t)kept + skew;
+}
+/* Put the key's cell into the live tree, with its version; *old (may be NULL)
+ * is what was there. What the old cell held is retired unless `keep`. */
+KV_INTERNAL bool kv_key_put(struct kv_txn *txn, const struct kv_key *key,
+                            const struct kv_cell *cell, bool keep) KV_MUST_USE;
+KV_INTERNAL bool kv_key_remove(struct kv_txn *txn, const struct kv_key *key,
+                               bool keep, bool *existed) KV_MUST_USE;
+KV_INTERNAL void kv_cell_drop(struct kv_store *store,
+                              const struct kv_cell *cell);
+/* The key's cell in the live tree, expired or not. */
+KV_INTERNAL bool kv_key_find(struct kv_store *store, const struct kv_key *key,
+                             struct kv_cell *cell);
+/* Field deadlines that a cell of a hash carries: bound, BOUND_NONE if none. */
+KV_INTERNAL uint64_t kv_cell_field_bound(const struct kv_cell *cell);
+
+/* value.c: values as cells and back. */
+/* A cell for `value`: integer, inline, or a new blob. False: no memory. */
+KV_INTERNAL bool kv_cell_value(struct kv_store *store,
+                               const struct kv_key *value,
+                               struct kv_cell *cell) KV_MUST_USE;
+KV_INTERNAL void kv_cell_read(const struct kv_cell *cell, struct kv_val *out);
+KV_INTERNAL void kv_item_of(const struct kv_cell *cell, int64_t skew,
+                            struct kv_item *item);
+KV_INTERNAL void kv_val_bytes(struct kv_val *out, const uint8_t *p,
+                              uint32_t size, uint8_t cls, bool stable);
+KV_INTERNAL double kv_score_read(const uint8_t *p);
+/* Order-preserving bytes of a score (EN3), and back. */
+KV_INTERNAL void kv_score_key(uint8_t out[8], double score);
+KV_INTERNAL double kv_score_of_key(const uint8_t in[8]);
+
+/* txn.c: the frame of every effect. */
+struct kv_change {
+    uint64_t mark;
+    size_t ops_size;
+    uint64_t ops_count;
+};
+/* Limits, wal state, maxmemory. */
+KV_INTERNAL kvsql_rc kv_change_begin(struct kv_txn *txn,
+                                     const struct kv_key *key, size_t size,
+                                     bool grow, struct kv_change *change,
+                                     struct kvsql_error *err) KV_MUST_USE;
+/* Appends the op when ok, else takes everything back and answers NOMEM. */
+KV_INTERNAL kvsql_rc kv_change_end(struct kv_txn *txn,
+                                   const struct kv_change *change, bool ok,
+                                   const struct kv_op *op,
+                                   struct kvsql_error *err) KV_MUST_USE;
+/* Find the key for a change: an expired one is deleted first (T4). *exists;
+ * KVSQL_WRONGTYPE when it holds another type than `type` (KV_NONE = any). */
+KV_INTERNAL kvsql_rc kv_change_find(struct kv_txn *txn,
+                                    const struct kv_key *key,
+                                    enum kv_type type, bool *exists,
+                                    struct kv_cell *cell,
+                                    struct kvsql_error *err) KV_MUST_USE;
+static inline kvsql_slice kv_slice_of(const struct kv_key *key)
+{
+    return (kvsql_slice){.p = key->p, .size = key->size};
+}
+
+/* The packed run of a cell, or NULL for the tree form (value.c). */
+KV_INTERNAL const uint8_t *kv_cell_run(const struct kv_cell *cell,
+                                       uint32_t *size);
+
+#endif

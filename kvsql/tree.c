@@ -1,0 +1,909 @@
+/* tree.c - put, remove, find, rank on the B+tree of tree.h.
+ *
+ * A change walks down owning each node (copy on write), changes the leaf, and
+ * walks up: a leaf or inner node without room is built anew larger, or split
+ * (ST4, ST6) and its second half inserted one level up; a node that became
+ * small is merged with a neighbour (ST7). Counts, types and bounds are kept on
+ * the path in hand (ST8).
+ *
+ * Always true:
+ *   T1  a node's prefix is the common prefix of its two fences, the separators
+ *       in its ancestors, at most KV_PREFIX_MAX bytes (ST3).
+ *   T2  slot 0 of an inner node holds the node's own lower fence.
+ *   T3  a leaf is empty only when no neighbour could take it in.
+ *
+ * Thread: see tree.h. */
+#include "kvsql/tree.h"
+
+#include <string.h>
+
+#include "kvsql/node_ops.h"
+
+/* ---- reading -------------------------------------------------------------- */
+
+bool kv_tree_find(const struct kv_node *root, const uint8_t *key, uint32_t size,
+                  const struct kv_node **leaf, uint32_t *index)
+{
+    const struct kv_node *node = root;
+    bool found;
+
+    if (node == NULL)
+        return false;
+    while (node->level > 0)
+        node = inner_slots(node)[inner_search(node, key + node->plen,
+                                              size - node->plen)]
+                   .child;
+    *index = leaf_search(node, key + node->plen, size - node->plen, &found);
+    *leaf = node;
+    return found;
+}
+
+static void tree_prefetch(const struct kv_node *node)
+{
+    for (unsigned line = 0; line < 6; line++)
+        __builtin_prefetch((const char *)node + line * 64u);
+}
+
+void kv_tree_find_batch(const struct kv_node *const *roots,
+                        const uint8_t *const *keys, const uint32_t *sizes,
+                        unsigned n, const struct kv_node **leaves,
+                        uint32_t *indexes, bool *found)
+{
+    bool more = true;
+
+    KV_ASSERT(n <= KV_BATCH_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        leaves[i] = roots[i];
+        found[i] = false;
+    }
+    while (more) {
+        more = false;
+        for (unsigned i = 0; i < n; i++) {
+            const struct kv_node *const node = leaves[i];
+            if (node == NULL || node->level == 0)
+                continue;
+            const uint32_t at = inner_search(node, keys[i] + node->plen,
+                                             sizes[i] - node->plen);
+            leaves[i] = inner_slots(node)[at].child;
+            tree_prefetch(leaves[i]);
+            more = true;
+        }
+    }
+    for (unsigned i = 0; i < n; i++) { /* by heads only: brings the entry */
+        const struct kv_node *const leaf = leaves[i];
+        if (leaf == NULL || leaf->n == 0)
+            continue;
+        const struct kv_leaf_slot *const slot = leaf_slots(leaf);
+        const uint32_t head =
+            key_head(keys[i] + leaf->plen, sizes[i] - leaf->plen);
+        uint32_t base = 0, len = leaf->n;
+        while (len > 1) {
+            const uint32_t half = len / 2;
+            base += slot[base + half - 1].head < head ? half : 0;
+            len -= half;
+        }
+        __builtin_prefetch(entry_at(leaf, slot[base].off));
+        indexes[i] = base;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        const struct kv_node *const leaf = leaves[i];
+        if (leaf != NULL)
+            indexes[i] = leaf_search(leaf, keys[i] + leaf->plen,
+                                     sizes[i] - leaf->plen, &found[i]);
+    }
+}
+
+uint64_t kv_tree_count(const struct kv_node *root)
+{
+    uint64_t count = 0;
+
+    if (root == NULL)
+        return 0;
+    if (root->level == 0)
+        return root->n;
+    for (uint32_t i = 0; i < root->n; i++)
+        count += inner_slots(root)[i].count;
+    return count;
+}
+
+uint64_t kv_tree_rank(const struct kv_node *root, const uint8_t *key,
+                      uint32_t size, bool *found)
+{
+    const struct kv_node *node = root;
+    uint64_t rank = 0;
+
+    *found = false;
+    if (node == NULL)
+        return 0;
+    while (node->level > 0) {
+        const struct kv_inner_slot *const slot = inner_slots(node);
+        const uint32_t at =
+            inner_search(node, key + node->plen, size - node->plen);
+        for (uint32_t i = 0; i < at; i++)
+            rank += slot[i].count;
+        node = slot[at].child;
+    }
+    return rank + leaf_search(node, key + node->plen, size - node->plen, found);
+}
+
+const uint8_t *kv_tree_key(const struct kv_node *node, uint32_t index,
+                           uint8_t buffer[KV_KEY_BUFFER], uint32_t *size,
+                           bool *stable)
+{
+    return kv_node_key(node, index, buffer, size, stable);
+}
+
+uint64_t kv_tree_bound(const struct kv_node *node)
+{
+    struct kv_summary summary;
+
+    if (node == NULL)
+        return BOUND_NONE;
+    kv_node_summary(node, &summary);
+    return summary.bound;
+}
+
+uint64_t kv_entry_bound(const struct kv_node *leaf, uint32_t index)
+{
+    struct kv_cell cell;
+
+    entry_cell(leaf, index, &cell);
+    uint64_t bound = bound_of(cell.exp);
+    if (node_typed(leaf) && cell.type == KV_HASH) {
+        const uint64_t fields = kv_cell_field_bound(&cell);
+        if (fields < bound)
+            bound = fields;
+    }
+    return bound;
+}
+
+/* ---- owning a path ---------------------------------------------------------- */
+
+static struct kv_node *tree_own_node(struct kv_store *store,
+                                     struct kv_node **place)
+{
+    struct kv_node *const node = *place;
+
+    if (KV_LIKELY(kv_block_newer(node, store->viewgen)))
+        return node;
+    struct kv_node *const copy = kv_block_copy(store, node);
+    if (copy == NULL)
+        return NULL;
+    kv_edit_ptr(store, place, copy);
+    kv_retire(store, node);
+    return copy;
+}
+
+/* The place that holds the pointer to node number `d` of the path. */
+static struct kv_node **tree_place(struct kv_node **root, struct kv_path *path,
+                                   unsigned d)
+{
+    if (d == 0)
+        return root;
+    return &inner_slots(path->at[d - 1].node)[path->at[d - 1].index].child;
+}
+
+static bool tree_descend(struct kv_store *store, struct kv_node **root,
+                         const uint8_t *key, uint32_t size,
+                         struct kv_path *path)
+{
+    struct kv_node **place = root;
+
+    path->depth = 0;
+    path->found = false;
+    for (;;) {
+        struct kv_node *const node = tree_own_node(store, place);
+        if (node == NULL)
+            return false;
+        KV_ASSERT(path->depth < KV_HEIGHT_MAX); /* ST10 */
+        path->at[path->depth].node = node;
+        const uint8_t *const s = key + node->plen;
+        const uint32_t n = size - node->plen;
+        if (node->level == 0) {
+            path->at[path->depth++].index =
+                leaf_search(node, s, n, &path->found);
+            return true;
+        }
+        const uint32_t at = inner_search(node, s, n);
+        path->at[path->depth++].index = at;
+        place = &inner_slots(node)[at].child;
+    }
+}
+
+bool kv_tree_own(struct kv_store *store, struct kv_node **root,
+                 const uint8_t *key, uint32_t size, struct kv_path *path)
+{
+    if (!kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS))
+        return false;
+    return tree_descend(store, root, key, size, path);
+}
+
+/* Replace node number d of the path by `node`. */
+static void tree_replace(struct kv_store *store, struct kv_node **root,
+                         struct kv_path *path, unsigned d,
+                         struct kv_node *node)
+{
+    struct kv_node *const old = path->at[d].node;
+
+    kv_edit_ptr(store, tree_place(root, path, d), node);
+    path->at[d].node = node;
+    kv_retire(store, old);
+}
+
+/* ---- fences (ST3) ----------------------------------------------------------- */
+
+struct tree_fence {
+    const uint8_t *p; /* NULL: none */
+    uint32_t size;
+    uint8_t buffer[KV_KEY_BUFFER];
+};
+
+/* Lower fence of node number d: the key of its slot in the parent. */
+static void tree_fence_low(const struct kv_path *path, unsigned d,
+                           struct tree_fence *fence)
+{
+    bool stable;
+
+    fence->p = NULL;
+    if (d > 0)
+        fence->p = kv_node_key(path->at[d - 1].node, path->at[d - 1].index,
+                               fence->buffer, &fence->size, &stable);
+}
+
+/* Upper fence of the node `skip` slots to the right of the path at level d:
+ * the next slot's key in the nearest ancestor that has one. */
+static void tree_fence_high(const struct kv_path *path, unsigned d,
+                            unsigned skip, struct tree_fence *fence)
+{
+    bool stable;
+
+    fence->p = NULL;
+    while (d-- > 0) {
+        const struct kv_node *const node = path->at[d].node;
+        const uint32_t next = path->at[d].index + 1 + skip;
+        skip = 0;
+        if (next < node->n) {
+            fence->p = kv_node_key(node, next, fence->buffer, &fence->size,
+                                   &stable);
+            return;
+        }
+    }
+}
+
+static uint32_t tree_lcp(const uint8_t *a, uint32_t a_size, const uint8_t *b,
+                         uint32_t b_size)
+{
+    const uint32_t n = a_size < b_size ? a_size : b_size;
+    uint32_t i = 0;
+
+    while (i < n && a[i] == b[i])
+        i++;
+    return i;
+}
+
+static uint32_t tree_prefix(const uint8_t *low, uint32_t low_size,
+                            const uint8_t *high, uint32_t high_size)
+{
+    if (low == NULL || high == NULL)
+        return 0;
+    const uint32_t n = tree_lcp(low, low_size, high, high_size);
+    return n < KV_PREFIX_MAX ? n : KV_PREFIX_MAX;
+}
+
+/* ---- inserting ---------------------------------------------------------------- */
+
+/* Build the path's node anew with the fresh entry at `index` (replacing the
+ * one there when `replace`), same prefix. */
+static bool tree_rebuild(struct kv_store *store, struct kv_node **root,
+                         struct kv_path *path, unsigned d, uint32_t index,
+                         const struct kv_fresh *fresh, bool replace)
+{
+    const struct kv_node *const node = path->at[d].node;
+    uint32_t size = 0;
+
+    for (uint32_t i = 0; i < node->n; i++)
+        if (!replace || i != index)
+            size += kv_node_item_size(node, i, node->plen);
+    size += kv_node_fresh_size(node, fresh, node->plen);
+    struct kv_node *const out =
+        kv_node_make(store, node, node_prefix(node), node->plen, size);
+    if (out == NULL)
+        return false;
+    for (uint32_t i = 0; i < node->n; i++) {
+        if (i == index) {
+            kv_node_insert(store, out, index, fresh, false);
+            if (replace)
+                continue;
+        }
+        if (!kv_node_add(store, out, node, i))
+            return false;
+    }
+    if (index == node->n)
+        kv_node_insert(store, out, index, fresh, false);
+    out->hint = (uint16_t)(index + 1);
+    out->run = node->hint == index && !replace && node->run < 255
+                   ? (uint8_t)(node->run + 1)
+                   : 0;
+    tree_replace(store, root, path, d, out);
+    return true;
+}
+
+/* The sequence that a split divides: the node's entries with the fresh one at
+ * `index`, in place of the old one when `replace`. */
+struct tree_sequence {
+    const struct kv_node *node;
+    const struct kv_fresh *fresh;
+    uint32_t index, count;
+    bool replace;
+};
+
+static bool sequence_is_fresh(const struct tree_sequence *seq, uint32_t i,
+                              uint32_t *old)
+{
+    *old = !seq->replace && i > seq->index ? i - 1 : i;
+    return i == seq->index;
+}
+
+static uint32_t sequence_size(const struct tree_sequence *seq, uint32_t i,
+                              uint32_t plen)
+{
+    uint32_t old;
+
+    if (sequence_is_fresh(seq, i, &old))
+        return kv_node_fresh_size(seq->node, seq->fresh, plen);
+    return kv_node_item_size(seq->node, old, plen);
+}
+
+static const uint8_t *sequence_key(const struct tree_sequence *seq, uint32_t i,
+                                   uint8_t *buffer, uint32_t *size)
+{
+    uint32_t old;
+    bool stable;
+
+    if (sequence_is_fresh(seq, i, &old)) {
+        *size = seq->fresh->size;
+        return seq->fresh->key;
+    }
+    return kv_node_key(seq->node, old, buffer, size, &stable);
+}
+
+static struct kv_node *sequence_build(struct kv_store *store,
+                                      const struct tree_sequence *seq,
+                                      uint32_t from, uint32_t to,
+                                      const uint8_t *prefix, uint32_t plen)
+{
+    uint32_t size = 0, old;
+
+    for (uint32_t i = from; i < to; i++)
+        size += sequence_size(seq, i, plen);
+    struct kv_node *const out =
+        kv_node_make(store, seq->node, prefix, plen, size);
+    if (out == NULL)
+        return NULL;
+    for (uint32_t i = from; i < to; i++) {
+        if (sequence_is_fresh(seq, i, &old))
+            kv_node_insert(store, out, i - from, seq->fresh, false);
+        else if (!kv_node_add(store, out, seq->node, old))
+            return NULL;
+    }
+    out->run = 0;
+    out->hint = seq->index >= from && seq->index < to
+                    ? (uint16_t)(seq->index - from + 1)
+                    : 0;
+    return out;
+}
+
+/* Where to divide (ST6: behind a run of ascending inserts, at the place). */
+static uint32_t sequence_middle(const struct tree_sequence *seq)
+{
+    uint32_t total = 0, sum = 0, m;
+
+    if (!seq->replace && seq->node->run >= 4 && seq->index > 0 &&
+        seq->node->hint == seq->index)
+        return seq->index;
+    for (uint32_t i = 0; i < seq->count; i++)
+        total += sequence_size(seq, i, seq->node->plen);
+    for (m = 0; m < seq->count - 1 && sum < total / 2; m++)
+        sum += sequence_size(seq, m, seq->node->plen);
+    return m > 0 ? m : 1;
+}
+
+/* Split node number d of the path; *up is the slot for the second half (its
+ * key lives in key_buffer, a key blob, or the fresh key). */
+static bool tree_split(struct kv_store *store, struct kv_node **root,
+                       struct kv_path *path, unsigned d,
+                       const struct tree_sequence *seq, struct kv_fresh *up,
+                       uint8_t *key_buffer)
+{
+    uint8_t before_buffer[KV_KEY_BUFFER];
+    struct tree_fence low, high;
+    struct kv_summary summary;
+    const uint32_t m = sequence_middle(seq);
+    uint32_t sep_size, before_size;
+    const uint8_t *sep = sequence_key(seq, m, key_buffer, &sep_size);
+
+    if (seq->node->level > 0 && sep == seq->fresh->key) {
+        /* it lives in the buffer that the next split will use */
+        if (seq->fresh->keyblob != NULL)
+            sep = seq->fresh->keyblob->d;
+        else
+            sep = memcpy(key_buffer, sep, sep_size);
+    }
+    if (seq->node->level == 0) { /* ST4: shortest separator */
+        const uint8_t *const before =
+            sequence_key(seq, m - 1, before_buffer, &before_size);
+        sep_size = tree_lcp(before, before_size, sep, sep_size) + 1;
+    }
+    tree_fence_low(path, d, &low);
+    tree_fence_high(path, d, 0, &high);
+    struct kv_node *const left = sequence_build(
+        store, seq, 0, m, sep, tree_prefix(low.p, low.size, sep, sep_size));
+    if (left == NULL)
+        return false;
+    struct kv_node *const right =
+        sequence_build(store, seq, m, seq->count, sep,
+                       tree_prefix(sep, sep_size, high.p, high.size));
+    if (right == NULL)
+        return false;
+    left->run = m == seq->index ? seq->node->run : 0;
+    right->run = left->run;
+    *up = (struct kv_fresh){.key = sep, .size = sep_size};
+    kv_node_summary(right, &summary);
+    up->slot.child = right;
+    up->slot.count = summary.count;
+    up->slot.types = summary.types;
+    bound_put(up->slot.min_exp, summary.bound);
+    tree_replace(store, root, path, d, left);
+    return true;
+}
+
+/* Announce and rewrite what the parent's slot says of its child. */
+static void tree_slot_update(struct kv_store *store, struct kv_inner_slot *slot)
+{
+    struct kv_summary summary;
+
+    kv_node_summary(slot->child, &summary);
+    kv_edit(store, slot, sizeof(*slot));
+    slot->count = summary.count;
+    slot->types = summary.types;
+    bound_put(slot->min_exp, summary.bound);
+}
+
+static bool tree_grow_root(struct kv_store *store, struct kv_node **root,
+                           const struct kv_fresh *up)
+{
+    const struct kv_node *const left = *root;
+    struct kv_fresh first = {.key = (const uint8_t *)"", .size = 0};
+    struct kv_summary summary;
+    const struct kv_node like = {.level = (uint8_t)(left->level + 1),
+                                 .flags = left->flags};
+    const uint32_t size = kv_node_fresh_size(&like, &first, 0) +
+                          kv_node_fresh_size(&like, up, 0);
+    struct kv_node *const node =
+        kv_node_make(store, &like, (const uint8_t *)"", 0, size);
+
+    if (node == NULL)
+        return false;
+    kv_node_summary(left, &summary);
+    first.slot.child = *root;
+    first.slot.count = summary.count;
+    first.slot.types = summary.types;
+    bound_put(first.slot.min_exp, summary.bound);
+    kv_node_insert(store, node, 0, &first, false);
+    kv_node_insert(store, node, 1, up, false);
+    kv_edit_ptr(store, root, node);
+    return true;
+}
+
+/* A separator longer than the node's limit gets a key blob of its own. */
+static bool tree_fresh_blob(struct kv_store *store, const struct kv_node *node,
+                            struct kv_fresh *fresh)
+{
+    if (fresh->size - node->plen <= KV_SUFFIX_MAX)
+        return true;
+    fresh->keyblob = kv_blob_new(store, fresh->size);
+    if (fresh->keyblob == NULL)
+        return false;
+    memcpy(fresh->keyblob->d, fresh->key, fresh->size);
+    return true;
+}
+
+/* Insert the fresh entry into node number d: in place, into a larger node, or
+ * by a split, whose second half *up must go one level up (*split). */
+static bool tree_insert_at(struct kv_store *store, struct kv_node **root,
+                           struct kv_path *path, unsigned d, uint32_t index,
+                           struct kv_fresh *fresh, bool replace,
+                           struct kv_fresh *up, uint8_t *key_buffer,
+                           bool *split)
+{
+    struct kv_node *const node = path->at[d].node;
+    const uint32_t need = kv_node_fresh_size(node, fresh, node->plen);
+    uint32_t live = node_live(node) + need;
+
+    *split = false;
+    if (!replace && node_free(node) >= need) {
+        kv_node_insert(store, node, index, fresh, true);
+        return true;
+    }
+    if (replace)
+        live -= kv_node_item_size(node, index, node->plen);
+    if (live <= KV_LEAF_MAX)
+        return tree_rebuild(store, root, path, d, index, fresh, replace);
+    const struct tree_sequence seq = {.node = node,
+                                      .fresh = fresh,
+                                      .index = index,
+                                      .count = node->n + (replace ? 0u : 1u),
+                                      .replace = replace};
+    *split = true;
+    return tree_split(store, root, path, d, &seq, up, key_buffer);
+}
+
+/* Add to what the slots of the path above level d say. */
+static void tree_add_up(struct kv_store *store, struct kv_path *path,
+                        unsigned d, uint32_t added, uint8_t types,
+                        uint64_t bound)
+{
+    while (d-- > 0) {
+        struct kv_inner_slot *const slot =
+            &inner_slots(path->at[d].node)[path->at[d].index];
+        if (added != 0) {
+            kv_edit(store, &slot->count, sizeof(slot->count));
+            slot->count += added;
+        }
+        if ((slot->types | types) != slot->types) {
+            kv_edit(store, &slot->types, 1);
+            slot->types |= types;
+        }
+        if (bound < bound_get(slot->min_exp)) {
+            kv_edit(store, slot->min_exp, sizeof(slot->min_exp));
+            bound_put(slot->min_exp, bound);
+        }
+    }
+}
+
+/* Carry a split of node number d upwards until a parent has room. *d is the
+ * level whose ancestors still count the old way. */
+static bool tree_carry(struct kv_store *store, struct kv_node **root,
+                       struct kv_path *path, unsigned *d, struct kv_fresh *up,
+                       uint8_t *key_buffer)
+{
+    uint8_t other_buffer[KV_KEY_BUFFER];
+    uint8_t *mine = key_buffer, *other = other_buffer;
+    bool split = true;
+
+    while (split && *d > 0) {
+        const unsigned parent = --*d;
+        const uint32_t index = path->at[parent].index;
+        struct kv_fresh next = {.key = NULL};
+
+        tree_slot_update(store,
+                         &inner_slots(path->at[parent].node)[index]);
+        if (!tree_fresh_blob(store, path->at[parent].node, up) ||
+            !tree_insert_at(store, root, path, parent, index + 1, up, false,
+                            &next, other, &split))
+            return false;
+        if (split) {
+            *up = next;
+            uint8_t *const swap = mine;
+            mine = other;
+            other = swap;
+        }
+    }
+    if (!split)
+        return true;
+    const struct kv_node like = {.level = (uint8_t)((*root)->level + 1)};
+    return tree_fresh_blob(store, &like, up) &&
+           tree_grow_root(store, root, up);
+}
+
+/* Overwrite the cell in place when nothing but its bytes changes. */
+static bool tree_overwrite(struct kv_store *store, struct kv_node *leaf,
+                           uint32_t index, const struct kv_cell *cell)
+{
+    struct kv_entry entry;
+
+    entry_open(leaf, index, &entry);
+    const uint32_t tail = cell_tail_size(cell);
+    if (tail != entry.tail_size)
+        return false;
+    uint8_t *const e = (uint8_t *)leaf + leaf->cap - leaf_slots(leaf)[index].off;
+    const uint8_t meta =
+        (uint8_t)(cell_meta(cell) | (e[1] & META_KEYBLOB));
+    const bool typed = node_typed(leaf);
+    const uint8_t type =
+        (uint8_t)(cell->type | (cell->has_ver ? TYPE_VER : 0));
+    if (meta != e[1] || (typed && type != e[2])) {
+        kv_edit(store, e + 1, typed ? 2 : 1);
+        e[1] = meta;
+        if (typed)
+            e[2] = type;
+    }
+    uint8_t *const place = e + (entry.tail - entry.start);
+    kv_edit(store, place, tail);
+    cell_write_tail(place, cell);
+    return true;
+}
+
+/* Replace the entry in place with a longer or shorter one if the heap has
+ * room: append the new bytes, leave the old as garbage. */
+static bool tree_replace_in_heap(struct kv_store *store, struct kv_node *leaf,
+                                 uint32_t index, const struct kv_fresh *fresh)
+{
+    const uint32_t slot_size = (uint32_t)sizeof(struct kv_leaf_slot);
+    const uint32_t need =
+        kv_node_fresh_size(leaf, fresh, leaf->plen) - slot_size;
+    const uint32_t old = kv_node_item_size(leaf, index, leaf->plen) - slot_size;
+
+    if (node_free(leaf) < need)
+        return false;
+    struct kv_entry entry;
+    entry_open(leaf, index, &entry);
+    const uint32_t frame = (uint32_t)(entry.tail - entry.start);
+    kv_edit(store, leaf, sizeof(*leaf)); /* I5 */
+    kv_edit(store, &leaf_slots(leaf)[index], slot_size);
+    leaf->used = (uint16_t)(leaf->used + need);
+    leaf->garb = (uint16_t)(leaf->garb + old);
+    uint8_t *const p = (uint8_t *)leaf + leaf->cap - leaf->used;
+    memcpy(p, entry.start, frame);
+    p[1] = (uint8_t)(cell_meta(fresh->cell) | (p[1] & META_KEYBLOB));
+    if (node_typed(leaf))
+        p[2] = (uint8_t)(fresh->cell->type |
+                         (fresh->cell->has_ver ? TYPE_VER : 0));
+    cell_write_tail(p + frame, fresh->cell);
+    leaf_slots(leaf)[index].off = leaf->used;
+    return true;
+}
+
+static bool tree_first(struct kv_store *store, struct kv_node **root,
+                       uint8_t flags, const uint8_t *key, uint32_t size,
+                       const struct kv_cell *cell)
+{
+    const struct kv_node like = {.level = 0, .flags = flags};
+    struct kv_fresh fresh = {.key = key, .size = size, .cell = cell};
+
+    if (!tree_fresh_blob(store, &like, &fresh))
+        return false;
+    struct kv_node *const leaf =
+        kv_node_make(store, &like, (const uint8_t *)"", 0,
+                     kv_node_fresh_size(&like, &fresh, 0));
+    if (leaf == NULL)
+        return false;
+    kv_node_insert(store, leaf, 0, &fresh, false);
+    kv_edit_ptr(store, root, leaf);
+    return true;
+}
+
+/* Bound of a cell that is being written (fields of a hash included). */
+static uint64_t tree_cell_bound(uint8_t flags, const struct kv_cell *cell)
+{
+    const uint64_t own = bound_of(cell->exp);
+
+    if (!(flags & KV_NODE_TYPED) || cell->type != KV_HASH)
+        return own;
+    const uint64_t fields = kv_cell_field_bound(cell);
+    return fields < own ? fields : own;
+}
+
+bool kv_tree_put(struct kv_store *store, struct kv_node **root, uint8_t flags,
+                 const uint8_t *key, uint32_t size, const struct kv_cell *cell,
+                 struct kv_cell *old, bool *found)
+{
+    uint8_t key_buffer[KV_KEY_BUFFER];
+    struct kv_fresh fresh = {.key = key, .size = size, .cell = cell};
+    struct kv_fresh up = {.key = NULL};
+    struct kv_path path;
+    bool split = false;
+
+    *found = false;
+    if (!kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS))
+        return false;
+    if (*root == NULL)
+        return tree_first(store, root, flags, key, size, cell);
+    if (!tree_descend(store, root, key, size, &path))
+        return false;
+    unsigned d = path.depth - 1;
+    struct kv_node *const leaf = path.at[d].node;
+    const uint32_t index = path.at[d].index;
+    *found = path.found;
+    if (path.found) {
+        struct kv_entry entry;
+        entry_cell(leaf, index, old);
+        entry_open(leaf, index, &entry);
+        /* the blob is shared with the entry that goes: only read here */
+        fresh.keyblob = (struct kv_blob *)(uintptr_t)entry.keyblob;
+        if (!tree_overwrite(store, leaf, index, cell) &&
+            !tree_replace_in_heap(store, leaf, index, &fresh) &&
+            !tree_insert_at(store, root, &path, d, index, &fresh, true, &up,
+                            key_buffer, &split))
+            return false;
+    } else {
+        if (!tree_fresh_blob(store, leaf, &fresh) ||
+            !tree_insert_at(store, root, &path, d, index, &fresh, false, &up,
+                            key_buffer, &split))
+            return false;
+    }
+    if (split && !tree_carry(store, root, &path, &d, &up, key_buffer))
+        return false;
+    tree_add_up(store, &path, d, path.found ? 0 : 1,
+                (uint8_t)((flags & KV_NODE_TYPED) ? 1u << cell->type : 0),
+                tree_cell_bound(flags, cell));
+    return true;
+}
+
+/* ---- removing ------------------------------------------------------------------ */
+
+/* Join slots `left` and left + 1 of node number `parent` of the path into one
+ * node. *done is false when they do not fit. */
+static bool tree_merge(struct kv_store *store, struct kv_path *path,
+                       unsigned parent, uint32_t left, bool *done)
+{
+    struct kv_node *const up = path->at[parent].node;
+    struct kv_inner_slot *const slot = inner_slots(up);
+    struct kv_node *const a = slot[left].child, *const b = slot[left + 1].child;
+    struct tree_fence low, high;
+    struct kv_path at = *path;
+    uint32_t size = 0;
+
+    at.at[parent].index = left;
+    tree_fence_low(&at, parent + 1, &low);
+    tree_fence_high(&at, parent + 1, 1, &high);
+    const uint32_t plen =
+        tree_prefix(low.p, low.size, high.p, high.size); /* T1: widened */
+    for (uint32_t i = 0; i < a->n; i++)
+        size += kv_node_item_size(a, i, plen);
+    for (uint32_t i = 0; i < b->n; i++)
+        size += kv_node_item_size(b, i, plen);
+    const uint32_t total = size + plen + (uint32_t)sizeof(*a);
+    const bool empty = a->n == 0 || b->n == 0 ||
+                       (a->level > 0 && (a->n == 1 || b->n == 1));
+    *done = total <= (empty ? KV_LEAF_MAX : KV_LEAF_MAX / 4 * 3);
+    if (!*done)
+        return true;
+    struct kv_node *const out = kv_node_make(store, a, low.p, plen, size);
+    if (out == NULL)
+        return false;
+    for (uint32_t i = 0; i < a->n; i++)
+        if (!kv_node_add(store, out, a, i))
+            return false;
+    for (uint32_t i = 0; i < b->n; i++)
+        if (!kv_node_add(store, out, b, i))
+            return false;
+    const uint8_t *const e = entry_at(up, slot[left + 1].off);
+    if (e[0] == INNER_KEYBLOB) {
+        struct kv_blob *blob;
+        memcpy(&blob, e + 1, sizeof(blob));
+        kv_retire(store, blob);
+    }
+    kv_node_cut(store, up, left + 1);
+    kv_edit_ptr(store, &slot[left].child, out);
+    tree_slot_update(store, &slot[left]);
+    path->at[parent].index = left;
+    path->at[parent + 1].node = out;
+    kv_retire(store, a);
+    kv_retire(store, b);
+    return true;
+}
+
+/* Shrink or merge node number d, then its ancestors; lower the tree (ST7). */
+static bool tree_settle(struct kv_store *store, struct kv_node **root,
+                        struct kv_path *path)
+{
+    for (unsigned d = path->depth - 1; d > 0; d--) {
+        struct kv_node *const node = path->at[d].node;
+        const uint32_t limit = KV_LEAF_MAX / 4;
+        const bool small = node_live(node) < limit || node->n == 0 ||
+                           (node->level > 0 && node->n == 1);
+        bool done = false;
+
+        if (!small)
+            break;
+        const struct kv_node *const up = path->at[d - 1].node;
+        const uint32_t index = path->at[d - 1].index;
+        if (index + 1 < up->n &&
+            !tree_merge(store, path, d - 1, index, &done))
+            return false;
+        if (!done && index > 0 &&
+            !tree_merge(store, path, d - 1, index - 1, &done))
+            return false;
+        if (!done)
+            break;
+    }
+    while (*root != NULL && (*root)->level > 0 && (*root)->n == 1) {
+        struct kv_node *const old = *root;
+        struct kv_node *const child = inner_slots(old)[0].child;
+        kv_edit_ptr(store, root, child);
+        kv_retire(store, old);
+    }
+    if ((*root)->level == 0 && (*root)->n == 0) {
+        struct kv_node *const old = *root;
+        kv_edit_ptr(store, root, NULL);
+        kv_retire(store, old);
+    }
+    return true;
+}
+
+/* A leaf that is mostly garbage or empty room goes into a smaller block. */
+static bool tree_shrink(struct kv_store *store, struct kv_node **root,
+                        struct kv_path *path)
+{
+    const unsigned d = path->depth - 1;
+    const struct kv_node *const node = path->at[d].node;
+    const uint32_t live = node_live(node);
+
+    if (live * 2 >= node->cap || node->cap <= 128 || node->n == 0)
+        return true;
+    struct kv_node *const out =
+        kv_node_make(store, node, node_prefix(node), node->plen,
+                     live - (uint32_t)sizeof(*node) - node->plen);
+    if (out == NULL)
+        return false;
+    for (uint32_t i = 0; i < node->n; i++)
+        if (!kv_node_add(store, out, node, i))
+            return false;
+    tree_replace(store, root, path, d, out);
+    return true;
+}
+
+bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
+                    const uint8_t *key, uint32_t size, struct kv_cell *old,
+                    bool *found)
+{
+    struct kv_path path;
+    struct kv_entry entry;
+
+    *found = false;
+    if (*root == NULL)
+        return true;
+    if (!kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS) ||
+        !tree_descend(store, root, key, size, &path))
+        return false;
+    *found = path.found;
+    if (!path.found)
+        return true;
+    const unsigned d = path.depth - 1;
+    struct kv_node *const leaf = path.at[d].node;
+    const uint32_t index = path.at[d].index;
+    entry_cell(leaf, index, old);
+    entry_open(leaf, index, &entry);
+    struct kv_blob *const keyblob =
+        (struct kv_blob *)(uintptr_t)entry.keyblob;
+    kv_node_cut(store, leaf, index);
+    if (keyblob != NULL)
+        kv_retire(store, keyblob);
+    for (unsigned i = d; i-- > 0;) {
+        struct kv_inner_slot *const slot =
+            &inner_slots(path.at[i].node)[path.at[i].index];
+        kv_edit(store, &slot->count, sizeof(slot->count));
+        slot->count--;
+    }
+    if (!tree_shrink(store, root, &path) || !tree_settle(store, root, &path))
+        return false;
+    if (*root != NULL && path.at[d].node->n == 0 && (*root)->level > 0)
+        kv_tree_rebound(store, &path); /* T3: nothing is due in an empty leaf */
+    return true;
+}
+
+/* ---- deadlines ------------------------------------------------------------------- */
+
+void kv_tree_lower(struct kv_store *store, struct kv_path *path, uint64_t exp)
+{
+    tree_add_up(store, path, path->depth - 1, 0, 0, bound_of(exp));
+}
+
+void kv_tree_rebound(struct kv_store *store, struct kv_path *path)
+{
+    for (unsigned d = path->depth - 1; d > 0; d--) {
+        struct kv_summary summary;
+        struct kv_inner_slot *const slot =
+            &inner_slots(path->at[d - 1].node)[path->at[d - 1].index];
+        kv_node_summary(path->at[d].node, &summary);
+        if (summary.bound != bound_get(slot->min_exp)) {
+            kv_edit(store, slot->min_exp, sizeof(slot->min_exp));
+            bound_put(slot->min_exp, summary.bound);
+        }
+        if (summary.types != slot->types) {
+            kv_edit(store, &slot->types, 1);
+            slot->types = summary.types;
+        }
+    }
+}

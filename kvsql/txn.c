@@ -1,0 +1,430 @@
+/* txn.c - a batch: begin, marks, commit, rollback; the frame of every effect;
+ * replay and loading.
+ *
+ * A txn is the store's one writer. Its changes go straight to the live tree,
+ * its ops into one buffer; rolling back is an undo to its mark (UN1, UN2).
+ *
+ *   begin     lock; the batch's mark goes into the ring of unreleased batches
+ *   prepare   room in the wal; all that can fail (TX3)
+ *   commit    position + 1; ops to the sink; unlock
+ *   rollback  undo; unlock
+ *
+ * Thread: one at a time, the holder of the store lock. */
+#include <string.h>
+
+#include "kvsql/store_private.h"
+
+#define TXN_OPS_KEEP_MAX (1u << 20)
+
+/* ---- begin and end ----------------------------------------------------------- */
+
+static kvsql_rc txn_open(struct kv_store *store, bool replay,
+                         struct kvsql_error *err)
+{
+    struct kv_txn *const txn = &store->txn;
+
+    KV_ASSERT(!txn->open);
+    kv_undo_trim(store);
+    if (store->mark_count == store->mark_cap) {
+        const uint32_t cap = store->mark_cap > 0 ? store->mark_cap * 2 : 64;
+        struct kv_batch_mark *const marks =
+            kv_mem_alloc(KV_MEM_UNDO, cap * sizeof(*marks));
+        if (marks == NULL)
+            return kv_fail(err, KVSQL_NOMEM, "store: no memory to begin");
+        for (uint32_t i = 0; i < store->mark_count; i++)
+            marks[i] =
+                store->marks[(store->mark_first + i) % store->mark_cap];
+        kv_mem_free(KV_MEM_UNDO, store->marks,
+                    store->mark_cap * sizeof(*marks));
+        store->marks = marks;
+        store->mark_cap = cap;
+        store->mark_first = 0;
+    }
+    kv_buf_reset(&txn->ops, TXN_OPS_KEEP_MAX);
+    txn->count = 0;
+    txn->base = kv_undo_mark(store);
+    txn->now = kv_store_clock(store, &txn->skew);
+    txn->prepared = false;
+    txn->replay = replay;
+    txn->keep_bounds = false;
+    txn->open = true;
+    return KVSQL_OK;
+}
+
+kvsql_rc kv_txn_begin(kvsql *db, bool write, uint64_t timeout_ms,
+                      struct kv_txn **out, struct kvsql_error *err)
+{
+    struct kv_store *const store = kv_db_store(db);
+
+    *out = NULL;
+    if (write && store->sink.wait_room != NULL)
+        store->sink.wait_room(store->sink.arg);
+    if (timeout_ms == 0) {
+        kv_lock_take(&store->lock);
+    } else if (!kv_lock_take_within(&store->lock, timeout_ms)) {
+        return kv_fail(err, KVSQL_BUSY,
+                       "another transaction holds the store for longer than "
+                       "%llu ms; try again",
+                       (unsigned long long)timeout_ms);
+    }
+    const kvsql_rc rc = txn_open(store, false, err);
+    if (rc != KVSQL_OK) {
+        kv_lock_drop(&store->lock);
+        return rc;
+    }
+    *out = &store->txn;
+    return KVSQL_OK;
+}
+
+kvsql_rc kv_txn_prepare(struct kv_txn *txn, struct kvsql_error *err)
+{
+    struct kv_store *const store = txn->store;
+
+    if (txn->count == 0 || txn->prepared)
+        return KVSQL_OK;
+    if (store->sink.reserve != NULL) {
+        const kvsql_rc rc =
+            store->sink.reserve(store->sink.arg, txn->ops.size, err);
+        if (rc != KVSQL_OK)
+            return rc;
+    }
+    txn->prepared = true;
+    return KVSQL_OK;
+}
+
+/* The batch is finished: it has a position and its undo log is kept until that
+ * is released. */
+static void txn_finish(struct kv_txn *txn)
+{
+    struct kv_store *const store = txn->store;
+    const uint32_t at =
+        (store->mark_first + store->mark_count) % store->mark_cap;
+
+    store->pos++;
+    store->marks[at] =
+        (struct kv_batch_mark){.position = store->pos, .undo = txn->base};
+    store->mark_count++;
+    store->commits++;
+    store->ops += txn->count;
+    if (store->sink.append != NULL && !txn->replay)
+        store->sink.append(store->sink.arg, store->pos, txn->ops.p,
+                           txn->ops.size, txn->count);
+    else
+        atomic_store(&store->released, store->pos);
+    atomic_store(&store->position_hint, store->pos);
+    txn->open = false;
+}
+
+kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
+                       struct kvsql_error *err)
+{
+    struct kv_store *const store = txn->store;
+
+    KV_ASSERT(txn->open);
+    const kvsql_rc rc = kv_txn_prepare(txn, err);
+    if (rc != KVSQL_OK) {
+        kv_txn_rollback(txn);
+        return rc;
+    }
+    if (txn->count > 0)
+        txn_finish(txn);
+    else if (!txn->keep_bounds) /* copies of paths that nothing came of */
+        kv_undo_to(store, txn->base, UINT64_MAX);
+    txn->open = false;
+    if (ticket != NULL)
+        *ticket = (struct kv_ticket){.position = store->pos,
+                                     .epoch = atomic_load(&store->epoch)};
+    kv_lock_drop(&store->lock);
+    return KVSQL_OK;
+}
+
+void kv_txn_rollback(struct kv_txn *txn)
+{
+    struct kv_store *const store = txn->store;
+
+    KV_ASSERT(txn->open);
+    kv_undo_to(store, txn->base, UINT64_MAX);
+    if (txn->prepared && store->sink.cancel != NULL)
+        store->sink.cancel(store->sink.arg);
+    txn->open = false;
+    kv_lock_drop(&store->lock);
+}
+
+struct kv_mark kv_txn_mark(const struct kv_txn *txn)
+{
+    return (struct kv_mark){.undo = kv_undo_mark(txn->store),
+                            .ops_size = txn->ops.size,
+                            .ops_count = txn->count};
+}
+
+void kv_txn_restore(struct kv_txn *txn, struct kv_mark mark)
+{
+    KV_ASSERT(txn->open && mark.ops_size <= txn->ops.size);
+    kv_undo_to(txn->store, mark.undo, UINT64_MAX);
+    txn->ops.size = mark.ops_size;
+    txn->ops.failed = txn->ops.too_big = false;
+    txn->count = mark.ops_count;
+}
+
+void kv_at_txn(const struct kv_txn *txn, struct kv_at *at)
+{
+    *at = (struct kv_at){.store = txn->store,
+                         .root = &txn->store->live,
+                         .now = txn->now,
+                         .skew = txn->skew,
+                         .position = txn->store->pos,
+                         .live = true};
+}
+
+kvsql *kv_txn_db(const struct kv_txn *txn)
+{
+    return txn->store->db;
+}
+
+uint64_t kv_txn_count(const struct kv_txn *txn)
+{
+    return txn->count;
+}
+
+void kv_store_fail(struct kv_store *store)
+{
+    kv_lock_take(&store->lock);
+    KV_ASSERT(!store->txn.open);
+    const uint64_t released = atomic_load(&store->released);
+    kv_undo_trim(store);
+    if (store->mark_count > 0) /* F2 */
+        kv_undo_to(store, store->marks[store->mark_first].undo, released);
+    store->mark_count = 0;
+    store->pos = released;
+    atomic_store(&store->position_hint, released);
+    atomic_fetch_add(&store->epoch, 1);
+    kv_lock_drop(&store->lock);
+}
+
+/* ---- the frame of an effect ---------------------------------------------------- */
+
+static kvsql_rc change_limits(const struct kv_key *key, size_t size,
+                              struct kvsql_error *err)
+{
+    if (key != NULL && key->size > KVSQL_KEY_MAX)
+        return kv_fail(err, KVSQL_TOOBIG,
+                       "key of %u bytes is longer than the limit of %u",
+                       key->size, KVSQL_KEY_MAX);
+    if (size > KVSQL_VALUE_MAX)
+        return kv_fail(err, KVSQL_TOOBIG,
+                       "value of %zu bytes is longer than the limit of %u "
+                       "(proto-max-bulk-len)",
+                       size, KVSQL_VALUE_MAX);
+    return KVSQL_OK;
+}
+
+kvsql_rc kv_change_begin(struct kv_txn *txn, const struct kv_key *key,
+                         size_t size, bool grow, struct kv_change *change,
+                         struct kvsql_error *err)
+{
+    struct kv_store *const store = txn->store;
+    const uint64_t max = atomic_load(&store->maxmemory);
+    kvsql_rc rc = change_limits(key, size, err);
+
+    KV_ASSERT(txn->open);
+    *change = (struct kv_change){.mark = kv_undo_mark(store),
+                                 .ops_size = txn->ops.size,
+                                 .ops_count = txn->count};
+    if (rc != KVSQL_OK || txn->replay)
+        return rc;
+    if (store->sink.writable != NULL)
+        rc = store->sink.writable(store->sink.arg, err);
+    if (rc == KVSQL_OK && grow && max != 0 && store->bytes_live > max)
+        rc = kv_fail(err, KVSQL_OOM,
+                     "command not allowed when used memory > 'maxmemory'.");
+    return rc;
+}
+
+kvsql_rc kv_change_end(struct kv_txn *txn, const struct kv_change *change,
+                       bool ok, const struct kv_op *op,
+                       struct kvsql_error *err)
+{
+    if (ok && !txn->replay) {
+        kv_op_encode(&txn->ops, op);
+        ok = !txn->ops.failed;
+    }
+    if (!ok) {
+        kv_txn_restore(txn, (struct kv_mark){.undo = change->mark,
+                                             .ops_size = change->ops_size,
+                                             .ops_count = change->ops_count});
+        return kv_fail(err, KVSQL_NOMEM,
+                       "store: no memory for the change; nothing changed");
+    }
+    txn->count++;
+    return KVSQL_OK;
+}
+
+kvsql_rc kv_change_find(struct kv_txn *txn, const struct kv_key *key,
+                        enum kv_type type, bool *exists, struct kv_cell *cell,
+                        struct kvsql_error *err)
+{
+    struct kv_change change;
+    char shown[96];
+
+    *exists = kv_key_find(txn->store, key, cell);
+    if (!*exists)
+        return KVSQL_OK;
+    if (!txn->replay && cell->exp != 0 && cell->exp <= txn->now) { /* T4 */
+        const struct kv_op op = {.kind = KV_OP_DEL, .key = kv_slice_of(key)};
+        kvsql_rc rc = kv_change_begin(txn, key, 0, false, &change, err);
+        if (rc == KVSQL_OK)
+            rc = kv_change_end(txn, &change,
+                               kv_key_remove(txn, key, false, NULL), &op, err);
+        if (rc == KVSQL_OK)
+            txn->store->expired_keys++;
+        *exists = false;
+        return rc;
+    }
+    if (type != KV_NONE && cell->type != type)
+        return kv_fail(err, KVSQL_WRONGTYPE, "key '%s' holds a %s, not a %s",
+                       kv_text_show(shown, sizeof(shown), key->p, key->size),
+                       kv_type_name((enum kv_type)cell->type),
+                       kv_type_name(type));
+    return KVSQL_OK;
+}
+
+/* ---- replay and loading (T5: no expiry decision) ----------------------------------- */
+
+static kvsql_rc txn_apply(struct kv_txn *txn, const struct kv_op *op,
+                          struct kvsql_error *err)
+{
+    const struct kv_key key = kv_key_of(op->key.p, op->key.size);
+    const struct kv_key a = kv_key_of(op->a.p, op->a.size);
+
+    switch (op->kind) {
+    case KV_OP_DEL:
+        return kv_del(txn, &key, NULL, err);
+    case KV_OP_SET:
+        return kv_set(txn, &key, op->a, op->time, err);
+    case KV_OP_PATCH:
+        return kv_patch(txn, &key, op->index, op->a, err);
+    case KV_OP_EXPIRE:
+        return kv_expire(txn, &key, op->time, err);
+    case KV_OP_RENAME:
+        return kv_rename(txn, &key, &a, err);
+    case KV_OP_HSET:
+        return kv_hset(txn, &key, &a, op->b, op->time, NULL, err);
+    case KV_OP_HDEL:
+        return kv_hdel(txn, &key, &a, NULL, err);
+    case KV_OP_HEXPIRE:
+        return kv_hexpire(txn, &key, &a, op->time, err);
+    case KV_OP_SADD:
+        return kv_sadd(txn, &key, &a, NULL, err);
+    case KV_OP_SREM:
+        return kv_srem(txn, &key, &a, NULL, err);
+    case KV_OP_ZADD:
+        return kv_zadd(txn, &key, &a, op->score, NULL, err);
+    case KV_OP_ZREM:
+        return kv_zrem(txn, &key, &a, NULL, err);
+    case KV_OP_PUSH:
+        return kv_push(txn, &key, op->index == 0 ? KV_LEFT : KV_RIGHT, op->a,
+                       err);
+    case KV_OP_LINSERT:
+        return kv_linsert(txn, &key, op->index, op->a, err);
+    case KV_OP_LSET:
+        return kv_lset(txn, &key, op->index, op->a, err);
+    case KV_OP_LREMOVE:
+        return kv_lremove(txn, &key, op->index, op->count, err);
+    case KV_OP_FLUSH:
+        return kv_flush(txn, err);
+    case KV_OP_SET_RESERVED:
+        break;
+    }
+    return kv_fail(err, KVSQL_NEWER, "op kind %d is not known", (int)op->kind);
+}
+
+/* An op whose key is missing has one defined effect, none; so NOTFOUND and
+ * RANGE are no faults here (T5). */
+static kvsql_rc txn_replay_op(struct kv_txn *txn, const struct kv_op *op,
+                              struct kvsql_error *err)
+{
+    const kvsql_rc rc = txn_apply(txn, op, err);
+
+    return rc == KVSQL_NOTFOUND ? KVSQL_OK : rc;
+}
+
+void kv_store_set_position(struct kv_store *store, uint64_t position)
+{
+    kv_lock_take(&store->lock);
+    store->pos = position;
+    atomic_store(&store->position_hint, position);
+    atomic_store(&store->released, position);
+    kv_lock_drop(&store->lock);
+}
+
+/* Single-threaded start: no log is kept, and nothing retired can be reached by
+ * anyone. */
+static kvsql_rc txn_bulk(struct kv_store *store, struct kv_txn **out,
+                         struct kvsql_error *err)
+{
+    kvsql_rc rc;
+
+    kv_lock_take(&store->lock);
+    rc = txn_open(store, true, err);
+    if (rc != KVSQL_OK) {
+        kv_lock_drop(&store->lock);
+        return rc;
+    }
+    store->undo_off = store->newest == NULL;
+    *out = &store->txn;
+    return KVSQL_OK;
+}
+
+#define TXN_BULK_GC 4096
+static void txn_bulk_end(struct kv_store *store)
+{
+    const bool sweep = store->pend.count > TXN_BULK_GC ||
+                       store->reap.count > TXN_BULK_GC;
+
+    store->txn.open = false;
+    store->undo_off = false;
+    if (sweep)
+        while (kv_reap_some(store, TXN_BULK_GC))
+            continue;
+    kv_lock_drop(&store->lock);
+    if (sweep)
+        (void)kv_view_gc(store, UINT32_MAX);
+}
+
+kvsql_rc kv_store_replay(struct kv_store *store, uint64_t position,
+                         const uint8_t *ops, size_t size,
+                         struct kvsql_error *err)
+{
+    const uint8_t *p = ops;
+    struct kv_txn *txn;
+    struct kv_op op;
+    kvsql_rc rc = txn_bulk(store, &txn, err);
+
+    if (rc != KVSQL_OK)
+        return rc;
+    KV_ASSERT(position == store->pos + 1); /* W3 */
+    while (rc == KVSQL_OK && p < ops + size) {
+        rc = kv_op_decode(&p, ops + size, &op, err);
+        if (rc == KVSQL_OK)
+            rc = txn_replay_op(txn, &op, err);
+    }
+    if (rc == KVSQL_OK) {
+        txn_finish(txn);
+        store->commits--; /* counted when it was made */
+    }
+    txn_bulk_end(store);
+    return rc;
+}
+
+kvsql_rc kv_store_load(struct kv_store *store, const struct kv_op *op,
+                       struct kvsql_error *err)
+{
+    struct kv_txn *txn;
+    kvsql_rc rc = txn_bulk(store, &txn, err);
+
+    if (rc != KVSQL_OK)
+        return rc;
+    rc = txn_replay_op(txn, op, err);
+    txn_bulk_end(store);
+    return rc;
+}

@@ -1,0 +1,260 @@
+/* view.c - taking, pinning, releasing views; freeing what nobody reaches.
+ *
+ * The protocol of store.md 5.2. A view is a root and a generation: a block is
+ * visible to it iff its birth is not later (I1, I2). `dead` of a view holds the
+ * blocks visible to the view before it and not to it; of the store, those
+ * visible to the newest view and not to live (I3).
+ *
+ * Thread: pin and unpin any; the rest the holder of the store lock. */
+#include <string.h>
+
+#include "kvsql/store_private.h"
+
+#define VIEW_GC_STEP 128
+
+static bool view_spares(struct kv_view *view)
+{
+    view->spare[0] = kv_list_chunk_new();
+    view->spare[1] = kv_list_chunk_new();
+    return view->spare[0] != NULL && view->spare[1] != NULL;
+}
+
+static void view_free(struct kv_view *view)
+{
+    for (unsigned i = 0; i < 2; i++)
+        if (view->spare[i] != NULL)
+            kv_list_chunk_free(view->spare[i]);
+    kv_mem_free(KV_MEM_VIEW, view, sizeof(*view));
+}
+
+struct kv_view *kv_view_take(struct kv_store *store, bool inside)
+{
+    struct kv_view *const view = kv_mem_zalloc(KV_MEM_VIEW, sizeof(*view));
+
+    if (view == NULL)
+        return NULL;
+    if (!view_spares(view) || !kv_room(store, 0, 1)) {
+        view_free(view);
+        return NULL;
+    }
+    view->store = store;
+    view->root = store->live;
+    view->gen = store->gen | ((UINT64_C(1) << KV_GEN_SHIFT) - 1);
+    view->pos = store->pos + (inside ? 1 : 0);
+    view->epoch = atomic_load(&store->epoch);
+    view->inside = inside;
+    view->taken_ns = kv_os_mono_ns();
+    view->dead = store->dead;
+    store->dead = (struct kv_list){.head = NULL};
+    view->older = store->newest;
+    if (store->newest != NULL)
+        store->newest->newer = view;
+    else
+        store->oldest = view;
+    store->newest = view;
+    store->view_count++;
+    kv_undo_record(store, UNDO_VIEW, view);
+    view->record = kv_undo_mark(store);
+    store->viewgen = view->gen;
+    store->gen += UINT64_C(1) << KV_GEN_SHIFT;
+    return view;
+}
+
+static void view_unlink(struct kv_store *store, struct kv_view *view)
+{
+    if (view->older != NULL)
+        view->older->newer = view->newer;
+    else
+        store->oldest = view->newer;
+    if (view->newer != NULL)
+        view->newer->older = view->older;
+    else
+        store->newest = view->older;
+    view->older = view->newer = NULL;
+    store->viewgen = store->newest != NULL ? store->newest->gen : 0;
+    store->view_count--;
+}
+
+/* An undo went back before the view was taken: what is dead for it is dead for
+ * live again. Pins that wait see `dropped`. */
+void kv_view_drop(struct kv_store *store, struct kv_view *view)
+{
+    struct kv_list dead = view->dead;
+
+    view->dead = (struct kv_list){.head = NULL};
+    kv_list_join(&dead, &store->dead);
+    store->dead = dead;
+    view_unlink(store, view);
+    view->dropped = true;
+    if (atomic_load(&view->refs) == 0)
+        view_free(view);
+}
+
+/* Move at most `budget` entries of N (see store.md 5.2) to where they belong.
+ * True when N is empty. */
+static bool view_sort_dead(struct kv_store *store, struct kv_view *view,
+                           struct kv_list *from, struct kv_list *keep,
+                           uint64_t older_gen, unsigned budget)
+{
+    const uint64_t stamp = store->txn.open ? store->pos + 1 : store->pos;
+    struct kv_list_entry entry;
+
+    for (unsigned i = 0; i < 2; i++) { /* I11: room comes with the view */
+        if (view->spare[i] != NULL) {
+            view->spare[i]->next = store->spare;
+            store->spare = view->spare[i];
+            store->spare_count++;
+            view->spare[i] = NULL;
+        }
+    }
+    while (budget-- > 0) {
+        if (!kv_list_pop(store, from, &entry, UINT64_MAX))
+            return true;
+        if (*(uint64_t *)entry.block > older_gen)
+            kv_list_push(store, &store->pend, entry.block, stamp);
+        else
+            kv_list_push(store, keep, entry.block, entry.stamp);
+    }
+    return from->count == 0;
+}
+
+static bool view_release(struct kv_store *store, struct kv_view *view,
+                         unsigned budget)
+{
+    struct kv_list *const from =
+        view->newer != NULL ? &view->newer->dead : &store->dead;
+    const uint64_t older_gen = view->older != NULL ? view->older->gen : 0;
+    struct kv_list rest = *from, keep = {.head = NULL};
+
+    *from = (struct kv_list){.head = NULL};
+    view->closing = true;
+    const bool done =
+        view_sort_dead(store, view, &rest, &keep, older_gen, budget);
+    /* what was looked at and stays goes to the view's own list at once: it is
+     * visible to the older view, so it must not be looked at again */
+    kv_list_join(&view->dead, &keep);
+    if (!done) {
+        *from = rest;
+        return false;
+    }
+    kv_list_join(&view->dead, &rest); /* holes only */
+    kv_undo_void(store, view->record);
+    *from = view->dead;
+    view->dead = (struct kv_list){.head = NULL};
+    view_unlink(store, view);
+    view_free(view);
+    return true;
+}
+
+bool kv_view_release_some(struct kv_store *store, unsigned budget)
+{
+    struct kv_view *next;
+
+    if (atomic_exchange(&store->unpin_wanted, 0) == 0)
+        return false;
+    if (!kv_room(store, 0, 1)) { /* later, when there is memory */
+        atomic_fetch_add(&store->unpin_wanted, 1);
+        return false;
+    }
+    for (struct kv_view *view = store->oldest; view != NULL; view = next) {
+        next = view->newer;
+        if (atomic_load(&view->refs) != 0)
+            continue;
+        if (!view_release(store, view, budget)) {
+            atomic_fetch_add(&store->unpin_wanted, 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool kv_view_gc(struct kv_store *store, unsigned budget)
+{
+    struct kv_list_entry entry;
+    void *block[VIEW_GC_STEP];
+    bool more = true;
+
+    while (more && budget > 0) {
+        unsigned n = 0;
+        kv_lock_take(&store->lock);
+        const uint64_t released = atomic_load(&store->released);
+        while (n < VIEW_GC_STEP) { /* I4, I9 */
+            more = kv_list_pop(store, &store->pend, &entry, released);
+            if (!more)
+                break;
+            store->bytes_retired -= kv_block_size(entry.block);
+            block[n++] = entry.block;
+        }
+        kv_lock_drop(&store->lock);
+        for (unsigned i = 0; i < n; i++) /* MA3: outside the lock */
+            kv_block_free(block[i]);
+        budget -= n < budget ? n : budget;
+    }
+    return more;
+}
+
+kvsql_rc kv_pin(kvsql *db, struct kv_view **view, struct kvsql_error *err)
+{
+    struct kv_store *const store = kv_db_store(db);
+
+    for (;;) {
+        kv_lock_take(&store->lock);
+        struct kv_view *v = store->oldest;
+        const uint64_t released = atomic_load(&store->released);
+        while (v != NULL && (v->inside || v->closing || v->pos < released))
+            v = v->newer;
+        if (v == NULL)
+            v = kv_view_take(store, false);
+        if (v == NULL) {
+            kv_lock_drop(&store->lock);
+            return kv_fail(err, KVSQL_NOMEM, "store: no memory for a view");
+        }
+        atomic_fetch_add(&v->refs, 1);
+        kv_lock_drop(&store->lock);
+
+        const struct kv_ticket ticket = {.position = v->pos,
+                                         .epoch = v->epoch};
+        if (kv_gate_open(db, ticket) ||
+            kv_gate_wait(db, ticket, err) == KVSQL_OK) {
+            *view = v;
+            return KVSQL_OK;
+        }
+        kv_unpin(v); /* its batch was taken back: look again (I7) */
+    }
+}
+
+void kv_unpin(struct kv_view *view)
+{
+    if (view == NULL)
+        return;
+    struct kv_store *const store = view->store;
+    const bool inside = view->inside; /* then the caller holds the lock */
+
+    if (!inside)
+        kv_lock_take(&store->lock);
+    if (atomic_fetch_sub(&view->refs, 1) == 1) {
+        if (view->dropped)
+            view_free(view);
+        else
+            atomic_fetch_add(&store->unpin_wanted, 1);
+    }
+    if (!inside)
+        kv_lock_drop(&store->lock);
+}
+
+uint64_t kv_view_position(const struct kv_view *view)
+{
+    return view->pos;
+}
+
+kvsql_rc kv_txn_view(struct kv_txn *txn, struct kv_view **view,
+                     struct kvsql_error *err)
+{
+    struct kv_view *const v = kv_view_take(txn->store, true);
+
+    if (v == NULL)
+        return kv_fail(err, KVSQL_NOMEM, "store: no memory for a view");
+    atomic_store(&v->refs, 1);
+    *view = v;
+    return KVSQL_OK;
+}
