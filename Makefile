@@ -61,7 +61,8 @@ ALL_LDFLAGS = $(SANFLAGS) $(LDFLAGS)
 LIBS := -lsqlite3 -lmicrohttpd -lcjson
 EDIT_CFLAGS := $(if $(has_libedit),-DKVSQL_LIBEDIT $(shell pkg-config --cflags libedit))
 EDIT_LIBS := $(if $(has_libedit),$(shell pkg-config --libs libedit))
-SYS_LIBS := -lpthread -lm
+CURL_LIBS := $(if $(shell grep -l curl/curl.h $(wildcard cli/*.c) /dev/null),-lcurl)
+SYS_LIBS := $(CURL_LIBS) -lpthread -lm
 CHECK_CFLAGS = $(shell pkg-config --cflags check)
 CHECK_LIBS = $(shell pkg-config --libs check)
 

@@ -41,7 +41,8 @@ def inline(path, out, done):
     for number, line in enumerate(read(path), 1):
         match = INCLUDE.match(line)
         if not match:
-            out.append(line)
+            # Data shared between files is static here, like functions.
+            out.append(line.replace('extern KV_INTERNAL', 'KV_INTERNAL'))
             continue
         name = match.group(1)
         if not name.endswith('.def'):
