@@ -192,10 +192,12 @@ void kv_edit(struct kv_store *store, void *p, size_t n)
     store->undo_used += n + sizeof(trailer);
 }
 
-/* While loading nothing can be taken back, so nothing must wait. */
+/* The position whose release lets the block go: the batch's; between batches
+ * the last one's, for pos + 1 might never come; while loading nothing can be
+ * taken back. */
 static uint64_t undo_stamp(const struct kv_store *store)
 {
-    return store->undo_off ? store->pos : store->pos + 1;
+    return store->undo_off || !store->txn.open ? store->pos : store->pos + 1;
 }
 
 void kv_retire_silent(struct kv_store *store, void *block)
