@@ -43,6 +43,10 @@ KV_INTERNAL int cli_refuse_error(const struct kvsql_error *err);
 /* Help of the subcommand in `scope` on stdout. */
 KV_INTERNAL void cli_help(unsigned scope);
 
+/* Let SQL sessions run commands: kv(), kv_exec, the table commands. Before the
+ * first session of the process. */
+KV_INTERNAL void cli_join_sql(void);
+
 /* Flush stdout and say whether all that was printed has arrived. */
 KV_INTERNAL bool cli_flush_stdout(void);
 

@@ -629,8 +629,10 @@ kvsql_rc cli_settings_load(struct cli_settings *settings, unsigned scope,
     if ((scope & CLI_SERVING) != 0) {
         const char *path = option_config_path(settings, &words);
 
-        if (path != NULL && path[0] != '\0')
+        if (path != NULL && path[0] != '\0') {
+            settings->value[CLI_OPT_CONFIG] = path;
             rc = option_file(settings, path, 0, err);
+        }
         if (rc == KVSQL_OK)
             rc = option_environment(settings, err);
     }

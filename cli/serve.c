@@ -1,0 +1,526 @@
+/* serve.c - the server: the one place that knows every room and joins them.
+ *
+ *   options -> signals -> SQL, commands -> HTTP door (answers 503)
+ *           -> store opened (recovery) -> door ready -> banner
+ *           -> wait for a signal -> door closed -> store closed
+ *
+ * Signals are blocked in all threads and taken by the main thread in
+ * sigwaitinfo, so no handler runs anywhere.
+ *
+ * Thread: main. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/option.h"
+#include "cli/progress.h"
+#include "command/command.h"
+#include "http/http.h"
+#include "kvsql/base/diag.h"
+#include "kvsql/base/os.h"
+#include "vtab/session.h"
+
+#define SERVE_NEVER_S ((uint64_t)UINT32_MAX) /* `save ""`: in 136 years */
+#define SERVE_PATH_MAX 4096
+
+struct serve {
+    struct cli_settings settings;
+    int argc; /* kept for a reload */
+    char **argv;
+    struct http_server *http;
+    kvsql *db;
+    struct cli_progress progress;
+    sigset_t signals, stops;
+    char token[HTTP_TOKEN_MAX + 2], token_readonly[HTTP_TOKEN_MAX + 2],
+        password[HTTP_TOKEN_MAX + 2];
+};
+
+/* ---- commands inside SQL ------------------------------------------------------- */
+
+/* A leaf of a reply as an SQL value; false for what only counts others. */
+static bool serve_value(const struct cmd_item *item, struct vt_value *out)
+{
+    *out = (struct vt_value){.kind = VT_NULL};
+    switch (item->kind) {
+    case CMD_REPLY_NULL:
+    case CMD_REPLY_NULL_ARRAY:
+        return true;
+    case CMD_REPLY_INT:
+    case CMD_REPLY_BOOL:
+        out->kind = VT_INTEGER;
+        out->integer = item->number;
+        return true;
+    case CMD_REPLY_DOUBLE:
+        out->kind = VT_REAL;
+        out->real = item->real;
+        return true;
+    case CMD_REPLY_STATUS:
+    case CMD_REPLY_ERROR:
+    case CMD_REPLY_BULK:
+    case CMD_REPLY_VERBATIM:
+        out->kind = kv_class_of(item->p, item->size) == KV_TEXT ? VT_TEXT
+                                                                : VT_BLOB;
+        out->p = item->p;
+        out->size = item->size;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static kvsql_rc serve_reply_rows(const struct cmd_reply *reply,
+                                 void (*each)(void *arg,
+                                              const struct vt_value *value),
+                                 void *arg, struct kvsql_error *err)
+{
+    struct cmd_item item;
+    struct vt_value value;
+
+    for (size_t offset = 0; cmd_reply_next(reply, &offset, &item);) {
+        if (item.kind == CMD_REPLY_ERROR && reply->rc != KVSQL_OK)
+            return kv_fail(err, reply->rc, "%.*s", (int)item.size,
+                           (const char *)item.p);
+        if (serve_value(&item, &value))
+            each(arg, &value);
+    }
+    return KVSQL_OK;
+}
+
+static kvsql_rc serve_command(kvsql *db, struct kv_txn *txn, bool allow_write,
+                              unsigned argc, const kvsql_slice *argv,
+                              void (*each)(void *arg,
+                                           const struct vt_value *value),
+                              void *arg, struct kvsql_error *err)
+{
+    const struct cmd_row *row =
+        argc > 0 ? cmd_find(argv[0].p, argv[0].size) : NULL;
+    struct kv_ticket ticket = {0};
+    struct cmd_reply reply;
+    kvsql_rc rc = KVSQL_OK;
+
+    if (!allow_write && row != NULL && (row->flags & CMD_WRITE) != 0)
+        return kv_fail(err, KVSQL_READONLY,
+                       "kv() runs reading commands only; %s writes: INSERT "
+                       "INTO kv_exec(cmd) instead",
+                       row->name);
+    cmd_reply_init(&reply, (size_t)1 << 28);
+    if (txn != NULL) {
+        rc = cmd_check(argc, argv, true, true, err);
+        if (rc == KVSQL_OK)
+            (void)cmd_run_in(txn, argc, argv, &reply);
+    } else {
+        cmd_run(db, argc, argv, allow_write, &reply, &ticket);
+        rc = kv_gate_wait(db, ticket, err);
+    }
+    if (rc == KVSQL_OK)
+        rc = serve_reply_rows(&reply, each, arg, err);
+    cmd_reply_fini(&reply);
+    return rc;
+}
+
+static bool serve_command_row(unsigned index, const char **name, int *arity,
+                              unsigned *flags, int *first_key, int *last_key,
+                              int *step, const char **group,
+                              const char **summary)
+{
+    const struct cmd_row *row = cmd_at(index);
+
+    if (row == NULL)
+        return false;
+    *name = row->name;
+    *arity = row->arity;
+    *flags = row->flags;
+    *first_key = row->first_key;
+    *last_key = row->last_key;
+    *step = row->step;
+    *group = row->group;
+    *summary = row->summary;
+    return true;
+}
+
+void cli_join_sql(void)
+{
+    static const struct vt_host host = {.command = serve_command,
+                                        .command_row = serve_command_row};
+
+    vt_host_set(&host);
+}
+
+/* ---- options -------------------------------------------------------------------- */
+
+static void serve_store_options(const struct cli_settings *settings,
+                                struct kvsql_options *options)
+{
+    const uint64_t every = cli_save_seconds(settings);
+
+    *options = (struct kvsql_options){
+        .fsync = cli_fsync(settings, CLI_OPT_APPENDFSYNC),
+        .wal_segment_size = cli_number(settings, CLI_OPT_WAL_SEGMENT),
+        .wal_buffer_max = cli_number(settings, CLI_OPT_WAL_BUFFER),
+        .maxmemory = cli_number(settings, CLI_OPT_MAXMEMORY),
+        .snapshot_keep = (unsigned)cli_number(settings, CLI_OPT_SNAPSHOT_KEEP),
+        .snapshot_every_s = every > 0 ? every : SERVE_NEVER_S,
+        .snapshot_wal_size = cli_number(settings, CLI_OPT_SNAPSHOT_WAL),
+        .repair = cli_flag(settings, CLI_OPT_REPAIR)};
+}
+
+static void serve_loglevel(const struct cli_settings *settings)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    static const enum kv_diag_level levels[] = {KV_DEBUG, KV_INFO, KV_WARN,
+                                                KV_ERROR_LEVEL};
+    const char *level = cli_text(settings, CLI_OPT_LOGLEVEL);
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(level, names[i]) == 0)
+            kv_diag_level_set(levels[i]);
+}
+
+/* A secret from its file: the first line; nobody else may read the file. */
+static kvsql_rc serve_secret(const struct cli_settings *settings,
+                             enum cli_option_id id,
+                             char out[HTTP_TOKEN_MAX + 2],
+                             struct kvsql_error *err)
+{
+    const char *path = cli_text(settings, id);
+    const char *name = cli_option_row(id)->name;
+    struct stat info;
+
+    out[0] = '\0';
+    if (path[0] == '\0')
+        return KVSQL_OK;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return kv_fail(err, KVSQL_SYNTAX, "%s: cannot read %s: %s", name, path,
+                       strerror(errno));
+    const bool got = fgets(out, HTTP_TOKEN_MAX + 2, file) != NULL;
+    const bool open_to_others =
+        fstat(fileno(file), &info) != 0 || (info.st_mode & 077) != 0;
+    (void)fclose(file);
+    out[strcspn(out, "\r\n")] = '\0';
+    if (open_to_others)
+        return kv_fail(err, KVSQL_SYNTAX,
+                       "%s: others can read %s: chmod 600 %s", name, path,
+                       path);
+    if (!got || out[0] == '\0')
+        return kv_fail(err, KVSQL_SYNTAX, "%s: %s is empty", name, path);
+    return KVSQL_OK;
+}
+
+static kvsql_rc serve_secrets(struct serve *serve, struct kvsql_error *err)
+{
+    const char *inline_password =
+        cli_text(&serve->settings, CLI_OPT_REQUIREPASS);
+    kvsql_rc rc = serve_secret(&serve->settings, CLI_OPT_TOKEN_FILE,
+                               serve->token, err);
+
+    if (rc == KVSQL_OK)
+        rc = serve_secret(&serve->settings, CLI_OPT_TOKEN_RO_FILE,
+                          serve->token_readonly, err);
+    if (rc == KVSQL_OK)
+        rc = serve_secret(&serve->settings, CLI_OPT_REQUIREPASS_FILE,
+                          serve->password, err);
+    if (rc == KVSQL_OK && inline_password[0] != '\0') {
+        if (strlen(inline_password) > HTTP_TOKEN_MAX)
+            return kv_fail(err, KVSQL_SYNTAX,
+                           "requirepass is longer than %d bytes",
+                           HTTP_TOKEN_MAX);
+        (void)snprintf(serve->password, sizeof serve->password, "%s",
+                       inline_password);
+    }
+    return rc;
+}
+
+/* Words of a list option, NULL-terminated, pointing into `text`. */
+static kvsql_rc serve_words(const char *name, const char *value, char *text,
+                            const char **words, struct kvsql_error *err)
+{
+    size_t n = 0;
+
+    if (strlen(value) >= SERVE_PATH_MAX)
+        return kv_fail(err, KVSQL_SYNTAX, "%s is too long", name);
+    memcpy(text, value, strlen(value) + 1);
+    for (char *p = text; *p != '\0';) {
+        p += strspn(p, " \t");
+        const size_t size = strcspn(p, " \t");
+        const bool last = p[size] == '\0';
+
+        if (size == 0)
+            break;
+        if (n == HTTP_HOSTS_MAX)
+            return kv_fail(err, KVSQL_SYNTAX, "%s: more than %d names", name,
+                           HTTP_HOSTS_MAX);
+        words[n++] = p;
+        p[size] = '\0';
+        p += size + !last;
+    }
+    words[n] = NULL;
+    return KVSQL_OK;
+}
+
+/* ---- starting ------------------------------------------------------------------- */
+
+static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
+{
+    const struct cli_settings *settings = &serve->settings;
+    const char *hosts[HTTP_HOSTS_MAX + 1], *origins[HTTP_HOSTS_MAX + 1];
+    static char hosts_text[SERVE_PATH_MAX], origins_text[SERVE_PATH_MAX];
+    kvsql_rc rc = serve_words("http-allowed-hosts",
+                              cli_text(settings, CLI_OPT_ALLOWED_HOSTS),
+                              hosts_text, hosts, err);
+
+    if (rc == KVSQL_OK)
+        rc = serve_words("cors-origin", cli_text(settings, CLI_OPT_CORS_ORIGIN),
+                         origins_text, origins, err);
+    if (rc != KVSQL_OK)
+        return rc;
+    const struct http_config config = {
+        .bind = cli_text(settings, CLI_OPT_BIND),
+        .port = (uint16_t)cli_number(settings, CLI_OPT_HTTP_PORT),
+        .token = serve->token,
+        .token_readonly = serve->token_readonly,
+        .password = serve->password,
+        .allowed_hosts = hosts,
+        .cors_origins = origins,
+        .body_max = cli_number(settings, CLI_OPT_HTTP_MAX_BODY),
+        .threads = (unsigned)cli_number(settings, CLI_OPT_HTTP_THREADS),
+        .sql_threads = (unsigned)cli_number(settings, CLI_OPT_SQL_THREADS),
+        .connection_max = (unsigned)cli_number(settings, CLI_OPT_MAXCLIENTS),
+        .sql_deadline_ms = cli_duration_ms(settings, CLI_OPT_SQL_TIMEOUT),
+        .sql_row_max = cli_number(settings, CLI_OPT_SQL_MAX_ROWS),
+        .sql_byte_max = cli_number(settings, CLI_OPT_SQL_MAX_BYTES)};
+    return http_start(NULL, &config, &serve->http, err);
+}
+
+/* Recovery tells how far it is. A signal to stop ends it at once: what is on
+ * disk is as whole as after any kill. */
+static void serve_loading(void *arg, const struct kv_progress *progress)
+{
+    static const struct timespec no_wait = {0};
+    struct serve *serve = arg;
+
+    if (sigtimedwait(&serve->stops, NULL, &no_wait) > 0) {
+        cli_progress_end(&serve->progress);
+        kv_diag(KV_INFO, "server.stopped", "while=loading");
+        _exit(CLI_DONE);
+    }
+    http_loading(serve->http, progress);
+    cli_progress_show(&serve->progress, progress->done, progress->done,
+                      progress->total);
+}
+
+static kvsql_rc serve_open(struct serve *serve, struct kvsql_error *err)
+{
+    struct kvsql_options options;
+
+    serve_store_options(&serve->settings, &options);
+    cli_progress_init(&serve->progress, "load.progress", "loading", "records");
+    const kvsql_rc rc =
+        kv_open_os(cli_text(&serve->settings, CLI_OPT_DIR), &options,
+                   kv_os_real(), serve_loading, serve, &serve->db, err);
+    cli_progress_end(&serve->progress);
+    return rc;
+}
+
+/* Descriptors: as many as the system gives (L9). */
+static void serve_raise_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        kv_diag(KV_WARN, "server.files", "error=\"%s\"",
+                kv_os_error(errno));
+}
+
+static void serve_signals(struct serve *serve)
+{
+    sigemptyset(&serve->stops);
+    sigaddset(&serve->stops, SIGTERM);
+    sigaddset(&serve->stops, SIGINT);
+    serve->signals = serve->stops;
+    sigaddset(&serve->signals, SIGHUP);
+    sigaddset(&serve->signals, SIGUSR1);
+    sigaddset(&serve->signals, SIGUSR2);
+    (void)pthread_sigmask(SIG_BLOCK, &serve->signals, NULL);
+}
+
+static void serve_banner(const struct serve *serve)
+{
+    const char *bind = cli_text(&serve->settings, CLI_OPT_BIND);
+    const uint16_t port = http_port(serve->http);
+    const bool six = strchr(bind, ':') != NULL;
+    const bool any = strcmp(bind, "0.0.0.0") == 0 || strcmp(bind, "::") == 0;
+    const char *host = any ? "127.0.0.1" : bind;
+    const char *own = program_invocation_name;
+    char keys[CLI_COUNT_TEXT_MAX], position[CLI_COUNT_TEXT_MAX];
+    struct kv_info info;
+    char url[128];
+
+    kv_info_get(serve->db, &info);
+    (void)snprintf(url, sizeof url, six && !any ? "http://[%s]:%u" : "http://%s:%u",
+                   host, port);
+    printf("kvsql %s  data %s (%s keys, position %s)  fsync %s\n",
+           KVSQL_VERSION, cli_text(&serve->settings, CLI_OPT_DIR),
+           cli_count_text(keys, info.keys),
+           cli_count_text(position, info.position), info.wal_policy);
+    printf("  set      curl %s/set/hello -H 'Content-Type: "
+           "application/octet-stream' --data-binary world\n",
+           url);
+    printf("  get      curl %s/get/hello\n", url);
+    if (strcmp(url, CLI_URL_DEFAULT) == 0)
+        printf("  sql      %s sql 'SELECT * FROM keys'\n", own);
+    else
+        printf("  sql      %s sql %s 'SELECT * FROM keys'\n", own, url);
+    printf("ready in %.2f s. Ctrl-C stops.\n",
+           cli_progress_seconds(&serve->progress));
+    fflush(stdout);
+}
+
+/* ---- running -------------------------------------------------------------------- */
+
+static void serve_statistics(kvsql *db)
+{
+    struct kv_info info;
+
+    kv_info_get(db, &info);
+    kv_diag(KV_INFO, "server.statistics",
+            "keys=%llu position=%llu durable=%llu data_bytes=%llu views=%llu "
+            "commits=%llu wal_bytes=%llu wal_syncs=%llu snapshots=%llu",
+            (unsigned long long)info.keys, (unsigned long long)info.position,
+            (unsigned long long)info.durable,
+            (unsigned long long)info.memory_data,
+            (unsigned long long)info.views, (unsigned long long)info.commits,
+            (unsigned long long)info.wal_bytes,
+            (unsigned long long)info.wal_syncs,
+            (unsigned long long)info.snapshot_count);
+}
+
+/* Read the layers again and take over what may change at run time; a wrong
+ * file changes nothing. */
+static void serve_reload(struct serve *serve)
+{
+    struct cli_settings fresh;
+    struct kvsql_error err;
+
+    if (cli_settings_load(&fresh, CLI_IN_SERVE, serve->argc, serve->argv,
+                          &err) != KVSQL_OK) {
+        kv_diag(KV_ERROR_LEVEL, "config.reload", "error=\"%s\"", err.text);
+        cli_settings_fini(&fresh);
+        return;
+    }
+    cli_settings_fini(&serve->settings);
+    serve->settings = fresh;
+    serve_loglevel(&fresh);
+    kv_set_maxmemory(serve->db, cli_number(&fresh, CLI_OPT_MAXMEMORY));
+    kv_set_fsync(serve->db, cli_fsync(&fresh, CLI_OPT_APPENDFSYNC));
+    kv_diag(KV_INFO, "config.reload", "fsync=%s maxmemory=%s loglevel=%s",
+            cli_text(&fresh, CLI_OPT_APPENDFSYNC),
+            cli_text(&fresh, CLI_OPT_MAXMEMORY),
+            cli_text(&fresh, CLI_OPT_LOGLEVEL));
+}
+
+/* Until TERM or INT. */
+static void serve_wait(struct serve *serve)
+{
+    for (;;) {
+        struct kvsql_error err;
+        const int got = sigwaitinfo(&serve->signals, NULL);
+
+        if (got == SIGTERM || got == SIGINT)
+            return;
+        if (got == SIGUSR2)
+            serve_statistics(serve->db);
+        else if (got == SIGHUP)
+            serve_reload(serve);
+        else if (got == SIGUSR1 &&
+                 kv_snapshot_start(serve->db, &err) != KVSQL_OK)
+            kv_diag(KV_WARN, "snapshot.refused", "error=\"%s\"", err.text);
+    }
+}
+
+/* In order; a second signal ends the process at once, which loses nothing of
+ * what was acknowledged, as no kill does. */
+static int serve_stop(struct serve *serve)
+{
+    struct kvsql_error err;
+
+    (void)signal(SIGTERM, SIG_DFL);
+    (void)signal(SIGINT, SIG_DFL);
+    (void)pthread_sigmask(SIG_UNBLOCK, &serve->stops, NULL);
+    kv_diag(KV_INFO, "server.stopping", "pid=%d", kv_os_pid());
+    http_stop(serve->http);
+    serve->http = NULL;
+    const kvsql_rc rc = kv_close(serve->db, &err);
+    serve->db = NULL;
+    if (rc != KVSQL_OK)
+        return cli_refuse_error(&err);
+    kv_diag(KV_INFO, "server.stopped", "pid=%d", kv_os_pid());
+    return CLI_DONE;
+}
+
+static int serve_run(struct serve *serve)
+{
+    struct kvsql_error err;
+    kvsql_rc rc = serve_secrets(serve, &err);
+
+    if (rc != KVSQL_OK)
+        return cli_settings_refuse(&err);
+    serve_loglevel(&serve->settings);
+    serve_raise_files();
+    serve_signals(serve);
+    cli_join_sql();
+    rc = vt_start(&err);
+    if (rc == KVSQL_OK)
+        rc = serve_door(serve, &err);
+    if (rc == KVSQL_INVALID)
+        return cli_refuse(CLI_CONFIG, "%s", err.text);
+    if (rc == KVSQL_OK)
+        rc = serve_open(serve, &err);
+    if (rc != KVSQL_OK) {
+        http_stop(serve->http);
+        return cli_refuse_error(&err);
+    }
+    const struct cmd_host host = {
+        .http_port = http_port(serve->http),
+        .port = (uint16_t)cli_number(&serve->settings, CLI_OPT_PORT),
+        .config_file = cli_text(&serve->settings, CLI_OPT_CONFIG),
+        .executable = program_invocation_name,
+        .started_at = kv_now(serve->db)};
+    cmd_host_set(&host);
+    http_ready(serve->http, serve->db);
+    serve_banner(serve);
+    serve_wait(serve);
+    return serve_stop(serve);
+}
+
+int cli_serve(int argc, char **argv)
+{
+    struct serve serve = {.argc = argc, .argv = argv};
+    struct kvsql_error err;
+    kvsql_rc rc = cli_settings_load(&serve.settings, CLI_IN_SERVE, argc, argv,
+                                    &err);
+    int code;
+
+    if (rc == KVSQL_OK && serve.settings.operand_count > 1)
+        rc = kv_fail(&err, KVSQL_INVALID, "serve takes one CONFIG, here is "
+                     "'%s' too", serve.settings.operand[1]);
+    if (rc != KVSQL_OK)
+        code = cli_settings_refuse(&err);
+    else if (serve.settings.help) {
+        cli_help(CLI_IN_SERVE);
+        code = CLI_DONE;
+    } else {
+        code = serve_run(&serve);
+    }
+    cli_settings_fini(&serve.settings);
+    return code;
+}

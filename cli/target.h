@@ -1,0 +1,128 @@
+/* target.h - a place that can be asked: a running server, a data directory
+ * that no server has open, or a snapshot file; by SQL and by commands.
+ *
+ * Thread: the main thread; cli_target_interrupt from a signal handler. */
+#ifndef KVSQL_CLI_TARGET_H
+#define KVSQL_CLI_TARGET_H
+
+#include "cli/option.h"
+#include "command/reply.h"
+#include "vtab/session.h"
+
+#define TARGET_BATCH_MAX (16u << 20) /* bytes of the words of one batch */
+#define TARGET_REPLY_MAX ((size_t)1 << 30)
+#define TARGET_HINT_MAX 256
+
+enum cli_target_kind { CLI_REMOTE, CLI_DIRECTORY, CLI_FILE };
+
+struct cli_target; /* one at a time in a process */
+
+/* What an error says besides its sentence. */
+struct cli_trouble {
+    struct kvsql_error error;
+    char hint[TARGET_HINT_MAX]; /* what to do; may be "" */
+    int offset;                 /* byte of the SQL text, or -1 */
+};
+
+/* Open the place that `settings` and `place` name: --dir, else a URL, else a
+ * file; NULL is the server at KVSQL_URL or CLI_URL_DEFAULT. A directory is
+ * opened read only unless `write`. */
+KV_INTERNAL kvsql_rc cli_target_open(const struct cli_settings *settings,
+                                     const char *place, bool write,
+                                     struct cli_target **target,
+                                     struct kvsql_error *err) KV_MUST_USE;
+/* KVSQL_IO, KVSQL_FULL: the end of the wal of a directory that was written
+ * could not be made durable. */
+KV_INTERNAL kvsql_rc cli_target_close(struct cli_target *target,
+                                      struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL enum cli_target_kind cli_target_kind(
+    const struct cli_target *target);
+/* URL, directory or file, for people. */
+KV_INTERNAL const char *cli_target_name(const struct cli_target *target);
+/* End what runs with KVSQL_INTERRUPT. From a signal handler. */
+KV_INTERNAL void cli_target_interrupt(void);
+/* Print the error and give the exit code: CLI_UNREACHABLE when no server
+ * answers. */
+KV_INTERNAL int cli_target_refuse(const struct kvsql_error *err);
+
+/* ---- SQL ---------------------------------------------------------------------- */
+
+/* Where rows go. `names` live for the call; values until the next row. */
+struct cli_rows {
+    kvsql_rc (*begin)(void *arg, unsigned columns, const char *const *names,
+                      struct kvsql_error *err);
+    kvsql_rc (*row)(void *arg, unsigned columns, const struct vt_value *values,
+                    struct kvsql_error *err);
+    void *arg;
+};
+
+struct cli_answer {
+    bool rows;          /* the statement gives rows */
+    bool truncated;     /* a limit cut them */
+    uint64_t row_count;
+    int64_t changes;    /* when it gives no rows */
+};
+
+/* Run one statement. `row_max` 0 = no limit of ours. The rows of a failed
+ * statement may have been given in part. */
+KV_INTERNAL kvsql_rc cli_target_sql(struct cli_target *target, const char *sql,
+                                    size_t size, unsigned param_count,
+                                    const struct vt_value *params,
+                                    uint64_t row_max,
+                                    const struct cli_rows *rows,
+                                    struct cli_answer *answer,
+                                    struct cli_trouble *trouble) KV_MUST_USE;
+
+/* Statements as one transaction, on a server: all, or with the first error
+ * nothing. With `rollback` they are run and taken back. What each answers goes
+ * to `rows`; *changes is the sum. */
+KV_INTERNAL kvsql_rc cli_target_transaction(struct cli_target *target,
+                                            unsigned count,
+                                            const kvsql_slice *statements,
+                                            bool rollback,
+                                            const struct cli_rows *rows,
+                                            int64_t *changes,
+                                            struct cli_trouble *trouble)
+    KV_MUST_USE;
+/* True when a session keeps a transaction open between statements. */
+KV_INTERNAL bool cli_target_has_session(const struct cli_target *target);
+KV_INTERNAL bool cli_target_in_transaction(const struct cli_target *target);
+
+/* ---- commands ----------------------------------------------------------------- */
+
+/* Commands in a row: words behind each other. */
+struct cli_batch {
+    struct kv_buf bytes; /* of all words */
+    struct kv_buf words; /* per word: u64 offset, u64 size */
+    struct kv_buf starts; /* per command: u64 index of its first word */
+};
+KV_INTERNAL void cli_batch_init(struct cli_batch *batch);
+KV_INTERNAL void cli_batch_fini(struct cli_batch *batch);
+KV_INTERNAL void cli_batch_reset(struct cli_batch *batch);
+KV_INTERNAL void cli_batch_command(struct cli_batch *batch, const char *name);
+KV_INTERNAL void cli_batch_word(struct cli_batch *batch, const void *p,
+                                size_t size);
+KV_INTERNAL unsigned cli_batch_count(const struct cli_batch *batch);
+/* Words of a command into argv, at most `max`; gives how many there are. */
+KV_INTERNAL unsigned cli_batch_words(const struct cli_batch *batch,
+                                     unsigned command, kvsql_slice *argv,
+                                     unsigned max);
+/* KVSQL_OK when nothing was dropped. */
+KV_INTERNAL kvsql_rc cli_batch_result(const struct cli_batch *batch,
+                                      struct kvsql_error *err) KV_MUST_USE;
+/* Bytes that sending it takes, about. */
+KV_INTERNAL size_t cli_batch_size(const struct cli_batch *batch);
+
+/* Run each by itself; `replies` gets one value for each, in order, error
+ * replies included. */
+KV_INTERNAL kvsql_rc cli_target_pipeline(struct cli_target *target,
+                                         const struct cli_batch *batch,
+                                         struct cmd_reply *replies,
+                                         struct kvsql_error *err) KV_MUST_USE;
+/* Run all as one atomic batch, and wait until it is acknowledged: safe by the
+ * policy of the store. An error of any command is the result. */
+KV_INTERNAL kvsql_rc cli_target_batch(struct cli_target *target,
+                                      const struct cli_batch *batch,
+                                      struct kvsql_error *err) KV_MUST_USE;
+
+#endif

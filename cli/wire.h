@@ -1,0 +1,40 @@
+/* wire.h - the REST of kvsql as a client speaks it: SQL and commands into JSON
+ * bodies, answers back into rows and replies.
+ *
+ * Thread: the owner's. */
+#ifndef KVSQL_CLI_WIRE_H
+#define KVSQL_CLI_WIRE_H
+
+#include "cli/remote.h"
+#include "cli/target.h"
+
+KV_INTERNAL kvsql_rc cli_wire_sql(struct cli_remote *remote, const char *sql,
+                                  size_t size, unsigned param_count,
+                                  const struct vt_value *params,
+                                  uint64_t row_max,
+                                  const struct cli_rows *rows,
+                                  struct cli_answer *answer,
+                                  struct cli_trouble *trouble) KV_MUST_USE;
+KV_INTERNAL kvsql_rc cli_wire_transaction(struct cli_remote *remote,
+                                          unsigned count,
+                                          const kvsql_slice *statements,
+                                          bool rollback,
+                                          const struct cli_rows *rows,
+                                          int64_t *changes,
+                                          struct cli_trouble *trouble)
+    KV_MUST_USE;
+KV_INTERNAL kvsql_rc cli_wire_pipeline(struct cli_remote *remote,
+                                       const struct cli_batch *batch,
+                                       struct cmd_reply *replies,
+                                       struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL kvsql_rc cli_wire_batch(struct cli_remote *remote,
+                                    const struct cli_batch *batch,
+                                    struct kvsql_error *err) KV_MUST_USE;
+
+/* RESP2 bytes into a reply, values behind each other. KVSQL_CORRUPT: it is
+ * not RESP2. For tests too. */
+KV_INTERNAL kvsql_rc cli_wire_resp2(const uint8_t *p, size_t size,
+                                    struct cmd_reply *replies,
+                                    struct kvsql_error *err) KV_MUST_USE;
+
+#endif
