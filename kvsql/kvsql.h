@@ -70,8 +70,8 @@
  *
  * Every call that can fail returns a kvsql_rc and takes an `err` that may be
  * NULL; when the result is not KVSQL_OK, err->text is one sentence that says
- * what was tried, on what, and what to do. KVSQL_NOTFOUND and the end of a
- * cursor do not fill it. The descriptions below name the results that have a
+ * what was tried, on what, and what to do; only behind a KVSQL_NOTFOUND it may
+ * be left as it was. The descriptions below name the results that have a
  * meaning of their own; these two groups come on top:
  *
  *   to read    KVSQL_NOMEM    nothing was copied.
@@ -237,6 +237,8 @@ static inline kvsql_slice kvsql_blob(const void *p, size_t size)
  *
  * KVSQL_OK       every write that was acknowledged before is there.
  * KVSQL_LOCKED   another process has it open.
+ * KVSQL_NOTFOUND the directory above it is not there; with read_only, it is
+ *                not, or there is no store in it.
  * KVSQL_CORRUPT  a file is damaged; err names file and offset. Nothing was
  *                changed. `repair` in the options keeps a clean prefix.
  * KVSQL_NEWER    written by a later version; err names the format.

@@ -69,79 +69,12 @@ static const struct snapshot_layout {
     const char *name;
     const char *create;  /* text of sqlite_master.sql */
     const char *declare; /* columns of the source, NULL where empty */
-    const char *read;    /* what the loader asks */
+    const char *read;    /* what the loader asks, NULL where empty */
 } snapshot_layouts[SNAPSHOT_TABLES] = {
-    {"keys",
-     "CREATE TABLE keys(key TEXT NOT NULL PRIMARY KEY, type TEXT NOT NULL,\n"
-     "  length INTEGER NOT NULL, expires_at INTEGER) WITHOUT ROWID",
-     "CREATE TABLE x(key, type, length, expires_at)",
-     "SELECT key, type, length, expires_at FROM keys ORDER BY key"},
-    {"strings",
-     "CREATE TABLE strings(key TEXT NOT NULL PRIMARY KEY, "
-     "value TEXT NOT NULL,\n"
-     "  expires_at INTEGER) WITHOUT ROWID",
-     "CREATE TABLE x(key, value, expires_at)",
-     "SELECT key, value, expires_at FROM strings ORDER BY key"},
-    {"hashes",
-     "CREATE TABLE hashes(key TEXT NOT NULL, field TEXT NOT NULL, "
-     "value TEXT NOT NULL,\n"
-     "  expires_at INTEGER, PRIMARY KEY(key, field)) WITHOUT ROWID",
-     "CREATE TABLE x(key, field, value, expires_at)",
-     "SELECT key, field, value, expires_at FROM hashes ORDER BY key, field"},
-    {"lists",
-     "CREATE TABLE lists(key TEXT NOT NULL, idx INTEGER NOT NULL, "
-     "value TEXT NOT NULL,\n"
-     "  PRIMARY KEY(key, idx)) WITHOUT ROWID",
-     "CREATE TABLE x(key, idx, value)",
-     "SELECT key, idx, value FROM lists ORDER BY key, idx"},
-    {"sets",
-     "CREATE TABLE sets(key TEXT NOT NULL, member TEXT NOT NULL,\n"
-     "  PRIMARY KEY(key, member)) WITHOUT ROWID",
-     "CREATE TABLE x(key, member)",
-     "SELECT key, member FROM sets ORDER BY key, member"},
-    {"zsets",
-     "CREATE TABLE zsets(key TEXT NOT NULL, member TEXT NOT NULL, "
-     "score REAL NOT NULL,\n"
-     "  PRIMARY KEY(key, member)) WITHOUT ROWID",
-     "CREATE TABLE x(key, member, score)",
-     "SELECT key, member, score FROM zsets ORDER BY key, member"},
-    {"streams",
-     "CREATE TABLE streams(key TEXT NOT NULL, ms INTEGER NOT NULL, "
-     "seq INTEGER NOT NULL,\n"
-     "  n INTEGER NOT NULL, field TEXT NOT NULL, value TEXT NOT NULL,\n"
-     "  PRIMARY KEY(key, ms, seq, n)) WITHOUT ROWID",
-     NULL, NULL},
-    {"stream_state",
-     "CREATE TABLE stream_state(key TEXT NOT NULL PRIMARY KEY, "
-     "last_ms INTEGER NOT NULL,\n"
-     "  last_seq INTEGER NOT NULL, deleted_ms INTEGER NOT NULL, "
-     "deleted_seq INTEGER NOT NULL,\n"
-     "  added INTEGER NOT NULL) WITHOUT ROWID",
-     NULL, NULL},
-    {"stream_groups",
-     "CREATE TABLE stream_groups(key TEXT NOT NULL, name TEXT NOT NULL, "
-     "last_ms INTEGER NOT NULL,\n"
-     "  last_seq INTEGER NOT NULL, entries_read INTEGER, "
-     "PRIMARY KEY(key, name)) WITHOUT ROWID",
-     NULL, NULL},
-    {"stream_consumers",
-     "CREATE TABLE stream_consumers(key TEXT NOT NULL, name TEXT NOT NULL, "
-     "consumer TEXT NOT NULL,\n"
-     "  seen_at INTEGER NOT NULL, active_at INTEGER, "
-     "PRIMARY KEY(key, name, consumer)) WITHOUT ROWID",
-     NULL, NULL},
-    {"stream_pending",
-     "CREATE TABLE stream_pending(key TEXT NOT NULL, name TEXT NOT NULL, "
-     "ms INTEGER NOT NULL,\n"
-     "  seq INTEGER NOT NULL, consumer TEXT NOT NULL, "
-     "delivered_at INTEGER NOT NULL,\n"
-     "  deliveries INTEGER NOT NULL, "
-     "PRIMARY KEY(key, name, ms, seq)) WITHOUT ROWID",
-     NULL, NULL},
-    {"kv_schema",
-     "CREATE TABLE kv_schema(name TEXT NOT NULL PRIMARY KEY, "
-     "sql TEXT NOT NULL) WITHOUT ROWID",
-     NULL, NULL},
+#define SNAPSHOT_TABLE(name, create, declare, read)                           \
+    {(name), (create), (declare), (read)},
+#include "kvsql/snapshot.def"
+#undef SNAPSHOT_TABLE
 };
 
 static const char snapshot_meta_create[] =
@@ -164,7 +97,6 @@ static const char snapshot_view_create[] =
 static kvsql_rc snapshot_fail(struct kvsql_error *err, sqlite3 *db, int code,
                               const char *what, const char *path)
 {
-    int full = db == NULL ? SQLITE_NOMEM : sqlite3_extended_errcode(db);
     int number = db == NULL ? 0 : sqlite3_system_errno(db);
     kvsql_rc rc = KVSQL_IO;
 
@@ -178,10 +110,8 @@ static kvsql_rc snapshot_fail(struct kvsql_error *err, sqlite3 *db, int code,
     case SQLITE_FULL: rc = KVSQL_FULL; break;
     case SQLITE_TOOBIG: rc = KVSQL_TOOBIG; break;
     case SQLITE_IOERR:
-        if (full == SQLITE_IOERR_NOMEM)
+        if (db != NULL && sqlite3_extended_errcode(db) == SQLITE_IOERR_NOMEM)
             rc = KVSQL_NOMEM;
-        else if (number == ENOSPC || number == EDQUOT || number == EFBIG)
-            rc = KVSQL_FULL;
         break;
     default: break;
     }
@@ -276,6 +206,34 @@ static kvsql_rc snapshot_dir_open(const struct kv_os *os, const char *path,
                       text, kv_os_error(-result));
     kv_mem_free(KV_MEM_MISC, copy, size + 1);
     return result < 0 ? KVSQL_IO : KVSQL_OK;
+}
+
+/* *size is that of the file; with `sync` it is fsynced first. */
+static kvsql_rc snapshot_size(const char *path, bool sync, uint64_t *size,
+                              struct kvsql_error *err)
+{
+    const struct kv_os *os = kv_os_real();
+    const char *name;
+    int dir, file;
+    kvsql_rc rc = snapshot_dir_open(os, path, &dir, &name, err);
+
+    if (rc != KVSQL_OK)
+        return rc;
+    int64_t result = os->open(os->arg, dir, name,
+                              sync ? KV_OS_WRITE : KV_OS_READ, &file);
+    if (result >= 0) {
+        result = sync ? os->sync(os->arg, file) : 0;
+        if (result >= 0)
+            result = os->size(os->arg, file);
+        os->close(os->arg, file);
+    }
+    os->dir_close(os->arg, dir);
+    if (result < 0)
+        return kv_fail(err, result == -ENOSPC ? KVSQL_FULL : KVSQL_IO,
+                       "snapshot: cannot %s %s: %s", sync ? "sync" : "open",
+                       path, kv_os_error((int)-result));
+    *size = (uint64_t)result;
+    return KVSQL_OK;
 }
 
 /* ---- writing: the source of rows -------------------------------------------- */
@@ -626,33 +584,6 @@ static kvsql_rc snapshot_create(const char *path, struct kvsql_error *err)
     return rc;
 }
 
-/* fsync the finished file; *size is its size. */
-static kvsql_rc snapshot_sync(const char *path, uint64_t *size,
-                              struct kvsql_error *err)
-{
-    const struct kv_os *os = kv_os_real();
-    const char *name;
-    int dir, file;
-    kvsql_rc rc = snapshot_dir_open(os, path, &dir, &name, err);
-
-    if (rc != KVSQL_OK)
-        return rc;
-    int64_t result = os->open(os->arg, dir, name, KV_OS_WRITE, &file);
-    if (result >= 0) {
-        result = os->sync(os->arg, file);
-        if (result >= 0)
-            result = os->size(os->arg, file);
-        os->close(os->arg, file);
-    }
-    os->dir_close(os->arg, dir);
-    if (result < 0)
-        return kv_fail(err, result == -ENOSPC ? KVSQL_FULL : KVSQL_IO,
-                       "snapshot: cannot sync %s: %s", path,
-                       kv_os_error((int)-result));
-    *size = (uint64_t)result;
-    return KVSQL_OK;
-}
-
 /* journal_mode and synchronous are off because a file that is not finished is
  * thrown away; the one fsync comes behind the close. */
 static kvsql_rc snapshot_setup(struct snapshot_writer *writer,
@@ -807,7 +738,7 @@ kvsql_rc kv_snapshot_write(const struct kv_view *view, const char *path,
     int code = sqlite3_close(writer.db); /* NULL is fine */
     KV_ASSERT(code == SQLITE_OK); /* every statement was finalized */
     if (rc == KVSQL_OK)
-        rc = snapshot_sync(path, &info->size, err);
+        rc = snapshot_size(path, true, &info->size, err);
     if (rc != KVSQL_OK)
         return rc;
     info->position = kv_view_position(view);
@@ -868,15 +799,19 @@ static kvsql_rc snapshot_step(struct snapshot_reader *reader,
     return KVSQL_OK;
 }
 
+/* sqlite3_column_value gives an unprotected value, which is as good as any on
+ * a connection without mutexes, and half the calls of sqlite3_column_x. */
+
 /* Bytes of a cell; false when it is neither TEXT nor BLOB, or its class is not
  * that of its bytes (VA1), or it is longer than `size_max`. They live until
  * the statement's next step. */
 static bool snapshot_cell(sqlite3_stmt *stmt, int column, size_t size_max,
                           struct kv_key *out)
 {
-    int type = sqlite3_column_type(stmt, column);
-    const void *p = sqlite3_column_blob(stmt, column);
-    size_t size = (size_t)sqlite3_column_bytes(stmt, column);
+    sqlite3_value *cell = sqlite3_column_value(stmt, column);
+    int type = sqlite3_value_type(cell);
+    const void *p = sqlite3_value_blob(cell);
+    size_t size = (size_t)sqlite3_value_bytes(cell);
 
     if ((type != SQLITE_TEXT && type != SQLITE_BLOB) || size > size_max ||
         (p == NULL && size != 0))
@@ -888,9 +823,10 @@ static bool snapshot_cell(sqlite3_stmt *stmt, int column, size_t size_max,
 /* A time in ms, NULL = 0; false for anything else. */
 static bool snapshot_cell_time(sqlite3_stmt *stmt, int column, int64_t *out)
 {
-    int type = sqlite3_column_type(stmt, column);
+    sqlite3_value *cell = sqlite3_column_value(stmt, column);
+    int type = sqlite3_value_type(cell);
 
-    *out = sqlite3_column_int64(stmt, column);
+    *out = sqlite3_value_int64(cell);
     return type == SQLITE_NULL || (type == SQLITE_INTEGER && *out > 0);
 }
 
@@ -956,9 +892,10 @@ static bool snapshot_row_of(const struct snapshot_reader *reader,
 
     if (!reader->at_row[table])
         return false;
-    int type = sqlite3_column_type(stmt, 0);
-    const void *p = sqlite3_column_blob(stmt, 0);
-    return (size_t)sqlite3_column_bytes(stmt, 0) == key->size &&
+    sqlite3_value *cell = sqlite3_column_value(stmt, 0);
+    int type = sqlite3_value_type(cell);
+    const void *p = sqlite3_value_blob(cell);
+    return (size_t)sqlite3_value_bytes(cell) == key->size &&
            type == (key->cls == KV_TEXT ? SQLITE_TEXT : SQLITE_BLOB) &&
            (key->size == 0 || (p != NULL && memcmp(p, key->p, key->size) == 0));
 }
@@ -1139,6 +1076,25 @@ static kvsql_rc snapshot_check_header(struct snapshot_reader *reader)
     return KVSQL_OK;
 }
 
+/* SQLite takes a last page that is cut as if zeroes followed. */
+static kvsql_rc snapshot_check_size(struct snapshot_reader *reader,
+                                    uint64_t size)
+{
+    int64_t stated = 0;
+    kvsql_rc rc = snapshot_ask_int(reader,
+                                   "SELECT page_count * page_size FROM "
+                                   "pragma_page_count, pragma_page_size",
+                                   NULL, &stated);
+
+    if (rc == KVSQL_OK && (uint64_t)stated != size)
+        rc = kv_fail(reader->err, KVSQL_CORRUPT,
+                     "snapshot: %s is damaged: it has %llu bytes, its header "
+                     "says %lld; restore a copy",
+                     reader->path, (unsigned long long)size,
+                     (long long)stated);
+    return rc;
+}
+
 /* The table is a real one with exactly our columns and order (P8). */
 static kvsql_rc snapshot_check_table(struct snapshot_reader *reader,
                                      const char *name, const char *create)
@@ -1287,20 +1243,28 @@ static kvsql_rc snapshot_load_all(struct snapshot_reader *reader,
     return rc;
 }
 
-/* Nothing is left over, and the counts are those of kv_meta. */
+/* No table has rows that `keys` did not lead to. */
+static kvsql_rc snapshot_check_ends(struct snapshot_reader *reader)
+{
+    for (int i = 0; i < SNAPSHOT_FILLED; i++) {
+        struct kv_key key = {.p = (const uint8_t *)""};
+        if (!reader->at_row[i])
+            continue;
+        (void)snapshot_cell(reader->stmts[i], 0, KVSQL_KEY_MAX, &key);
+        return snapshot_damaged(reader, (enum snapshot_table)i, &key,
+                                "it has more rows than keys says");
+    }
+    return KVSQL_OK;
+}
+
+/* The tables have as many rows as kv_meta says. */
 static kvsql_rc snapshot_check_counts(struct snapshot_reader *reader)
 {
-    kvsql_rc rc = KVSQL_OK;
+    kvsql_rc rc = snapshot_check_ends(reader);
 
     for (int i = 0; rc == KVSQL_OK && i < SNAPSHOT_FILLED; i++) {
         char name[40];
         int64_t stated = 0;
-        struct kv_key key = {.p = (const uint8_t *)""};
-        if (reader->at_row[i]) {
-            (void)snapshot_cell(reader->stmts[i], 0, KVSQL_KEY_MAX, &key);
-            return snapshot_damaged(reader, (enum snapshot_table)i, &key,
-                                    "it has more rows than keys says");
-        }
         (void)snprintf(name, sizeof name, "rows.%s", snapshot_layouts[i].name);
         rc = snapshot_ask_int(reader, snapshot_meta_ask, name, &stated);
         if (rc == KVSQL_OK && (uint64_t)stated != reader->rows[i])
@@ -1320,13 +1284,18 @@ kvsql_rc kv_snapshot_load(struct kv_store *store, const char *path,
                           struct kvsql_error *err)
 {
     uint64_t began_ns = kv_os_mono_ns();
-    int64_t position = 0, created_at = 0, keys = 0, size = 0;
+    int64_t position = 0, created_at = 0, keys = 0;
+    uint64_t size = 0;
     struct snapshot_reader reader = {.path = path, .store = store, .err = err};
 
     *info = (struct kv_snapshot_info){.size = 0};
     kv_buf_init(&reader.key_last, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
     kv_buf_init(&reader.elem_last, KV_MEM_MISC, (size_t)KVSQL_VALUE_MAX + 1);
-    kvsql_rc rc = snapshot_reader_open(&reader);
+    kvsql_rc rc = snapshot_size(path, false, &size, err);
+    if (rc == KVSQL_OK)
+        rc = snapshot_reader_open(&reader);
+    if (rc == KVSQL_OK)
+        rc = snapshot_check_size(&reader, size);
     if (rc == KVSQL_OK)
         rc = snapshot_check_store(&reader, store_id);
     if (rc == KVSQL_OK)
@@ -1338,10 +1307,6 @@ kvsql_rc kv_snapshot_load(struct kv_store *store, const char *path,
     if (rc == KVSQL_OK)
         rc = snapshot_ask_int(&reader, snapshot_meta_ask, "rows.keys", &keys);
     if (rc == KVSQL_OK)
-        rc = snapshot_ask_int(&reader, "SELECT page_count * page_size FROM "
-                              "pragma_page_count, pragma_page_size",
-                              NULL, &size);
-    if (rc == KVSQL_OK)
         rc = snapshot_load_all(&reader, (uint64_t)keys, progress, arg);
     if (rc == KVSQL_OK)
         rc = snapshot_check_counts(&reader);
@@ -1352,7 +1317,7 @@ kvsql_rc kv_snapshot_load(struct kv_store *store, const char *path,
     *info = (struct kv_snapshot_info){
         .position = (uint64_t)position,
         .created_at = created_at,
-        .size = (uint64_t)size,
+        .size = size,
         .keys = (uint64_t)keys,
         .ms = (kv_os_mono_ns() - began_ns) / 1000000};
     return KVSQL_OK;
