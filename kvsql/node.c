@@ -24,12 +24,13 @@ const uint8_t *kv_node_key(const struct kv_node *node, uint32_t index,
         if (klen == INNER_KEYBLOB)
             memcpy(&blob, rest, sizeof(blob));
     } else {
-        struct kv_entry entry;
-        entry_open(node, index, &entry);
-        head = leaf_slots(node)[index].head;
-        klen = entry.klen;
-        rest = entry.rest;
-        blob = entry.keyblob;
+        const struct kv_leaf_slot slot = leaf_slots(node)[index];
+        const uint8_t *const e = entry_at(node, slot.off);
+        head = slot.head;
+        klen = e[0];
+        rest = e + (node_typed(node) ? 3 : 2);
+        if (e[1] & META_KEYBLOB)
+            memcpy(&blob, rest, sizeof(blob));
     }
     if (blob != NULL) {
         *size = blob->len;
@@ -38,10 +39,11 @@ const uint8_t *kv_node_key(const struct kv_node *node, uint32_t index,
     }
     *stable = false;
     *size = node->plen + klen;
-    memcpy(buffer, node_prefix(node), node->plen);
+    if (node->plen > 0)
+        memcpy(buffer, node_prefix(node), node->plen);
     uint8_t *const p = buffer + node->plen;
     head = __builtin_bswap32(head);
-    memcpy(p, &head, klen < 4 ? klen : 4);
+    memcpy(p, &head, 4); /* the buffer has room for all four */
     if (klen > 4)
         memcpy(p + 4, rest, klen - 4);
     return buffer;
@@ -172,9 +174,41 @@ static bool node_key_blob(struct kv_store *store, const uint8_t *key,
     return true;
 }
 
+/* Same prefix: the entry's bytes are the same. */
+static void node_add_same(struct kv_node *out, const struct kv_node *from,
+                          uint32_t index)
+{
+    uint32_t size;
+    const uint8_t *start;
+
+    if (out->level > 0) {
+        start = entry_at(from, inner_slots(from)[index].off);
+        size = 1 + (start[0] == INNER_KEYBLOB ? 8u
+                    : start[0] > 4            ? start[0] - 4u
+                                              : 0u);
+        inner_slots(out)[out->n] = inner_slots(from)[index];
+    } else {
+        struct kv_entry entry;
+        entry_open(from, index, &entry);
+        start = entry.start;
+        size = entry_size(&entry);
+        leaf_slots(out)[out->n].head = leaf_slots(from)[index].head;
+    }
+    memcpy(node_heap(out, size), start, size);
+    if (out->level > 0)
+        inner_slots(out)[out->n].off = out->used;
+    else
+        leaf_slots(out)[out->n].off = out->used;
+    out->n++;
+}
+
 bool kv_node_add(struct kv_store *store, struct kv_node *out,
                  const struct kv_node *from, uint32_t index)
 {
+    if (out->plen == from->plen) {
+        node_add_same(out, from, index);
+        return true;
+    }
     uint8_t buffer[KV_KEY_BUFFER];
     uint32_t size;
     bool stable;

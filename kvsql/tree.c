@@ -292,6 +292,30 @@ static uint32_t tree_prefix(const uint8_t *low, uint32_t low_size,
 
 /* ---- inserting ---------------------------------------------------------------- */
 
+/* The same node in a larger block: slots count from its begin, the heap from
+ * its end, so both are copied as they are. */
+static bool tree_enlarge(struct kv_store *store, struct kv_node **root,
+                         struct kv_path *path, unsigned d, uint32_t need)
+{
+    const struct kv_node *const node = path->at[d].node;
+    const uint32_t front =
+        (uint32_t)sizeof(*node) + node->n * node_slot_size(node);
+    struct kv_node *const out = kv_node_new(store, front + node->used + need,
+                                            node->level, node->flags);
+
+    if (out == NULL)
+        return false;
+    const uint64_t gen = out->gen;
+    const uint16_t cap = out->cap;
+    memcpy(out, node, front);
+    memcpy((uint8_t *)out + cap - node->used,
+           (const uint8_t *)node + node->cap - node->used, node->used);
+    out->gen = gen;
+    out->cap = cap;
+    tree_replace(store, root, path, d, out);
+    return true;
+}
+
 /* Build the path's node anew with the fresh entry at `index` (replacing the
  * one there when `replace`), same prefix. */
 static bool tree_rebuild(struct kv_store *store, struct kv_node **root,
@@ -396,13 +420,12 @@ static struct kv_node *sequence_build(struct kv_store *store,
 /* Where to divide (ST6: behind a run of ascending inserts, at the place). */
 static uint32_t sequence_middle(const struct tree_sequence *seq)
 {
-    uint32_t total = 0, sum = 0, m;
+    uint32_t total, sum = 0, m;
 
     if (!seq->replace && seq->node->run >= 4 && seq->index > 0 &&
         seq->node->hint == seq->index)
         return seq->index;
-    for (uint32_t i = 0; i < seq->count; i++)
-        total += sequence_size(seq, i, seq->node->plen);
+    total = node_live(seq->node); /* near enough: fresh entry left out */
     for (m = 0; m < seq->count - 1 && sum < total / 2; m++)
         sum += sequence_size(seq, m, seq->node->plen);
     return m > 0 ? m : 1;
@@ -525,6 +548,13 @@ static bool tree_insert_at(struct kv_store *store, struct kv_node **root,
         kv_node_insert(store, node, index, fresh, true);
         return true;
     }
+    if (!replace && live + node->garb <= KV_LEAF_MAX &&
+        node->garb <= node->used / 8) {
+        if (!tree_enlarge(store, root, path, d, need))
+            return false;
+        kv_node_insert(store, path->at[d].node, index, fresh, false);
+        return true;
+    }
     if (replace)
         live -= kv_node_item_size(node, index, node->plen);
     if (live <= KV_LEAF_MAX)
@@ -598,15 +628,13 @@ static bool tree_carry(struct kv_store *store, struct kv_node **root,
 
 /* Overwrite the cell in place when nothing but its bytes changes. */
 static bool tree_overwrite(struct kv_store *store, struct kv_node *leaf,
-                           uint32_t index, const struct kv_cell *cell)
+                           const struct kv_entry *entry,
+                           const struct kv_cell *cell)
 {
-    struct kv_entry entry;
-
-    entry_open(leaf, index, &entry);
     const uint32_t tail = cell_tail_size(cell);
-    if (tail != entry.tail_size)
+    if (tail != entry->tail_size)
         return false;
-    uint8_t *const e = (uint8_t *)leaf + leaf->cap - leaf_slots(leaf)[index].off;
+    uint8_t *const e = (uint8_t *)(uintptr_t)entry->start;
     const uint8_t meta =
         (uint8_t)(cell_meta(cell) | (e[1] & META_KEYBLOB));
     const bool typed = node_typed(leaf);
@@ -618,7 +646,7 @@ static bool tree_overwrite(struct kv_store *store, struct kv_node *leaf,
         if (typed)
             e[2] = type;
     }
-    uint8_t *const place = e + (entry.tail - entry.start);
+    uint8_t *const place = e + (entry->tail - entry->start);
     kv_edit(store, place, tail);
     cell_write_tail(place, cell);
     return true;
@@ -711,10 +739,13 @@ bool kv_tree_put(struct kv_store *store, struct kv_node **root, uint8_t flags,
         entry_open(leaf, index, &entry);
         /* the blob is shared with the entry that goes: only read here */
         fresh.keyblob = (struct kv_blob *)(uintptr_t)entry.keyblob;
-        if (!tree_overwrite(store, leaf, index, cell) &&
-            !tree_replace_in_heap(store, leaf, index, &fresh) &&
-            !tree_insert_at(store, root, &path, d, index, &fresh, true, &up,
-                            key_buffer, &split))
+        if (tree_overwrite(store, leaf, &entry, cell)) {
+            if (old->type == cell->type && cell->exp == 0 &&
+                cell->type != KV_HASH)
+                return true; /* nothing to tell the slots above */
+        } else if (!tree_replace_in_heap(store, leaf, index, &fresh) &&
+                   !tree_insert_at(store, root, &path, d, index, &fresh, true, &up,
+                                   key_buffer, &split))
             return false;
     } else {
         if (!tree_fresh_blob(store, leaf, &fresh) ||

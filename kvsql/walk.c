@@ -177,33 +177,44 @@ bool kv_walk_seek_back(struct kv_walk *walk, unsigned which, const uint8_t *key,
     return walk_settle_back(walk, false);
 }
 
-bool kv_walk_rank(struct kv_walk *walk, uint64_t rank)
+/* Go down from the root to the entry of the rank; *rank is what is left of it
+ * when the tree is too short. */
+static bool walk_rank_in(struct kv_walk *walk, unsigned which, uint64_t *rank)
 {
-    for (unsigned which = 0; which < 2; which++) {
-        const struct kv_node *node = walk->root[which];
-        const uint64_t count = kv_tree_count(node);
-        if (rank >= count) {
-            rank -= count;
-            continue;
-        }
-        walk->which = (uint8_t)which;
-        unsigned d = 0;
-        for (; node->level > 0; d++) {
-            const struct kv_inner_slot *const slot = inner_slots(node);
-            uint32_t i = 0;
-            while (rank >= slot[i].count)
-                rank -= slot[i++].count;
-            walk->path[d].node = node;
-            walk->path[d].index = i;
-            node = slot[i].child;
+    const struct kv_node *node = walk->root[which];
+    uint64_t left = *rank;
+    unsigned d = 0;
+
+    walk->which = (uint8_t)which;
+    for (; node != NULL && node->level > 0; d++) {
+        const struct kv_inner_slot *const slot = inner_slots(node);
+        uint32_t i = 0;
+        while (i < node->n && left >= slot[i].count)
+            left -= slot[i++].count;
+        if (i == node->n) { /* only at the root: counts are exact (ST8) */
+            *rank = left;
+            return false;
         }
         walk->path[d].node = node;
-        walk->path[d].index = (uint32_t)rank;
-        walk->depth = (uint8_t)(d + 1);
-        return walk->valid = true;
+        walk->path[d].index = i;
+        node = slot[i].child;
     }
-    walk->depth = 0;
-    return walk->valid = false;
+    if (node == NULL || left >= node->n) {
+        *rank = left - (node != NULL ? node->n : 0);
+        return false;
+    }
+    walk->path[d].node = node;
+    walk->path[d].index = (uint32_t)left;
+    walk->depth = (uint8_t)(d + 1);
+    return true;
+}
+
+bool kv_walk_rank(struct kv_walk *walk, uint64_t rank)
+{
+    walk->valid = walk_rank_in(walk, 0, &rank) || walk_rank_in(walk, 1, &rank);
+    if (!walk->valid)
+        walk->depth = 0;
+    return walk->valid;
 }
 
 bool kv_walk_next(struct kv_walk *walk)
