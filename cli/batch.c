@@ -47,6 +47,14 @@ void cli_batch_word(struct cli_batch *batch, const void *p, size_t size)
     kv_buf_add(&batch->bytes, p, size);
 }
 
+void cli_batch_grow(struct cli_batch *batch, size_t size)
+{
+    if (batch->words.failed)
+        return;
+    uint8_t *word = batch->words.p + batch->words.size - 8;
+    kv_u64_put(word, kv_u64_get(word) + size);
+}
+
 unsigned cli_batch_count(const struct cli_batch *batch)
 {
     return (unsigned)(batch->starts.size / 8);

@@ -102,6 +102,8 @@ KV_INTERNAL void cli_batch_reset(struct cli_batch *batch);
 KV_INTERNAL void cli_batch_command(struct cli_batch *batch, const char *name);
 KV_INTERNAL void cli_batch_word(struct cli_batch *batch, const void *p,
                                 size_t size);
+/* The last word is longer: `size` bytes were added to batch->bytes. */
+KV_INTERNAL void cli_batch_grow(struct cli_batch *batch, size_t size);
 KV_INTERNAL unsigned cli_batch_count(const struct cli_batch *batch);
 /* Words of a command into argv, at most `max`; gives how many there are. */
 KV_INTERNAL unsigned cli_batch_words(const struct cli_batch *batch,
