@@ -1,0 +1,76 @@
+/* auth.c - what a statement may name (reliability Q6, sql.md RU1).
+ *
+ * An allow-list by action: what is not listed is denied. A trusted session is
+ * only watched: DELETE is noted, because it decides about one-pass plans
+ * (PL5).
+ *
+ * Thread: the session's, inside prepare. */
+#include "vtab/state.h"
+
+#include <string.h>
+
+/* Functions that stop no clock, reach files or change the process (Q6). */
+static const char *const vauth_functions[] = {
+    "load_extension", "fts3_tokenizer", "printf", "format", "json_patch",
+    "readfile", "writefile", "edit", NULL};
+
+/* Table-valued functions of SQLite's own that only compute or describe. */
+static const char *const vauth_modules[] = {
+    "json_each", "json_tree", "pragma_table_info", "pragma_table_xinfo",
+    "pragma_table_list", "pragma_function_list", "pragma_module_list", NULL};
+
+static const char *const vauth_pragmas[] = {
+    "table_info", "table_xinfo", "table_list", "function_list",
+    "module_list", "compile_options", NULL};
+
+static bool vauth_listed(const char *const *names, const char *name)
+{
+    for (; *names != NULL; names++)
+        if (name != NULL && sqlite3_stricmp(*names, name) == 0) return true;
+    return false;
+}
+
+static bool vauth_is_schema(const char *table)
+{
+    return sqlite3_stricmp(table, "sqlite_master") == 0 ||
+           sqlite3_stricmp(table, "sqlite_temp_master") == 0 ||
+           sqlite3_stricmp(table, "sqlite_schema") == 0;
+}
+
+/* Writing to a table by name: ours, and SQLite's own bookkeeping, which it
+ * asks about when it connects an eponymous table. */
+static bool vauth_writable(const char *table)
+{
+    return table != NULL && (vt_table_known(table) || vauth_is_schema(table));
+}
+
+int vt_authorize(void *arg, int action, const char *one, const char *two,
+                 const char *three, const char *four)
+{
+    struct vt_session *session = (struct vt_session *)arg;
+    bool allow = false;
+
+    (void)three;
+    (void)four;
+    if (action == SQLITE_DELETE && one != NULL && vt_table_known(one))
+        session->saw_delete = true;
+    if (session->limits.trusted || session->internal) return SQLITE_OK;
+    switch (action) {
+    case SQLITE_SELECT:
+    case SQLITE_READ:
+    case SQLITE_RECURSIVE: allow = true; break;
+    case SQLITE_CREATE_VTABLE:
+        allow = two != NULL &&
+                (vt_table_known(two) || vauth_listed(vauth_modules, two));
+        break;
+    case SQLITE_FUNCTION: allow = !vauth_listed(vauth_functions, two); break;
+    case SQLITE_PRAGMA:
+        allow = vauth_listed(vauth_pragmas, one);
+        break;
+    case SQLITE_INSERT:
+    case SQLITE_UPDATE:
+    case SQLITE_DELETE: allow = vauth_writable(one); break;
+    default: break;
+    }
+    return allow ? SQLITE_OK : SQLITE_DENY;
+}

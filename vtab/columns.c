@@ -1,0 +1,50 @@
+/* columns.c - columns.def as a table (sql.md section 1).
+ *
+ * Thread: any; nothing changes. */
+#include "vtab/state.h"
+
+struct columns_row {
+    const char *table, *column, *type, *doc;
+    int pk;
+    bool notnull, hidden;
+};
+
+static const struct columns_row columns_rows[] = {
+#define VT_COLUMN(table, column, type, pk, notnull, hidden, doc)              \
+    {#table, #column, type, doc, pk, notnull, hidden},
+#include "vtab/columns.def"
+#undef VT_COLUMN
+};
+#define COLUMNS_COUNT (sizeof(columns_rows) / sizeof(columns_rows[0]))
+
+bool vt_column_row(unsigned index, const char **table, const char **column,
+                   const char **type, bool *hidden, const char **doc)
+{
+    const struct columns_row *row;
+
+    if (index >= COLUMNS_COUNT) return false;
+    row = &columns_rows[index];
+    *table = row->table;
+    *column = row->column;
+    *type = row->type;
+    *hidden = row->hidden;
+    *doc = row->doc;
+    return true;
+}
+
+bool vt_column_notnull(unsigned index)
+{
+    return index < COLUMNS_COUNT && columns_rows[index].notnull;
+}
+
+int vt_column_pk(unsigned index)
+{
+    return index < COLUMNS_COUNT ? columns_rows[index].pk : 0;
+}
+
+bool vt_table_known(const char *name)
+{
+    for (unsigned i = 0; i < COLUMNS_COUNT; i++)
+        if (sqlite3_stricmp(columns_rows[i].table, name) == 0) return true;
+    return false;
+}

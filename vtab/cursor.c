@@ -1,0 +1,672 @@
+/* cursor.c - the two nested loops of a query: over keys, and over the elements
+ * of each key (table.h).
+ *
+ * Keys come from intervals in one direction; an interval of one key is a
+ * lookup. Elements in key order come from intervals in the same way; list
+ * positions, ranks and scores become a span of positions. Rank of keys becomes
+ * an interval of keys at the start.
+ *
+ * Each loop of its own looks at the cancel flag (RD8).
+ *
+ * Thread: the session's; a view needs no lock. */
+#include "vtab/table.h"
+
+#include <string.h>
+
+void vt_cursor_init(struct vt_cursor *cursor)
+{
+    vt_set_init(&cursor->keys);
+    vt_set_init(&cursor->elems);
+}
+
+static void vcursor_unsettle(struct vt_cursor *cursor)
+{
+    int columns = cursor->table->def->columns;
+
+    if (cursor->settled == NULL) return;
+    for (int i = 0; i < columns; i++)
+        if (cursor->settled[i].owned)
+            sqlite3_free((void *)(uintptr_t)cursor->settled[i].p);
+    sqlite3_free(cursor->settled);
+    cursor->settled = NULL;
+}
+
+void vt_cursor_fini(struct vt_cursor *cursor)
+{
+    vcursor_unsettle(cursor);
+    vt_merge_free(cursor);
+    vt_due_free(cursor);
+    vt_set_fini(&cursor->keys);
+    vt_set_fini(&cursor->elems);
+    sqlite3_free(cursor->points);
+    cursor->points = NULL;
+    vt_snap_drop(cursor->snap);
+    cursor->snap = NULL;
+}
+
+int vt_cursor_nomem(struct vt_cursor *cursor)
+{
+    cursor->eof = true;
+    return SQLITE_NOMEM;
+}
+
+int vt_cursor_interrupted(struct vt_cursor *cursor)
+{
+    cursor->eof = true;
+    return SQLITE_INTERRUPT;
+}
+
+/* ---- the loop over elements ---------------------------------------------------- */
+
+static struct kv_key vcursor_val_key(const struct kv_val *val)
+{
+    return (struct kv_key){val->p, val->size, val->cls};
+}
+
+/* Behind the interval, in the direction of the walk? */
+static bool vcursor_behind(const struct vt_range *range, const struct kv_key *key,
+                          bool desc)
+{
+    int order;
+
+    if (desc) {
+        if (!range->has_lo) return false;
+        order = kv_key_compare(key, &range->lo);
+        return order < 0 || (order == 0 && range->lo_open);
+    }
+    if (!range->has_hi) return false;
+    order = kv_key_compare(key, &range->hi);
+    return order > 0 || (order == 0 && range->hi_open);
+}
+
+static bool vcursor_glob(struct vt_cursor *cursor, const struct kv_key *pattern,
+                        const struct kv_key *key, int *rc)
+{
+    bool stop = false, match;
+
+    if (pattern->p == NULL) return true;
+    if (key->cls != KV_TEXT) return false;
+    match = vt_glob(cursor->table->session, pattern->p, pattern->size, key->p,
+                    key->size, &stop);
+    if (stop) *rc = vt_cursor_interrupted(cursor);
+    return match;
+}
+
+/* From a place of elem_walk to the next element that the interval holds. */
+static bool vcursor_elem_settle(struct vt_cursor *cursor, bool found, int *rc)
+{
+    const struct vt_range *range = &cursor->elems.ranges[cursor->elem_range];
+    bool desc = (cursor->plan & VT_PLAN_ELEM_DESC) != 0;
+
+    while (found) {
+        struct kv_key key = vcursor_val_key(&cursor->elem_walk.elem.key);
+        if (vcursor_behind(range, &key, desc)) return false;
+        if (vcursor_glob(cursor, &cursor->elem_glob, &key, rc)) {
+            cursor->elem = &cursor->elem_walk.elem;
+            return *rc == SQLITE_OK;
+        }
+        if (*rc != SQLITE_OK) return false;
+        if (vt_cursor_stop(cursor)) {
+            *rc = vt_cursor_interrupted(cursor);
+            return false;
+        }
+        found = desc ? kv_elems_prev(&cursor->elem_walk)
+                     : kv_elems_next(&cursor->elem_walk);
+    }
+    return false;
+}
+
+/* The first element of interval elem_range. */
+static bool vcursor_elem_enter(struct vt_cursor *cursor, int *rc)
+{
+    const struct vt_range *range = &cursor->elems.ranges[cursor->elem_range];
+    struct kv_elems *walk = &cursor->elem_walk;
+    bool found;
+
+    if (range->point) {
+        cursor->elem_walking = false;
+        cursor->elem = &cursor->found;
+        return kv_elem_find(&cursor->at, &cursor->item, &range->lo,
+                            &cursor->found) &&
+               vcursor_glob(cursor, &cursor->elem_glob, &range->lo, rc);
+    }
+    cursor->elem_walking = true;
+    kv_elems_init(walk, &cursor->at, &cursor->item, KV_ELEMS_KEY);
+    if (cursor->plan & VT_PLAN_ELEM_DESC)
+        found = range->has_hi ? kv_elems_seek_key_back(walk, &range->hi,
+                                                       range->hi_open)
+                              : kv_elems_last(walk);
+    else
+        found = range->has_lo
+                    ? kv_elems_seek_key(walk, &range->lo, range->lo_open)
+                    : kv_elems_first(walk);
+    return vcursor_elem_settle(cursor, found, rc);
+}
+
+/* The next interval that holds an element. */
+static bool vcursor_elem_ranges(struct vt_cursor *cursor, int *rc)
+{
+    bool desc = (cursor->plan & VT_PLAN_ELEM_DESC) != 0;
+
+    for (;;) {
+        if (vcursor_elem_enter(cursor, rc)) return true;
+        if (*rc != SQLITE_OK) return false;
+        if (desc ? cursor->elem_range == 0
+                 : cursor->elem_range + 1 >= cursor->elems.count)
+            return false;
+        cursor->elem_range += desc ? -1u : 1u;
+    }
+}
+
+/* Positions: of a list, or ranks of a zset, that the plan wants. */
+static void vcursor_places(struct vt_cursor *cursor, int64_t *lo, int64_t *hi)
+{
+    int64_t last = (int64_t)kv_item_length(&cursor->item) - 1;
+    const struct vt_scores *scores = &cursor->scores;
+
+    *lo = cursor->span.lo > 0 ? cursor->span.lo : 0;
+    *hi = cursor->span.hi < last ? cursor->span.hi : last;
+    if (!(cursor->plan & VT_PLAN_ELEM_SCORE)) return;
+    if (scores->empty || scores->lo > scores->hi) {
+        *hi = -1;
+        return;
+    }
+    *lo = (int64_t)kv_elem_score_rank(&cursor->at, &cursor->item, scores->lo,
+                                      scores->lo_open);
+    *hi = (int64_t)kv_elem_score_rank(&cursor->at, &cursor->item, scores->hi,
+                                      !scores->hi_open) -
+          1;
+}
+
+static bool vcursor_place_first(struct vt_cursor *cursor)
+{
+    enum kv_elem_order order = cursor->table->def->elem == VT_ELEM_INDEX
+                                   ? KV_ELEMS_INDEX
+                                   : KV_ELEMS_SCORE;
+    int64_t lo, hi;
+
+    vcursor_places(cursor, &lo, &hi);
+    if (lo > hi) return false;
+    if (cursor->table->def->elem == VT_ELEM_INDEX && lo == hi) {
+        cursor->elem_walking = false;
+        cursor->place = cursor->place_end = lo;
+        cursor->elem = &cursor->found;
+        return kv_elem_at(&cursor->at, &cursor->item, (uint64_t)lo,
+                          &cursor->found);
+    }
+    cursor->elem_walking = true;
+    if (cursor->plan & VT_PLAN_ELEM_DESC) {
+        cursor->place = hi;
+        cursor->place_end = lo;
+    } else {
+        cursor->place = lo;
+        cursor->place_end = hi;
+    }
+    kv_elems_init(&cursor->elem_walk, &cursor->at, &cursor->item, order);
+    cursor->elem = &cursor->elem_walk.elem;
+    return kv_elems_seek_rank(&cursor->elem_walk, (uint64_t)cursor->place);
+}
+
+static bool vcursor_place_next(struct vt_cursor *cursor)
+{
+    if (!cursor->elem_walking || cursor->place == cursor->place_end)
+        return false;
+    if (cursor->plan & VT_PLAN_ELEM_DESC) {
+        cursor->place--;
+        return kv_elems_prev(&cursor->elem_walk);
+    }
+    cursor->place++;
+    return kv_elems_next(&cursor->elem_walk);
+}
+
+/* idx IN (...): from point on. */
+static bool vcursor_points(struct vt_cursor *cursor)
+{
+    bool desc = (cursor->plan & VT_PLAN_ELEM_DESC) != 0;
+
+    for (; cursor->point < cursor->point_count; cursor->point++) {
+        unsigned i = desc ? cursor->point_count - 1 - cursor->point
+                          : cursor->point;
+        if (kv_elem_at(&cursor->at, &cursor->item,
+                       (uint64_t)cursor->points[i], &cursor->found)) {
+            cursor->elem = &cursor->found;
+            cursor->place = cursor->points[i];
+            cursor->point++;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool vcursor_by_points(const struct vt_cursor *cursor)
+{
+    return cursor->table->def->elem == VT_ELEM_INDEX &&
+           cursor->plan & (unsigned)VT_PLAN_IN << VT_PLAN_ELEM;
+}
+
+bool vt_elem_first(struct vt_cursor *cursor, int *rc)
+{
+    if (cursor->plan & VT_PLAN_FIRST) {
+        kv_elems_init(&cursor->elem_walk, &cursor->at, &cursor->item,
+                      cursor->table->def->elem == VT_ELEM_INDEX
+                          ? KV_ELEMS_INDEX
+                          : KV_ELEMS_KEY);
+        cursor->elem = &cursor->elem_walk.elem;
+        return kv_elems_first(&cursor->elem_walk);
+    }
+    if (vcursor_by_points(cursor)) {
+        cursor->point = 0;
+        return vcursor_points(cursor);
+    }
+    if (cursor->by_place) return vcursor_place_first(cursor);
+    if (cursor->elems.count == 0) return false;
+    cursor->elem_range = cursor->plan & VT_PLAN_ELEM_DESC
+                             ? cursor->elems.count - 1
+                             : 0;
+    return vcursor_elem_ranges(cursor, rc);
+}
+
+bool vt_elem_next(struct vt_cursor *cursor, int *rc)
+{
+    bool desc = (cursor->plan & VT_PLAN_ELEM_DESC) != 0;
+
+    if (cursor->plan & VT_PLAN_FIRST) return false;
+    if (vcursor_by_points(cursor)) return vcursor_points(cursor);
+    if (cursor->by_place) return vcursor_place_next(cursor);
+    if (cursor->elem_walking) {
+        bool found = desc ? kv_elems_prev(&cursor->elem_walk)
+                          : kv_elems_next(&cursor->elem_walk);
+        if (vcursor_elem_settle(cursor, found, rc)) return true;
+        if (*rc != SQLITE_OK) return false;
+    }
+    if (desc ? cursor->elem_range == 0
+             : cursor->elem_range + 1 >= cursor->elems.count)
+        return false;
+    cursor->elem_range += desc ? -1u : 1u;
+    return vcursor_elem_ranges(cursor, rc);
+}
+
+/* ---- the loop over keys ------------------------------------------------------------- */
+
+static bool vcursor_type_fits(const struct vt_cursor *cursor,
+                             const struct kv_item *item)
+{
+    enum kv_type type = cursor->table->def->type;
+
+    return type == KV_NONE || item->type == type;
+}
+
+static bool vcursor_key_settle(struct vt_cursor *cursor, bool found, int *rc)
+{
+    const struct vt_range *range = &cursor->keys.ranges[cursor->key_range];
+    bool desc = (cursor->plan & VT_PLAN_KEY_DESC) != 0;
+
+    while (found) {
+        if (vcursor_behind(range, &cursor->walk.key, desc)) return false;
+        if (vcursor_type_fits(cursor, &cursor->walk.item) &&
+            vcursor_glob(cursor, &cursor->key_glob, &cursor->walk.key, rc)) {
+            cursor->key = cursor->walk.key;
+            cursor->key_keep = cursor->walk.key_stable;
+            cursor->item = cursor->walk.item;
+            return *rc == SQLITE_OK;
+        }
+        if (*rc != SQLITE_OK) return false;
+        if (vt_cursor_stop(cursor)) {
+            *rc = vt_cursor_interrupted(cursor);
+            return false;
+        }
+        found = desc ? kv_keys_prev(&cursor->walk)
+                     : kv_keys_next(&cursor->walk);
+    }
+    return false;
+}
+
+static bool vcursor_key_enter(struct vt_cursor *cursor, int *rc)
+{
+    const struct vt_range *range = &cursor->keys.ranges[cursor->key_range];
+    struct kv_keys *walk = &cursor->walk;
+    bool found;
+
+    if (range->point) {
+        cursor->walking = false;
+        cursor->key = range->lo;
+        cursor->key_keep = false;
+        return kv_get(&cursor->at, &range->lo, &cursor->item) &&
+               vcursor_type_fits(cursor, &cursor->item) &&
+               vcursor_glob(cursor, &cursor->key_glob, &range->lo, rc);
+    }
+    cursor->walking = true;
+    kv_keys_init(walk, &cursor->at, 0);
+    if (cursor->plan & VT_PLAN_KEY_DESC)
+        found = range->has_hi
+                    ? kv_keys_seek_back(walk, &range->hi, range->hi_open)
+                    : kv_keys_last(walk);
+    else
+        found = range->has_lo ? kv_keys_seek(walk, &range->lo, range->lo_open)
+                              : kv_keys_first(walk);
+    return vcursor_key_settle(cursor, found, rc);
+}
+
+static bool vcursor_key_ranges(struct vt_cursor *cursor, int *rc)
+{
+    bool desc = (cursor->plan & VT_PLAN_KEY_DESC) != 0;
+
+    for (;;) {
+        if (vcursor_key_enter(cursor, rc)) return true;
+        if (*rc != SQLITE_OK) return false;
+        if (desc ? cursor->key_range == 0
+                 : cursor->key_range + 1 >= cursor->keys.count)
+            return false;
+        cursor->key_range += desc ? -1u : 1u;
+    }
+}
+
+static bool vcursor_key_due(struct vt_cursor *cursor, int *rc)
+{
+    bool found = false;
+
+    if (*rc == SQLITE_OK) *rc = vt_due_next(cursor, &found);
+    return *rc == SQLITE_OK && found;
+}
+
+static bool vcursor_key_first(struct vt_cursor *cursor, int *rc)
+{
+    if (cursor->plan & VT_PLAN_KEY_TIME) {
+        *rc = vt_due_start(cursor);
+        return vcursor_key_due(cursor, rc);
+    }
+    if (cursor->keys.count == 0) return false;
+    cursor->key_range =
+        cursor->plan & VT_PLAN_KEY_DESC ? cursor->keys.count - 1 : 0;
+    return vcursor_key_ranges(cursor, rc);
+}
+
+static bool vcursor_key_next(struct vt_cursor *cursor, int *rc)
+{
+    bool desc = (cursor->plan & VT_PLAN_KEY_DESC) != 0;
+
+    if (cursor->plan & VT_PLAN_KEY_TIME) return vcursor_key_due(cursor, rc);
+    if (cursor->walking) {
+        bool found = desc ? kv_keys_prev(&cursor->walk)
+                          : kv_keys_next(&cursor->walk);
+        if (vcursor_key_settle(cursor, found, rc)) return true;
+        if (*rc != SQLITE_OK) return false;
+    }
+    if (desc ? cursor->key_range == 0
+             : cursor->key_range + 1 >= cursor->keys.count)
+        return false;
+    cursor->key_range += desc ? -1u : 1u;
+    return vcursor_key_ranges(cursor, rc);
+}
+
+/* ---- both ------------------------------------------------------------------------------ */
+
+/* From the current key to the next row. */
+static int vcursor_row(struct vt_cursor *cursor, bool key)
+{
+    int rc = SQLITE_OK;
+
+    for (; key; key = vcursor_key_next(cursor, &rc)) {
+        if (cursor->table->def->elem == VT_ELEM_NONE) return rc;
+        if (vt_elem_first(cursor, &rc) || rc != SQLITE_OK) break;
+        if (vt_cursor_stop(cursor)) return vt_cursor_interrupted(cursor);
+    }
+    if (!key || rc != SQLITE_OK) cursor->eof = true;
+    return rc;
+}
+
+int vt_cursor_next(struct vt_cursor *cursor)
+{
+    int rc = SQLITE_OK;
+
+    if (cursor->aborted) return SQLITE_ABORT;
+    if (cursor->live) { /* it was the only row */
+        cursor->eof = true;
+        return SQLITE_OK;
+    }
+    if (cursor->arms != NULL) return vt_merge_next(cursor);
+    if (cursor->table->def->elem != VT_ELEM_NONE) {
+        if (vt_elem_next(cursor, &rc)) return SQLITE_OK;
+        if (rc != SQLITE_OK) return rc;
+    }
+    rc = SQLITE_OK;
+    if (!vcursor_key_next(cursor, &rc)) {
+        cursor->eof = true;
+        return rc;
+    }
+    return vcursor_row(cursor, true);
+}
+
+/* Ranks lo..hi of the keyspace, as an interval of keys. Expired keys count,
+ * so the key at a rank stands for the first visible one from there on. */
+static bool vcursor_rank_range(struct vt_cursor *cursor)
+{
+    int64_t count = (int64_t)kv_count_all(&cursor->at);
+    int64_t lo = cursor->span.lo > 0 ? cursor->span.lo : 0;
+    int64_t hi = cursor->span.hi < count ? cursor->span.hi : count - 1;
+
+    vt_set_all(&cursor->keys);
+    kv_keys_init(&cursor->walk, &cursor->at, 0);
+    if (lo > hi || !kv_keys_seek_rank(&cursor->walk, (uint64_t)lo)) {
+        cursor->keys.count = 0;
+        return true;
+    }
+    if (!vt_set_between(&cursor->keys, &cursor->walk.key, NULL)) return false;
+    if (hi + 1 >= count ||
+        !kv_keys_seek_rank(&cursor->walk, (uint64_t)hi + 1))
+        return true;
+    return vt_set_between(&cursor->keys, NULL, &cursor->walk.key);
+}
+
+/* Keys equal to a computed number, as text or as number, become points; the
+ * intervals of PL2 hold more. Rows that SQLite would not look at again must
+ * not be offered twice (PL5), and merging needs to know the keys. */
+static int vcursor_resolve(struct vt_cursor *cursor)
+{
+    struct vt_set points;
+    int rc = SQLITE_OK;
+    bool ok = true;
+
+    vt_set_init(&points);
+    cursor->plan &= ~(unsigned)VT_PLAN_KEY_DESC;
+    for (cursor->key_range = 0;
+         ok && rc == SQLITE_OK && cursor->key_range < cursor->keys.count;
+         cursor->key_range++) {
+        bool found = vcursor_key_enter(cursor, &rc);
+        while (ok && found && rc == SQLITE_OK) {
+            struct vt_number number;
+            if (!cursor->walking ||
+                (cursor->key.cls == KV_TEXT &&
+                 vt_number_of_text(cursor->key.p, cursor->key.size, &number) &&
+                 vt_number_equal(&number, &cursor->keys.number)))
+                ok = vt_set_point(&points, &cursor->key);
+            found = cursor->walking && kv_keys_next(&cursor->walk);
+            found = vcursor_key_settle(cursor, found, &rc);
+        }
+    }
+    if (ok && rc == SQLITE_OK) {
+        vt_set_sort(&points);
+        vt_set_reset(&cursor->keys);
+        for (unsigned i = 0; ok && i < points.count; i++)
+            ok = vt_set_point(&cursor->keys, &points.ranges[i].lo);
+    }
+    vt_set_fini(&points);
+    if (!ok) return vt_cursor_nomem(cursor);
+    return rc;
+}
+
+/* The same for the elements of the one key of a unique plan. */
+static int vcursor_resolve_elems(struct vt_cursor *cursor)
+{
+    struct vt_set points;
+    int rc = SQLITE_OK;
+    bool ok = true, found;
+
+    if (cursor->keys.count != 1 ||
+        !kv_get(&cursor->at, &cursor->keys.ranges[0].lo, &cursor->item) ||
+        !vcursor_type_fits(cursor, &cursor->item))
+        return SQLITE_OK;
+    vt_set_init(&points);
+    found = vt_elem_first(cursor, &rc);
+    for (; ok && found; found = vt_elem_next(cursor, &rc)) {
+        struct kv_key key = vcursor_val_key(&cursor->elem->key);
+        struct vt_number number;
+        if (!cursor->elem_walking)
+            key = cursor->elems.ranges[cursor->elem_range].lo;
+        if (!cursor->elem_walking ||
+            (key.cls == KV_TEXT &&
+             vt_number_of_text(key.p, key.size, &number) &&
+             vt_number_equal(&number, &cursor->elems.number)))
+            ok = vt_set_point(&points, &key);
+    }
+    if (ok && rc == SQLITE_OK) {
+        vt_set_reset(&cursor->elems);
+        for (unsigned i = 0; ok && i < points.count; i++)
+            ok = vt_set_point(&cursor->elems, &points.ranges[i].lo);
+    }
+    vt_set_fini(&points);
+    return ok ? rc : vt_cursor_nomem(cursor);
+}
+
+static int vcursor_ambiguous(struct vt_cursor *cursor)
+{
+    cursor->eof = true;
+    return vt_constraint(cursor->table->session, &cursor->table->base,
+                         SQLITE_ERROR,
+                         "ambiguous number, compare with text: several keys "
+                         "of %s are equal to it",
+                         cursor->table->def->name);
+}
+
+static bool vcursor_single(const struct vt_cursor *cursor)
+{
+    const struct vt_def *def = cursor->table->def;
+
+    if (cursor->plan & (VT_PLAN_KEY_RANK | VT_PLAN_KEY_TIME)) return false;
+    if (cursor->keys.count != 1 || !cursor->keys.ranges[0].point) return false;
+    if (def->elem == VT_ELEM_NONE) return true;
+    if (def->elem == VT_ELEM_INDEX)
+        return !vcursor_by_points(cursor) && cursor->span.lo == cursor->span.hi;
+    return !cursor->by_place && cursor->elems.count == 1 &&
+           cursor->elems.ranges[0].point;
+}
+
+/* Computed numbers, where a superset will not do. */
+static int vcursor_numbers(struct vt_cursor *cursor)
+{
+    unsigned plan = cursor->plan;
+    int rc = SQLITE_OK;
+
+    if (plan & (VT_PLAN_KEY_RANK | VT_PLAN_KEY_TIME)) return SQLITE_OK;
+    if (!cursor->keys.numeric || !(plan & (VT_PLAN_UNIQUE | VT_PLAN_MERGE)))
+        return SQLITE_OK;
+    rc = vcursor_resolve(cursor);
+    cursor->plan = plan;
+    if (rc == SQLITE_OK && plan & VT_PLAN_UNIQUE && cursor->keys.count > 1)
+        return vcursor_ambiguous(cursor);
+    return rc;
+}
+
+static int vcursor_elem_numbers(struct vt_cursor *cursor)
+{
+    int rc;
+
+    if (!(cursor->plan & VT_PLAN_UNIQUE) || cursor->by_place ||
+        cursor->table->def->elem == VT_ELEM_NONE || !cursor->elems.numeric)
+        return SQLITE_OK;
+    rc = vcursor_resolve_elems(cursor);
+    if (rc == SQLITE_OK && cursor->elems.count > 1)
+        return vcursor_ambiguous(cursor);
+    return rc;
+}
+
+int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
+                     sqlite3_value **argv)
+{
+    struct vt_session *session = cursor->table->session;
+    struct kvsql_error err;
+    int rc;
+
+    vcursor_unsettle(cursor);
+    vt_merge_free(cursor);
+    vt_due_free(cursor);
+    vt_snap_drop(cursor->snap);
+    cursor->snap = NULL;
+    cursor->plan = plan;
+    cursor->eof = cursor->aborted = cursor->live = false;
+    cursor->by_place = cursor->table->def->elem == VT_ELEM_INDEX ||
+                       plan & VT_PLAN_BY_SCORE;
+    rc = vt_cursor_args(cursor, argc, argv);
+    if (rc != SQLITE_OK) return rc;
+    cursor->copy = session->txn != NULL; /* VS3 */
+    cursor->live = cursor->copy && vcursor_single(cursor);
+    if (vt_read_at(session, cursor->live, &cursor->at, &cursor->snap, &err) !=
+        KVSQL_OK)
+        return vt_fail(session, &cursor->table->base, &err);
+    if (plan & VT_PLAN_KEY_RANK && !vcursor_rank_range(cursor))
+        return vt_cursor_nomem(cursor);
+    rc = vcursor_numbers(cursor);
+    if (rc == SQLITE_OK) rc = vcursor_elem_numbers(cursor);
+    if (rc != SQLITE_OK) return rc;
+    if (plan & VT_PLAN_MERGE && cursor->keys.count > 1)
+        return vt_merge_start(cursor);
+    {
+        bool key = vcursor_key_first(cursor, &rc);
+        if (rc != SQLITE_OK) return rc;
+        return vcursor_row(cursor, key);
+    }
+}
+
+/* ---- changes under open cursors ------------------------------------------------------- */
+
+void vt_cursors_abort(struct vt_session *session)
+{
+    struct vt_cursor *cursor = session->cursors;
+
+    for (; cursor != NULL; cursor = cursor->next) {
+        if (!cursor->copy) continue;
+        cursor->aborted = true;
+        vt_snap_drop(cursor->snap);
+        cursor->snap = NULL;
+    }
+}
+
+static bool vcursor_settle(struct vt_cursor *cursor)
+{
+    const struct vt_def *def = cursor->table->def;
+    struct vt_cell *cells;
+
+    cells = sqlite3_malloc64((sqlite3_uint64)def->columns * sizeof(*cells));
+    if (cells == NULL) return false;
+    memset(cells, 0, (size_t)def->columns * sizeof(*cells));
+    for (int i = 0; i < def->columns; i++) {
+        struct vt_cell *cell = &cells[i];
+        uint8_t *copy;
+        def->column(cursor, i, cell);
+        if (cell->kind != VT_CELL_BYTES || cell->owned) continue;
+        copy = sqlite3_malloc64(cell->size + 1);
+        if (copy == NULL) {
+            cell->kind = VT_CELL_NULL;
+            cursor->settled = cells;
+            vcursor_unsettle(cursor);
+            return false;
+        }
+        memcpy(copy, cell->p, cell->size);
+        copy[cell->size] = 0;
+        cell->p = copy;
+        cell->owned = true;
+    }
+    cursor->settled = cells;
+    return true;
+}
+
+bool vt_cursors_settle(struct vt_session *session)
+{
+    struct vt_cursor *cursor = session->cursors;
+
+    for (; cursor != NULL; cursor = cursor->next)
+        if (cursor->live && !cursor->eof && !cursor->aborted &&
+            cursor->settled == NULL && !vcursor_settle(cursor))
+            return false;
+    return true;
+}

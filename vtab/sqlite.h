@@ -1,0 +1,14 @@
+/* sqlite.h - the one place where vtab/ takes SQLite's header from: the
+ * library's own in the program, the loading process's table of functions in
+ * the loadable extension (EX1). */
+#ifndef KVSQL_VTAB_SQLITE_H
+#define KVSQL_VTAB_SQLITE_H
+
+#ifdef KVSQL_EXTENSION
+#include <sqlite3ext.h>
+SQLITE_EXTENSION_INIT3
+#else
+#include <sqlite3.h>
+#endif
+
+#endif

@@ -1,0 +1,179 @@
+/* state.h - what the files of vtab/ share about one session: its connection,
+ * pin, transaction, cursors, limits (sql.md 1, 4, 6).
+ *
+ * Always true:
+ *   VS1  txn != NULL from the first xBegin to the end of the SQL transaction;
+ *        while it stands this thread holds the store lock, so nothing here may
+ *        pin a released view then (that would wait for itself).
+ *   VS2  pin != NULL only after something was read outside a write; it goes
+ *        when the statement, or the explicit transaction, is over (RD1, RD5).
+ *   VS3  a value read while txn != NULL is handed to SQLite as a copy (UN4).
+ *
+ * Thread: one at a time; `cancel` from any. */
+#ifndef KVSQL_VTAB_STATE_H
+#define KVSQL_VTAB_STATE_H
+
+#include <stdatomic.h>
+
+#include "vtab/session.h"
+#include "vtab/sqlite.h"
+
+struct vt_cursor;
+
+/* Bytes that SQLite holds for a session, and until when it may ask (Q3). */
+struct vt_budget {
+    int64_t size, size_max;  /* bytes; 0 = no maximum */
+    uint64_t deadline_ns;    /* monotonic; 0 = none */
+    unsigned calls;
+    bool over;               /* an allocation was refused for size */
+    bool late;               /* ... because the deadline had passed */
+};
+
+/* A view of the state inside a write transaction, shared by the cursors of a
+ * statement while nothing changes in between. */
+struct vt_snap {
+    struct kv_view *view;
+    unsigned refs;
+    uint64_t count; /* ops when it was taken */
+};
+
+/* Positions of one list that DELETE has removed in this statement: runs of
+ * indexes of the statement's view, ascending, never touching (2.5). */
+struct vt_gap {
+    uint64_t first, count;
+};
+struct vt_gaps {
+    uint64_t statement;
+    struct kv_buf key;
+    struct vt_gap *runs;
+    unsigned count, cap;
+};
+
+#define VT_CACHE_MAX 256       /* statements kept */
+#define VT_CACHE_BUCKETS 256
+#define VT_CACHE_SQL_MAX 16384 /* bytes of a text that is kept */
+#define VT_SAVE_MAX 10000      /* savepoints open at once */
+#define VT_BUSY_MS 5000        /* waiting for the store lock */
+#define VT_CHECK_EVERY 1024    /* steps of a loop between looks at `cancel` */
+
+struct vt_session {
+    sqlite3 *sql;
+    kvsql *db; /* NULL: a session over a file */
+    struct vt_limits limits;
+    struct vt_budget budget;
+    atomic_bool cancel;
+    bool timed_out, internal, saw_delete;
+    bool plan_off; /* tests: xBestIndex takes nothing (TE2) */
+
+    /* Reading. */
+    struct kv_view *pin;
+    struct kv_at pin_at;
+    struct kv_view *stale; /* was the pin before the write began */
+    struct vt_cursor *cursors;
+    uint64_t keys_hint; /* size of the keyspace when last seen, for costs */
+    uint64_t position;
+
+    /* Writing: the one transaction object (section 6). */
+    struct kv_txn *txn;
+    unsigned joined;
+    bool prepared;
+    struct kv_mark base, *save;
+    int depth, save_cap;
+    struct vt_snap *snap;
+    struct kv_ticket ticket;
+    bool ticket_set;
+    struct vt_gaps gaps;
+
+    /* Statements. */
+    struct vt_statement *active;
+    uint64_t statement; /* number of the running one */
+    struct vt_statement *bucket[VT_CACHE_BUCKETS];
+    struct vt_statement *newest, *oldest;
+    unsigned cached;
+    sqlite3_stmt *begin, *commit, *rollback;
+    struct kvsql_error failure; /* of the last module call that failed */
+    int64_t changes;
+    int error_offset;
+};
+
+/* ---- errors (error.c) ----------------------------------------------------- */
+
+/* SQLite's code for a result of ours. */
+KV_INTERNAL int vt_code(kvsql_rc rc);
+/* Remember the failure and hand it to SQLite: sets zErrMsg of `vtab` (may be
+ * NULL) and returns `code`. */
+KV_INTERNAL int vt_failed(struct vt_session *session, sqlite3_vtab *vtab,
+                          int code, const struct kvsql_error *err);
+/* The same with the code that belongs to err->rc. */
+KV_INTERNAL int vt_fail(struct vt_session *session, sqlite3_vtab *vtab,
+                        const struct kvsql_error *err);
+KV_INTERNAL int vt_constraint(struct vt_session *session, sqlite3_vtab *vtab,
+                              int code, const char *format, ...)
+    KV_PRINTF(4, 5);
+/* What SQLite reports now, as a result of ours with its sentence. */
+KV_INTERNAL kvsql_rc vt_sqlite_error(struct vt_session *session, int code,
+                                     bool preparing, struct kvsql_error *err);
+
+/* ---- budget and deadline (budget.c) ---------------------------------------- */
+
+/* Count the allocations of this thread for `session` until the leave. */
+KV_INTERNAL struct vt_budget *vt_budget_enter(struct vt_budget *budget);
+KV_INTERNAL void vt_budget_leave(struct vt_budget *before);
+/* True when the running statement must end: cancelled or past its deadline. */
+KV_INTERNAL bool vt_cancelled(struct vt_session *session);
+
+/* ---- reading and writing (txn.c) ------------------------------------------- */
+
+/* Where the running statement reads. `single`: one entry, looked up now;
+ * *snap (may be NULL) is what the caller must drop. */
+KV_INTERNAL kvsql_rc vt_read_at(struct vt_session *session, bool single,
+                                struct kv_at *at, struct vt_snap **snap,
+                                struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL void vt_snap_drop(struct vt_snap *snap);
+KV_INTERNAL int vt_txn_begin(struct vt_session *session, sqlite3_vtab *vtab);
+KV_INTERNAL int vt_txn_prepare(struct vt_session *session, sqlite3_vtab *vtab);
+KV_INTERNAL void vt_txn_commit(struct vt_session *session);
+KV_INTERNAL void vt_txn_rollback(struct vt_session *session);
+KV_INTERNAL int vt_txn_savepoint(struct vt_session *session, int n);
+KV_INTERNAL void vt_txn_release(struct vt_session *session, int n);
+KV_INTERNAL void vt_txn_rollback_to(struct vt_session *session, int n);
+/* The statement is over: drop pins it no longer needs. */
+KV_INTERNAL void vt_read_end(struct vt_session *session);
+/* Wait at the gate for what was committed or seen (TX4, RD6). */
+KV_INTERNAL kvsql_rc vt_txn_gate(struct vt_session *session,
+                                 struct kvsql_error *err) KV_MUST_USE;
+
+/* ---- the rest --------------------------------------------------------------- */
+
+/* Rights (auth.c), functions (func.c, text.c), tables (table.c, info.c). */
+KV_INTERNAL int vt_authorize(void *session, int action, const char *one,
+                             const char *two, const char *three,
+                             const char *four);
+KV_INTERNAL kvsql_rc vt_functions_register(struct vt_session *session,
+                                           struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL int vt_text_register(struct vt_session *session);
+KV_INTERNAL kvsql_rc vt_tables_register(struct vt_session *session,
+                                        struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL int vt_info_register(struct vt_session *session);
+KV_INTERNAL const struct vt_host *vt_host_get(void);
+/* Whether `name` is one of our tables. */
+KV_INTERNAL bool vt_table_known(const char *name);
+
+/* Row `index` of columns.def: NOT NULL; place in the primary key. */
+KV_INTERNAL bool vt_column_notnull(unsigned index);
+KV_INTERNAL int vt_column_pk(unsigned index);
+
+/* SQLite's GLOB and LIKE on bytes, without recursion (text.c). *stop is set
+ * when the statement was cancelled meanwhile. */
+KV_INTERNAL bool vt_glob(struct vt_session *session, const uint8_t *pattern,
+                         size_t pattern_size, const uint8_t *text,
+                         size_t text_size, bool *stop);
+KV_INTERNAL bool vt_like(struct vt_session *session, const uint8_t *pattern,
+                         size_t pattern_size, const uint8_t *text,
+                         size_t text_size, uint32_t escape, bool *stop);
+
+/* Tests only: let xBestIndex take nothing from now on (TE2). */
+KV_INTERNAL void vt_session_plan_off(struct vt_session *session, bool off);
+KV_INTERNAL sqlite3 *vt_session_sqlite(struct vt_session *session);
+
+#endif

@@ -1,0 +1,393 @@
+/* table.c - the data tables as SQLite sees them: one module for all.
+ *
+ * Tables are eponymous: xCreate is xConnect, dropping one drops a name (WR9).
+ * A cursor joins the session's list when it is opened and leaves it when it is
+ * closed. Everything about transactions goes to the session's one object
+ * (txn.c); a table that has not begun takes no part (TX2).
+ *
+ * Thread: the session's. */
+#include "vtab/table.h"
+
+#include "kvsql/base/num.h"
+
+#include <string.h>
+
+static const struct vt_def *const vtable_defs[] = {
+    &vt_keys_def, &vt_strings_def, &vt_hashes_def,
+    &vt_lists_def, &vt_sets_def,   &vt_zsets_def};
+#define VTABLE_COUNT (sizeof(vtable_defs) / sizeof(vtable_defs[0]))
+
+/* What a module is registered with: which session, which table. */
+struct vtable_aux {
+    struct vt_session *session;
+    const struct vt_def *def;
+};
+
+/* ---- life ---------------------------------------------------------------------- */
+
+/* "CREATE TABLE x(...)" of the table, from columns.def. */
+static char *vtable_declare(const char *name)
+{
+    const char *table, *column, *type, *doc;
+    sqlite3_str *text = sqlite3_str_new(NULL);
+    bool hidden, first = true, packed = false;
+
+    sqlite3_str_appendall(text, "CREATE TABLE x(");
+    for (unsigned i = 0; vt_column_row(i, &table, &column, &type, &hidden, &doc);
+         i++)
+        if (strcmp(table, name) == 0 && strcmp(column, "_id") == 0)
+            packed = true;
+    for (unsigned i = 0; vt_column_row(i, &table, &column, &type, &hidden, &doc);
+         i++) {
+        bool id = strcmp(column, "_id") == 0;
+        bool key = packed ? id : strcmp(column, "key") == 0;
+        if (strcmp(table, name) != 0) continue;
+        sqlite3_str_appendf(text, "%s\"%w\" %s%s", first ? "" : ", ", column,
+                            type, hidden ? " HIDDEN" : "");
+        if (key) sqlite3_str_appendall(text, " PRIMARY KEY");
+        if (key || vt_column_notnull(i))
+            sqlite3_str_appendall(text, " NOT NULL");
+        first = false;
+    }
+    sqlite3_str_appendall(text, ") WITHOUT ROWID");
+    return sqlite3_str_finish(text);
+}
+
+static int vtable_connect(sqlite3 *sql, void *aux_arg, int argc,
+                          const char *const *argv, sqlite3_vtab **out,
+                          char **error)
+{
+    const struct vtable_aux *aux = (const struct vtable_aux *)aux_arg;
+    struct vt_table *table;
+    char *text = vtable_declare(aux->def->name);
+    int rc;
+
+    (void)argc;
+    (void)argv;
+    (void)error;
+    if (text == NULL) return SQLITE_NOMEM;
+    rc = sqlite3_declare_vtab(sql, text);
+    sqlite3_free(text);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_vtab_config(sql, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
+    if (rc == SQLITE_OK) rc = sqlite3_vtab_config(sql, SQLITE_VTAB_INNOCUOUS);
+    if (rc != SQLITE_OK) return rc;
+    table = sqlite3_malloc64(sizeof(*table));
+    if (table == NULL) return SQLITE_NOMEM;
+    *table = (struct vt_table){.session = aux->session, .def = aux->def};
+    *out = &table->base;
+    return SQLITE_OK;
+}
+
+static int vtable_disconnect(sqlite3_vtab *vtab)
+{
+    sqlite3_free(vtab);
+    return SQLITE_OK;
+}
+
+static int vtable_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
+{
+    return vt_plan((struct vt_table *)vtab, info);
+}
+
+/* ---- cursors -------------------------------------------------------------------- */
+
+static int vtable_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
+{
+    struct vt_table *table = (struct vt_table *)vtab;
+    struct vt_session *session = table->session;
+    struct vt_cursor *cursor = sqlite3_malloc64(sizeof(*cursor));
+
+    if (cursor == NULL) return SQLITE_NOMEM;
+    memset(cursor, 0, sizeof(*cursor));
+    vt_cursor_init(cursor);
+    cursor->table = table;
+    cursor->eof = true;
+    cursor->next = session->cursors;
+    cursor->link = &session->cursors;
+    if (cursor->next != NULL) cursor->next->link = &cursor->next;
+    session->cursors = cursor;
+    *out = &cursor->base;
+    return SQLITE_OK;
+}
+
+static int vtable_close(sqlite3_vtab_cursor *base)
+{
+    struct vt_cursor *cursor = (struct vt_cursor *)base;
+
+    *cursor->link = cursor->next;
+    if (cursor->next != NULL) cursor->next->link = cursor->link;
+    vt_cursor_fini(cursor);
+    sqlite3_free(cursor);
+    return SQLITE_OK;
+}
+
+static int vtable_filter(sqlite3_vtab_cursor *base, int plan, const char *text,
+                         int argc, sqlite3_value **argv)
+{
+    (void)text;
+    return vt_cursor_filter((struct vt_cursor *)base, (unsigned)plan, argc,
+                            argv);
+}
+
+static int vtable_next(sqlite3_vtab_cursor *base)
+{
+    return vt_cursor_next((struct vt_cursor *)base);
+}
+
+static int vtable_eof(sqlite3_vtab_cursor *base)
+{
+    return ((struct vt_cursor *)base)->eof;
+}
+
+static void vtable_emit(sqlite3_context *context, struct vt_cell *cell,
+                        bool copy)
+{
+    switch (cell->kind) {
+    case VT_CELL_NULL: sqlite3_result_null(context); break;
+    case VT_CELL_INT: sqlite3_result_int64(context, cell->integer); break;
+    case VT_CELL_REAL: sqlite3_result_double(context, cell->real); break;
+    case VT_CELL_BYTES:
+        if (cell->owned)
+            sqlite3_result_blob64(context, cell->p, cell->size, sqlite3_free);
+        else
+            vt_result_bytes(context, cell->p, cell->size, cell->cls,
+                            cell->keep && !copy);
+        break;
+    }
+}
+
+static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
+                         int column)
+{
+    struct vt_cursor *cursor = (struct vt_cursor *)base;
+    struct vt_cell cell;
+
+    if (cursor->aborted) return SQLITE_ABORT;
+    if (sqlite3_vtab_nochange(context)) return SQLITE_OK;
+    if (cursor->settled != NULL) {
+        cell = cursor->settled[column];
+        cell.owned = cell.keep = false;
+        vtable_emit(context, &cell, true);
+        return SQLITE_OK;
+    }
+    cell.kind = VT_CELL_NULL;
+    cell.owned = false;
+    cursor->table->def->column(cursor, column, &cell);
+    vtable_emit(context, &cell, cursor->copy);
+    return SQLITE_OK;
+}
+
+/* Tables without rowid have none to give. */
+static int vtable_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid)
+{
+    (void)base;
+    *rowid = 0;
+    return SQLITE_OK;
+}
+
+/* ---- cells ------------------------------------------------------------------------ */
+
+void vt_cell_int(struct vt_cell *cell, int64_t value)
+{
+    cell->kind = VT_CELL_INT;
+    cell->integer = value;
+}
+
+void vt_cell_time(struct vt_cell *cell, int64_t wall_ms)
+{
+    cell->kind = wall_ms != 0 ? VT_CELL_INT : VT_CELL_NULL;
+    cell->integer = wall_ms;
+}
+
+void vt_cell_text(struct vt_cell *cell, const char *literal)
+{
+    cell->kind = VT_CELL_BYTES;
+    cell->cls = KV_TEXT;
+    cell->p = (const uint8_t *)literal;
+    cell->size = strlen(literal);
+    cell->keep = true;
+}
+
+void vt_cell_val(struct vt_cell *cell, const struct kv_val *val)
+{
+    cell->kind = VT_CELL_BYTES;
+    cell->cls = val->cls;
+    cell->p = val->p;
+    cell->size = val->size;
+    cell->keep = val->stable;
+}
+
+void vt_cell_key(struct vt_cursor *cursor, struct vt_cell *cell)
+{
+    cell->kind = VT_CELL_BYTES;
+    cell->cls = cursor->key.cls;
+    cell->p = cursor->key.p;
+    cell->size = cursor->key.size;
+    cell->keep = cursor->key_keep;
+}
+
+void vt_cell_id(struct vt_cursor *cursor, struct vt_cell *cell)
+{
+    bool index = cursor->table->def->elem == VT_ELEM_INDEX;
+    size_t elem = index ? 8 : cursor->elem->key.size, n;
+    uint8_t *id = sqlite3_malloc64(10 + cursor->key.size + elem);
+
+    if (id == NULL) return; /* SQLite has noted it: the column is NULL */
+    n = kv_varint_put(id, cursor->key.size);
+    memcpy(id + n, cursor->key.p, cursor->key.size);
+    n += cursor->key.size;
+    if (index)
+        for (int i = 0; i < 8; i++)
+            id[n + (size_t)i] = (uint8_t)((uint64_t)cursor->place >>
+                                          (56 - 8 * i));
+    else
+        memcpy(id + n, cursor->elem->key.p, elem);
+    cell->kind = VT_CELL_BYTES;
+    cell->cls = KV_BLOB;
+    cell->p = id;
+    cell->size = n + elem;
+    cell->owned = true;
+}
+
+/* ---- writing ------------------------------------------------------------------------ */
+
+static int vtable_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
+                         sqlite3_int64 *rowid)
+{
+    struct vt_table *table = (struct vt_table *)vtab;
+    struct vt_session *session = table->session;
+    struct vt_write write = {.table = table, .session = session,
+                             .txn = session->txn};
+    struct kv_mark mark;
+    int rc;
+
+    (void)rowid;
+    KV_ASSERT(session->txn != NULL && table->joined); /* TX1 */
+    if (vt_cancelled(session)) return SQLITE_INTERRUPT;
+    if (!vt_cursors_settle(session)) return SQLITE_NOMEM;
+    kv_at_txn(session->txn, &write.at);
+    write.replace =
+        argc > 1 && sqlite3_vtab_on_conflict(session->sql) == SQLITE_REPLACE;
+    write.old_key = argv[0];
+    mark = kv_txn_mark(session->txn);
+    if (argc == 1) {
+        rc = table->def->remove(&write);
+    } else {
+        write.new_key = argv[1];
+        write.column = argv + 2;
+        rc = sqlite3_value_type(argv[0]) == SQLITE_NULL
+                 ? table->def->insert(&write)
+                 : table->def->update(&write);
+    }
+    if (rc != SQLITE_OK) kv_txn_restore(session->txn, mark); /* WR2 */
+    return rc;
+}
+
+static int vtable_begin(sqlite3_vtab *vtab)
+{
+    struct vt_table *table = (struct vt_table *)vtab;
+    int rc;
+
+    if (table->joined) return SQLITE_OK;
+    rc = vt_txn_begin(table->session, vtab);
+    table->joined = rc == SQLITE_OK;
+    return rc;
+}
+
+static int vtable_sync(sqlite3_vtab *vtab)
+{
+    struct vt_table *table = (struct vt_table *)vtab;
+
+    return table->joined ? vt_txn_prepare(table->session, vtab) : SQLITE_OK;
+}
+
+static int vtable_commit(sqlite3_vtab *vtab)
+{
+    struct vt_table *table = (struct vt_table *)vtab;
+
+    if (table->joined) vt_txn_commit(table->session);
+    table->joined = false;
+    return SQLITE_OK;
+}
+
+static int vtable_rollback(sqlite3_vtab *vtab)
+{
+    struct vt_table *table = (struct vt_table *)vtab;
+
+    if (table->joined) vt_txn_rollback(table->session);
+    table->joined = false;
+    return SQLITE_OK;
+}
+
+static int vtable_savepoint(sqlite3_vtab *vtab, int n)
+{
+    struct vt_table *table = (struct vt_table *)vtab;
+
+    return table->joined ? vt_txn_savepoint(table->session, n) : SQLITE_OK;
+}
+
+static int vtable_release(sqlite3_vtab *vtab, int n)
+{
+    struct vt_table *table = (struct vt_table *)vtab;
+
+    if (table->joined) vt_txn_release(table->session, n);
+    return SQLITE_OK;
+}
+
+static int vtable_rollback_to(sqlite3_vtab *vtab, int n)
+{
+    struct vt_table *table = (struct vt_table *)vtab;
+
+    if (table->joined) vt_txn_rollback_to(table->session, n);
+    return SQLITE_OK;
+}
+
+/* ALTER TABLE RENAME of a second name: nothing is stored under it (WR9). */
+static int vtable_rename(sqlite3_vtab *vtab, const char *name)
+{
+    (void)vtab;
+    (void)name;
+    return SQLITE_OK;
+}
+
+static const sqlite3_module vtable_module = {
+    .iVersion = 2,
+    .xCreate = vtable_connect,
+    .xConnect = vtable_connect,
+    .xBestIndex = vtable_best_index,
+    .xDisconnect = vtable_disconnect,
+    .xDestroy = vtable_disconnect,
+    .xOpen = vtable_open,
+    .xClose = vtable_close,
+    .xFilter = vtable_filter,
+    .xNext = vtable_next,
+    .xEof = vtable_eof,
+    .xColumn = vtable_column,
+    .xRowid = vtable_rowid,
+    .xUpdate = vtable_update,
+    .xBegin = vtable_begin,
+    .xSync = vtable_sync,
+    .xCommit = vtable_commit,
+    .xRollback = vtable_rollback,
+    .xRename = vtable_rename,
+    .xSavepoint = vtable_savepoint,
+    .xRelease = vtable_release,
+    .xRollbackTo = vtable_rollback_to};
+
+kvsql_rc vt_tables_register(struct vt_session *session, struct kvsql_error *err)
+{
+    for (size_t i = 0; i < VTABLE_COUNT; i++) {
+        struct vtable_aux *aux = sqlite3_malloc64(sizeof(*aux));
+        int rc = SQLITE_NOMEM;
+        if (aux != NULL) {
+            *aux = (struct vtable_aux){session, vtable_defs[i]};
+            rc = sqlite3_create_module_v2(session->sql, vtable_defs[i]->name,
+                                          &vtable_module, aux, sqlite3_free);
+        }
+        if (rc != SQLITE_OK)
+            return kv_fail(err, KVSQL_NOMEM, "sql: cannot make table %s: %s",
+                           vtable_defs[i]->name, sqlite3_errstr(rc));
+    }
+    return KVSQL_OK;
+}

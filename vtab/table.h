@@ -1,0 +1,231 @@
+/* table.h - the data tables: one driver, one descriptor for each of them.
+ *
+ * Each table is two nested loops: over keys, and over the elements of a key
+ * (keys and strings have none). plan.c says which part of each loop a query
+ * wants, cursor.c walks, table.c speaks to SQLite, t_<table>.c knows what a
+ * column holds and what a changed row means. */
+#ifndef KVSQL_VTAB_TABLE_H
+#define KVSQL_VTAB_TABLE_H
+
+#include "vtab/value.h"
+
+/* How elements are found and ordered. */
+enum vt_elem_kind { VT_ELEM_NONE, VT_ELEM_KEY, VT_ELEM_INDEX };
+
+/* What one column of the current row holds. */
+enum vt_cell_kind { VT_CELL_NULL, VT_CELL_INT, VT_CELL_REAL, VT_CELL_BYTES };
+struct vt_cell {
+    enum vt_cell_kind kind;
+    unsigned cls;
+    int64_t integer;
+    double real;
+    const uint8_t *p;
+    size_t size;
+    bool keep;  /* p lives in the view, as long as it is pinned */
+    bool owned; /* p is sqlite3_malloc'ed and goes to SQLite */
+};
+
+struct vt_table;
+struct vt_cursor;
+struct vt_write;
+
+struct vt_def {
+    const char *name;
+    enum kv_type type; /* KV_NONE: keys of all types */
+    enum vt_elem_kind elem;
+    /* Columns that plans use; -1 where there is none. */
+    int col_elem, col_score, col_rank, col_expires, col_id;
+    int columns;
+    const char *elem_name, *unique; /* "field"; "hashes.key, hashes.field" */
+    void (*column)(struct vt_cursor *cursor, int column, struct vt_cell *cell);
+    int (*insert)(struct vt_write *write);
+    int (*update)(struct vt_write *write);
+    int (*remove)(struct vt_write *write);
+};
+extern KV_INTERNAL const struct vt_def vt_keys_def, vt_strings_def,
+    vt_hashes_def, vt_lists_def, vt_sets_def, vt_zsets_def;
+
+struct vt_table {
+    sqlite3_vtab base;
+    struct vt_session *session;
+    const struct vt_def *def;
+    bool joined; /* between xBegin and xCommit or xRollback */
+};
+
+/* ---- plans: the bits of idxNum (PL7) ---------------------------------------- */
+
+/* Of the key; shifted by VT_PLAN_ELEM for the element. In this order the
+ * arguments come, keys first. */
+enum vt_plan_part {
+    VT_PLAN_EQ = 1,
+    VT_PLAN_IN = 2,
+    VT_PLAN_LO = 4,
+    VT_PLAN_LO_OPEN = 8,
+    VT_PLAN_HI = 16,
+    VT_PLAN_HI_OPEN = 32,
+    VT_PLAN_HI_KNOWN = 64,
+    VT_PLAN_GLOB = 128,
+    VT_PLAN_LIKE = 256
+};
+#define VT_PLAN_ELEM 9
+enum vt_plan_bit {
+    VT_PLAN_KEY_RANK = 1 << 18,   /* the key part speaks of rank */
+    VT_PLAN_KEY_TIME = 1 << 19,   /* ... of expires_at */
+    VT_PLAN_ELEM_SCORE = 1 << 20, /* the element part speaks of score */
+    VT_PLAN_ELEM_RANK = 1 << 21,  /* ... of rank */
+    VT_PLAN_BY_SCORE = 1 << 22,   /* walk a zset in score order */
+    VT_PLAN_KEY_DESC = 1 << 23,
+    VT_PLAN_ELEM_DESC = 1 << 24,
+    VT_PLAN_UNIQUE = 1 << 25,     /* SQLite looks at one row only (PL5) */
+    VT_PLAN_MERGE = 1 << 26,      /* elements in order across equal keys */
+    VT_PLAN_FIRST = 1 << 27       /* one row for each key will do */
+};
+KV_INTERNAL int vt_plan(struct vt_table *table, sqlite3_index_info *info);
+
+/* ---- cursors ------------------------------------------------------------------ */
+
+struct vt_due; /* keys with a deadline, in order of it (cursor.c) */
+
+/* One of several equal keys whose elements are merged. */
+struct vt_arm;
+
+struct vt_cursor {
+    sqlite3_vtab_cursor base;
+    struct vt_cursor *next, **link; /* of the session's open cursors */
+    struct vt_table *table;
+    struct kv_at at;
+    struct vt_snap *snap;
+    bool eof, aborted;
+    bool copy;   /* VS3: hand out copies */
+    bool live;   /* one entry of the live tree: settle before a change */
+    unsigned plan;
+    unsigned steps;
+
+    /* The loop over keys. */
+    struct vt_set keys;
+    unsigned key_range;
+    struct kv_key key_glob;
+    struct vt_due *due;
+    struct kv_key key;
+    struct kv_item item;
+    bool key_keep, walking;
+    struct kv_keys walk;
+
+    /* The loop over elements of `item`. */
+    struct vt_set elems;
+    unsigned elem_range;
+    struct kv_key elem_glob;
+    struct vt_span span;        /* idx or rank */
+    struct vt_scores scores;
+    int64_t *points;            /* idx IN (...), ascending */
+    unsigned point_count, point;
+    int64_t place, place_end;   /* position in span, running */
+    bool by_place, elem_walking;
+    const struct kv_elem *elem; /* current */
+    struct kv_elem found;
+    struct kv_elems elem_walk;
+    struct vt_arm *arms;
+    unsigned arm_count, arm;
+
+    struct vt_cell *settled; /* the row, when it was saved from a change */
+};
+
+KV_INTERNAL void vt_cursor_init(struct vt_cursor *cursor);
+KV_INTERNAL void vt_cursor_fini(struct vt_cursor *cursor);
+/* Start over with a plan and its arguments. */
+KV_INTERNAL int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan,
+                                 int argc, sqlite3_value **argv);
+KV_INTERNAL int vt_cursor_next(struct vt_cursor *cursor);
+/* Arguments into sets and spans (args.c). */
+KV_INTERNAL int vt_cursor_args(struct vt_cursor *cursor, int argc,
+                               sqlite3_value **argv);
+/* Merged arms (merge.c): elements of several equal keys in one order. */
+KV_INTERNAL int vt_merge_start(struct vt_cursor *cursor);
+KV_INTERNAL int vt_merge_next(struct vt_cursor *cursor);
+KV_INTERNAL void vt_merge_free(struct vt_cursor *cursor);
+/* Keys by deadline (due.c). */
+KV_INTERNAL int vt_due_start(struct vt_cursor *cursor);
+KV_INTERNAL int vt_due_next(struct vt_cursor *cursor, bool *found);
+KV_INTERNAL void vt_due_free(struct vt_cursor *cursor);
+
+/* Place elem_walk of `cursor` on the first element of `item` that the plan
+ * wants, in its direction, and go on from there; false: none is left. */
+KV_INTERNAL bool vt_elem_first(struct vt_cursor *cursor, int *rc);
+KV_INTERNAL bool vt_elem_next(struct vt_cursor *cursor, int *rc);
+
+/* Every open cursor of the session: end those that read the batch (UN4); save
+ * the rows of those that stand on one entry of the live tree. */
+KV_INTERNAL void vt_cursors_abort(struct vt_session *session);
+KV_INTERNAL bool vt_cursors_settle(struct vt_session *session);
+
+/* Rows of a failed loop. */
+KV_INTERNAL int vt_cursor_nomem(struct vt_cursor *cursor);
+KV_INTERNAL int vt_cursor_interrupted(struct vt_cursor *cursor);
+/* True when a long loop must end; counts its calls. */
+static inline bool vt_cursor_stop(struct vt_cursor *cursor)
+{
+    return ++cursor->steps % VT_CHECK_EVERY == 0 &&
+           vt_cancelled(cursor->table->session);
+}
+
+/* ---- cells ------------------------------------------------------------------------ */
+
+KV_INTERNAL void vt_cell_int(struct vt_cell *cell, int64_t value);
+/* 0 is NULL. */
+KV_INTERNAL void vt_cell_time(struct vt_cell *cell, int64_t wall_ms);
+KV_INTERNAL void vt_cell_text(struct vt_cell *cell, const char *literal);
+KV_INTERNAL void vt_cell_val(struct vt_cell *cell, const struct kv_val *val);
+KV_INTERNAL void vt_cell_key(struct vt_cursor *cursor, struct vt_cell *cell);
+/* _id of the current row: varint size of the key, key, element (index as 8
+ * bytes, highest first, so that byte order is row order). */
+KV_INTERNAL void vt_cell_id(struct vt_cursor *cursor, struct vt_cell *cell);
+
+/* ---- writes ------------------------------------------------------------------------- */
+
+struct vt_write {
+    struct vt_table *table;
+    struct vt_session *session;
+    struct kv_txn *txn;
+    struct kv_at at; /* the live tree */
+    sqlite3_value *old_key, *new_key; /* argv[0], argv[1]; NULL of INSERT */
+    sqlite3_value **column;           /* argv + 2 */
+    bool replace;                     /* OR REPLACE */
+    struct kvsql_error err;
+};
+
+/* The column was given and is not NULL. */
+KV_INTERNAL bool vt_given(struct vt_write *write, int column);
+/* The column of an UPDATE that was not named in SET. */
+KV_INTERNAL bool vt_untouched(struct vt_write *write, int column);
+/* Bytes of a NOT NULL column. */
+KV_INTERNAL int vt_take_bytes(struct vt_write *write, int column,
+                              struct vt_input *input);
+/* Wall ms, 0 = NULL. */
+KV_INTERNAL int vt_take_time(struct vt_write *write, int column, int64_t *out);
+/* A deadline that has come. */
+KV_INTERNAL bool vt_time_past(struct vt_write *write, int64_t wall_ms);
+/* Key and element of a packed _id. */
+KV_INTERNAL int vt_take_id(struct vt_write *write, struct kv_key *key,
+                           struct kv_key *elem);
+/* _id in INSERT, or changed in UPDATE, is refused. */
+KV_INTERNAL int vt_refuse_id(struct vt_write *write);
+/* Look the key up: *found; WRONGTYPE unless it is of the table's type. */
+KV_INTERNAL int vt_take_item(struct vt_write *write, const struct kv_key *key,
+                             struct kv_item *item, bool *found);
+/* A number to add: *real tells which of the two. */
+KV_INTERNAL int vt_take_number(struct vt_write *write, int column, bool *real,
+                               int64_t *integer, double *number);
+/* value + the number of command column `incr`, as INCRBY or INCRBYFLOAT. */
+#define VT_SUM_MAX KV_DOUBLE_TEXT_MAX
+KV_INTERNAL int vt_take_sum(struct vt_write *write, int incr,
+                            const struct kv_val *value, char out[VT_SUM_MAX],
+                            size_t *size);
+KV_INTERNAL int vt_duplicate(struct vt_write *write);
+KV_INTERNAL int vt_missing(struct vt_write *write, int column);
+KV_INTERNAL int vt_refuse(struct vt_write *write, const char *format, ...)
+    KV_PRINTF(2, 3);
+/* The result of an effect. */
+KV_INTERNAL int vt_done(struct vt_write *write, kvsql_rc rc);
+KV_INTERNAL const char *vt_column_label(const struct vt_def *def, int column);
+
+#endif

@@ -1,0 +1,319 @@
+/* txn.c - where a session reads, and the one transaction it writes in
+ * (sql.md sections 4 and 6).
+ *
+ * Reading: the first read of a statement, or of an explicit transaction, pins
+ * a released view; all later reads share it until the end (RD1). The first
+ * write takes the store lock and moves reading to the batch's own state: a
+ * lookup of one entry goes to the live tree, a range to a view of the batch
+ * (UN4, RD4).
+ *
+ * Writing: SQLite calls each table that takes part; the first call does the
+ * work for all. Savepoint numbers arrive with gaps, repeats and -1 (TX5-TX7):
+ *
+ *   base      the state before the batch
+ *   save[n]   the state when savepoint n was opened
+ *   depth     how many of them stand
+ *
+ * A table that joins late is told the newest number alone; the gap below was
+ * opened before anything changed, so it is filled with base (TX5).
+ *
+ * Thread: the session's; it holds the store lock while txn != NULL (VS1). */
+#include "vtab/table.h"
+
+#include "kvsql/base/os.h"
+
+/* ---- reading ---------------------------------------------------------------- */
+
+static kvsql_rc vtxn_pin(struct vt_session *session, struct kvsql_error *err)
+{
+    kvsql_rc rc;
+
+    KV_ASSERT(session->txn == NULL); /* VS1 */
+    rc = kv_pin(session->db, &session->pin, err);
+    if (rc != KVSQL_OK) {
+        session->pin = NULL;
+        return rc;
+    }
+    kv_at_view(session->pin, &session->pin_at);
+    session->keys_hint = kv_count_all(&session->pin_at);
+    session->position = kv_view_position(session->pin);
+    return KVSQL_OK;
+}
+
+static void vtxn_snap_forget(struct vt_session *session)
+{
+    vt_snap_drop(session->snap);
+    session->snap = NULL;
+}
+
+/* A view of the batch as it is now; the last one when nothing changed since. */
+static kvsql_rc vtxn_snap(struct vt_session *session, struct vt_snap **out,
+                         struct kvsql_error *err)
+{
+    uint64_t count = kv_txn_count(session->txn);
+    struct vt_snap *snap;
+    kvsql_rc rc;
+
+    if (session->snap == NULL || session->snap->count != count) {
+        vtxn_snap_forget(session);
+        snap = kv_mem_zalloc(KV_MEM_VIEW, sizeof(*snap));
+        if (snap == NULL)
+            return kv_fail(err, KVSQL_NOMEM, "sql: no memory for a view");
+        rc = kv_txn_view(session->txn, &snap->view, err);
+        if (rc != KVSQL_OK) {
+            kv_mem_free(KV_MEM_VIEW, snap, sizeof(*snap));
+            return rc;
+        }
+        snap->refs = 1;
+        snap->count = count;
+        session->snap = snap;
+    }
+    session->snap->refs++;
+    *out = session->snap;
+    return KVSQL_OK;
+}
+
+void vt_snap_drop(struct vt_snap *snap)
+{
+    if (snap == NULL) return;
+    KV_ASSERT(snap->refs > 0);
+    if (--snap->refs > 0) return;
+    kv_unpin(snap->view);
+    kv_mem_free(KV_MEM_VIEW, snap, sizeof(*snap));
+}
+
+kvsql_rc vt_read_at(struct vt_session *session, bool single, struct kv_at *at,
+                    struct vt_snap **snap, struct kvsql_error *err)
+{
+    kvsql_rc rc;
+
+    *snap = NULL;
+    if (session->txn == NULL) {
+        if (session->pin == NULL) {
+            rc = vtxn_pin(session, err);
+            if (rc != KVSQL_OK) return rc;
+        }
+        *at = session->pin_at;
+        return KVSQL_OK;
+    }
+    kv_at_txn(session->txn, at);
+    if (!single) {
+        uint64_t now = at->now;
+        rc = vtxn_snap(session, snap, err);
+        if (rc != KVSQL_OK) return rc;
+        kv_at_view((*snap)->view, at);
+        at->now = now; /* one clock for the batch (T3) */
+    }
+    session->keys_hint = kv_count_all(at);
+    return KVSQL_OK;
+}
+
+void vt_read_end(struct vt_session *session)
+{
+    vtxn_snap_forget(session);
+    kv_unpin(session->stale);
+    session->stale = NULL;
+    if (!sqlite3_get_autocommit(session->sql)) return;
+    kv_unpin(session->pin);
+    session->pin = NULL;
+}
+
+/* ---- the transaction ---------------------------------------------------------- */
+
+static bool vtxn_seen_expired(void *arg, const struct kv_key *key,
+                             const struct kv_item *item)
+{
+    (void)key;
+    (void)item;
+    *(bool *)arg = true;
+    return false;
+}
+
+/* TX9: what this transaction has read must still be so. */
+static kvsql_rc vtxn_check_read(struct vt_session *session,
+                               struct kvsql_error *err)
+{
+    struct kv_at live;
+    bool expired = false;
+    kvsql_rc rc = KVSQL_OK;
+
+    if (session->pin == NULL) return KVSQL_OK;
+    kv_at_txn(session->txn, &live);
+    if (live.position == session->pin_at.position) {
+        int64_t from = kv_at_wall(&session->pin_at), to = kv_at_wall(&live);
+        if (to > from)
+            rc = kv_deadlines(&live, from + 1, to, vtxn_seen_expired, &expired,
+                              err);
+        if (rc != KVSQL_OK || !expired) return rc;
+    }
+    return kv_fail(err, KVSQL_SNAPSHOT,
+                   "the store moved on since this transaction read: begin the "
+                   "transaction with a write");
+}
+
+/* Milliseconds that a write may wait for the store lock. */
+static uint64_t vtxn_patience(const struct vt_session *session)
+{
+    uint64_t now, left = VT_BUSY_MS;
+
+    if (session->budget.deadline_ns == 0) return left;
+    now = kv_os_mono_ns();
+    if (now >= session->budget.deadline_ns) return 0;
+    now = (session->budget.deadline_ns - now) / 1000000;
+    return now < left ? now : left;
+}
+
+int vt_txn_begin(struct vt_session *session, sqlite3_vtab *vtab)
+{
+    struct kvsql_error err;
+    kvsql_rc rc;
+
+    if (session->joined > 0) {
+        session->joined++;
+        return SQLITE_OK;
+    }
+    KV_ASSERT(session->txn == NULL);
+    if (session->limits.read_only) {
+        rc = kv_fail(&err, KVSQL_READONLY, "this session only reads");
+        return vt_fail(session, vtab, &err);
+    }
+    rc = kv_txn_begin(session->db, true, vtxn_patience(session), &session->txn,
+                      &err);
+    if (rc != KVSQL_OK) {
+        session->txn = NULL;
+        return vt_fail(session, vtab, &err);
+    }
+    rc = vtxn_check_read(session, &err);
+    if (rc != KVSQL_OK) {
+        kv_txn_rollback(session->txn);
+        session->txn = NULL;
+        return vt_fail(session, vtab, &err);
+    }
+    KV_ASSERT(session->stale == NULL);
+    session->stale = session->pin;
+    session->pin = NULL;
+    session->joined = 1;
+    session->prepared = false;
+    session->depth = 0;
+    session->base = kv_txn_mark(session->txn);
+    return SQLITE_OK;
+}
+
+/* Cursors that read the batch's own state end here; what they hold may be
+ * taken back (UN4). */
+static void vtxn_end_cursors(struct vt_session *session)
+{
+    vt_cursors_abort(session);
+    vtxn_snap_forget(session);
+}
+
+int vt_txn_prepare(struct vt_session *session, sqlite3_vtab *vtab)
+{
+    struct kvsql_error err;
+
+    if (session->txn == NULL || session->prepared) return SQLITE_OK;
+    vtxn_end_cursors(session);
+    if (kv_txn_prepare(session->txn, &err) != KVSQL_OK)
+        return vt_fail(session, vtab, &err);
+    session->prepared = true;
+    return SQLITE_OK;
+}
+
+/* The txn is gone: forget it. */
+static void vtxn_done(struct vt_session *session)
+{
+    session->txn = NULL;
+    session->joined = 0;
+    session->depth = 0;
+    session->prepared = false;
+}
+
+void vt_txn_commit(struct vt_session *session)
+{
+    struct kvsql_error err;
+    kvsql_rc rc;
+
+    if (session->txn == NULL) return;
+    KV_ASSERT(session->prepared); /* TX3: nothing fails from here */
+    rc = kv_txn_commit(session->txn, &session->ticket, &err);
+    KV_ASSERT(rc == KVSQL_OK);
+    session->ticket_set = true;
+    session->position = session->ticket.position;
+    vtxn_done(session);
+}
+
+void vt_txn_rollback(struct vt_session *session)
+{
+    struct kvsql_error err;
+
+    if (session->txn == NULL) return;
+    vtxn_end_cursors(session);
+    if (session->prepared) {
+        kv_txn_rollback(session->txn);
+        vtxn_done(session);
+        return;
+    }
+    /* Rows read from the live tree still have to wait for its position (RD6):
+     * a batch without changes gives the ticket. */
+    kv_txn_restore(session->txn, session->base);
+    if (kv_txn_commit(session->txn, &session->ticket, &err) == KVSQL_OK)
+        session->ticket_set = true;
+    vtxn_done(session);
+}
+
+/* Room for save[0..n]. */
+static bool vtxn_save_room(struct vt_session *session, int n)
+{
+    int cap = session->save_cap > 0 ? session->save_cap : 16;
+    struct kv_mark *grown;
+
+    if (n < session->save_cap) return true;
+    if (n >= VT_SAVE_MAX) return false;
+    while (cap <= n) cap *= 2;
+    grown = kv_mem_realloc(KV_MEM_UNDO, session->save,
+                           (size_t)session->save_cap * sizeof(*grown),
+                           (size_t)cap * sizeof(*grown));
+    if (grown == NULL) return false;
+    session->save = grown;
+    session->save_cap = cap;
+    return true;
+}
+
+int vt_txn_savepoint(struct vt_session *session, int n)
+{
+    if (session->txn == NULL || n < session->depth) return SQLITE_OK; /* TX7 */
+    if (!vtxn_save_room(session, n)) return SQLITE_NOMEM;
+    while (session->depth < n) session->save[session->depth++] = session->base;
+    session->save[session->depth++] = kv_txn_mark(session->txn);
+    return SQLITE_OK;
+}
+
+void vt_txn_release(struct vt_session *session, int n)
+{
+    int keep = n > 0 ? n : 0;
+
+    if (session->txn == NULL) return;
+    if (session->depth > keep) session->depth = keep;
+}
+
+void vt_txn_rollback_to(struct vt_session *session, int n)
+{
+    if (session->txn == NULL) return;
+    if (n >= session->depth) return; /* opened after the last change of ours */
+    vtxn_end_cursors(session);
+    if (n < 0) { /* TX6 */
+        kv_txn_restore(session->txn, session->base);
+        session->depth = 0;
+        return;
+    }
+    kv_txn_restore(session->txn, session->save[n]);
+    session->depth = n + 1;
+}
+
+kvsql_rc vt_txn_gate(struct vt_session *session, struct kvsql_error *err)
+{
+    if (!session->ticket_set) return KVSQL_OK;
+    KV_ASSERT(session->txn == NULL); /* no lock across a wait (TX4) */
+    session->ticket_set = false;
+    return kv_gate_wait(session->db, session->ticket, err);
+}
