@@ -144,6 +144,10 @@ KV_INTERNAL struct kv_view *kv_view_take(struct kv_store *store, bool inside);
 KV_INTERNAL bool kv_view_release_some(struct kv_store *store, unsigned budget);
 /* VIEW record met by an undo. */
 KV_INTERNAL void kv_view_drop(struct kv_store *store, struct kv_view *view);
+/* Take at most `max` blocks that nobody can reach; the caller frees them after
+ * unlocking. */
+KV_INTERNAL unsigned kv_view_collect(struct kv_store *store, void **block,
+                                     unsigned max);
 /* Free blocks that nobody can reach, at most `budget`. Takes and drops the
  * lock itself. */
 KV_INTERNAL bool kv_view_gc(struct kv_store *store, unsigned budget);

@@ -15,6 +15,7 @@
 #include "kvsql/store_private.h"
 
 #define TXN_OPS_KEEP_MAX (1u << 20)
+#define TXN_COLLECT 128 /* retired blocks that a commit frees */
 
 /* ---- begin and end ----------------------------------------------------------- */
 
@@ -119,6 +120,7 @@ kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
                        struct kvsql_error *err)
 {
     struct kv_store *const store = txn->store;
+    void *block[TXN_COLLECT];
 
     KV_ASSERT(txn->open);
     const kvsql_rc rc = kv_txn_prepare(txn, err);
@@ -134,7 +136,10 @@ kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
     if (ticket != NULL)
         *ticket = (struct kv_ticket){.position = store->pos,
                                      .epoch = atomic_load(&store->epoch)};
+    const unsigned n = kv_view_collect(store, block, TXN_COLLECT);
     kv_lock_drop(&store->lock);
+    for (unsigned i = 0; i < n; i++) /* while they are still in the cache */
+        kv_block_free(block[i]);
     return KVSQL_OK;
 }
 

@@ -168,29 +168,33 @@ bool kv_view_release_some(struct kv_store *store, unsigned budget)
     return false;
 }
 
+unsigned kv_view_collect(struct kv_store *store, void **block, unsigned max)
+{
+    const uint64_t released = atomic_load(&store->released);
+    struct kv_list_entry entry;
+    unsigned n = 0;
+
+    while (n < max && kv_list_pop(store, &store->pend, &entry, released)) {
+        store->bytes_retired -= kv_block_size(entry.block); /* I4, I9 */
+        block[n++] = entry.block;
+    }
+    return n;
+}
+
 bool kv_view_gc(struct kv_store *store, unsigned budget)
 {
-    struct kv_list_entry entry;
     void *block[VIEW_GC_STEP];
-    bool more = true;
+    unsigned n = VIEW_GC_STEP;
 
-    while (more && budget > 0) {
-        unsigned n = 0;
+    while (n == VIEW_GC_STEP && budget > 0) {
         kv_lock_take(&store->lock);
-        const uint64_t released = atomic_load(&store->released);
-        while (n < VIEW_GC_STEP) { /* I4, I9 */
-            more = kv_list_pop(store, &store->pend, &entry, released);
-            if (!more)
-                break;
-            store->bytes_retired -= kv_block_size(entry.block);
-            block[n++] = entry.block;
-        }
+        n = kv_view_collect(store, block, VIEW_GC_STEP);
         kv_lock_drop(&store->lock);
         for (unsigned i = 0; i < n; i++) /* MA3: outside the lock */
             kv_block_free(block[i]);
         budget -= n < budget ? n : budget;
     }
-    return more;
+    return n == VIEW_GC_STEP;
 }
 
 kvsql_rc kv_pin(kvsql *db, struct kv_view **view, struct kvsql_error *err)
