@@ -173,7 +173,11 @@ typedef struct kvsql_bytes {
 /* When the wal is synced to the disk. EVERYSEC: at most one second of writes
  * can be lost in a power cut. ALWAYS: none. NO: whatever the kernel has not
  * written. A kill of the process loses nothing under any of them. */
-enum kvsql_fsync { KVSQL_FSYNC_EVERYSEC = 0, KVSQL_FSYNC_ALWAYS, KVSQL_FSYNC_NO };
+enum kvsql_fsync {
+    KVSQL_FSYNC_EVERYSEC = 0,
+    KVSQL_FSYNC_ALWAYS,
+    KVSQL_FSYNC_NO
+};
 
 enum kvsql_type {
     KVSQL_TYPE_NONE = 0, /* no such key */
@@ -198,7 +202,8 @@ struct kvsql_options {
     uint64_t maxmemory;        /* bytes; 0 = no limit */
     unsigned snapshot_keep;    /* 0 = 2 */
     uint64_t snapshot_every_s; /* with at least one change; 0 = 3600 */
-    uint64_t snapshot_wal_size;/* ... or when the wal since then passes this; 0 = 1 GiB */
+    /* ... or when the wal since then passes this; 0 = 1 GiB */
+    uint64_t snapshot_wal_size;
     bool repair;               /* keep a clean prefix of a damaged directory */
     bool read_only;            /* no LOCK, no writes, no threads */
     bool no_keeper;            /* the caller ticks (tests) */
@@ -224,7 +229,7 @@ static inline kvsql_slice kvsql_blob(const void *p, size_t size)
     return slice;
 }
 
-/* ==== opening and closing ================================================== */
+/* ==== opening and closing ================================================ */
 
 /* Open the store in a directory, which is made if it is not there: loads the
  * newest snapshot, replays the wal behind it, starts the threads that write
@@ -279,7 +284,7 @@ KVSQL_API const char *kvsql_error_hint(kvsql_rc rc);
  * thread; cannot fail. */
 KVSQL_API_VOID void kvsql_bytes_free(kvsql_bytes *bytes);
 
-/* ==== one call, one transaction ===============================================
+/* ==== one call, one transaction =============================================
  *
  * The calls most used, each a transaction of its own. They answer when the
  * change (for a reading: the state it saw) is as safe as `fsync` asks. What is
@@ -364,7 +369,7 @@ KVSQL_API kvsql_rc kvsql_type(kvsql *db, kvsql_slice key,
 KVSQL_API kvsql_rc kvsql_incr(kvsql *db, kvsql_slice key, int64_t by,
                               int64_t *value, struct kvsql_error *err);
 
-/* ==== views: reading ===========================================================
+/* ==== views: reading ========================================================
  *
  * All reading of values is done on a view: one that was pinned, or the one of
  * a txn (kvsql_txn_view). A pinned view never changes, costs nothing to hold
@@ -449,7 +454,7 @@ KVSQL_API kvsql_rc kvsql_list_get(kvsql_view *view, kvsql_slice key,
                                   int64_t index, kvsql_bytes *value,
                                   struct kvsql_error *err);
 
-/* ==== cursors: reading in order ================================================== */
+/* ==== cursors: reading in order ========================================== */
 
 /* Which keys; zeroes are all of them. What is given must all hold. */
 struct kvsql_range {
@@ -534,7 +539,7 @@ KVSQL_API kvsql_rc kvsql_elems_next(kvsql_cursor *cursor,
 /* Free a cursor. NULL is fine. The view's thread; cannot fail. */
 KVSQL_API_VOID void kvsql_cursor_close(kvsql_cursor *cursor);
 
-/* ==== transactions ================================================================
+/* ==== transactions ==========================================================
  *
  * Changes that come together: all of them survive a crash, and are seen by
  * others, or none. Between kvsql_begin and the end the thread holds the lock of
@@ -590,7 +595,7 @@ KVSQL_API_VOID void kvsql_restore(kvsql_txn *txn, kvsql_savepoint savepoint);
 /* Changes so far; 0 means that the txn has changed nothing. */
 KVSQL_API uint64_t kvsql_txn_count(const kvsql_txn *txn);
 
-/* ==== transactions: changes ========================================================
+/* ==== transactions: changes =================================================
  *
  * Each gives the results "to write" on top of its own, runs in the txn's
  * thread, and never blocks. A collection is made by its first element and
@@ -626,7 +631,8 @@ KVSQL_API kvsql_rc kvsql_hash_set(kvsql_txn *txn, kvsql_slice key,
                                   uint64_t ttl_ms, bool *created,
                                   struct kvsql_error *err);
 
-/* Remove one field of a hash. KVSQL_NOTFOUND: no such key or field. O(log n). */
+/* Remove one field of a hash. KVSQL_NOTFOUND: no such key or field.
+ * O(log n). */
 KVSQL_API kvsql_rc kvsql_hash_delete(kvsql_txn *txn, kvsql_slice key,
                                      kvsql_slice field,
                                      struct kvsql_error *err);
@@ -680,7 +686,7 @@ KVSQL_API kvsql_rc kvsql_list_remove(kvsql_txn *txn, kvsql_slice key,
                                      int64_t index, uint64_t count,
                                      struct kvsql_error *err);
 
-/* ==== durability, snapshots, statistics =============================================== */
+/* ==== durability, snapshots, statistics ================================== */
 
 /* Wait until every transaction that has ended is on the disk, whatever the
  * policy.

@@ -45,7 +45,7 @@
 #define SNAPSHOT_CHUNK (256u << 10)    /* bytes read at once for the CRC */
 #define SNAPSHOT_ROW_MAX 1000000000    /* SQLite's limit of a row, bytes */
 
-/* ---- the tables (sql.md 2.2) --------------------------------------------- */
+/* ---- the tables (sql.md 2.2) -------------------------------------------- */
 
 /* In the order of enum kv_type, so that SNAPSHOT_STRINGS == KV_STRING. */
 enum snapshot_table {
@@ -91,7 +91,7 @@ static const char snapshot_view_create[] =
     " FROM (SELECT * FROM streams ORDER BY key, ms, seq, n) "
     "GROUP BY key, ms, seq";
 
-/* ---- results and paths ------------------------------------------------------ */
+/* ---- results and paths -------------------------------------------------- */
 
 /* SQLite's codes end here (STYLE 7). `db` may be NULL. */
 static kvsql_rc snapshot_fail(struct kvsql_error *err, sqlite3 *db, int code,
@@ -236,7 +236,7 @@ static kvsql_rc snapshot_size(const char *path, bool sync, uint64_t *size,
     return KVSQL_OK;
 }
 
-/* ---- writing: the source of rows -------------------------------------------- */
+/* ---- writing: the source of rows ---------------------------------------- */
 
 struct snapshot_writer {
     sqlite3 *db;
@@ -560,7 +560,7 @@ static const sqlite3_module snapshot_module = {
     .xRowid = snapshot_rows_rowid,
 };
 
-/* ---- writing: the file --------------------------------------------------------- */
+/* ---- writing: the file -------------------------------------------------- */
 
 /* Make the file, empty, 0600; it must not exist (P9). */
 static kvsql_rc snapshot_create(const char *path, struct kvsql_error *err)
@@ -749,7 +749,7 @@ kvsql_rc kv_snapshot_write(const struct kv_view *view, const char *path,
     return KVSQL_OK;
 }
 
-/* ---- reading -------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 struct snapshot_reader {
     sqlite3 *db;
@@ -1005,7 +1005,7 @@ static kvsql_rc snapshot_load_elems(struct snapshot_reader *reader,
     return kv_store_load(reader->store, &op, reader->err);
 }
 
-/* ---- reading: what the file says of itself (P4, V1) ----------------------------- */
+/* ---- reading: what the file says of itself (P4, V1) --------------------- */
 
 /* The first column of the only row of `sql`; NOTFOUND when there is none. */
 static kvsql_rc snapshot_ask(struct snapshot_reader *reader, const char *sql,
@@ -1178,7 +1178,7 @@ static kvsql_rc snapshot_check_store(struct snapshot_reader *reader,
     return rc;
 }
 
-/* ---- reading: the walk ----------------------------------------------------------- */
+/* ---- reading: the walk -------------------------------------------------- */
 
 static kvsql_rc snapshot_reader_open(struct snapshot_reader *reader)
 {
@@ -1323,7 +1323,7 @@ kvsql_rc kv_snapshot_load(struct kv_store *store, const char *path,
     return KVSQL_OK;
 }
 
-/* ---- the checksum of a file (P3) ---------------------------------------------------- */
+/* ---- the checksum of a file (P3) ---------------------------------------- */
 
 kvsql_rc kv_snapshot_checksum(const struct kv_os *os, int dir,
                               const char *name, uint64_t *size, uint32_t *crc,

@@ -102,7 +102,7 @@ static void some_values(void)
     OK(kvsql_commit(txn, &err));
 }
 
-/* ---- the library --------------------------------------------------------------- */
+/* ---- the library -------------------------------------------------------- */
 
 START_TEST(version_and_results_have_names)
 {
@@ -129,7 +129,19 @@ START_TEST(closing_nothing_is_fine)
 }
 END_TEST
 
-/* ---- one call, one transaction --------------------------------------------------- */
+/* Where there is a compiler of C++; the tests run in the root of the tree. */
+START_TEST(the_header_is_good_cxx_as_well)
+{
+    if (system("command -v g++ >/dev/null 2>&1") != 0 ||
+        access("kvsql/kvsql.h", R_OK) != 0)
+        return;
+    ck_assert_int_eq(system("g++ -I. -x c++ -std=c++11 -Wall -Wextra "
+                            "-Wpedantic -Werror -fsyntax-only kvsql/kvsql.h"),
+                     0);
+}
+END_TEST
+
+/* ---- one call, one transaction ------------------------------------------ */
 
 START_TEST(a_string_is_put_got_replaced_and_deleted)
 {
@@ -291,7 +303,7 @@ START_TEST(types_are_named_and_a_wrong_one_is_refused)
 }
 END_TEST
 
-/* ---- transactions --------------------------------------------------------------------- */
+/* ---- transactions ------------------------------------------------------- */
 
 START_TEST(a_transaction_is_seen_inside_and_kept_or_undone_whole)
 {
@@ -471,7 +483,7 @@ START_TEST(the_store_does_not_close_while_a_handle_is_open)
 }
 END_TEST
 
-/* ---- views and cursors -------------------------------------------------------------------- */
+/* ---- views and cursors -------------------------------------------------- */
 
 START_TEST(a_view_never_changes)
 {
@@ -659,7 +671,7 @@ START_TEST(a_cursor_of_a_transaction_shows_the_moment_it_was_opened)
 }
 END_TEST
 
-/* ---- collections ------------------------------------------------------------------------------ */
+/* ---- collections -------------------------------------------------------- */
 
 START_TEST(a_hash_sets_gets_walks_and_deletes_fields)
 {
@@ -841,7 +853,7 @@ START_TEST(a_list_pushes_pops_and_indexes_from_both_ends)
 }
 END_TEST
 
-/* ---- memory --------------------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------- */
 
 START_TEST(over_maxmemory_writes_are_refused_and_reads_go_on)
 {
@@ -929,7 +941,7 @@ START_TEST(no_allocation_is_needed_silently)
 }
 END_TEST
 
-/* ---- with a directory ------------------------------------------------------------------------------ */
+/* ---- with a directory --------------------------------------------------- */
 
 START_TEST(what_was_written_is_there_after_opening_again)
 {
@@ -1036,6 +1048,7 @@ static void add_memory_tests(Suite *suite)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, version_and_results_have_names);
     tcase_add_test(tc, closing_nothing_is_fine);
+    tcase_add_test(tc, the_header_is_good_cxx_as_well);
     tcase_add_test(tc, a_string_is_put_got_replaced_and_deleted);
     tcase_add_test(tc, a_large_value_comes_back_whole);
     tcase_add_test(tc, wrong_arguments_are_refused_before_anything_happens);

@@ -18,7 +18,7 @@
 #define NOW 1800000000000 /* wall ms of the test's clock at its start */
 #define RANDOM_OPS 20000
 
-/* ---- fixture: a directory, a clock, stores without files -------------------- */
+/* ---- fixture: a directory, a clock, stores without files ---------------- */
 
 static char dir[64];
 static int64_t clock_ms;
@@ -114,7 +114,7 @@ static void set_field(struct kv_txn *txn, const char *key, const char *field,
                      KVSQL_OK);
 }
 
-/* ---- a store as text, to compare ------------------------------------------------ */
+/* ---- a store as text, to compare ---------------------------------------- */
 
 static void dump_elem(struct kv_buf *buf, enum kv_type type,
                       const struct kv_elem *elem)
@@ -210,7 +210,7 @@ static void check_same(kvsql *a, kvsql *b)
     kv_buf_fini(&right);
 }
 
-/* ---- writing and loading ----------------------------------------------------------- */
+/* ---- writing and loading ------------------------------------------------ */
 
 static kvsql_rc write_file(kvsql *db, const char *path,
                            struct kv_snapshot_info *info)
@@ -507,7 +507,7 @@ START_TEST(what_has_expired_is_left_out_and_lengths_agree)
 }
 END_TEST
 
-/* ---- a view while others write ----------------------------------------------------- */
+/* ---- a view while others write ------------------------------------------ */
 
 static void random_change(struct kv_txn *txn, struct rand_state *rand)
 {
@@ -633,7 +633,7 @@ START_TEST(progress_is_told_and_ends_at_the_total)
 }
 END_TEST
 
-/* ---- files that are refused ---------------------------------------------------------- */
+/* ---- files that are refused --------------------------------------------- */
 
 static const struct damage {
     const char *sql;
@@ -812,7 +812,7 @@ START_TEST(what_is_no_database_or_no_file_is_said)
 }
 END_TEST
 
-/* ---- names, faults, checksum ------------------------------------------------------------ */
+/* ---- names, faults, checksum -------------------------------------------- */
 
 START_TEST(a_name_means_a_file_whatever_is_in_it)
 {
@@ -950,10 +950,19 @@ static int faulty_device(sqlite3_file *file)
 }
 
 static const sqlite3_io_methods faulty_methods = {
-    1,           faulty_close,  faulty_read,     faulty_write,
-    faulty_truncate, faulty_sync, faulty_size,   faulty_lock,
-    faulty_unlock, faulty_reserved, faulty_control, faulty_sector,
-    faulty_device, NULL, NULL, NULL, NULL, NULL, NULL};
+    .iVersion = 1,
+    .xClose = faulty_close,
+    .xRead = faulty_read,
+    .xWrite = faulty_write,
+    .xTruncate = faulty_truncate,
+    .xSync = faulty_sync,
+    .xFileSize = faulty_size,
+    .xLock = faulty_lock,
+    .xUnlock = faulty_unlock,
+    .xCheckReservedLock = faulty_reserved,
+    .xFileControl = faulty_control,
+    .xSectorSize = faulty_sector,
+    .xDeviceCharacteristics = faulty_device};
 
 static int faulty_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file,
                        int flags, int *flags_out)
@@ -1213,7 +1222,8 @@ static Suite *suite_of_snapshot(void)
     tcase_add_test(tc, what_is_no_database_or_no_file_is_said);
     tcase_add_test(tc, a_name_means_a_file_whatever_is_in_it);
     tcase_add_test(tc, a_file_that_is_there_is_never_written_over);
-    tcase_add_loop_test(tc, a_disk_that_fails_anywhere_is_said_and_later_it_works,
+    tcase_add_loop_test(tc,
+                        a_disk_that_fails_anywhere_is_said_and_later_it_works,
                         0, (int)(sizeof faults / sizeof *faults));
     tcase_add_test(tc, a_disk_that_cannot_be_read_is_no_damage);
     tcase_add_test(tc, no_allocation_of_ours_is_needed_silently);
