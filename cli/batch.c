@@ -34,9 +34,14 @@ void cli_batch_reset(struct cli_batch *batch)
     kv_buf_reset(&batch->starts, BATCH_KEEP);
 }
 
-void cli_batch_command(struct cli_batch *batch, const char *name)
+void cli_batch_begin(struct cli_batch *batch)
 {
     kv_buf_u64(&batch->starts, batch->words.size / 16);
+}
+
+void cli_batch_command(struct cli_batch *batch, const char *name)
+{
+    cli_batch_begin(batch);
     cli_batch_word(batch, name, strlen(name));
 }
 

@@ -99,6 +99,8 @@ struct cli_batch {
 KV_INTERNAL void cli_batch_init(struct cli_batch *batch);
 KV_INTERNAL void cli_batch_fini(struct cli_batch *batch);
 KV_INTERNAL void cli_batch_reset(struct cli_batch *batch);
+/* A command begins; its words follow. The second form gives the first. */
+KV_INTERNAL void cli_batch_begin(struct cli_batch *batch);
 KV_INTERNAL void cli_batch_command(struct cli_batch *batch, const char *name);
 KV_INTERNAL void cli_batch_word(struct cli_batch *batch, const void *p,
                                 size_t size);
