@@ -17,6 +17,7 @@
 #define STORE_ID "00112233445566778899aabbccddeeff"
 #define NOW 1800000000000 /* wall ms of the test's clock at its start */
 #define RANDOM_OPS 20000
+#define FLIPS 400
 
 /* ---- fixture: a directory, a clock, stores without files ---------------- */
 
@@ -794,6 +795,51 @@ START_TEST(a_file_cut_short_is_damaged_at_every_length)
 }
 END_TEST
 
+/* The CRC in MANIFEST finds these; but the loader must not fall over them, and
+ * what it accepts must be a store (P8). */
+START_TEST(a_flipped_byte_is_refused_or_gives_a_sound_store)
+{
+    struct rand_state rand = rand_of(rand_seed("flip", 11));
+    kvsql *db = store_new();
+    struct kv_snapshot_info info;
+    unsigned refused = 0;
+
+    fill(db);
+    ck_assert_int_eq(write_file(db, "snap.db", &info), KVSQL_OK);
+    const uint64_t size = info.size;
+    for (int i = 0; i < FLIPS; i++) {
+        kvsql *copy = store_new();
+        /* half of them where the structure is: heads of pages */
+        const uint64_t at = rand_one_in(&rand, 2)
+                                ? rand_below(&rand, size)
+                                : rand_below(&rand, size / 4096) * 4096 +
+                                      rand_below(&rand, 100);
+        uint8_t old, new;
+        FILE *file = fopen("snap.db", "r+b");
+        ck_assert_int_eq(fseek(file, (long)at, SEEK_SET), 0);
+        ck_assert_uint_eq(fread(&old, 1, 1, file), 1);
+        new = old ^ (uint8_t)(1u << rand_below(&rand, 8));
+        ck_assert_int_eq(fseek(file, (long)at, SEEK_SET), 0);
+        ck_assert_uint_eq(fwrite(&new, 1, 1, file), 1);
+        (void)fclose(file);
+        kvsql_rc rc = load_file(copy, "snap.db", STORE_ID, &info);
+        ck_assert_msg(rc == KVSQL_OK || rc == KVSQL_CORRUPT ||
+                          rc == KVSQL_NEWER,
+                      "byte %llu: %d %s", (unsigned long long)at, rc,
+                      err.text);
+        refused += rc != KVSQL_OK;
+        kv_store_check(kv_db_store(copy));
+        store_end(copy);
+        file = fopen("snap.db", "r+b");
+        ck_assert_int_eq(fseek(file, (long)at, SEEK_SET), 0);
+        ck_assert_uint_eq(fwrite(&old, 1, 1, file), 1);
+        (void)fclose(file);
+    }
+    ck_assert_uint_gt(refused, FLIPS / 4);
+    store_end(db);
+}
+END_TEST
+
 START_TEST(what_is_no_database_or_no_file_is_said)
 {
     kvsql *copy = store_new();
@@ -1219,6 +1265,7 @@ static Suite *suite_of_snapshot(void)
     tcase_add_test(tc, a_harmless_stranger_in_the_file_is_not_read);
     tcase_add_test(tc, a_journal_beside_the_file_is_not_rolled_in);
     tcase_add_test(tc, a_file_cut_short_is_damaged_at_every_length);
+    tcase_add_test(tc, a_flipped_byte_is_refused_or_gives_a_sound_store);
     tcase_add_test(tc, what_is_no_database_or_no_file_is_said);
     tcase_add_test(tc, a_name_means_a_file_whatever_is_in_it);
     tcase_add_test(tc, a_file_that_is_there_is_never_written_over);
