@@ -1,8 +1,8 @@
 /* reply.h - an answer, before any protocol has dressed it.
  *
  * A reply is a flat run of typed items in an arena of its own; aggregates say
- * how many items follow (n pairs of a map or of PAIRS are followed by 2n items, nested as
- * they come). The shapes are RESP3's; RESP2 and JSON flatten maps, sets and
+ * how many items follow (n pairs of a map or of PAIRS are followed by 2n items,
+ * nested as they come). The shapes are RESP3's; RESP2 and JSON flatten maps, sets and
  * doubles themselves (clients.md section 7).
  *
  * A command must leave exactly one value at the top level. Bytes are copied in.

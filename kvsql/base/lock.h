@@ -22,6 +22,7 @@ enum kv_lock_rank {
     KV_RANK_STORE = 50,    /* struct kv_store: one txn */
     KV_RANK_WAL = 60,      /* log buffer, positions */
     KV_RANK_GATE = 70,     /* waiters */
+    KV_RANK_COMMAND = 80,  /* scan cursors, counters of commands */
     KV_RANK_DIAG = 90
 };
 

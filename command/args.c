@@ -1,0 +1,375 @@
+/* args.c - what all handlers share: arguments, errors, reading, numbers.
+ *
+ * Everything here is for one running command (context.h). The sentences are
+ * Redis's, byte for byte: clients compare them.
+ *
+ * Thread: the caller's of cmd_run(); the random state is the thread's own. */
+#include "command/context.h"
+
+#include <locale.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kvsql/base/num.h"
+#include "kvsql/base/os.h"
+
+/* ---- saying no ----------------------------------------------------------- */
+
+void cmd_fail(struct cmd_context *c, kvsql_rc rc, const char *format, ...)
+{
+    char line[KVSQL_ERROR_SIZE + 64];
+    va_list args;
+
+    va_start(args, format);
+    if (vsnprintf(line, sizeof(line), format, args) < 0) {
+        line[0] = '\0';
+    }
+    va_end(args);
+    cmd_reply_reset(c->reply);
+    cmd_reply_error(c->reply, rc, "%s", line);
+}
+
+void cmd_fail_rc(struct cmd_context *c, kvsql_rc rc)
+{
+    switch (rc) {
+    case KVSQL_WRONGTYPE:
+        cmd_fail(c, rc, CMD_TEXT_WRONGTYPE);
+        return;
+    case KVSQL_OOM:
+        cmd_fail(c, rc,
+                 "OOM command not allowed when used memory > 'maxmemory'.");
+        return;
+    case KVSQL_NOTFOUND:
+        cmd_fail(c, rc, "ERR no such key");
+        return;
+    default:
+        cmd_fail(c, rc, "%s %s", kv_error_row(rc)->resp, c->err.text);
+        return;
+    }
+}
+
+void cmd_fail_syntax(struct cmd_context *c)
+{
+    cmd_fail(c, KVSQL_SYNTAX, CMD_TEXT_SYNTAX);
+}
+
+/* Names are answered in lower case. */
+static const char *args_lower(char *out, size_t size, const char *name)
+{
+    size_t i = 0;
+
+    for (; name[i] != '\0' && i + 1 < size; i++) {
+        const char ch = name[i];
+
+        out[i] = ch >= 'A' && ch <= 'Z' ? (char)(ch + 32) : ch;
+    }
+    out[i] = '\0';
+    return out;
+}
+
+void cmd_fail_arity(struct cmd_context *c)
+{
+    char name[64];
+
+    cmd_fail(c, KVSQL_ARITY, "ERR wrong number of arguments for '%s' command",
+             args_lower(name, sizeof(name), c->row->name));
+}
+
+void cmd_fail_expire(struct cmd_context *c)
+{
+    char name[64];
+
+    cmd_fail(c, KVSQL_INVALID, "ERR invalid expire time in '%s' command",
+             args_lower(name, sizeof(name), c->row->name));
+}
+
+void cmd_fail_nomem(struct cmd_context *c)
+{
+    cmd_fail(c, KVSQL_NOMEM, "OOM no memory to run the command");
+}
+
+/* ---- arguments ----------------------------------------------------------- */
+
+struct kv_key cmd_key(const struct cmd_context *c, unsigned index)
+{
+    return kv_key_of(c->argv[index].p, c->argv[index].size);
+}
+
+bool cmd_word_is(kvsql_slice slice, const char *word)
+{
+    const char *p = slice.p;
+    const size_t size = strlen(word);
+
+    if (slice.size != size) {
+        return false;
+    }
+    for (size_t i = 0; i < size; i++) {
+        const char ch =
+            p[i] >= 'a' && p[i] <= 'z' ? (char)(p[i] - 32) : p[i];
+
+        if (ch != word[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool cmd_is(const struct cmd_context *c, unsigned index, const char *word)
+{
+    return index < c->argc && cmd_word_is(c->argv[index], word);
+}
+
+bool cmd_int(struct cmd_context *c, unsigned index, int64_t *out,
+             const char *text)
+{
+    if (kv_num_int(c->argv[index].p, c->argv[index].size, out)) {
+        return true;
+    }
+    cmd_fail(c, KVSQL_NOTINT, "%s", text != NULL ? text : CMD_TEXT_NOTINT);
+    return false;
+}
+
+bool cmd_int_within(struct cmd_context *c, unsigned index, int64_t low,
+                    int64_t high, int64_t *out, const char *text)
+{
+    if (!cmd_int(c, index, out, text)) {
+        return false;
+    }
+    if (*out >= low && *out <= high) {
+        return true;
+    }
+    if (text != NULL) {
+        cmd_fail(c, KVSQL_RANGE, "%s", text);
+    } else {
+        cmd_fail(c, KVSQL_RANGE,
+                 "ERR value is out of range, value must between %lld and %lld",
+                 (long long)low, (long long)high);
+    }
+    return false;
+}
+
+bool cmd_double(struct cmd_context *c, unsigned index, double *out,
+                const char *text)
+{
+    if (kv_num_double(c->argv[index].p, c->argv[index].size, out)) {
+        return true;
+    }
+    cmd_fail(c, KVSQL_NOTFLOAT, "%s", text != NULL ? text : CMD_TEXT_NOTFLOAT);
+    return false;
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+static void args_at(struct cmd_context *c)
+{
+    if (c->txn != NULL) {
+        kv_at_txn(c->txn, &c->at);
+    } else {
+        KV_ASSERT(c->view != NULL);
+        c->at = *c->view;
+    }
+}
+
+bool cmd_get(struct cmd_context *c, const struct kv_key *key,
+             struct kv_item *item)
+{
+    bool found;
+
+    args_at(c);
+    found = kv_get(&c->at, key, item);
+    if (c->row->flags & CMD_READONLY) {
+        cmd_stats_lookup(found);
+    }
+    return found;
+}
+
+kvsql_rc cmd_get_type(struct cmd_context *c, const struct kv_key *key,
+                      enum kv_type type, struct kv_item *item)
+{
+    if (!cmd_get(c, key, item)) {
+        return KVSQL_NOTFOUND;
+    }
+    if (item->type != type) {
+        cmd_fail_rc(c, KVSQL_WRONGTYPE);
+        return KVSQL_WRONGTYPE;
+    }
+    return KVSQL_OK;
+}
+
+int64_t cmd_wall(struct cmd_context *c)
+{
+    args_at(c);
+    return kv_at_wall(&c->at);
+}
+
+bool cmd_defer(struct cmd_context *c, uint64_t count)
+{
+    if (!c->may_defer || count <= CMD_LIVE_MAX) {
+        return false;
+    }
+    c->deferred = true;
+    return true;
+}
+
+/* ---- replies ------------------------------------------------------------- */
+
+void cmd_answer_ok(struct cmd_context *c)
+{
+    cmd_reply_status(c->reply, "OK");
+}
+
+void cmd_answer_val(struct cmd_context *c, const struct kv_val *value)
+{
+    cmd_reply_bulk(c->reply, value->p, value->size);
+}
+
+/* ---- elements copied out -------------------------------------------------- */
+
+#define ARGS_LIST_HEAD 20 /* u32 size | score | number */
+
+void cmd_list_init(struct cmd_list *list)
+{
+    kv_buf_init(&list->bytes, KV_MEM_CLIENT, CMD_LIST_MAX);
+    kv_buf_init(&list->at, KV_MEM_CLIENT, CMD_LIST_MAX);
+    list->count = 0;
+}
+
+void cmd_list_fini(struct cmd_list *list)
+{
+    kv_buf_fini(&list->bytes);
+    kv_buf_fini(&list->at);
+}
+
+void cmd_list_add(struct cmd_list *list, const void *p, size_t size,
+                  double score, int64_t number)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &score, sizeof(bits));
+    kv_buf_u64(&list->at, list->bytes.size);
+    kv_buf_u32(&list->bytes, (uint32_t)size);
+    kv_buf_u64(&list->bytes, bits);
+    kv_buf_u64(&list->bytes, (uint64_t)number);
+    kv_buf_add(&list->bytes, p, size);
+    list->count++;
+}
+
+struct cmd_list_item cmd_list_at(const struct cmd_list *list, uint64_t index)
+{
+    const uint8_t *p;
+    struct cmd_list_item item;
+    uint64_t bits;
+
+    KV_ASSERT(index < list->count && !list->bytes.failed && !list->at.failed);
+    p = list->bytes.p + kv_u64_get(list->at.p + 8 * index);
+    bits = kv_u64_get(p + 4);
+    item = (struct cmd_list_item){.p = p + ARGS_LIST_HEAD,
+                                  .size = kv_u32_get(p),
+                                  .number = (int64_t)kv_u64_get(p + 12)};
+    memcpy(&item.score, &bits, sizeof(bits));
+    return item;
+}
+
+bool cmd_list_ok(struct cmd_context *c, const struct cmd_list *list)
+{
+    if (!list->bytes.failed && !list->at.failed) {
+        return true;
+    }
+    if (list->bytes.too_big || list->at.too_big) {
+        cmd_fail(c, KVSQL_TOOBIG,
+                 "ERR command: more than %zu bytes at a time; do it in parts",
+                 CMD_LIST_MAX);
+    } else {
+        cmd_fail_nomem(c);
+    }
+    return false;
+}
+
+/* ---- numbers ------------------------------------------------------------- */
+
+/* xorshift64*, seeded once per thread: good enough to choose members by. */
+static uint64_t args_random_next(void)
+{
+    static _Thread_local uint64_t state;
+
+    while (state == 0) {
+        const struct kv_os *os = kv_os_real();
+
+        os->random(os->arg, &state, sizeof(state));
+    }
+    state ^= state >> 12;
+    state ^= state << 25;
+    state ^= state >> 27;
+    return state * UINT64_C(0x2545F4914F6CDD1D);
+}
+
+uint64_t cmd_random(uint64_t below)
+{
+    uint64_t limit, x;
+
+    KV_ASSERT(below > 0);
+    limit = UINT64_MAX - UINT64_MAX % below; /* above, small ones win */
+    do {
+        x = args_random_next();
+    } while (x >= limit);
+    return x % below;
+}
+
+/* strtold and printf follow the locale of the thread; numbers here do not. */
+static locale_t args_locale;
+static pthread_once_t args_locale_once = PTHREAD_ONCE_INIT;
+
+static void args_locale_make(void)
+{
+    args_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+}
+
+bool cmd_real_parse(const void *p, size_t size, long double *out)
+{
+    char text[520];
+    double shape;
+    locale_t old;
+
+    if (size >= sizeof(text) || !kv_num_double(p, size, &shape)) {
+        return false;
+    }
+    if (pthread_once(&args_locale_once, args_locale_make) != 0 ||
+        args_locale == (locale_t)0) {
+        return false;
+    }
+    memcpy(text, p, size);
+    text[size] = '\0';
+    old = uselocale(args_locale);
+    *out = strtold(text, NULL);
+    uselocale(old);
+    return true;
+}
+
+size_t cmd_real_format(char out[CMD_REAL_TEXT_MAX], long double value)
+{
+    locale_t old;
+    size_t size;
+    int printed;
+
+    KV_ASSERT(isfinite(value) && args_locale != (locale_t)0);
+    old = uselocale(args_locale);
+    printed = snprintf(out, CMD_REAL_TEXT_MAX, "%.17Lf", value);
+    uselocale(old);
+    KV_ASSERT(printed > 0 && printed < CMD_REAL_TEXT_MAX);
+    size = (size_t)printed;
+    while (out[size - 1] == '0') {
+        size--;
+    }
+    if (out[size - 1] == '.') {
+        size--;
+    }
+    if (size == 2 && memcmp(out, "-0", 2) == 0) {
+        out[0] = '0';
+        size = 1;
+    }
+    out[size] = '\0';
+    return size;
+}

@@ -1,0 +1,405 @@
+/* c_hash.c - hashes: fields, values, numbers in them, fields by chance.
+ *
+ * Expiry of fields is in c_expire.c, HSCAN in c_scan.c.
+ *
+ * Thread: the caller's of cmd_run(). */
+#include "command/context.h"
+
+#include <math.h>
+
+#include "kvsql/base/num.h"
+
+/* ---- setting ------------------------------------------------------------- */
+
+/* Set all pairs; *created counts new fields. False: answered. */
+static bool hash_set_pairs(struct cmd_context *c, int64_t *created)
+{
+    const struct kv_key key = cmd_key(c, 1);
+
+    *created = 0;
+    if (c->argc % 2 != 0) {
+        cmd_fail_arity(c);
+        return false;
+    }
+    for (unsigned i = 2; i < c->argc; i += 2) {
+        const struct kv_key field = cmd_key(c, i);
+        bool is_new = false;
+
+        if (!cmd_ok(c, kv_hset(c->txn, &key, &field, c->argv[i + 1], 0,
+                               &is_new, &c->err))) {
+            return false;
+        }
+        *created += is_new;
+    }
+    return true;
+}
+
+void cmd_do_hset(struct cmd_context *c)
+{
+    int64_t created;
+
+    if (hash_set_pairs(c, &created)) {
+        cmd_reply_int(c->reply, created);
+    }
+}
+
+void cmd_do_hmset(struct cmd_context *c)
+{
+    int64_t created;
+
+    if (hash_set_pairs(c, &created)) {
+        cmd_answer_ok(c);
+    }
+}
+
+/* Find a field: KVSQL_OK, NOTFOUND, or WRONGTYPE (answered). */
+static kvsql_rc hash_find(struct cmd_context *c, const struct kv_key *key,
+                          const struct kv_key *field, struct kv_elem *elem)
+{
+    struct kv_item item;
+    const kvsql_rc rc = cmd_get_type(c, key, KV_HASH, &item);
+
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    return kv_elem_find(&c->at, &item, field, elem) ? KVSQL_OK
+                                                    : KVSQL_NOTFOUND;
+}
+
+void cmd_do_hsetnx(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1), field = cmd_key(c, 2);
+    struct kv_elem elem;
+
+    switch (hash_find(c, &key, &field, &elem)) {
+    case KVSQL_OK:
+        cmd_reply_int(c->reply, 0);
+        break;
+    case KVSQL_NOTFOUND:
+        if (cmd_ok(c, kv_hset(c->txn, &key, &field, c->argv[3], 0, NULL,
+                              &c->err))) {
+            cmd_reply_int(c->reply, 1);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+void cmd_do_hdel(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    int64_t count = 0;
+
+    if (cmd_get_type(c, &key, KV_HASH, &item) == KVSQL_WRONGTYPE) {
+        return;
+    }
+    for (unsigned i = 2; i < c->argc; i++) {
+        const struct kv_key field = cmd_key(c, i);
+        bool existed = false;
+
+        if (!cmd_ok(c, kv_hdel(c->txn, &key, &field, &existed, &c->err))) {
+            return;
+        }
+        count += existed;
+    }
+    cmd_reply_int(c->reply, count);
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+void cmd_do_hget(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1), field = cmd_key(c, 2);
+    struct kv_elem elem;
+
+    switch (hash_find(c, &key, &field, &elem)) {
+    case KVSQL_OK:
+        cmd_answer_val(c, &elem.value);
+        break;
+    case KVSQL_NOTFOUND:
+        cmd_reply_null(c->reply);
+        break;
+    default:
+        break;
+    }
+}
+
+void cmd_do_hexists(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1), field = cmd_key(c, 2);
+    struct kv_elem elem;
+    const kvsql_rc rc = hash_find(c, &key, &field, &elem);
+
+    if (rc != KVSQL_WRONGTYPE) {
+        cmd_reply_int(c->reply, rc == KVSQL_OK);
+    }
+}
+
+void cmd_do_hstrlen(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1), field = cmd_key(c, 2);
+    struct kv_elem elem;
+    const kvsql_rc rc = hash_find(c, &key, &field, &elem);
+
+    if (rc != KVSQL_WRONGTYPE) {
+        cmd_reply_int(c->reply, rc == KVSQL_OK ? elem.value.size : 0);
+    }
+}
+
+void cmd_do_hmget(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    const kvsql_rc rc = cmd_get_type(c, &key, KV_HASH, &item);
+
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    cmd_reply_array(c->reply, c->argc - 2);
+    for (unsigned i = 2; i < c->argc; i++) {
+        const struct kv_key field = cmd_key(c, i);
+        struct kv_elem elem;
+
+        if (rc == KVSQL_OK && kv_elem_find(&c->at, &item, &field, &elem)) {
+            cmd_answer_val(c, &elem.value);
+        } else {
+            cmd_reply_null(c->reply);
+        }
+    }
+}
+
+void cmd_do_hlen(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    const kvsql_rc rc = cmd_get_type(c, &key, KV_HASH, &item);
+
+    if (rc != KVSQL_WRONGTYPE) {
+        cmd_reply_int(c->reply,
+                      rc == KVSQL_OK ? (int64_t)kv_item_length(&item) : 0);
+    }
+}
+
+/* All fields, values, or both. */
+static void hash_all(struct cmd_context *c, bool fields, bool values)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    struct kv_elems elems;
+    uint64_t count = 0;
+    size_t place;
+    const kvsql_rc rc = cmd_get_type(c, &key, KV_HASH, &item);
+
+    if (rc == KVSQL_WRONGTYPE ||
+        (rc == KVSQL_OK && cmd_defer(c, kv_item_length(&item)))) {
+        return;
+    }
+    place = cmd_reply_begin(c->reply, fields && values ? CMD_REPLY_MAP
+                                                       : CMD_REPLY_ARRAY);
+    if (rc == KVSQL_OK) {
+        bool valid;
+
+        kv_elems_init(&elems, &c->at, &item, KV_ELEMS_KEY);
+        for (valid = kv_elems_first(&elems);
+             valid && !c->reply->buf.failed; valid = kv_elems_next(&elems)) {
+            if (fields) {
+                cmd_answer_val(c, &elems.elem.key);
+            }
+            if (values) {
+                cmd_answer_val(c, &elems.elem.value);
+            }
+            count++;
+        }
+    }
+    cmd_reply_end(c->reply, place, count);
+}
+
+void cmd_do_hgetall(struct cmd_context *c)
+{
+    hash_all(c, true, true);
+}
+
+void cmd_do_hkeys(struct cmd_context *c)
+{
+    hash_all(c, true, false);
+}
+
+void cmd_do_hvals(struct cmd_context *c)
+{
+    hash_all(c, false, true);
+}
+
+/* ---- numbers ------------------------------------------------------------- */
+
+void cmd_do_hincrby(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1), field = cmd_key(c, 2);
+    char text[KV_INT_TEXT_MAX];
+    struct kv_elem elem;
+    int64_t number = 0, step;
+    kvsql_rc rc;
+
+    if (!cmd_int(c, 3, &step, NULL)) {
+        return;
+    }
+    rc = hash_find(c, &key, &field, &elem);
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (rc == KVSQL_OK &&
+        !kv_num_int(elem.value.p, elem.value.size, &number)) {
+        cmd_fail(c, KVSQL_NOTINT, "ERR hash value is not an integer");
+        return;
+    }
+    if (__builtin_add_overflow(number, step, &number)) {
+        cmd_fail(c, KVSQL_OVERFLOW, CMD_TEXT_OVERFLOW);
+        return;
+    }
+    if (cmd_ok(c, kv_hset(c->txn, &key, &field,
+                          (kvsql_slice){text, kv_num_format_int(text, number)},
+                          KV_KEEP_EXPIRY, NULL, &c->err))) {
+        cmd_reply_int(c->reply, number);
+    }
+}
+
+void cmd_do_hincrbyfloat(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1), field = cmd_key(c, 2);
+    char text[CMD_REAL_TEXT_MAX];
+    struct kv_elem elem;
+    long double number = 0, step;
+    kvsql_slice sum = {text, 0};
+    kvsql_rc rc;
+
+    if (!cmd_real_parse(c->argv[3].p, c->argv[3].size, &step)) {
+        cmd_fail(c, KVSQL_NOTFLOAT, CMD_TEXT_NOTFLOAT);
+        return;
+    }
+    if (!isfinite(step)) {
+        cmd_fail(c, KVSQL_NOTFLOAT, "ERR value is NaN or Infinity");
+        return;
+    }
+    rc = hash_find(c, &key, &field, &elem);
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (rc == KVSQL_OK &&
+        !cmd_real_parse(elem.value.p, elem.value.size, &number)) {
+        cmd_fail(c, KVSQL_NOTFLOAT, "ERR hash value is not a float");
+        return;
+    }
+    number += step;
+    if (!isfinite(number)) {
+        cmd_fail(c, KVSQL_OVERFLOW, CMD_TEXT_NAN);
+        return;
+    }
+    sum.size = cmd_real_format(text, number);
+    if (cmd_ok(c, kv_hset(c->txn, &key, &field, sum, KV_KEEP_EXPIRY, NULL,
+                          &c->err))) {
+        cmd_reply_bulk(c->reply, sum.p, sum.size);
+    }
+}
+
+/* ---- by chance ------------------------------------------------------------- */
+
+static void hash_answer_elem(struct cmd_context *c, const struct kv_elem *elem,
+                             bool values)
+{
+    cmd_answer_val(c, &elem->key);
+    if (values) {
+        cmd_answer_val(c, &elem->value);
+    }
+}
+
+/* `count` draws, fields may repeat. */
+static void hash_draw(struct cmd_context *c, const struct kv_item *item,
+                      uint64_t count, bool values)
+{
+    const uint64_t length = kv_item_length(item);
+    const size_t place = cmd_reply_begin(
+        c->reply, values ? CMD_REPLY_PAIRS : CMD_REPLY_ARRAY);
+    struct kv_elems elems;
+    uint64_t i;
+
+    kv_elems_init(&elems, &c->at, item, KV_ELEMS_KEY);
+    for (i = 0; i < count && !c->reply->buf.failed; i++) {
+        /* Expired fields are passed over, to the end and then from the
+         * start. */
+        if (!kv_elems_seek_rank(&elems, cmd_random(length)) &&
+            !kv_elems_first(&elems)) {
+            break;
+        }
+        hash_answer_elem(c, &elems.elem, values);
+    }
+    cmd_reply_end(c->reply, place, i);
+}
+
+/* At most `count` different fields, each set of them equally likely: every
+ * element is taken with the chance (wanted left) / (elements left). */
+static void hash_sample(struct cmd_context *c, const struct kv_item *item,
+                        uint64_t count, bool values)
+{
+    uint64_t left = kv_item_length(item), taken = 0;
+    const size_t place = cmd_reply_begin(
+        c->reply, values ? CMD_REPLY_PAIRS : CMD_REPLY_ARRAY);
+    struct kv_elems elems;
+    bool valid;
+
+    count = count < left ? count : left;
+    kv_elems_init(&elems, &c->at, item, KV_ELEMS_KEY);
+    for (valid = kv_elems_first(&elems);
+         valid && taken < count && left > 0 && !c->reply->buf.failed;
+         valid = kv_elems_next(&elems), left--) {
+        if (cmd_random(left) < count - taken) {
+            hash_answer_elem(c, &elems.elem, values);
+            taken++;
+        }
+    }
+    cmd_reply_end(c->reply, place, taken);
+}
+
+void cmd_do_hrandfield(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    const bool has_count = c->argc >= 3, values = c->argc == 4;
+    struct kv_item item;
+    struct kv_elems elems;
+    int64_t count = 1;
+    kvsql_rc rc;
+
+    if (has_count && !cmd_int_within(c, 2, -INT64_MAX, INT64_MAX, &count,
+                                     NULL)) {
+        return;
+    }
+    if (c->argc > 4 || (values && !cmd_is(c, 3, "WITHVALUES"))) {
+        cmd_fail_syntax(c);
+        return;
+    }
+    if (values && (count < -INT64_MAX / 2 || count > INT64_MAX / 2)) {
+        cmd_fail(c, KVSQL_RANGE, "ERR value is out of range");
+        return;
+    }
+    rc = cmd_get_type(c, &key, KV_HASH, &item);
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (has_count && (rc == KVSQL_NOTFOUND || count == 0)) {
+        cmd_reply_array(c->reply, 0);
+    } else if (rc == KVSQL_NOTFOUND) {
+        cmd_reply_null(c->reply);
+    } else if (!has_count) {
+        kv_elems_init(&elems, &c->at, &item, KV_ELEMS_KEY);
+        if (kv_elems_seek_rank(&elems, cmd_random(kv_item_length(&item))) ||
+            kv_elems_first(&elems)) {
+            cmd_answer_val(c, &elems.elem.key);
+        } else {
+            cmd_reply_null(c->reply);
+        }
+    } else if (count < 0) {
+        hash_draw(c, &item, (uint64_t)-count, values);
+    } else {
+        hash_sample(c, &item, (uint64_t)count, values);
+    }
+}

@@ -1,0 +1,598 @@
+/* c_list.c - lists: ends, indexes, moves, searches.
+ *
+ * Indexes of clients may be negative (from the end); below this file they are
+ * 0-based. What is taken out is answered first, then removed.
+ *
+ * Thread: the caller's of cmd_run(). */
+#include "command/context.h"
+
+#include <string.h>
+
+/* An index of a client as one from 0 on; false when it is outside. */
+static bool list_index(int64_t index, uint64_t length, uint64_t *out)
+{
+    if (index < 0) {
+        index += (int64_t)length;
+    }
+    *out = (uint64_t)index;
+    return index >= 0 && (uint64_t)index < length;
+}
+
+/* [start, stop] of a client as first and count; false when it is empty. */
+static bool list_range(int64_t start, int64_t stop, uint64_t length,
+                       uint64_t *first, uint64_t *count)
+{
+    const int64_t n = (int64_t)length;
+
+    start = start < 0 ? start + n : start;
+    stop = stop < 0 ? stop + n : stop;
+    start = start < 0 ? 0 : start;
+    stop = stop >= n ? n - 1 : stop;
+    if (start > stop || start >= n) {
+        return false;
+    }
+    *first = (uint64_t)start;
+    *count = (uint64_t)(stop - start) + 1;
+    return true;
+}
+
+static bool list_equal(const struct kv_val *value, kvsql_slice bytes)
+{
+    return value->size == bytes.size &&
+           memcmp(value->p, bytes.p != NULL ? bytes.p : "", bytes.size) == 0;
+}
+
+/* ---- pushes ---------------------------------------------------------------- */
+
+static void list_push(struct cmd_context *c, enum kv_side side, bool exists)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    uint64_t length = 0;
+    const kvsql_rc rc = cmd_get_type(c, &key, KV_LIST, &item);
+
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (rc == KVSQL_OK) {
+        length = kv_item_length(&item);
+    } else if (exists) {
+        cmd_reply_int(c->reply, 0);
+        return;
+    }
+    for (unsigned i = 2; i < c->argc; i++) {
+        if (!cmd_ok(c, kv_push(c->txn, &key, side, c->argv[i], &c->err))) {
+            return;
+        }
+    }
+    cmd_reply_int(c->reply, (int64_t)length + c->argc - 2);
+}
+
+void cmd_do_lpush(struct cmd_context *c)
+{
+    list_push(c, KV_LEFT, false);
+}
+
+void cmd_do_rpush(struct cmd_context *c)
+{
+    list_push(c, KV_RIGHT, false);
+}
+
+void cmd_do_lpushx(struct cmd_context *c)
+{
+    list_push(c, KV_LEFT, true);
+}
+
+void cmd_do_rpushx(struct cmd_context *c)
+{
+    list_push(c, KV_RIGHT, true);
+}
+
+/* ---- pops ------------------------------------------------------------------ */
+
+/* Answer with `count` elements from one end, then remove them. */
+static void list_pop_many(struct cmd_context *c, const struct kv_key *key,
+                          const struct kv_item *item, enum kv_side side,
+                          uint64_t count)
+{
+    const uint64_t length = kv_item_length(item);
+    struct kv_elems elems;
+    bool valid;
+
+    count = count < length ? count : length;
+    cmd_reply_array(c->reply, count);
+    kv_elems_init(&elems, &c->at, item, KV_ELEMS_INDEX);
+    valid = side == KV_LEFT ? kv_elems_first(&elems) : kv_elems_last(&elems);
+    for (uint64_t i = 0; i < count && !c->reply->buf.failed; i++) {
+        KV_ASSERT(valid);
+        cmd_answer_val(c, &elems.elem.value);
+        valid = side == KV_LEFT ? kv_elems_next(&elems)
+                                : kv_elems_prev(&elems);
+    }
+    if (count > 0) {
+        (void)cmd_ok(c, kv_lremove(c->txn, key,
+                                   side == KV_LEFT ? 0 : length - count,
+                                   count, &c->err));
+    }
+}
+
+static void list_pop(struct cmd_context *c, enum kv_side side)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    struct kv_elem elem;
+    int64_t count = 1;
+    uint64_t index;
+    kvsql_rc rc;
+
+    if (c->argc > 3) {
+        cmd_fail_arity(c);
+        return;
+    }
+    if (c->argc == 3 &&
+        !cmd_int_within(c, 2, 0, INT64_MAX, &count,
+                        "ERR value is out of range, must be positive")) {
+        return;
+    }
+    rc = cmd_get_type(c, &key, KV_LIST, &item);
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (c->argc == 3) {
+        if (rc == KVSQL_NOTFOUND) {
+            cmd_reply_null_array(c->reply);
+        } else {
+            list_pop_many(c, &key, &item, side, (uint64_t)count);
+        }
+        return;
+    }
+    index = rc == KVSQL_OK && side == KV_RIGHT ? kv_item_length(&item) - 1 : 0;
+    if (rc != KVSQL_OK || !kv_elem_at(&c->at, &item, index, &elem)) {
+        cmd_reply_null(c->reply);
+        return;
+    }
+    cmd_answer_val(c, &elem.value);
+    (void)cmd_ok(c, kv_lremove(c->txn, &key, index, 1, &c->err));
+}
+
+void cmd_do_lpop(struct cmd_context *c)
+{
+    list_pop(c, KV_LEFT);
+}
+
+void cmd_do_rpop(struct cmd_context *c)
+{
+    list_pop(c, KV_RIGHT);
+}
+
+/* ---- moves ----------------------------------------------------------------- */
+
+/* Take from one end of `from`, put at one end of `to`; the element is answered
+ * first. */
+static void list_move(struct cmd_context *c, enum kv_side out,
+                      enum kv_side in)
+{
+    const struct kv_key from = cmd_key(c, 1), to = cmd_key(c, 2);
+    struct kv_item item, there;
+    struct kv_elem elem;
+    struct kv_buf copy; /* the store changes between taking and putting */
+    uint64_t index;
+    kvsql_rc rc = cmd_get_type(c, &from, KV_LIST, &item);
+
+    if (rc == KVSQL_NOTFOUND) {
+        cmd_reply_null(c->reply);
+    }
+    if (rc != KVSQL_OK ||
+        cmd_get_type(c, &to, KV_LIST, &there) == KVSQL_WRONGTYPE) {
+        return;
+    }
+    index = out == KV_RIGHT ? kv_item_length(&item) - 1 : 0;
+    if (!kv_elem_at(&c->at, &item, index, &elem)) {
+        cmd_reply_null(c->reply);
+        return;
+    }
+    cmd_answer_val(c, &elem.value);
+    if (kv_key_compare(&from, &to) == 0 && kv_item_length(&item) == 1) {
+        return; /* stays as it is, with its expiry */
+    }
+    kv_buf_init(&copy, KV_MEM_CLIENT, KVSQL_VALUE_MAX);
+    kv_buf_add(&copy, elem.value.p, elem.value.size);
+    if (copy.failed) {
+        cmd_fail_nomem(c);
+    } else if (cmd_ok(c, kv_lremove(c->txn, &from, index, 1, &c->err))) {
+        (void)cmd_ok(c, kv_push(c->txn, &to, in,
+                                (kvsql_slice){copy.p, copy.size}, &c->err));
+    }
+    kv_buf_fini(&copy);
+}
+
+/* LEFT or RIGHT; false: answered. */
+static bool list_side(struct cmd_context *c, unsigned index,
+                      enum kv_side *side)
+{
+    if (cmd_is(c, index, "LEFT")) {
+        *side = KV_LEFT;
+    } else if (cmd_is(c, index, "RIGHT")) {
+        *side = KV_RIGHT;
+    } else {
+        cmd_fail_syntax(c);
+        return false;
+    }
+    return true;
+}
+
+void cmd_do_lmove(struct cmd_context *c)
+{
+    enum kv_side out, in;
+
+    if (list_side(c, 3, &out) && list_side(c, 4, &in)) {
+        list_move(c, out, in);
+    }
+}
+
+void cmd_do_rpoplpush(struct cmd_context *c)
+{
+    list_move(c, KV_RIGHT, KV_LEFT);
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+void cmd_do_llen(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    const kvsql_rc rc = cmd_get_type(c, &key, KV_LIST, &item);
+
+    if (rc != KVSQL_WRONGTYPE) {
+        cmd_reply_int(c->reply,
+                      rc == KVSQL_OK ? (int64_t)kv_item_length(&item) : 0);
+    }
+}
+
+void cmd_do_lindex(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    struct kv_elem elem;
+    int64_t number;
+    uint64_t index;
+    const kvsql_rc rc = cmd_get_type(c, &key, KV_LIST, &item);
+
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (rc == KVSQL_NOTFOUND) {
+        cmd_reply_null(c->reply);
+        return;
+    }
+    if (!cmd_int(c, 2, &number, NULL)) {
+        return;
+    }
+    if (list_index(number, kv_item_length(&item), &index) &&
+        kv_elem_at(&c->at, &item, index, &elem)) {
+        cmd_answer_val(c, &elem.value);
+    } else {
+        cmd_reply_null(c->reply);
+    }
+}
+
+void cmd_do_lrange(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    struct kv_elems elems;
+    int64_t start, stop;
+    uint64_t first, count;
+    bool valid;
+    kvsql_rc rc;
+
+    if (!cmd_int(c, 2, &start, NULL) || !cmd_int(c, 3, &stop, NULL)) {
+        return;
+    }
+    rc = cmd_get_type(c, &key, KV_LIST, &item);
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (rc == KVSQL_NOTFOUND ||
+        !list_range(start, stop, kv_item_length(&item), &first, &count)) {
+        cmd_reply_array(c->reply, 0);
+        return;
+    }
+    if (cmd_defer(c, count)) {
+        return;
+    }
+    cmd_reply_array(c->reply, count);
+    kv_elems_init(&elems, &c->at, &item, KV_ELEMS_INDEX);
+    valid = kv_elems_seek_rank(&elems, first);
+    for (uint64_t i = 0; i < count && !c->reply->buf.failed; i++) {
+        KV_ASSERT(valid);
+        cmd_answer_val(c, &elems.elem.value);
+        valid = kv_elems_next(&elems);
+    }
+}
+
+/* ---- changes by index -------------------------------------------------------- */
+
+void cmd_do_lset(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    int64_t number;
+    uint64_t index;
+    const kvsql_rc rc = cmd_get_type(c, &key, KV_LIST, &item);
+
+    if (rc == KVSQL_NOTFOUND) {
+        cmd_fail_rc(c, rc);
+    }
+    if (rc != KVSQL_OK || !cmd_int(c, 2, &number, NULL)) {
+        return;
+    }
+    if (!list_index(number, kv_item_length(&item), &index)) {
+        cmd_fail(c, KVSQL_RANGE, "ERR index out of range");
+        return;
+    }
+    if (cmd_ok(c, kv_lset(c->txn, &key, index, c->argv[3], &c->err))) {
+        cmd_answer_ok(c);
+    }
+}
+
+void cmd_do_ltrim(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    int64_t start, stop;
+    uint64_t first = 0, count = 0, length, behind;
+    kvsql_rc rc;
+
+    if (!cmd_int(c, 2, &start, NULL) || !cmd_int(c, 3, &stop, NULL)) {
+        return;
+    }
+    rc = cmd_get_type(c, &key, KV_LIST, &item);
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (rc == KVSQL_NOTFOUND) {
+        cmd_answer_ok(c);
+        return;
+    }
+    length = kv_item_length(&item);
+    if (!list_range(start, stop, length, &first, &count)) {
+        if (cmd_ok(c, kv_del(c->txn, &key, NULL, &c->err))) {
+            cmd_answer_ok(c);
+        }
+        return;
+    }
+    behind = first + count;
+    if (behind < length && !cmd_ok(c, kv_lremove(c->txn, &key, behind,
+                                                 length - behind, &c->err))) {
+        return;
+    }
+    if (first == 0 ||
+        cmd_ok(c, kv_lremove(c->txn, &key, 0, first, &c->err))) {
+        cmd_answer_ok(c);
+    }
+}
+
+/* ---- searches ---------------------------------------------------------------- */
+
+/* Index of the first element that equals `pivot`. */
+static bool list_search(struct cmd_context *c, const struct kv_item *item,
+                        kvsql_slice pivot, uint64_t *index)
+{
+    struct kv_elems elems;
+    bool valid;
+
+    kv_elems_init(&elems, &c->at, item, KV_ELEMS_INDEX);
+    for (valid = kv_elems_first(&elems); valid;
+         valid = kv_elems_next(&elems)) {
+        if (list_equal(&elems.elem.value, pivot)) {
+            *index = elems.elem.index;
+            return true;
+        }
+    }
+    return false;
+}
+
+void cmd_do_linsert(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    const bool after = cmd_is(c, 2, "AFTER");
+    struct kv_item item;
+    uint64_t index;
+    int64_t length;
+    kvsql_rc rc;
+
+    if (!after && !cmd_is(c, 2, "BEFORE")) {
+        cmd_fail_syntax(c);
+        return;
+    }
+    rc = cmd_get_type(c, &key, KV_LIST, &item);
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (rc == KVSQL_NOTFOUND) {
+        cmd_reply_int(c->reply, 0);
+        return;
+    }
+    if (!list_search(c, &item, c->argv[3], &index)) {
+        cmd_reply_int(c->reply, -1);
+        return;
+    }
+    length = (int64_t)kv_item_length(&item);
+    if (cmd_ok(c, kv_linsert(c->txn, &key, index + after, c->argv[4],
+                             &c->err))) {
+        cmd_reply_int(c->reply, length + 1);
+    }
+}
+
+/* Indexes of the elements that equal `value`, in the order of the search, at
+ * most `max` of them, among the first `looked_max`; the first `skip` are left
+ * out. */
+static void list_find(struct cmd_context *c, const struct kv_item *item,
+                      kvsql_slice value, bool backwards, uint64_t skip,
+                      uint64_t max, uint64_t looked_max,
+                      struct cmd_list *found)
+{
+    struct kv_elems elems;
+    uint64_t looked = 0;
+    bool valid;
+
+    kv_elems_init(&elems, &c->at, item, KV_ELEMS_INDEX);
+    valid = backwards ? kv_elems_last(&elems) : kv_elems_first(&elems);
+    while (valid && looked < looked_max && found->count < max) {
+        if (list_equal(&elems.elem.value, value)) {
+            if (skip > 0) {
+                skip--;
+            } else {
+                cmd_list_add(found, NULL, 0, 0, (int64_t)elems.elem.index);
+            }
+        }
+        looked++;
+        valid = backwards ? kv_elems_prev(&elems) : kv_elems_next(&elems);
+    }
+}
+
+/* Remove the elements whose indexes were found; runs of neighbours go at
+ * once, from the end on, so that the indexes of the others stay true. */
+static bool list_remove_found(struct cmd_context *c, const struct kv_key *key,
+                              const struct cmd_list *found, bool backwards)
+{
+    uint64_t i = 0;
+
+    while (i < found->count) {
+        uint64_t high, low;
+
+        high = (uint64_t)cmd_list_at(found, backwards ? i
+                                                      : found->count - 1 - i)
+                   .number;
+        low = high;
+        for (i++; i < found->count; i++) {
+            const uint64_t next =
+                (uint64_t)cmd_list_at(found, backwards ? i
+                                                       : found->count - 1 - i)
+                    .number;
+
+            if (next + 1 != low) {
+                break;
+            }
+            low = next;
+        }
+        if (!cmd_ok(c, kv_lremove(c->txn, key, low, high - low + 1,
+                                  &c->err))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void cmd_do_lrem(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    struct cmd_list found;
+    int64_t count;
+    uint64_t max;
+    kvsql_rc rc;
+
+    if (!cmd_int(c, 2, &count, NULL)) {
+        return;
+    }
+    rc = cmd_get_type(c, &key, KV_LIST, &item);
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (rc == KVSQL_NOTFOUND) {
+        cmd_reply_int(c->reply, 0);
+        return;
+    }
+    max = count == 0 ? UINT64_MAX
+                     : count < 0 ? -(uint64_t)count : (uint64_t)count;
+    cmd_list_init(&found);
+    list_find(c, &item, c->argv[3], count < 0, 0, max, UINT64_MAX, &found);
+    if (cmd_list_ok(c, &found) &&
+        list_remove_found(c, &key, &found, count < 0)) {
+        cmd_reply_int(c->reply, (int64_t)found.count);
+    }
+    cmd_list_fini(&found);
+}
+
+struct list_pos {
+    int64_t rank, count, maxlen;
+    bool has_count;
+};
+
+/* Options of LPOS. False: answered. */
+static bool list_pos_options(struct cmd_context *c, struct list_pos *o)
+{
+    *o = (struct list_pos){.rank = 1};
+    for (unsigned i = 3; i < c->argc; i++) {
+        const bool more = i + 1 < c->argc;
+
+        if (more && cmd_is(c, i, "RANK")) {
+            if (!cmd_int_within(c, ++i, -INT64_MAX, INT64_MAX, &o->rank,
+                                NULL)) {
+                return false;
+            }
+            if (o->rank == 0) {
+                cmd_fail(c, KVSQL_INVALID,
+                         "ERR RANK can't be zero: use 1 to start from the "
+                         "first match, 2 from the second ... or use negative "
+                         "to start from the end of the list");
+                return false;
+            }
+        } else if (more && cmd_is(c, i, "COUNT")) {
+            if (!cmd_int_within(c, ++i, 0, INT64_MAX, &o->count,
+                                "ERR COUNT can't be negative")) {
+                return false;
+            }
+            o->has_count = true;
+        } else if (more && cmd_is(c, i, "MAXLEN")) {
+            if (!cmd_int_within(c, ++i, 0, INT64_MAX, &o->maxlen,
+                                "ERR MAXLEN can't be negative")) {
+                return false;
+            }
+        } else {
+            cmd_fail_syntax(c);
+            return false;
+        }
+    }
+    return true;
+}
+
+void cmd_do_lpos(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct list_pos o;
+    struct kv_item item;
+    struct cmd_list found;
+    kvsql_rc rc;
+
+    if (!list_pos_options(c, &o)) {
+        return;
+    }
+    rc = cmd_get_type(c, &key, KV_LIST, &item);
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    cmd_list_init(&found);
+    if (rc == KVSQL_OK) {
+        const uint64_t rank =
+            o.rank < 0 ? (uint64_t)-o.rank : (uint64_t)o.rank;
+        const uint64_t max =
+            !o.has_count ? 1 : o.count == 0 ? UINT64_MAX : (uint64_t)o.count;
+
+        list_find(c, &item, c->argv[2], o.rank < 0, rank - 1, max,
+                  o.maxlen == 0 ? UINT64_MAX : (uint64_t)o.maxlen, &found);
+    }
+    if (cmd_list_ok(c, &found)) {
+        if (o.has_count) {
+            cmd_reply_array(c->reply, found.count);
+        } else if (found.count == 0) {
+            cmd_reply_null(c->reply);
+        }
+        for (uint64_t i = 0; i < found.count; i++) {
+            cmd_reply_int(c->reply, cmd_list_at(&found, i).number);
+        }
+    }
+    cmd_list_fini(&found);
+}

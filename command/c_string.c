@@ -1,0 +1,513 @@
+/* c_string.c - strings: GET, SET and their kin, numbers, parts.
+ *
+ * A string is set whole (kv_set) or patched (kv_patch); numbers are strings in
+ * canonical decimal, which the store keeps as integers by itself.
+ *
+ * Thread: the caller's of cmd_run(). */
+#include "command/context.h"
+
+#include <math.h>
+
+#include "kvsql/base/num.h"
+
+#define STRING_TEXT_TOOBIG                                                    \
+    "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+
+/* ---- reading ------------------------------------------------------------- */
+
+/* Answer with the string of key; null when absent. False: wrong type,
+ * answered. */
+static bool string_answer(struct cmd_context *c, const struct kv_key *key,
+                          struct kv_item *item, bool *found)
+{
+    struct kv_val value;
+    const kvsql_rc rc = cmd_get_type(c, key, KV_STRING, item);
+
+    if (rc == KVSQL_WRONGTYPE) {
+        return false;
+    }
+    *found = rc == KVSQL_OK;
+    if (!*found) {
+        cmd_reply_null(c->reply);
+        return true;
+    }
+    kv_item_string(item, &value);
+    cmd_answer_val(c, &value);
+    return true;
+}
+
+void cmd_do_get(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    bool found;
+
+    (void)string_answer(c, &key, &item, &found);
+}
+
+void cmd_do_mget(struct cmd_context *c)
+{
+    struct kv_key keys[KV_BATCH_MAX];
+    struct kv_item items[KV_BATCH_MAX];
+    bool found[KV_BATCH_MAX];
+
+    (void)cmd_wall(c); /* c->at is where to read */
+    cmd_reply_array(c->reply, c->argc - 1);
+    for (unsigned start = 1; start < c->argc; start += KV_BATCH_MAX) {
+        unsigned n = c->argc - start;
+
+        n = n < KV_BATCH_MAX ? n : KV_BATCH_MAX;
+        for (unsigned i = 0; i < n; i++) {
+            keys[i] = cmd_key(c, start + i);
+        }
+        kv_get_batch(&c->at, keys, items, found, n);
+        for (unsigned i = 0; i < n; i++) {
+            struct kv_val value;
+
+            cmd_stats_lookup(found[i]);
+            if (!found[i] || items[i].type != KV_STRING) {
+                cmd_reply_null(c->reply);
+                continue;
+            }
+            kv_item_string(&items[i], &value);
+            cmd_answer_val(c, &value);
+        }
+    }
+}
+
+void cmd_do_strlen(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+
+    switch (cmd_get_type(c, &key, KV_STRING, &item)) {
+    case KVSQL_OK:
+        cmd_reply_int(c->reply, (int64_t)kv_item_length(&item));
+        break;
+    case KVSQL_NOTFOUND:
+        cmd_reply_int(c->reply, 0);
+        break;
+    default:
+        break;
+    }
+}
+
+void cmd_do_getrange(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    struct kv_val value;
+    int64_t start, end, size;
+    kvsql_rc rc;
+
+    if (!cmd_int(c, 2, &start, NULL) || !cmd_int(c, 3, &end, NULL)) {
+        return;
+    }
+    rc = cmd_get_type(c, &key, KV_STRING, &item);
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (rc == KVSQL_NOTFOUND || (start < 0 && end < 0 && start > end)) {
+        cmd_reply_bulk(c->reply, "", 0);
+        return;
+    }
+    kv_item_string(&item, &value);
+    size = value.size;
+    start = start < 0 ? start + size : start;
+    end = end < 0 ? end + size : end;
+    start = start < 0 ? 0 : start;
+    end = end < 0 ? 0 : end;
+    end = end >= size ? size - 1 : end;
+    if (start > end || size == 0) {
+        cmd_reply_bulk(c->reply, "", 0);
+        return;
+    }
+    cmd_reply_bulk(c->reply, value.p + start, (size_t)(end - start + 1));
+}
+
+/* ---- setting ------------------------------------------------------------- */
+
+/* kv_set, or a deletion when the time has come already. */
+static bool string_set(struct cmd_context *c, const struct kv_key *key,
+                       kvsql_slice value, int64_t expires_at)
+{
+    if (expires_at != 0 && expires_at <= cmd_wall(c)) {
+        return cmd_ok(c, kv_del(c->txn, key, NULL, &c->err));
+    }
+    return cmd_ok(c, kv_set(c->txn, key, value, expires_at, &c->err));
+}
+
+struct string_options {
+    bool nx, xx, get, keep, persist, has_time;
+    enum cmd_time unit;
+    unsigned time_index;
+};
+
+/* EX PX EXAT PXAT at `i`; false when it is none of them or may not stand
+ * here. */
+static bool string_option_time(struct cmd_context *c,
+                               struct string_options *o, unsigned i)
+{
+    static const char *const words[] = {"EX", "PX", "EXAT", "PXAT"};
+
+    if (o->keep || o->persist || i + 1 >= c->argc) {
+        return false;
+    }
+    for (unsigned unit = 0; unit < 4; unit++) {
+        if (cmd_is(c, i, words[unit])) {
+            if (o->has_time && o->unit != (enum cmd_time)unit) {
+                return false;
+            }
+            o->has_time = true;
+            o->unit = (enum cmd_time)unit;
+            o->time_index = i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Options of SET (`set`) and GETEX. False: answered. */
+static bool string_options_parse(struct cmd_context *c, unsigned i, bool set,
+                                 struct string_options *o)
+{
+    *o = (struct string_options){0};
+    for (; i < c->argc; i++) {
+        if (set && cmd_is(c, i, "NX") && !o->xx) {
+            o->nx = true;
+        } else if (set && cmd_is(c, i, "XX") && !o->nx) {
+            o->xx = true;
+        } else if (set && cmd_is(c, i, "GET")) {
+            o->get = true;
+        } else if (set && cmd_is(c, i, "KEEPTTL") && !o->has_time) {
+            o->keep = true;
+        } else if (!set && cmd_is(c, i, "PERSIST") && !o->has_time) {
+            o->persist = true;
+        } else if (string_option_time(c, o, i)) {
+            i++;
+        } else {
+            cmd_fail_syntax(c);
+            return false;
+        }
+    }
+    return true;
+}
+
+void cmd_do_set(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct string_options o;
+    struct kv_item item;
+    int64_t expires_at = 0;
+    bool found;
+
+    if (!string_options_parse(c, 3, true, &o) ||
+        (o.has_time && !cmd_deadline(c, o.time_index, o.unit, &expires_at))) {
+        return;
+    }
+    if (o.get) {
+        if (!string_answer(c, &key, &item, &found)) {
+            return;
+        }
+    } else {
+        found = (o.nx || o.xx || o.keep) && cmd_get(c, &key, &item);
+    }
+    if ((o.nx && found) || (o.xx && !found)) {
+        if (!o.get) {
+            cmd_reply_null(c->reply);
+        }
+        return;
+    }
+    if (o.keep && found) {
+        expires_at = item.expires_at;
+    }
+    if (string_set(c, &key, c->argv[2], expires_at) && !o.get) {
+        cmd_answer_ok(c);
+    }
+}
+
+static void string_setex(struct cmd_context *c, enum cmd_time unit)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    int64_t expires_at;
+
+    if (cmd_deadline(c, 2, unit, &expires_at) &&
+        string_set(c, &key, c->argv[3], expires_at)) {
+        cmd_answer_ok(c);
+    }
+}
+
+void cmd_do_setex(struct cmd_context *c)
+{
+    string_setex(c, CMD_TIME_EX);
+}
+
+void cmd_do_psetex(struct cmd_context *c)
+{
+    string_setex(c, CMD_TIME_PX);
+}
+
+void cmd_do_setnx(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+
+    if (cmd_get(c, &key, &item)) {
+        cmd_reply_int(c->reply, 0);
+    } else if (string_set(c, &key, c->argv[2], 0)) {
+        cmd_reply_int(c->reply, 1);
+    }
+}
+
+void cmd_do_getset(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    bool found;
+
+    if (string_answer(c, &key, &item, &found)) {
+        (void)string_set(c, &key, c->argv[2], 0);
+    }
+}
+
+void cmd_do_getdel(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    bool found;
+
+    if (string_answer(c, &key, &item, &found) && found) {
+        (void)cmd_ok(c, kv_del(c->txn, &key, NULL, &c->err));
+    }
+}
+
+void cmd_do_getex(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct string_options o;
+    struct kv_item item;
+    int64_t expires_at = 0;
+    bool found;
+
+    if (!string_options_parse(c, 2, false, &o) ||
+        !string_answer(c, &key, &item, &found) || !found) {
+        return;
+    }
+    if (o.has_time && !cmd_deadline(c, o.time_index, o.unit, &expires_at)) {
+        return;
+    }
+    if (o.has_time && expires_at <= cmd_wall(c)) {
+        (void)cmd_ok(c, kv_del(c->txn, &key, NULL, &c->err));
+    } else if (o.has_time || (o.persist && item.expires_at != 0)) {
+        (void)cmd_ok(c, kv_expire(c->txn, &key, expires_at, &c->err));
+    }
+}
+
+/* MSET and MSETNX once nothing stands in the way. */
+static bool string_set_all(struct cmd_context *c)
+{
+    for (unsigned i = 1; i + 1 < c->argc; i += 2) {
+        const struct kv_key key = cmd_key(c, i);
+
+        if (!string_set(c, &key, c->argv[i + 1], 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void cmd_do_mset(struct cmd_context *c)
+{
+    if (c->argc % 2 == 0) {
+        cmd_fail_arity(c);
+    } else if (string_set_all(c)) {
+        cmd_answer_ok(c);
+    }
+}
+
+void cmd_do_msetnx(struct cmd_context *c)
+{
+    if (c->argc % 2 == 0) {
+        cmd_fail_arity(c);
+        return;
+    }
+    for (unsigned i = 1; i < c->argc; i += 2) {
+        const struct kv_key key = cmd_key(c, i);
+        struct kv_item item;
+
+        if (cmd_get(c, &key, &item)) {
+            cmd_reply_int(c->reply, 0);
+            return;
+        }
+    }
+    if (string_set_all(c)) {
+        cmd_reply_int(c->reply, 1);
+    }
+}
+
+/* ---- parts --------------------------------------------------------------- */
+
+/* Bytes of the string now; 0 when absent. False: wrong type, answered. */
+static bool string_size(struct cmd_context *c, const struct kv_key *key,
+                        uint64_t *size)
+{
+    struct kv_item item;
+    const kvsql_rc rc = cmd_get_type(c, key, KV_STRING, &item);
+
+    *size = rc == KVSQL_OK ? kv_item_length(&item) : 0;
+    return rc != KVSQL_WRONGTYPE;
+}
+
+void cmd_do_append(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    const kvsql_slice bytes = c->argv[2];
+    uint64_t size;
+
+    if (!string_size(c, &key, &size)) {
+        return;
+    }
+    if (size + bytes.size > KVSQL_VALUE_MAX) {
+        cmd_fail(c, KVSQL_TOOBIG, STRING_TEXT_TOOBIG);
+        return;
+    }
+    if (cmd_ok(c, kv_patch(c->txn, &key, size, bytes, &c->err))) {
+        cmd_reply_int(c->reply, (int64_t)(size + bytes.size));
+    }
+}
+
+void cmd_do_setrange(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    const kvsql_slice bytes = c->argv[3];
+    uint64_t size, end;
+    int64_t offset;
+
+    if (!cmd_int(c, 2, &offset, NULL)) {
+        return;
+    }
+    if (offset < 0) {
+        cmd_fail(c, KVSQL_RANGE, "ERR offset is out of range");
+        return;
+    }
+    if (!string_size(c, &key, &size)) {
+        return;
+    }
+    if (bytes.size == 0) {
+        cmd_reply_int(c->reply, (int64_t)size);
+        return;
+    }
+    end = (uint64_t)offset + bytes.size;
+    if (end > KVSQL_VALUE_MAX) {
+        cmd_fail(c, KVSQL_TOOBIG, STRING_TEXT_TOOBIG);
+        return;
+    }
+    if (cmd_ok(c, kv_patch(c->txn, &key, (uint64_t)offset, bytes, &c->err))) {
+        cmd_reply_int(c->reply, (int64_t)(end > size ? end : size));
+    }
+}
+
+/* ---- numbers ------------------------------------------------------------- */
+
+static void string_add(struct cmd_context *c, int64_t step)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    char text[KV_INT_TEXT_MAX];
+    struct kv_item item;
+    int64_t number = 0, expires_at = 0;
+    const kvsql_rc rc = cmd_get_type(c, &key, KV_STRING, &item);
+
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (rc == KVSQL_OK) {
+        struct kv_val value;
+
+        kv_item_string(&item, &value);
+        expires_at = item.expires_at;
+        if (!kv_num_int(value.p, value.size, &number)) {
+            cmd_fail(c, KVSQL_NOTINT, CMD_TEXT_NOTINT);
+            return;
+        }
+    }
+    if (__builtin_add_overflow(number, step, &number)) {
+        cmd_fail(c, KVSQL_OVERFLOW, CMD_TEXT_OVERFLOW);
+        return;
+    }
+    if (cmd_ok(c, kv_set(c->txn, &key,
+                         (kvsql_slice){text, kv_num_format_int(text, number)},
+                         expires_at, &c->err))) {
+        cmd_reply_int(c->reply, number);
+    }
+}
+
+void cmd_do_incr(struct cmd_context *c)
+{
+    string_add(c, 1);
+}
+
+void cmd_do_decr(struct cmd_context *c)
+{
+    string_add(c, -1);
+}
+
+void cmd_do_incrby(struct cmd_context *c)
+{
+    int64_t step;
+
+    if (cmd_int(c, 2, &step, NULL)) {
+        string_add(c, step);
+    }
+}
+
+void cmd_do_decrby(struct cmd_context *c)
+{
+    int64_t step;
+
+    if (!cmd_int(c, 2, &step, NULL)) {
+        return;
+    }
+    if (step == INT64_MIN) {
+        cmd_fail(c, KVSQL_OVERFLOW, "ERR decrement would overflow");
+        return;
+    }
+    string_add(c, -step);
+}
+
+void cmd_do_incrbyfloat(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    char text[CMD_REAL_TEXT_MAX];
+    long double number = 0, step;
+    struct kv_item item;
+    int64_t expires_at = 0;
+    kvsql_slice sum = {text, 0};
+    const kvsql_rc rc = cmd_get_type(c, &key, KV_STRING, &item);
+
+    if (rc == KVSQL_WRONGTYPE) {
+        return;
+    }
+    if (rc == KVSQL_OK) {
+        struct kv_val value;
+
+        kv_item_string(&item, &value);
+        expires_at = item.expires_at;
+        if (!cmd_real_parse(value.p, value.size, &number)) {
+            cmd_fail(c, KVSQL_NOTFLOAT, CMD_TEXT_NOTFLOAT);
+            return;
+        }
+    }
+    if (!cmd_real_parse(c->argv[2].p, c->argv[2].size, &step)) {
+        cmd_fail(c, KVSQL_NOTFLOAT, CMD_TEXT_NOTFLOAT);
+        return;
+    }
+    number += step;
+    if (!isfinite(number)) {
+        cmd_fail(c, KVSQL_OVERFLOW, CMD_TEXT_NAN);
+        return;
+    }
+    sum.size = cmd_real_format(text, number);
+    if (cmd_ok(c, kv_set(c->txn, &key, sum, expires_at, &c->err))) {
+        cmd_reply_bulk(c->reply, sum.p, sum.size);
+    }
+}

@@ -1,0 +1,492 @@
+/* command.c - from argv to a row of the table, through a txn, to a reply.
+ *
+ * One command alone:
+ *
+ *   control (PING, INFO)   run, no txn
+ *   all others             begin txn, mark, run, on error back to the mark,
+ *                          commit: a failed command has changed nothing but
+ *                          its reply still waits for the state it saw (D3)
+ *   CMD_LONG on much       the handler asks for a view (cmd_defer): the txn
+ *                          ends, a view is pinned, the handler runs again
+ *
+ * Always true:
+ *   CM1  A reply holds exactly one value when a function of this file returns.
+ *   CM2  rc of the reply is KVSQL_OK, or the command has changed nothing.
+ *
+ * Thread: any; what is shared is the constant table and counters. */
+#include "command/command.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command/context.h"
+#include "kvsql/base/os.h"
+
+/* How long a command waits for the store lock before it answers BUSY. */
+#define COMMAND_WAIT_MS 10000
+#define COMMAND_NAME_MAX 48
+
+/* ---- the table ----------------------------------------------------------- */
+
+static const struct cmd_row command_rows[] = {
+#define CMD_ROW(name, arity, flags, first, last, step, group, since, run,     \
+                complexity, syntax, summary)                                  \
+    {(name), (arity), (flags), (first), (last), (step), (group), (summary),  \
+     (complexity), (since), (syntax), (run)},
+#define CMD_BOX(name, arity, flags, group, since, run, summary)               \
+    {(name), (arity), (flags), 0, 0, 0, (group), (summary), "O(1)", (since),  \
+     "", (run)},
+#include "command/commands.def"
+#undef CMD_ROW
+#undef CMD_BOX
+};
+#define COMMAND_COUNT (sizeof(command_rows) / sizeof(command_rows[0]))
+
+unsigned cmd_count(void)
+{
+    return (unsigned)COMMAND_COUNT;
+}
+
+const struct cmd_row *cmd_at(unsigned index)
+{
+    return index < COMMAND_COUNT ? &command_rows[index] : NULL;
+}
+
+/* The row of an upper case name. Rows are in order (tested). */
+static const struct cmd_row *command_search(const char *name)
+{
+    size_t low = 0, high = COMMAND_COUNT;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int order = strcmp(command_rows[middle].name, name);
+
+        if (order == 0) {
+            return &command_rows[middle];
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
+}
+
+/* Append a name in upper case to out, which holds `used` bytes; 0 when it
+ * cannot be one of ours: too long, or with a byte that no name has. */
+static size_t command_fold(char out[COMMAND_NAME_MAX], size_t used,
+                           const void *name, size_t size)
+{
+    const char *p = name;
+
+    if (size == 0 || size >= COMMAND_NAME_MAX - used) {
+        return 0;
+    }
+    for (size_t i = 0; i < size; i++) {
+        const char ch = p[i] >= 'a' && p[i] <= 'z' ? (char)(p[i] - 32) : p[i];
+
+        if (ch < 'A' || ch > 'Z') {
+            return 0;
+        }
+        out[used + i] = ch;
+    }
+    out[used + size] = '\0';
+    return used + size;
+}
+
+const struct cmd_row *cmd_find(const void *name, size_t size)
+{
+    char upper[COMMAND_NAME_MAX];
+
+    return command_fold(upper, 0, name, size) != 0 ? command_search(upper)
+                                                   : NULL;
+}
+
+const struct cmd_row *cmd_find_full(const void *name, size_t size)
+{
+    const char *p = name;
+    const char *bar = size > 0 ? memchr(p, '|', size) : NULL;
+    char upper[COMMAND_NAME_MAX];
+    size_t used;
+
+    if (bar == NULL) {
+        return cmd_find(name, size);
+    }
+    used = command_fold(upper, 0, p, (size_t)(bar - p));
+    if (used == 0 || used + 1 >= COMMAND_NAME_MAX) {
+        return NULL;
+    }
+    upper[used++] = '|';
+    used = command_fold(upper, used, bar + 1, size - (size_t)(bar + 1 - p));
+    return used == 0 ? NULL : command_search(upper);
+}
+
+const char *cmd_nearest(const void *name, size_t size)
+{
+    const char *names[COMMAND_COUNT + 1];
+    char upper[COMMAND_NAME_MAX];
+    int nearest;
+
+    if (command_fold(upper, 0, name, size) == 0) {
+        return NULL;
+    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        names[i] = command_rows[i].name;
+    }
+    names[COMMAND_COUNT] = NULL;
+    nearest = kv_text_nearest(upper, names);
+    return nearest < 0 ? NULL : names[nearest];
+}
+
+/* ---- refusing ------------------------------------------------------------- */
+
+/* Bytes of a client inside a sentence: at most `max` of them, control bytes
+ * as \xHH, never more than out has room for. */
+static size_t command_quote(char *out, size_t out_size, size_t used,
+                            kvsql_slice bytes, size_t max)
+{
+    const uint8_t *p = bytes.p;
+    const size_t size = bytes.size < max ? bytes.size : max;
+
+    for (size_t i = 0; i < size && used + 5 < out_size; i++) {
+        if (p[i] < 0x20 || p[i] == 0x7f) {
+            used += (size_t)snprintf(out + used, out_size - used, "\\x%02x",
+                                     p[i]);
+        } else {
+            out[used++] = (char)p[i];
+        }
+    }
+    out[used] = '\0';
+    return used;
+}
+
+#define COMMAND_QUOTE_MAX 128 /* bytes of arguments in a sentence */
+
+static kvsql_rc command_unknown(unsigned argc, const kvsql_slice *argv,
+                                struct kvsql_error *err)
+{
+    char name[2 * COMMAND_QUOTE_MAX], args[2 * COMMAND_QUOTE_MAX];
+    size_t used = 0;
+
+    command_quote(name, sizeof(name), 0, argv[0], COMMAND_QUOTE_MAX);
+    args[0] = '\0';
+    for (unsigned i = 1; i < argc && used < COMMAND_QUOTE_MAX; i++) {
+        const size_t room = COMMAND_QUOTE_MAX - used;
+
+        args[used++] = '\'';
+        used = command_quote(args, sizeof(args) - 3, used, argv[i], room);
+        args[used++] = '\'';
+        args[used++] = ' ';
+        args[used] = '\0';
+    }
+    return kv_fail(err, KVSQL_UNKNOWN,
+                   "ERR unknown command '%s', with args beginning with: %s",
+                   name, args);
+}
+
+static kvsql_rc command_arity(const struct cmd_row *row,
+                              struct kvsql_error *err)
+{
+    char name[COMMAND_NAME_MAX];
+    size_t i = 0;
+
+    for (; row->name[i] != '\0'; i++) {
+        const char ch = row->name[i];
+
+        name[i] = ch >= 'A' && ch <= 'Z' ? (char)(ch + 32) : ch;
+    }
+    name[i] = '\0';
+    return kv_fail(err, KVSQL_ARITY,
+                   "ERR wrong number of arguments for '%s' command", name);
+}
+
+static bool command_arity_fits(const struct cmd_row *row, unsigned argc)
+{
+    return row->arity >= 0 ? argc == (unsigned)row->arity
+                           : argc >= (unsigned)-row->arity;
+}
+
+static bool command_is_box(const struct cmd_row *row)
+{
+    const size_t size = strlen(row->name);
+    const struct cmd_row *behind = row + 1;
+
+    return behind < command_rows + COMMAND_COUNT &&
+           strncmp(behind->name, row->name, size) == 0 &&
+           behind->name[size] == '|';
+}
+
+/* The row that argv means, subcommands included. UNKNOWN, ARITY. */
+static kvsql_rc command_resolve(unsigned argc, const kvsql_slice *argv,
+                                const struct cmd_row **row,
+                                struct kvsql_error *err)
+{
+    const struct cmd_row *found;
+    char name[COMMAND_NAME_MAX], word[2 * COMMAND_QUOTE_MAX];
+    size_t used;
+
+    *row = NULL;
+    if (argc == 0) {
+        return kv_fail(err, KVSQL_SYNTAX, "ERR empty command");
+    }
+    found = cmd_find(argv[0].p, argv[0].size);
+    if (found == NULL) {
+        return command_unknown(argc, argv, err);
+    }
+    if (argc > 1 && command_is_box(found)) {
+        used = strlen(found->name);
+        memcpy(name, found->name, used);
+        name[used++] = '|';
+        used = command_fold(name, used, argv[1].p, argv[1].size);
+        if (used == 0 || command_search(name) == NULL) {
+            command_quote(word, sizeof(word), 0, argv[1], COMMAND_QUOTE_MAX);
+            return kv_fail(err, KVSQL_UNKNOWN,
+                           "ERR unknown subcommand '%s'. Try %s HELP.", word,
+                           found->name);
+        }
+        found = command_search(name);
+    }
+    *row = found;
+    return command_arity_fits(found, argc) ? KVSQL_OK
+                                           : command_arity(found, err);
+}
+
+kvsql_rc cmd_check(unsigned argc, const kvsql_slice *argv, bool in_batch,
+                   bool over_rest, struct kvsql_error *err)
+{
+    const struct cmd_row *row;
+    const kvsql_rc rc = command_resolve(argc, argv, &row, err);
+
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    if (in_batch && (row->flags & CMD_NO_MULTI)) {
+        return kv_fail(err, KVSQL_AUTH,
+                       "ERR Command not allowed inside a transaction");
+    }
+    if (over_rest && (row->flags & CMD_NO_REST)) {
+        return kv_fail(err, KVSQL_AUTH,
+                       "ERR Command is not available over REST: '%s'",
+                       row->name);
+    }
+    return KVSQL_OK;
+}
+
+/* ---- running --------------------------------------------------------------- */
+
+static struct cmd_host command_host;
+
+void cmd_host_set(const struct cmd_host *host)
+{
+    command_host = *host;
+}
+
+const struct cmd_host *cmd_host_get(void)
+{
+    return &command_host;
+}
+
+/* Answer with a sentence made elsewhere, prefix first. */
+static void command_refuse(struct cmd_reply *reply, const struct cmd_row *row,
+                           const struct kvsql_error *err)
+{
+    cmd_reply_reset(reply);
+    cmd_reply_error(reply, err->rc, "%s", err->text);
+    cmd_stats_error(err->text, strlen(err->text));
+    if (row != NULL) {
+        cmd_stats_reject((unsigned)(row - command_rows));
+    }
+}
+
+/* One value, or one error: CM1. */
+static void command_settle(struct cmd_context *c)
+{
+    const struct kv_buf *buf = &c->reply->buf;
+    struct cmd_item item;
+    size_t offset = 0;
+
+    KV_ASSERT(buf->size > 0 || buf->failed || c->deferred);
+    if (buf->failed) {
+        c->reply->rc = buf->too_big ? KVSQL_TOOBIG : KVSQL_NOMEM;
+    }
+    if (c->reply->rc != KVSQL_OK &&
+        cmd_reply_next(c->reply, &offset, &item)) {
+        cmd_stats_error((const char *)item.p, item.size);
+    }
+}
+
+/* Run the handler and count it. */
+static void command_call(struct cmd_context *c)
+{
+    const uint64_t start = kv_os_mono_ns();
+
+    c->row->run(c);
+    if (c->deferred) {
+        return;
+    }
+    command_settle(c);
+    cmd_stats_call((unsigned)(c->row - command_rows), kv_os_mono_ns() - start,
+                   c->reply->rc != KVSQL_OK);
+}
+
+/* The second call of a handler that asked for a view. */
+static void command_run_view(struct cmd_context *c)
+{
+    struct kv_view *view = NULL;
+    struct kv_at at;
+    const kvsql_rc rc = kv_pin(c->db, &view, &c->err);
+
+    c->deferred = false;
+    c->may_defer = false;
+    cmd_reply_reset(c->reply);
+    if (rc != KVSQL_OK) {
+        cmd_fail_rc(c, rc);
+        return;
+    }
+    kv_at_view(view, &at);
+    c->view = &at;
+    command_call(c);
+    c->view = NULL;
+    kv_unpin(view);
+}
+
+static void command_run_txn(struct cmd_context *c, struct kv_ticket *ticket)
+{
+    const bool write = (c->row->flags & CMD_WRITE) != 0;
+    struct kv_mark mark;
+    kvsql_rc rc = kv_txn_begin(c->db, write, COMMAND_WAIT_MS, &c->txn, &c->err);
+
+    if (rc != KVSQL_OK) {
+        c->txn = NULL;
+        cmd_fail_rc(c, rc);
+        return;
+    }
+    c->may_defer = (c->row->flags & CMD_LONG) != 0;
+    mark = kv_txn_mark(c->txn);
+    command_call(c);
+    if (c->reply->rc != KVSQL_OK && write) {
+        kv_txn_restore(c->txn, mark); /* CM2 */
+    }
+    rc = kv_txn_commit(c->txn, ticket, &c->err);
+    c->txn = NULL;
+    if (rc != KVSQL_OK) {
+        cmd_fail_rc(c, rc);
+        c->deferred = false;
+        return;
+    }
+    if (c->deferred) {
+        command_run_view(c);
+    }
+}
+
+void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
+             bool allow_write, struct cmd_reply *reply,
+             struct kv_ticket *ticket)
+{
+    struct cmd_context c = {.db = db, .argc = argc, .argv = argv,
+                            .reply = reply};
+    const struct cmd_row *row;
+    struct kvsql_error err;
+
+    /* Waits for nothing until a state was seen. */
+    *ticket = (struct kv_ticket){.position = 0, .epoch = UINT64_MAX};
+    cmd_reply_reset(reply);
+    if (command_resolve(argc, argv, &row, &err) != KVSQL_OK) {
+        command_refuse(reply, row, &err);
+        return;
+    }
+    if ((row->flags & CMD_WRITE) && !allow_write) {
+        (void)kv_fail(&err, KVSQL_READONLY,
+                      "READONLY You can't write here: this way in only reads.");
+        command_refuse(reply, row, &err);
+        return;
+    }
+    c.row = row;
+    if (row->flags & CMD_CONTROL) {
+        command_call(&c);
+    } else {
+        command_run_txn(&c, ticket);
+    }
+}
+
+kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc, const kvsql_slice *argv,
+                    struct cmd_reply *reply)
+{
+    struct cmd_context c = {.db = kv_txn_db(txn), .txn = txn, .argc = argc,
+                            .argv = argv, .reply = reply};
+    const struct kv_mark mark = kv_txn_mark(txn);
+    struct kvsql_error err;
+
+    cmd_reply_reset(reply);
+    if (command_resolve(argc, argv, &c.row, &err) != KVSQL_OK) {
+        command_refuse(reply, c.row, &err);
+        return reply->rc;
+    }
+    if (c.row->flags & CMD_NO_MULTI) {
+        (void)kv_fail(&err, KVSQL_AUTH,
+                      "ERR Command not allowed inside a transaction");
+        command_refuse(reply, c.row, &err);
+        return reply->rc;
+    }
+    command_call(&c);
+    if (reply->rc != KVSQL_OK) {
+        kv_txn_restore(txn, mark); /* CM2 */
+    }
+    return reply->rc;
+}
+
+/* Errors that are there before anything runs. */
+static kvsql_rc command_check_batch(unsigned count, const unsigned *argc,
+                                    const kvsql_slice *const *argv,
+                                    unsigned *failed, struct kvsql_error *err)
+{
+    struct kvsql_error why;
+
+    for (unsigned i = 0; i < count; i++) {
+        const kvsql_rc rc = cmd_check(argc[i], argv[i], true, false, &why);
+
+        if (rc != KVSQL_OK) {
+            *failed = i;
+            return kv_fail(err, KVSQL_ABORT,
+                           "EXECABORT Transaction discarded because of: %s",
+                           why.text);
+        }
+    }
+    return KVSQL_OK;
+}
+
+kvsql_rc cmd_run_batch(kvsql *db, unsigned count, const unsigned *argc,
+                       const kvsql_slice *const *argv, bool rollback,
+                       struct cmd_reply *replies, unsigned *failed,
+                       struct kv_ticket *ticket, struct kvsql_error *err)
+{
+    struct kv_txn *txn;
+    kvsql_rc rc;
+
+    *ticket = (struct kv_ticket){.position = 0, .epoch = UINT64_MAX};
+    *failed = count;
+    rc = command_check_batch(count, argc, argv, failed, err);
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    rc = kv_txn_begin(db, true, COMMAND_WAIT_MS, &txn, err);
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        rc = cmd_run_in(txn, argc[i], argv[i], &replies[i]);
+        if (rc != KVSQL_OK && rollback) {
+            struct cmd_item item = {0};
+            size_t offset = 0;
+
+            (void)cmd_reply_next(&replies[i], &offset, &item);
+            *failed = i;
+            kv_txn_rollback(txn);
+            return kv_fail(err, rc, "%.*s", (int)item.size,
+                           (const char *)item.p);
+        }
+    }
+    return kv_txn_commit(txn, ticket, err);
+}

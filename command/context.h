@@ -1,0 +1,208 @@
+/* context.h - one running command, and the help that all handlers share.
+ *
+ * A handler reads its arguments from the context, reads and changes the store
+ * through it and leaves one value in the reply. It says "no" through
+ * cmd_fail() or cmd_fail_rc(), which throw away what was written of the reply;
+ * the dispatcher (command.c) then takes the changes back. So a handler may
+ * return at any point and never cleans up the store.
+ *
+ * Thread: the caller's of cmd_run(). */
+#ifndef KVSQL_COMMAND_CONTEXT_H
+#define KVSQL_COMMAND_CONTEXT_H
+
+#include "command/command.h"
+
+struct cmd_context {
+    const struct cmd_row *row;
+    unsigned argc;
+    const kvsql_slice *argv;
+    struct cmd_reply *reply;
+    kvsql *db;
+    struct kv_txn *txn;      /* NULL: on a view, or a control command */
+    const struct kv_at *view; /* where to read without a txn */
+    struct kv_at at;         /* where cmd_get() read last */
+    struct kvsql_error err;  /* for effects */
+    bool may_defer;          /* on the live tree, and a view could be had */
+    bool deferred;           /* the handler asked for a view */
+};
+
+/* Elements or keys up to which a command works on the live tree, under the
+ * lock; above, CMD_LONG commands move to a view. */
+#define CMD_LIVE_MAX 1024
+
+#define CMD_TEXT_WRONGTYPE                                                    \
+    "WRONGTYPE Operation against a key holding the wrong kind of value"
+#define CMD_TEXT_NOTINT "ERR value is not an integer or out of range"
+#define CMD_TEXT_NOTFLOAT "ERR value is not a valid float"
+#define CMD_TEXT_SYNTAX "ERR syntax error"
+#define CMD_TEXT_OVERFLOW "ERR increment or decrement would overflow"
+#define CMD_TEXT_NAN "ERR increment would produce NaN or Infinity"
+
+/* ---- saying no ----------------------------------------------------------- */
+
+/* Replace the reply by one error: the whole line, prefix first. */
+KV_INTERNAL void cmd_fail(struct cmd_context *c, kvsql_rc rc,
+                          const char *format, ...) KV_PRINTF(3, 4);
+/* The same for what an effect answered: its sentence is in c->err. */
+KV_INTERNAL void cmd_fail_rc(struct cmd_context *c, kvsql_rc rc);
+KV_INTERNAL void cmd_fail_syntax(struct cmd_context *c);
+KV_INTERNAL void cmd_fail_arity(struct cmd_context *c);
+KV_INTERNAL void cmd_fail_nomem(struct cmd_context *c);
+/* True when an effect succeeded, else answers for it. */
+static inline bool cmd_ok(struct cmd_context *c, kvsql_rc rc)
+{
+    if (KV_LIKELY(rc == KVSQL_OK)) {
+        return true;
+    }
+    cmd_fail_rc(c, rc);
+    return false;
+}
+
+/* ---- arguments ----------------------------------------------------------- */
+
+KV_INTERNAL struct kv_key cmd_key(const struct cmd_context *c, unsigned index);
+/* True when argument `index` is `word` (upper case), in any case. */
+KV_INTERNAL bool cmd_is(const struct cmd_context *c, unsigned index,
+                        const char *word);
+KV_INTERNAL bool cmd_word_is(kvsql_slice slice, const char *word);
+/* Each answers with `text` (NULL: the usual sentence) and returns false when
+ * the argument is none. */
+KV_INTERNAL bool cmd_int(struct cmd_context *c, unsigned index, int64_t *out,
+                         const char *text);
+KV_INTERNAL bool cmd_int_within(struct cmd_context *c, unsigned index,
+                                int64_t low, int64_t high, int64_t *out,
+                                const char *text);
+KV_INTERNAL bool cmd_double(struct cmd_context *c, unsigned index, double *out,
+                            const char *text);
+
+/* ---- reading ------------------------------------------------------------- */
+
+/* Refresh c->at and look the key up. */
+KV_INTERNAL bool cmd_get(struct cmd_context *c, const struct kv_key *key,
+                         struct kv_item *item);
+/* KVSQL_OK found, KVSQL_NOTFOUND absent (nothing answered), KVSQL_WRONGTYPE
+ * (answered). */
+KV_INTERNAL kvsql_rc cmd_get_type(struct cmd_context *c,
+                                  const struct kv_key *key, enum kv_type type,
+                                  struct kv_item *item);
+/* Wall ms of the command; the same during one batch. */
+KV_INTERNAL int64_t cmd_wall(struct cmd_context *c);
+/* True: `count` elements are much, a view can be had, and the handler must
+ * return at once without a reply; it will be called again on a view. */
+KV_INTERNAL bool cmd_defer(struct cmd_context *c, uint64_t count);
+
+/* ---- replies ------------------------------------------------------------- */
+
+KV_INTERNAL void cmd_answer_ok(struct cmd_context *c);
+KV_INTERNAL void cmd_answer_val(struct cmd_context *c,
+                                const struct kv_val *value);
+
+/* ---- elements copied out -------------------------------------------------- */
+
+/* A run of byte strings, each with numbers, copied out of the store so that
+ * the store can be changed while they are walked. Owner: the handler. */
+struct cmd_list {
+    struct kv_buf bytes; /* u32 size | double score | i64 number | bytes ... */
+    struct kv_buf at;    /* u64 offset of each */
+    uint64_t count;
+};
+struct cmd_list_item {
+    const uint8_t *p;
+    size_t size;
+    double score;
+    int64_t number; /* an expiry or an index */
+};
+/* Bytes that a command may copy out of the store at a time. */
+#define CMD_LIST_MAX ((size_t)1 << 30)
+KV_INTERNAL void cmd_list_init(struct cmd_list *list);
+KV_INTERNAL void cmd_list_fini(struct cmd_list *list);
+KV_INTERNAL void cmd_list_add(struct cmd_list *list, const void *p, size_t size,
+                              double score, int64_t number);
+KV_INTERNAL struct cmd_list_item cmd_list_at(const struct cmd_list *list,
+                                             uint64_t index);
+/* False, and answered, when something did not fit. */
+KV_INTERNAL bool cmd_list_ok(struct cmd_context *c,
+                             const struct cmd_list *list);
+
+/* ---- numbers ------------------------------------------------------------- */
+
+/* Uniform in [0, below); below > 0. */
+KV_INTERNAL uint64_t cmd_random(uint64_t below);
+/* Numbers of INCRBYFLOAT: at least as precise as double. */
+KV_INTERNAL bool cmd_real_parse(const void *p, size_t size, long double *out);
+#define CMD_REAL_TEXT_MAX 5200
+/* Up to 17 decimals, no exponent, no zeros behind. Returns the length. */
+KV_INTERNAL size_t cmd_real_format(char out[CMD_REAL_TEXT_MAX],
+                                   long double value);
+/* ---- expiry (c_expire.c) -------------------------------------------------- */
+
+enum cmd_time { CMD_TIME_EX, CMD_TIME_PX, CMD_TIME_EXAT, CMD_TIME_PXAT };
+/* Argument `index` as a deadline in wall ms, > 0, for SET and its kin. */
+KV_INTERNAL bool cmd_deadline(struct cmd_context *c, unsigned index,
+                              enum cmd_time unit, int64_t *expires_at);
+/* "ERR invalid expire time in 'set' command" */
+KV_INTERNAL void cmd_fail_expire(struct cmd_context *c);
+
+/* ---- the table (command.c) -------------------------------------------------- */
+
+/* How many rows there are; cmd_at(index) gives each. */
+KV_INTERNAL unsigned cmd_count(void);
+/* The row of a name in any case, "object|encoding" included, or NULL. */
+KV_INTERNAL const struct cmd_row *cmd_find_full(const void *name, size_t size);
+
+/* ---- scan cursors (cursor.c) ----------------------------------------------- */
+
+/* Longest name that a cursor can stand behind: a slice goes on past longer
+ * ones. */
+#define CMD_CURSOR_NAME_MAX KVSQL_KEY_MAX
+/* A cursor that stands behind `name`; never 0. NOMEM. */
+KV_INTERNAL kvsql_rc cmd_cursor_make(const void *name, size_t size,
+                                     uint64_t *cursor);
+/* The name of a cursor is appended to out; false: not (or no longer) known,
+ * begin at the start. NOMEM sets out->failed. */
+KV_INTERNAL bool cmd_cursor_find(uint64_t cursor, struct kv_buf *out);
+/* Forget all cursors and free what they hold. */
+KV_INTERNAL void cmd_cursor_clear(void);
+
+/* ---- options of SCAN and its kin (c_scan.c) --------------------------------- */
+
+struct cmd_scan {
+    uint64_t cursor;
+    int64_t count;
+    bool has_match, no_values;
+    kvsql_slice match;
+    unsigned types; /* 0 = all; CMD_SCAN_NO_TYPE matches nothing */
+};
+#define CMD_SCAN_NO_TYPE (1u << 31)
+KV_INTERNAL bool cmd_scan_cursor(struct cmd_context *c, unsigned index,
+                                 uint64_t *cursor);
+
+/* ---- statistics (stats.c) ---------------------------------------------------- */
+
+/* `index` is the row's place in the table. */
+KV_INTERNAL void cmd_stats_call(unsigned index, uint64_t ns, bool failed);
+KV_INTERNAL void cmd_stats_reject(unsigned index);
+/* Count an error line by its prefix. */
+KV_INTERNAL void cmd_stats_error(const char *line, size_t size);
+KV_INTERNAL uint64_t cmd_stats_calls(void);
+KV_INTERNAL void cmd_stats_write_commands(struct kv_buf *out);
+KV_INTERNAL void cmd_stats_write_errors(struct kv_buf *out);
+KV_INTERNAL uint64_t cmd_stats_errors(void);
+/* Keys that reads looked for. */
+KV_INTERNAL void cmd_stats_lookup(bool hit);
+KV_INTERNAL uint64_t cmd_stats_hits(void);
+KV_INTERNAL uint64_t cmd_stats_misses(void);
+KV_INTERNAL const struct cmd_host *cmd_host_get(void);
+
+/* ---- the handlers -------------------------------------------------------------- */
+
+#define CMD_ROW(name, arity, flags, first, last, step, group, since, run,     \
+                complexity, syntax, summary)                                  \
+    KV_INTERNAL void run(struct cmd_context *c);
+#define CMD_BOX(name, arity, flags, group, since, run, summary)               \
+    KV_INTERNAL void run(struct cmd_context *c);
+#include "command/commands.def"
+#undef CMD_ROW
+#undef CMD_BOX
+
+#endif

@@ -1,0 +1,320 @@
+/* reply.c - an answer as a flat run of typed items, and its RESP2 form.
+ *
+ *   item:  u8 kind | body
+ *   body   NULL, NULL_ARRAY                    nothing
+ *          INT, BOOL                           i64
+ *          DOUBLE                              IEEE bits, 8
+ *          STATUS, ERROR, BULK, VERBATIM       varint size | bytes
+ *          ARRAY, MAP, SET, PAIRS              u64 count (fixed, so that it can
+ *                                              be filled in later)
+ *
+ * Always true:
+ *   RP1  A reply whose buffer failed reads as exactly one error item, whatever
+ *        was written before: memory that ran out half-way never shows.
+ *   RP2  What was written is read back by the same file; so the reader asserts
+ *        and does not check.
+ *
+ * Thread: the request's. */
+#include "command/reply.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "kvsql/base/num.h"
+
+#define REPLY_KEEP_MAX (64u << 10) /* bytes kept over a reset */
+#define REPLY_LINE_MAX 1024        /* bytes of an error line */
+
+static const char REPLY_NO_MEMORY[] = "OOM no memory for the reply";
+static const char REPLY_TOO_BIG[] =
+    "ERR the reply is larger than this door's limit; ask for less at a time";
+
+void cmd_reply_init(struct cmd_reply *reply, size_t size_max)
+{
+    kv_buf_init(&reply->buf, KV_MEM_CLIENT, size_max);
+    reply->rc = KVSQL_OK;
+}
+
+void cmd_reply_fini(struct cmd_reply *reply)
+{
+    kv_buf_fini(&reply->buf);
+}
+
+void cmd_reply_reset(struct cmd_reply *reply)
+{
+    kv_buf_reset(&reply->buf, REPLY_KEEP_MAX);
+    reply->rc = KVSQL_OK;
+}
+
+/* ---- writing ------------------------------------------------------------- */
+
+void cmd_reply_null(struct cmd_reply *reply)
+{
+    kv_buf_byte(&reply->buf, CMD_REPLY_NULL);
+}
+
+void cmd_reply_null_array(struct cmd_reply *reply)
+{
+    kv_buf_byte(&reply->buf, CMD_REPLY_NULL_ARRAY);
+}
+
+static void reply_word(struct cmd_reply *reply, enum cmd_reply_kind kind,
+                       uint64_t word)
+{
+    uint8_t bytes[9];
+
+    bytes[0] = (uint8_t)kind;
+    kv_u64_put(bytes + 1, word);
+    kv_buf_add(&reply->buf, bytes, sizeof(bytes));
+}
+
+static void reply_bytes(struct cmd_reply *reply, enum cmd_reply_kind kind,
+                        const void *p, size_t size)
+{
+    kv_buf_byte(&reply->buf, (uint8_t)kind);
+    kv_buf_varint(&reply->buf, size);
+    kv_buf_add(&reply->buf, p, size);
+}
+
+void cmd_reply_status(struct cmd_reply *reply, const char *text)
+{
+    reply_bytes(reply, CMD_REPLY_STATUS, text, strlen(text));
+}
+
+void cmd_reply_int(struct cmd_reply *reply, int64_t number)
+{
+    reply_word(reply, CMD_REPLY_INT, (uint64_t)number);
+}
+
+void cmd_reply_bool(struct cmd_reply *reply, bool value)
+{
+    reply_word(reply, CMD_REPLY_BOOL, value ? 1 : 0);
+}
+
+void cmd_reply_double(struct cmd_reply *reply, double real)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &real, sizeof(bits));
+    reply_word(reply, CMD_REPLY_DOUBLE, bits);
+}
+
+void cmd_reply_bulk(struct cmd_reply *reply, const void *p, size_t size)
+{
+    reply_bytes(reply, CMD_REPLY_BULK, p, size);
+}
+
+void cmd_reply_text(struct cmd_reply *reply, const char *text)
+{
+    reply_bytes(reply, CMD_REPLY_BULK, text, strlen(text));
+}
+
+void cmd_reply_verbatim(struct cmd_reply *reply, const void *p, size_t size)
+{
+    reply_bytes(reply, CMD_REPLY_VERBATIM, p, size);
+}
+
+void cmd_reply_array(struct cmd_reply *reply, uint64_t count)
+{
+    reply_word(reply, CMD_REPLY_ARRAY, count);
+}
+
+void cmd_reply_map(struct cmd_reply *reply, uint64_t pairs)
+{
+    reply_word(reply, CMD_REPLY_MAP, pairs);
+}
+
+void cmd_reply_set(struct cmd_reply *reply, uint64_t count)
+{
+    reply_word(reply, CMD_REPLY_SET, count);
+}
+
+void cmd_reply_pairs(struct cmd_reply *reply, uint64_t pairs)
+{
+    reply_word(reply, CMD_REPLY_PAIRS, pairs);
+}
+
+size_t cmd_reply_begin(struct cmd_reply *reply, enum cmd_reply_kind kind)
+{
+    const size_t place = reply->buf.size;
+
+    KV_ASSERT(kind == CMD_REPLY_ARRAY || kind == CMD_REPLY_MAP ||
+              kind == CMD_REPLY_SET || kind == CMD_REPLY_PAIRS);
+    reply_word(reply, kind, 0);
+    return place;
+}
+
+void cmd_reply_end(struct cmd_reply *reply, size_t place, uint64_t count)
+{
+    if (reply->buf.failed) {
+        return;
+    }
+    KV_ASSERT(place + 9 <= reply->buf.size);
+    kv_u64_put(reply->buf.p + place + 1, count);
+}
+
+void cmd_reply_error(struct cmd_reply *reply, kvsql_rc rc, const char *format,
+                     ...)
+{
+    char line[REPLY_LINE_MAX];
+    va_list args;
+    size_t size;
+    int printed;
+
+    KV_ASSERT(rc != KVSQL_OK);
+    if (reply->buf.size == 0) {
+        reply->rc = rc;
+    }
+    va_start(args, format);
+    printed = vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    size = printed < 0 ? 0 : (size_t)printed;
+    if (size >= sizeof(line)) {
+        size = sizeof(line) - 1;
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (line[i] == '\r' || line[i] == '\n') {
+            line[i] = ' ';
+        }
+    }
+    reply_bytes(reply, CMD_REPLY_ERROR, line, size);
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+/* RP1: the one item of a reply that has no room for its content. */
+static bool reply_next_failed(const struct cmd_reply *reply, size_t *offset,
+                              struct cmd_item *item)
+{
+    const char *text =
+        reply->buf.too_big ? REPLY_TOO_BIG : REPLY_NO_MEMORY;
+
+    if (*offset != 0) {
+        return false;
+    }
+    *item = (struct cmd_item){.kind = CMD_REPLY_ERROR,
+                              .p = (const uint8_t *)text,
+                              .size = strlen(text)};
+    *offset = 1;
+    return true;
+}
+
+bool cmd_reply_next(const struct cmd_reply *reply, size_t *offset,
+                    struct cmd_item *item)
+{
+    const uint8_t *p, *end;
+    uint64_t word;
+
+    if (reply->buf.failed) {
+        return reply_next_failed(reply, offset, item);
+    }
+    if (*offset >= reply->buf.size) {
+        return false;
+    }
+    p = reply->buf.p + *offset;
+    end = reply->buf.p + reply->buf.size;
+    *item = (struct cmd_item){.kind = (enum cmd_reply_kind)*p++};
+    switch (item->kind) {
+    case CMD_REPLY_NULL:
+    case CMD_REPLY_NULL_ARRAY:
+        break;
+    case CMD_REPLY_STATUS:
+    case CMD_REPLY_ERROR:
+    case CMD_REPLY_BULK:
+    case CMD_REPLY_VERBATIM: {
+        const size_t used = kv_varint_get(p, end, &word);
+
+        KV_ASSERT(used != 0 && word <= (uint64_t)(end - p) - used); /* RP2 */
+        item->p = p + used;
+        item->size = (size_t)word;
+        p += used + word;
+        break;
+    }
+    case CMD_REPLY_DOUBLE:
+        word = kv_u64_get(p);
+        memcpy(&item->real, &word, sizeof(item->real));
+        p += 8;
+        break;
+    case CMD_REPLY_INT:
+    case CMD_REPLY_BOOL:
+    case CMD_REPLY_ARRAY:
+    case CMD_REPLY_MAP:
+    case CMD_REPLY_SET:
+    case CMD_REPLY_PAIRS:
+        item->number = (int64_t)kv_u64_get(p);
+        p += 8;
+        break;
+    }
+    KV_ASSERT(p <= end); /* RP2 */
+    *offset = (size_t)(p - reply->buf.p);
+    return true;
+}
+
+/* ---- RESP2 --------------------------------------------------------------- */
+
+static void reply_resp2_line(struct kv_buf *out, char mark, const void *p,
+                             size_t size)
+{
+    kv_buf_byte(out, (uint8_t)mark);
+    kv_buf_add(out, p, size);
+    kv_buf_add(out, "\r\n", 2);
+}
+
+static void reply_resp2_number(struct kv_buf *out, char mark, int64_t number)
+{
+    char text[KV_INT_TEXT_MAX];
+
+    reply_resp2_line(out, mark, text, kv_num_format_int(text, number));
+}
+
+static void reply_resp2_bulk(struct kv_buf *out, const void *p, size_t size)
+{
+    reply_resp2_number(out, '$', (int64_t)size);
+    kv_buf_add(out, p, size);
+    kv_buf_add(out, "\r\n", 2);
+}
+
+void cmd_reply_resp2(const struct cmd_reply *reply, struct kv_buf *out)
+{
+    struct cmd_item item;
+    size_t offset = 0;
+
+    while (cmd_reply_next(reply, &offset, &item)) {
+        char text[KV_DOUBLE_TEXT_MAX];
+
+        switch (item.kind) {
+        case CMD_REPLY_NULL:
+            kv_buf_text(out, "$-1\r\n");
+            break;
+        case CMD_REPLY_NULL_ARRAY:
+            kv_buf_text(out, "*-1\r\n");
+            break;
+        case CMD_REPLY_STATUS:
+            reply_resp2_line(out, '+', item.p, item.size);
+            break;
+        case CMD_REPLY_ERROR:
+            reply_resp2_line(out, '-', item.p, item.size);
+            break;
+        case CMD_REPLY_INT:
+        case CMD_REPLY_BOOL:
+            reply_resp2_number(out, ':', item.number);
+            break;
+        case CMD_REPLY_DOUBLE:
+            reply_resp2_bulk(out, text,
+                             kv_num_format_double(text, item.real));
+            break;
+        case CMD_REPLY_BULK:
+        case CMD_REPLY_VERBATIM:
+            reply_resp2_bulk(out, item.p, item.size);
+            break;
+        case CMD_REPLY_ARRAY:
+        case CMD_REPLY_SET:
+            reply_resp2_number(out, '*', item.number);
+            break;
+        case CMD_REPLY_MAP:
+        case CMD_REPLY_PAIRS:
+            reply_resp2_number(out, '*', 2 * item.number);
+            break;
+        }
+    }
+}
