@@ -550,10 +550,9 @@ KVSQL_API_VOID void kvsql_cursor_close(kvsql_cursor *cursor);
  * timeout_ms  how long to wait for the lock, 0 = as long as it takes.
  * txn         set when the result is KVSQL_OK, else NULL.
  *
- * KVSQL_BUSY      another thread held the lock all the time; or this thread
- *                 has a txn open already, here or on another store.
- * KVSQL_READONLY  the store was opened with read_only.
- * KVSQL_NOMEM, KVSQL_FULL, KVSQL_IO
+ * KVSQL_BUSY  another thread held the lock all the time; or this thread
+ *             has a txn open already, here or on another store.
+ * KVSQL_NOMEM
  *
  * Blocks up to timeout_ms, and while the wal's buffer is full. */
 KVSQL_API kvsql_rc kvsql_begin(kvsql *db, uint64_t timeout_ms, kvsql_txn **txn,
@@ -715,6 +714,7 @@ struct kvsql_snapshot_info {
  *                kept snapshot needs are gone.
  * KVSQL_BUSY     another is being written; or this thread has a txn open.
  * KVSQL_INVALID  the store has no directory.
+ * KVSQL_READONLY the store was opened with read_only.
  * KVSQL_FULL, KVSQL_IO, KVSQL_NOMEM, KVSQL_TOOBIG  the last one stays.
  *
  * Any thread. Blocks for about a second per 2 million small keys. */

@@ -1012,6 +1012,61 @@ START_TEST(a_sync_makes_everything_durable_and_figures_say_so)
 }
 END_TEST
 
+START_TEST(a_store_opened_to_read_takes_no_writes)
+{
+    const struct kvsql_options options = {.read_only = true};
+    kvsql *reader;
+    kvsql_txn *txn;
+    kvsql_bytes value;
+    kvsql_view *view;
+
+    some_values();
+    OK(kvsql_snapshot(db, NULL, &err));
+    OK(kvsql_put(db, t("later"), t("v"), 0, &err));
+    OK(kvsql_close(db, &err));
+    OK(kvsql_open(dir, &options, &reader, &err));
+    OK(kvsql_get(reader, t("later"), &value, &err));
+    check_bytes(&value, "v");
+    OK(kvsql_view_pin(reader, &view, &err));
+    ck_assert_uint_eq(kvsql_view_count(view), 3);
+    kvsql_view_release(view);
+    FAILS(KVSQL_READONLY, "", kvsql_put(reader, t("k"), t("v"), 0, &err));
+    FAILS(KVSQL_READONLY, "", kvsql_delete(reader, t("later"), &err));
+    OK(kvsql_begin(reader, 100, &txn, &err));
+    FAILS(KVSQL_READONLY, "", kvsql_set_add(txn, t("s"), t("m"), NULL, &err));
+    kvsql_rollback(txn);
+    FAILS(KVSQL_READONLY, "", kvsql_snapshot(reader, NULL, &err));
+    OK(kvsql_close(reader, &err));
+    OK(kvsql_open(dir, NULL, &db, &err));
+    check_get("later", "v");
+}
+END_TEST
+
+START_TEST(a_damaged_directory_is_refused_and_named)
+{
+    char path[128];
+
+    some_values();
+    OK(kvsql_close(db, &err));
+    (void)snprintf(path, sizeof path, "%s/MANIFEST", dir);
+    FILE *file = fopen(path, "r+b");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fseek(file, 30, SEEK_SET), 0);
+    const int byte = fgetc(file);
+    ck_assert_int_eq(fseek(file, 30, SEEK_SET), 0);
+    ck_assert_int_eq(fputc(byte ^ 1, file), byte ^ 1);
+    ck_assert_int_eq(fclose(file), 0);
+    FAILS(KVSQL_CORRUPT, "MANIFEST", kvsql_open(dir, NULL, &db, &err));
+    ck_assert_ptr_null(db);
+    file = fopen(path, "r+b");
+    ck_assert_int_eq(fseek(file, 30, SEEK_SET), 0);
+    ck_assert_int_eq(fputc(byte, file), byte);
+    ck_assert_int_eq(fclose(file), 0);
+    OK(kvsql_open(dir, NULL, &db, &err));
+    check_get("string", "text");
+}
+END_TEST
+
 START_TEST(a_directory_that_cannot_be_is_named)
 {
     kvsql *other;
@@ -1089,6 +1144,8 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, what_was_written_is_there_after_opening_again);
     tcase_add_test(tc, a_snapshot_is_written_and_opened);
+    tcase_add_test(tc, a_store_opened_to_read_takes_no_writes);
+    tcase_add_test(tc, a_damaged_directory_is_refused_and_named);
     tcase_add_test(tc, a_sync_makes_everything_durable_and_figures_say_so);
     suite_add_tcase(suite, tc);
 
