@@ -11,6 +11,7 @@
 
 #include "kvsql/store_private.h"
 
+#define CLOCK_STEP_MS 1000 /* a smaller step back of the wall is ignored */
 #define TICK_GC_BLOCKS 1024
 #define TICK_RELEASE_BLOCKS 512
 #define TICK_REAP_BLOCKS 256
@@ -149,6 +150,9 @@ uint64_t kv_store_clock(struct kv_store *store, int64_t *skew)
         offset = wall - boot;
     const int64_t now = boot + offset;
     *skew = wall - now;
+    if (*skew > -CLOCK_STEP_MS)
+        *skew = 0; /* two clocks read one after the other, not a step: times
+                      that were given must be shown as they were given */
     return now > 0 ? (uint64_t)now : 1;
 }
 

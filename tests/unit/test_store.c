@@ -246,6 +246,21 @@ START_TEST(a_step_back_of_the_wall_clock_never_lengthens_a_ttl)
 }
 END_TEST
 
+START_TEST(a_time_is_shown_as_it_was_given_though_the_clocks_jitter)
+{
+    struct kv_item item;
+
+    set("a", "1", clock_wall + 100000);
+    const int64_t given = clock_wall + 100000;
+    for (int i = 0; i < 50; i++) {
+        clock_wall += i % 3 - 1; /* read a little early, a little late */
+        clock_boot += (uint64_t)(i % 2) * 1000000;
+        ck_assert(exists("a", &item));
+        ck_assert_int_eq(item.expires_at, given);
+    }
+}
+END_TEST
+
 START_TEST(a_step_forward_expires)
 {
     set("a", "1", clock_wall + 1000);
@@ -881,6 +896,8 @@ static void add(TCase *tests)
                    a_plain_write_drops_a_fields_ttl_and_keeping_keeps_it);
     tcase_add_test(tests,
                    a_step_back_of_the_wall_clock_never_lengthens_a_ttl);
+    tcase_add_test(tests,
+                   a_time_is_shown_as_it_was_given_though_the_clocks_jitter);
     tcase_add_test(tests, a_step_forward_expires);
     tcase_add_test(tests, keys_come_in_order_of_deadline);
     tcase_add_test(tests, counts_of_a_range_leave_out_what_has_expired);
