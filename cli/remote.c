@@ -103,6 +103,11 @@ void cli_remote_close(struct cli_remote *remote)
     kv_mem_free(KV_MEM_CLIENT, remote, sizeof *remote);
 }
 
+const char *cli_remote_library(void)
+{
+    return curl_version_info(CURLVERSION_NOW)->version;
+}
+
 const char *cli_remote_url(const struct cli_remote *remote)
 {
     return remote->url;

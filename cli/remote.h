@@ -24,6 +24,8 @@ extern volatile sig_atomic_t cli_interrupted;
 KV_INTERNAL kvsql_rc cli_remote_open(const char *url, const char *token,
                                      struct cli_remote **remote,
                                      struct kvsql_error *err) KV_MUST_USE;
+/* Version of the libcurl that runs; static. */
+KV_INTERNAL const char *cli_remote_library(void);
 KV_INTERNAL void cli_remote_close(struct cli_remote *remote);
 KV_INTERNAL const char *cli_remote_url(const struct cli_remote *remote);
 

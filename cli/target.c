@@ -302,6 +302,13 @@ kvsql_rc cli_target_transaction(struct cli_target *target, unsigned count,
                                 rows, changes, trouble);
 }
 
+kvsql_rc cli_target_snapshot(struct cli_target *target, struct kv_buf *answer,
+                             struct kvsql_error *err)
+{
+    KV_ASSERT(target->kind == CLI_REMOTE);
+    return cli_wire_snapshot(target->remote, answer, err);
+}
+
 bool cli_target_has_session(const struct cli_target *target)
 {
     return target->session != NULL;

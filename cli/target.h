@@ -88,6 +88,11 @@ KV_INTERNAL kvsql_rc cli_target_transaction(struct cli_target *target,
 KV_INTERNAL bool cli_target_has_session(const struct cli_target *target);
 KV_INTERNAL bool cli_target_in_transaction(const struct cli_target *target);
 
+/* Have a server make a snapshot and wait for it; its JSON is appended. */
+KV_INTERNAL kvsql_rc cli_target_snapshot(struct cli_target *target,
+                                         struct kv_buf *answer,
+                                         struct kvsql_error *err) KV_MUST_USE;
+
 /* ---- commands ----------------------------------------------------------------- */
 
 /* Commands in a row: words behind each other. */

@@ -657,3 +657,22 @@ kvsql_rc cli_wire_batch(struct cli_remote *remote,
     kv_buf_fini(&out);
     return rc;
 }
+
+kvsql_rc cli_wire_snapshot(struct cli_remote *remote, struct kv_buf *answer,
+                           struct kvsql_error *err)
+{
+    struct cli_trouble trouble;
+    struct kv_buf body;
+    long status = 0;
+
+    kv_buf_init(&body, KV_MEM_CLIENT, 16);
+    kv_buf_text(&body, "{}");
+    kvsql_rc rc = cli_remote_request(remote, "/v1/snapshots?wait=1", &body,
+                                     NULL, &status, answer, err);
+    if (rc == KVSQL_OK && status != 201) {
+        rc = wire_refused(status, answer, &trouble);
+        (void)kv_fail(err, rc, "%s", trouble.error.text);
+    }
+    kv_buf_fini(&body);
+    return rc;
+}

@@ -31,6 +31,10 @@ KV_INTERNAL kvsql_rc cli_wire_batch(struct cli_remote *remote,
                                     const struct cli_batch *batch,
                                     struct kvsql_error *err) KV_MUST_USE;
 
+KV_INTERNAL kvsql_rc cli_wire_snapshot(struct cli_remote *remote,
+                                       struct kv_buf *answer,
+                                       struct kvsql_error *err) KV_MUST_USE;
+
 /* RESP2 bytes into a reply, values behind each other. KVSQL_CORRUPT: it is
  * not RESP2. For tests too. */
 KV_INTERNAL kvsql_rc cli_wire_resp2(const uint8_t *p, size_t size,

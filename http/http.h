@@ -78,4 +78,7 @@ KV_INTERNAL uint16_t http_port(const struct http_server *server);
  * the store must be closed after this, not before. */
 KV_INTERNAL void http_stop(struct http_server *server);
 
+/* Version of the libmicrohttpd that runs, "0.9.75"; static. Any thread. */
+KV_INTERNAL const char *http_library_version(void);
+
 #endif

@@ -41,6 +41,9 @@ struct vt_value {
  * SQLite's own log to diag. */
 KV_INTERNAL kvsql_rc vt_start(struct kvsql_error *err) KV_MUST_USE;
 
+/* Version of the SQLite that runs, "3.40.1"; static. */
+KV_INTERNAL const char *vt_sqlite_version(void);
+
 /* KVSQL_NOMEM. */
 KV_INTERNAL kvsql_rc vt_session_open(kvsql *db, const struct vt_limits *limits,
                                      struct vt_session **session,
