@@ -72,5 +72,6 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     case SQLITE_DELETE: allow = vauth_writable(one); break;
     default: break;
     }
+    if (!allow) session->denied = true;
     return allow ? SQLITE_OK : SQLITE_DENY;
 }

@@ -137,5 +137,7 @@ kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
         return kv_fail(err, KVSQL_NOMEM,
                        "the statement needs more than its %lld bytes of memory",
                        (long long)session->budget.size_max);
+    if (preparing && session->denied)
+        return kv_fail(err, KVSQL_AUTH, "%s", text);
     return kv_fail(err, verror_result(code, preparing), "%s", text);
 }

@@ -384,7 +384,7 @@ static kvsql_rc session_compile(struct vt_session *session, const char *sql,
     if (size > INT32_MAX || memchr(sql, 0, size) != NULL) /* Q7 */
         return kv_fail(err, KVSQL_SYNTAX,
                        "the SQL text holds a NUL byte or is too long");
-    session->saw_delete = false;
+    session->saw_delete = session->denied = false;
     rc = sqlite3_prepare_v3(session->sql, sql, (int)size,
                             SQLITE_PREPARE_PERSISTENT, stmt, rest);
     if (rc == SQLITE_OK) return KVSQL_OK;

@@ -4,7 +4,7 @@
  * Always true:
  *   VS1  txn != NULL from the first xBegin to the end of the SQL transaction;
  *        while it stands this thread holds the store lock, so nothing here may
- *        pin a released view then (that would wait for itself).
+ *        pin or unpin a released view then (that would wait for itself).
  *   VS2  pin != NULL only after something was read outside a write; it goes
  *        when the statement, or the explicit transaction, is over (RD1, RD5).
  *   VS3  a value read while txn != NULL is handed to SQLite as a copy (UN4).
@@ -63,6 +63,7 @@ struct vt_session {
     struct vt_budget budget;
     atomic_bool cancel;
     bool timed_out, internal, saw_delete;
+    bool denied; /* this prepare named what it may not */
     bool plan_off; /* tests: xBestIndex takes nothing (TE2) */
 
     /* Reading. */

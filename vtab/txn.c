@@ -111,6 +111,7 @@ kvsql_rc vt_read_at(struct vt_session *session, bool single, struct kv_at *at,
 void vt_read_end(struct vt_session *session)
 {
     vtxn_snap_forget(session);
+    if (session->txn != NULL) return; /* unpinning takes the lock we hold */
     kv_unpin(session->stale);
     session->stale = NULL;
     if (!sqlite3_get_autocommit(session->sql)) return;

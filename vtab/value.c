@@ -100,6 +100,7 @@ static size_t vvalue_digits(const uint8_t *p, size_t i, size_t size)
 bool vt_number_of_text(const uint8_t *p, size_t size, struct vt_number *out)
 {
     size_t i = 0, start, digits;
+    bool tiny = false;
 
     while (size > 0 && vvalue_is_space(p[size - 1])) size--;
     while (size > 0 && vvalue_is_space(*p)) p++, size--;
@@ -117,12 +118,17 @@ bool vt_number_of_text(const uint8_t *p, size_t size, struct vt_number *out)
     if (digits == 0) return false;
     if (i < size && (p[i] == 'e' || p[i] == 'E')) {
         i++;
+        tiny = i < size && p[i] == '-';
         if (i < size && (p[i] == '+' || p[i] == '-')) i++;
         start = i;
         i = vvalue_digits(p, i, size);
         if (i == start) return false;
     }
-    if (i != size || !kv_num_double(p, size, &out->real)) return false;
+    if (i != size) return false;
+    if (!kv_num_double(p, size, &out->real)) { /* beyond a double */
+        out->real = tiny ? 0 : INFINITY;
+        if (p[0] == '-') out->real = -out->real;
+    }
     if (p[0] == '+') p++, size--;
     while (size > 1 && p[0] == '0') p++, size--;
     if (!kv_num_int(p, size, &out->integer)) out->kind = VT_NUM_REAL;
