@@ -1,5 +1,6 @@
 /* export.c - `kvsql export`: every key as a line of NDJSON, or every element
- * as a line of CSV; the forms stand in import_rows.c, which reads them back.
+ * as a line of CSV; the forms stand in import_rows.c, which reads them back. A
+ * large key takes several lines of NDJSON, so that a line stays a request.
  *
  * Keys come in pages of key order by SQL, each page continuing behind the last
  * key of the one before; the values of a page come by one pipeline.
@@ -17,6 +18,8 @@
 
 #define EXPORT_PAGE 500
 #define EXPORT_TEXT_MAX (64u << 20)
+#define EXPORT_LINE_COUNT 5000       /* elements of one line */
+#define EXPORT_LINE_SIZE (256u << 10) /* bytes after which a line ends */
 
 struct export_key {
     size_t at, size; /* in keys */
@@ -174,7 +177,8 @@ static bool export_leaf(struct export_run *run, size_t *offset,
         --*pending;
         if (item->kind == CMD_REPLY_ARRAY || item->kind == CMD_REPLY_SET)
             *pending += (uint64_t)item->number;
-        else if (item->kind == CMD_REPLY_MAP)
+        else if (item->kind == CMD_REPLY_MAP ||
+                 item->kind == CMD_REPLY_PAIRS)
             *pending += 2 * (uint64_t)item->number;
         else
             return true;
@@ -254,6 +258,34 @@ static void export_csv_element(struct export_run *run,
     kv_buf_text(&run->line, "\r\n");
 }
 
+static void export_head(struct export_run *run, const struct export_key *key,
+                        bool more)
+{
+    static const char *const open[] = {[KV_STRING] = "",
+                                       [KV_HASH] = "{\"$pairs\":[",
+                                       [KV_LIST] = "[",
+                                       [KV_SET] = "[",
+                                       [KV_ZSET] = "["};
+
+    kv_buf_text(&run->line, "{\"key\":");
+    export_json(&run->line,
+                (kvsql_slice){run->keys.p + key->at, key->size});
+    kv_buf_printf(&run->line, ",\"type\":\"%s\"%s,\"value\":%s",
+                  kv_type_name(key->type), more ? ",\"continue\":true" : "",
+                  open[key->type]);
+}
+
+static void export_tail(struct export_run *run, const struct export_key *key)
+{
+    kv_buf_text(&run->line, key->type == KV_STRING ? ""
+                            : key->type == KV_HASH ? "]}"
+                                                   : "]");
+    if (key->expires_at > 0)
+        kv_buf_printf(&run->line, ",\"expires_at\":%lld",
+                      (long long)key->expires_at);
+    kv_buf_text(&run->line, "}\n");
+}
+
 /* Elements of one key's reply into the line. False when the key has changed
  * its type meanwhile. *count is 0 when it has gone. */
 static bool export_elements(struct export_run *run,
@@ -261,7 +293,8 @@ static bool export_elements(struct export_run *run,
                             uint64_t *count)
 {
     const bool pairs = key->type == KV_HASH || key->type == KV_ZSET;
-    uint64_t pending = 1;
+    uint64_t pending = 1, of_line = 0;
+    size_t line_from = run->line.size;
     struct cmd_item one, two;
 
     *count = 0;
@@ -278,39 +311,21 @@ static bool export_elements(struct export_run *run,
             return false;
         if (pairs)
             b = export_text(&two, b_number);
-        if (run->csv)
+        if (run->csv) {
             export_csv_element(run, key, a, b);
-        else
-            export_json_element(&run->line, key->type, *count, a, b);
+        } else {
+            if (of_line == EXPORT_LINE_COUNT ||
+                run->line.size - line_from > EXPORT_LINE_SIZE) {
+                export_tail(run, key);
+                line_from = run->line.size;
+                of_line = 0;
+                export_head(run, key, true);
+            }
+            export_json_element(&run->line, key->type, of_line++, a, b);
+        }
         ++*count;
     }
     return true;
-}
-
-static void export_head(struct export_run *run, const struct export_key *key)
-{
-    static const char *const open[] = {[KV_STRING] = "",
-                                       [KV_HASH] = "{\"$pairs\":[",
-                                       [KV_LIST] = "[",
-                                       [KV_SET] = "[",
-                                       [KV_ZSET] = "["};
-
-    kv_buf_text(&run->line, "{\"key\":");
-    export_json(&run->line,
-                (kvsql_slice){run->keys.p + key->at, key->size});
-    kv_buf_printf(&run->line, ",\"type\":\"%s\",\"value\":%s",
-                  kv_type_name(key->type), open[key->type]);
-}
-
-static void export_tail(struct export_run *run, const struct export_key *key)
-{
-    kv_buf_text(&run->line, key->type == KV_STRING ? ""
-                            : key->type == KV_HASH ? "]}"
-                                                   : "]");
-    if (key->expires_at > 0)
-        kv_buf_printf(&run->line, ",\"expires_at\":%lld",
-                      (long long)key->expires_at);
-    kv_buf_text(&run->line, "}\n");
 }
 
 static kvsql_rc export_values(struct export_run *run, struct kvsql_error *err)
@@ -325,7 +340,7 @@ static kvsql_rc export_values(struct export_run *run, struct kvsql_error *err)
             continue;
         kv_buf_reset(&run->line, 1u << 20);
         if (!run->csv)
-            export_head(run, key);
+            export_head(run, key, false);
         if (!export_elements(run, key, &offset, &count) || count == 0)
             continue; /* went away, or became another, since it was listed */
         if (!run->csv)

@@ -27,8 +27,7 @@ void cli_import_key(struct cli_import *import, const char *a, kvsql_slice b)
     cli_batch_grow(batch, size);
 }
 
-/* Send the batch, count its records. */
-static kvsql_rc import_send(struct cli_import *import, struct kvsql_error *err)
+kvsql_rc cli_import_flush(struct cli_import *import, struct kvsql_error *err)
 {
     kvsql_rc rc = kv_buf_result(&import->names, "names of records", err);
 
@@ -62,7 +61,7 @@ kvsql_rc cli_import_record(struct cli_import *import, kvsql_slice name,
     if (import->waiting < import->batch_max &&
         cli_batch_size(&import->batch) < IMPORT_BATCH_BYTES)
         return KVSQL_OK;
-    return import_send(import, err);
+    return cli_import_flush(import, err);
 }
 
 static kvsql_rc import_read(struct cli_import *import, struct kvsql_error *err)
@@ -77,7 +76,7 @@ static kvsql_rc import_read(struct cli_import *import, struct kvsql_error *err)
     else
         rc = cli_import_ndjson(import, err);
     if (rc == KVSQL_OK && import->waiting > 0)
-        rc = import_send(import, err);
+        rc = cli_import_flush(import, err);
     return rc;
 }
 

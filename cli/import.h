@@ -38,6 +38,10 @@ KV_INTERNAL kvsql_rc cli_import_record(struct cli_import *import,
                                        kvsql_slice name,
                                        struct kvsql_error *err) KV_MUST_USE;
 
+/* Send what is in the batch, though its last record goes on. */
+KV_INTERNAL kvsql_rc cli_import_flush(struct cli_import *import,
+                                      struct kvsql_error *err) KV_MUST_USE;
+
 /* The formats: each reads import->file to its end. */
 KV_INTERNAL kvsql_rc cli_import_deb822(struct cli_import *import,
                                        struct kvsql_error *err) KV_MUST_USE;

@@ -5,7 +5,9 @@
  *   V   string: a string · hash: an object, or {"$pairs":[[f,v],..]} ·
  *       list, set: an array · zset: [{"member":m,"score":s},..] or [[m,s],..]
  *   bytes that are no text stand as {"$base64":".."}; numbers are taken by
- *   their source text. expires_at and field_expires_at may be absent.
+ *   their source text. expires_at and field_expires_at may be absent. With
+ *   "continue":true the elements are added to those of the lines before; a key
+ *   of many elements takes several lines, and is not one batch then.
  *
  * CSV, RFC 4180, an element on each line, the elements of a key together:
  *   key,type,name,value,expires_at
@@ -14,7 +16,8 @@
  *   empty and counts on the first line of its key. The header line must be
  *   there. Text only: bytes that are none stand as base64:....
  *
- * A key replaces what was there. Thread: the main thread. */
+ * A key replaces what was there. Large keys of CSV go in several batches too.
+ * Thread: the main thread. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,15 +244,19 @@ static bool rows_object(struct rows_reader *reader,
     const uint32_t expires = http_json_find(json, 0, "expires_at");
     const uint32_t fields = http_json_find(json, 0, "field_expires_at");
 
+    const uint32_t more = http_json_find(json, 0, "continue");
+
     if (key.key == 0 || type == 0 || value == 0)
         return false;
     const char *command =
         rows_command(json->tokens[type].p, json->tokens[type].size);
     if (command == NULL)
         return false;
-    cli_batch_command(batch, "DEL");
-    if (!rows_key_word(reader, key))
-        return false;
+    if (more == 0 || json->tokens[more].kind != HTTP_JSON_TRUE) {
+        cli_batch_command(batch, "DEL");
+        if (!rows_key_word(reader, key))
+            return false;
+    }
     cli_batch_command(batch, command);
     if (!rows_key_word(reader, key))
         return false;
@@ -476,8 +483,11 @@ static kvsql_rc rows_csv_element(struct rows_csv *csv, bool first,
         good = rows_csv_word(csv, rows_cell(csv, 0), true) &&
                rows_csv_word(csv, time, false);
     }
-    return good ? KVSQL_OK
-                : rows_wrong(&csv->reader, err, "a cell is no base64");
+    if (!good)
+        return rows_wrong(&csv->reader, err, "a cell is no base64");
+    if (cli_batch_size(batch) >= IMPORT_BATCH_BYTES)
+        return cli_import_flush(csv->reader.import, err);
+    return KVSQL_OK;
 }
 
 static kvsql_rc rows_csv_all(struct rows_csv *csv, struct kvsql_error *err)

@@ -8,9 +8,11 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/option.h"
+#include "kvsql/base/diag.h"
 #include "kvsql/base/text.h"
 
 #define HELP_WIDTH 79
@@ -197,14 +199,24 @@ static const char *main_own_name(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
+/* What the store says of its opening is for servers; a person who asks for
+ * more has KVSQL_LOGLEVEL. */
+static void main_quiet(void)
+{
+    if (getenv("KVSQL_LOGLEVEL") == NULL)
+        kv_diag_level_set(KV_WARN);
+}
+
 static int main_run(int argc, char **argv)
 {
     const char *own = argc > 0 ? main_own_name(argv[0]) : "kvsql";
 
     if (strcmp(own, "kvsql-server") == 0)
         return cli_serve(argc, argv);
-    if (strcmp(own, "kvsql-cli") == 0)
+    if (strcmp(own, "kvsql-cli") == 0) {
+        main_quiet();
         return cli_sql(argc, argv);
+    }
     if (argc < 2 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "--help") == 0) {
         main_help();
@@ -213,6 +225,8 @@ static int main_run(int argc, char **argv)
     if (strcmp(argv[1], "--version") == 0)
         return cli_version(1, argv + 1);
     const struct main_row *row = main_find(argv[1]);
+    if (row != NULL && row->scope != CLI_IN_SERVE)
+        main_quiet();
     return row != NULL ? row->run(argc - 1, argv + 1) : main_unknown(argv[1]);
 }
 

@@ -106,7 +106,7 @@ static void reply_numbers(FILE *out, const struct reply_level *levels,
 static bool reply_aggregate(const struct cmd_item *item)
 {
     return item->kind == CMD_REPLY_ARRAY || item->kind == CMD_REPLY_MAP ||
-           item->kind == CMD_REPLY_SET;
+           item->kind == CMD_REPLY_SET || item->kind == CMD_REPLY_PAIRS;
 }
 
 void cli_print_reply(FILE *out, const struct cmd_reply *reply, size_t *offset,
@@ -127,9 +127,9 @@ void cli_print_reply(FILE *out, const struct cmd_reply *reply, size_t *offset,
             levels[depth - 1].left--;
             fresh++;
         }
-        const uint64_t count =
-            item.kind == CMD_REPLY_MAP ? 2 * (uint64_t)item.number
-                                       : (uint64_t)item.number;
+        const bool pairs =
+            item.kind == CMD_REPLY_MAP || item.kind == CMD_REPLY_PAIRS;
+        const uint64_t count = (uint64_t)item.number << pairs;
         if (reply_aggregate(&item) && count > 0 && depth < REPLY_DEPTH_MAX) {
             levels[depth++] = (struct reply_level){
                 .left = count, .count = count, .width = reply_digits(count)};
