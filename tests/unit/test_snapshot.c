@@ -4,7 +4,9 @@
 
 #include <check.h>
 #include <math.h>
+#include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -584,6 +586,68 @@ START_TEST(a_pinned_view_is_written_as_it_was_while_the_store_moves_on)
     kv_store_check(kv_db_store(copy));
     store_end(db);
     store_end(copy);
+}
+END_TEST
+
+struct writer {
+    kvsql *db;
+    atomic_bool stop, failed;
+};
+
+/* Moves two counters and a hash in step, one txn after the other. */
+static void *write_in_step(void *arg)
+{
+    struct writer *writer = arg;
+    const struct kv_key one = key_of("one"), two = key_of("two"),
+                        hash = key_of("hash");
+    struct kvsql_error mine;
+    char text[24], name[24];
+
+    for (unsigned n = 1; !writer->stop; n++) {
+        struct kv_txn *txn;
+        const int size = snprintf(text, sizeof text, "%u", n);
+        const kvsql_slice value = {text, (size_t)size};
+        (void)snprintf(name, sizeof name, "%u", n % 1000);
+        const struct kv_key field = key_of(name);
+        if (kv_txn_begin(writer->db, true, 0, &txn, &mine) != KVSQL_OK ||
+            kv_set(txn, &one, value, 0, &mine) != KVSQL_OK ||
+            kv_hset(txn, &hash, &field, value, 0, NULL, &mine) != KVSQL_OK ||
+            kv_set(txn, &two, value, 0, &mine) != KVSQL_OK ||
+            kv_txn_commit(txn, NULL, &mine) != KVSQL_OK) {
+            writer->failed = true;
+            return NULL;
+        }
+        (void)kv_store_tick(kv_db_store(writer->db));
+    }
+    return NULL;
+}
+
+START_TEST(a_file_written_beside_a_writer_holds_whole_transactions)
+{
+    struct writer writer = {.db = store_new()};
+    pthread_t thread;
+    struct kv_snapshot_info info;
+    char path[32];
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, write_in_step, &writer), 0);
+    for (int i = 0; i < 20; i++) {
+        kvsql *copy = store_new();
+        (void)snprintf(path, sizeof path, "snap-%d.db", i);
+        ck_assert_int_eq(write_file(writer.db, path, &info), KVSQL_OK);
+        ck_assert_int_eq(load_file(copy, path, STORE_ID, &info), KVSQL_OK);
+        ck_assert_str_eq(
+            ask(path, "SELECT count(DISTINCT n) FROM (SELECT value+0 AS n FROM "
+                      "strings UNION SELECT max(value+0) FROM hashes UNION "
+                      "SELECT nullif(value, 0) FROM kv_meta "
+                      "WHERE name = 'position')"),
+            info.position == 0 ? "0" : "1");
+        store_end(copy);
+    }
+    writer.stop = true;
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert(!writer.failed);
+    ck_assert_uint_gt(info.position, 1);
+    store_end(writer.db);
 }
 END_TEST
 
@@ -1259,6 +1323,8 @@ static Suite *suite_of_snapshot(void)
     tcase_add_test(tc, what_has_expired_is_left_out_and_lengths_agree);
     tcase_add_test(tc,
                    a_pinned_view_is_written_as_it_was_while_the_store_moves_on);
+    tcase_add_test(tc,
+                   a_file_written_beside_a_writer_holds_whole_transactions);
     tcase_add_test(tc, progress_is_told_and_ends_at_the_total);
     tcase_add_loop_test(tc, a_file_that_was_changed_is_refused_by_table_and_key,
                         0, (int)(sizeof damages / sizeof *damages));
