@@ -6,12 +6,14 @@
  * Thread: the caller's of cmd_run(); the random state is the thread's own. */
 #include "command/context.h"
 
+#include <errno.h>
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
@@ -327,25 +329,66 @@ static void args_locale_make(void)
     args_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 }
 
+/* Skip digits; how many there were. */
+static size_t args_digits(const char **p)
+{
+    const char *start = *p;
+
+    while (**p >= '0' && **p <= '9') {
+        (*p)++;
+    }
+    return (size_t)(*p - start);
+}
+
+/* True when the whole text is a decimal number or an infinity: strtold takes
+ * more than we want, hexadecimal and blanks. */
+static bool args_real_shape(const char *p)
+{
+    size_t digits;
+
+    if (*p == '+' || *p == '-') {
+        p++;
+    }
+    if (strcasecmp(p, "inf") == 0 || strcasecmp(p, "infinity") == 0) {
+        return true;
+    }
+    digits = args_digits(&p);
+    if (*p == '.') {
+        p++;
+        digits += args_digits(&p);
+    }
+    if (digits > 0 && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (*p == '+' || *p == '-') {
+            p++;
+        }
+        digits = args_digits(&p);
+    }
+    return digits > 0 && *p == '\0';
+}
+
 bool cmd_real_parse(const void *p, size_t size, long double *out)
 {
-    char text[520];
-    double shape;
+    char text[CMD_REAL_TEXT_MAX];
     locale_t old;
+    int error;
 
-    if (size >= sizeof(text) || !kv_num_double(p, size, &shape)) {
-        return false;
-    }
-    if (pthread_once(&args_locale_once, args_locale_make) != 0 ||
-        args_locale == (locale_t)0) {
+    if (size == 0 || size >= sizeof(text) || memchr(p, 0, size) != NULL) {
         return false;
     }
     memcpy(text, p, size);
     text[size] = '\0';
+    if (!args_real_shape(text) ||
+        pthread_once(&args_locale_once, args_locale_make) != 0 ||
+        args_locale == (locale_t)0) {
+        return false;
+    }
     old = uselocale(args_locale);
+    errno = 0;
     *out = strtold(text, NULL);
+    error = errno;
     uselocale(old);
-    return true;
+    return error != ERANGE || (isfinite(*out) && *out != 0);
 }
 
 size_t cmd_real_format(char out[CMD_REAL_TEXT_MAX], long double value)

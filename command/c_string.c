@@ -349,11 +349,12 @@ void cmd_do_msetnx(struct cmd_context *c)
 
 /* Bytes of the string now; 0 when absent. False: wrong type, answered. */
 static bool string_size(struct cmd_context *c, const struct kv_key *key,
-                        uint64_t *size)
+                        uint64_t *size, bool *found)
 {
     struct kv_item item;
     const kvsql_rc rc = cmd_get_type(c, key, KV_STRING, &item);
 
+    *found = rc == KVSQL_OK;
     *size = rc == KVSQL_OK ? kv_item_length(&item) : 0;
     return rc != KVSQL_WRONGTYPE;
 }
@@ -363,15 +364,18 @@ void cmd_do_append(struct cmd_context *c)
     const struct kv_key key = cmd_key(c, 1);
     const kvsql_slice bytes = c->argv[2];
     uint64_t size;
+    bool found;
 
-    if (!string_size(c, &key, &size)) {
+    if (!string_size(c, &key, &size, &found)) {
         return;
     }
     if (size + bytes.size > KVSQL_VALUE_MAX) {
         cmd_fail(c, KVSQL_TOOBIG, STRING_TEXT_TOOBIG);
         return;
     }
-    if (cmd_ok(c, kv_patch(c->txn, &key, size, bytes, &c->err))) {
+    /* Nothing appended to nothing is an empty string, not no string. */
+    if (cmd_ok(c, found ? kv_patch(c->txn, &key, size, bytes, &c->err)
+                        : kv_set(c->txn, &key, bytes, 0, &c->err))) {
         cmd_reply_int(c->reply, (int64_t)(size + bytes.size));
     }
 }
@@ -382,6 +386,7 @@ void cmd_do_setrange(struct cmd_context *c)
     const kvsql_slice bytes = c->argv[3];
     uint64_t size, end;
     int64_t offset;
+    bool found;
 
     if (!cmd_int(c, 2, &offset, NULL)) {
         return;
@@ -390,7 +395,7 @@ void cmd_do_setrange(struct cmd_context *c)
         cmd_fail(c, KVSQL_RANGE, "ERR offset is out of range");
         return;
     }
-    if (!string_size(c, &key, &size)) {
+    if (!string_size(c, &key, &size, &found)) {
         return;
     }
     if (bytes.size == 0) {

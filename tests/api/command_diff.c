@@ -1,0 +1,847 @@
+/* command_diff.c - the same random commands to kvsql and to a Redis, compared
+ * byte for byte in RESP2.
+ *
+ *   command_diff PORT [COMMANDS [SEED]]
+ *
+ * kvsql runs in this process on a store without files; the other server is
+ * asked on 127.0.0.1:PORT. Commands of all types, with valid and invalid
+ * arguments, are made from a seed that is printed. Replies must be equal but
+ * for what the table of intended differences allows (command_diff.allow
+ * explains each).
+ *
+ * Output: PASS or FAIL lines. Exit 0 when nothing differs, 1 else. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command/command.h"
+#include "kvsql/base/num.h"
+#include "kvsql/base/os.h"
+
+#define DIFF_ARGS_MAX 16
+#define DIFF_SHOWN_MAX 20
+#define DIFF_REPLY_MAX ((size_t)64 << 20)
+
+/* ---- random ----------------------------------------------------------------- */
+
+static uint64_t diff_state;
+
+static uint64_t diff_next(void)
+{
+    uint64_t z = (diff_state += UINT64_C(0x9E3779B97F4A7C15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+static unsigned diff_below(unsigned n)
+{
+    return (unsigned)(diff_next() % n);
+}
+
+/* ---- how replies are compared ------------------------------------------------ */
+
+enum diff_how {
+    DIFF_EXACT,
+    DIFF_SET,   /* one array in any order */
+    DIFF_MAP,   /* pairs in any order */
+    DIFF_REAL,  /* bulk texts that are equal as numbers */
+    DIFF_NEAR,  /* integers that differ by one at most: rounded clocks */
+    DIFF_SHAPE, /* chosen by chance or by the clock: the same kind of reply */
+    DIFF_SCAN   /* [cursor, array in any order] */
+};
+
+struct diff_row {
+    const char *name, *shape; /* letters of diff_argument() */
+    enum diff_how how;
+};
+
+/* Letters: k any key, s h l t z key of a type (mostly), v value, f field,
+ * m member, i integer, I small index, d score, r score end, x lex end,
+ * e expiry in seconds from now or far away, E in ms, a time to come in
+ * seconds, A in ms, p pattern, * a few more of the letter before, ? maybe the
+ * next option; upper case words in [] are one of them, maybe none; in {} one
+ * of them. */
+static const struct diff_row diff_rows[] = {
+    {"GET", "s", DIFF_EXACT},
+    {"SET", "kv", DIFF_EXACT},
+    {"SET", "sv[NX XX GET KEEPTTL nx]", DIFF_EXACT},
+    {"SET", "sv[NX XX GET][GET KEEPTTL XX]", DIFF_EXACT},
+    {"SET", "sv{EX}e", DIFF_EXACT},
+    {"SET", "sv{PX}E[NX XX KEEPTTL GET EX]", DIFF_EXACT},
+    {"SET", "sv{EXAT}a", DIFF_EXACT},
+    {"SET", "sv{PXAT px}A", DIFF_EXACT},
+    {"SETEX", "sev", DIFF_EXACT},
+    {"PSETEX", "sEv", DIFF_EXACT},
+    {"SETNX", "kv", DIFF_EXACT},
+    {"GETSET", "sv", DIFF_EXACT},
+    {"GETDEL", "s", DIFF_EXACT},
+    {"GETEX", "s[PERSIST FOO]", DIFF_EXACT},
+    {"GETEX", "s{EX}e", DIFF_EXACT},
+    {"GETEX", "s{PX EX}E[PERSIST]", DIFF_EXACT},
+    {"GETEX", "s{EXAT}a", DIFF_EXACT},
+    {"MGET", "kk*", DIFF_EXACT},
+    {"MSET", "sv", DIFF_EXACT},
+    {"MSET", "svsv", DIFF_EXACT},
+    {"MSET", "svs", DIFF_EXACT},
+    {"MSETNX", "kvkv", DIFF_EXACT},
+    {"APPEND", "sv", DIFF_EXACT},
+    {"STRLEN", "s", DIFF_EXACT},
+    {"GETRANGE", "sII", DIFF_EXACT},
+    {"SETRANGE", "sIv", DIFF_EXACT},
+    {"INCR", "s", DIFF_EXACT},
+    {"DECR", "s", DIFF_EXACT},
+    {"INCRBY", "si", DIFF_EXACT},
+    {"DECRBY", "si", DIFF_EXACT},
+    {"INCRBYFLOAT", "sd", DIFF_EXACT},
+    {"DEL", "kk*", DIFF_EXACT},
+    {"UNLINK", "k", DIFF_EXACT},
+    {"EXISTS", "kk*", DIFF_EXACT},
+    {"TOUCH", "kk*", DIFF_EXACT},
+    {"EXPIRE", "ke[NX XX GT LT FOO]", DIFF_EXACT},
+    {"EXPIRE", "ke[NX XX][GT LT]", DIFF_EXACT},
+    {"PEXPIRE", "kE[NX XX GT LT]", DIFF_EXACT},
+    {"EXPIREAT", "ka[NX XX GT LT]", DIFF_EXACT},
+    {"PEXPIREAT", "kA[NX XX GT LT][LT]", DIFF_EXACT},
+    {"TTL", "k", DIFF_NEAR},
+    {"PTTL", "k", DIFF_SHAPE},
+    {"EXPIRETIME", "k", DIFF_SHAPE},
+    {"PEXPIRETIME", "k", DIFF_SHAPE},
+    {"PERSIST", "k", DIFF_EXACT},
+    {"TYPE", "k", DIFF_EXACT},
+    {"RENAME", "kk", DIFF_EXACT},
+    {"RENAMENX", "kk", DIFF_EXACT},
+    {"COPY", "kk[REPLACE FOO]", DIFF_EXACT},
+    {"COPY", "kk{DB}I[REPLACE]", DIFF_EXACT},
+    {"KEYS", "p", DIFF_SET},
+    {"SCAN", "{0}{COUNT}{100000}{MATCH}p", DIFF_SCAN},
+    {"SCAN", "{0 abc}{COUNT}{100000 0 x}"
+             "[TYPE]{string hash list set zset foo STRING}", DIFF_SCAN},
+    {"DBSIZE", "", DIFF_EXACT},
+    {"RANDOMKEY", "", DIFF_SHAPE},
+    {"HSET", "hfv", DIFF_EXACT},
+    {"HSET", "hfvfv", DIFF_EXACT},
+    {"HSET", "hfvf", DIFF_EXACT},
+    {"HMSET", "hfvfv", DIFF_EXACT},
+    {"HSETNX", "hfv", DIFF_EXACT},
+    {"HGET", "hf", DIFF_EXACT},
+    {"HMGET", "hff*", DIFF_EXACT},
+    {"HGETALL", "h", DIFF_MAP},
+    {"HKEYS", "h", DIFF_SET},
+    {"HVALS", "h", DIFF_SET},
+    {"HDEL", "hff*", DIFF_EXACT},
+    {"HEXISTS", "hf", DIFF_EXACT},
+    {"HLEN", "h", DIFF_EXACT},
+    {"HSTRLEN", "hf", DIFF_EXACT},
+    {"HINCRBY", "hfi", DIFF_EXACT},
+    {"HINCRBYFLOAT", "hfd", DIFF_EXACT},
+    {"HSCAN", "h{0}[MATCH FOO]p", DIFF_SCAN},
+    {"HRANDFIELD", "h[0 x]", DIFF_SHAPE},
+    {"HRANDFIELD", "h{100}", DIFF_SET},
+    {"HRANDFIELD", "h{100}{WITHVALUES FOO}", DIFF_MAP},
+    {"LPUSH", "lvv*", DIFF_EXACT},
+    {"RPUSH", "lvv*", DIFF_EXACT},
+    {"LPUSHX", "lv", DIFF_EXACT},
+    {"RPUSHX", "lv", DIFF_EXACT},
+    {"LPOP", "l", DIFF_EXACT},
+    {"RPOP", "l", DIFF_EXACT},
+    {"LPOP", "lI", DIFF_EXACT},
+    {"RPOP", "lI", DIFF_EXACT},
+    {"LRANGE", "lII", DIFF_EXACT},
+    {"LLEN", "l", DIFF_EXACT},
+    {"LINDEX", "lI", DIFF_EXACT},
+    {"LSET", "lIv", DIFF_EXACT},
+    {"LINSERT", "l{BEFORE AFTER after FOO}vv", DIFF_EXACT},
+    {"LREM", "lIv", DIFF_EXACT},
+    {"LTRIM", "lII", DIFF_EXACT},
+    {"LPOS", "lv", DIFF_EXACT},
+    {"LPOS", "lv{RANK COUNT MAXLEN}I", DIFF_EXACT},
+    {"LPOS", "lv{RANK}I{COUNT MAXLEN}I", DIFF_EXACT},
+    {"LMOVE", "ll{LEFT RIGHT FOO}{LEFT RIGHT left}", DIFF_EXACT},
+    {"RPOPLPUSH", "ll", DIFF_EXACT},
+    {"SADD", "tmm*", DIFF_EXACT},
+    {"SREM", "tmm*", DIFF_EXACT},
+    {"SMEMBERS", "t", DIFF_SET},
+    {"SISMEMBER", "tm", DIFF_EXACT},
+    {"SMISMEMBER", "tmm*", DIFF_EXACT},
+    {"SCARD", "t", DIFF_EXACT},
+    {"SPOP", "t{0 10000 -1 x}", DIFF_SET},
+    {"SRANDMEMBER", "t", DIFF_SHAPE},
+    {"SRANDMEMBER", "t{0 10000 x}", DIFF_SET},
+    {"SRANDMEMBER", "t{-5 1.5}", DIFF_SHAPE},
+    {"SMOVE", "ttm", DIFF_EXACT},
+    {"SSCAN", "t{0}[MATCH]p", DIFF_SCAN},
+    {"SINTER", "tt*", DIFF_SET},
+    {"SUNION", "tt*", DIFF_SET},
+    {"SDIFF", "tt*", DIFF_SET},
+    {"SINTERSTORE", "ttt*", DIFF_EXACT},
+    {"SUNIONSTORE", "ttt*", DIFF_EXACT},
+    {"SDIFFSTORE", "ttt*", DIFF_EXACT},
+    {"SINTERCARD", "{1 2 3 0 x}tt[LIMIT]I", DIFF_EXACT},
+    {"SINTERCARD", "{2}tt", DIFF_EXACT},
+    {"ZADD", "zdm", DIFF_EXACT},
+    {"ZADD", "zdmdm", DIFF_EXACT},
+    {"ZADD", "z[NX XX][GT LT CH]dm", DIFF_EXACT},
+    {"ZADD", "z[XX CH][GT LT][CH]dmdm", DIFF_EXACT},
+    {"ZADD", "z[NX XX GT LT]{INCR}dm", DIFF_REAL},
+    {"ZADD", "z{INCR}dmdm", DIFF_REAL},
+    {"ZADD", "zdmd", DIFF_EXACT},
+    {"ZREM", "zmm*", DIFF_EXACT},
+    {"ZSCORE", "zm", DIFF_REAL},
+    {"ZMSCORE", "zmm*", DIFF_REAL},
+    {"ZINCRBY", "zdm", DIFF_REAL},
+    {"ZCARD", "z", DIFF_EXACT},
+    {"ZCOUNT", "zrr", DIFF_EXACT},
+    {"ZRANK", "zm", DIFF_EXACT},
+    {"ZREVRANK", "zm", DIFF_EXACT},
+    {"ZRANGE", "zII[WITHSCORES REV LIMIT]", DIFF_REAL},
+    {"ZRANGE", "zII[REV][WITHSCORES]", DIFF_REAL},
+    {"ZRANGE", "zrr{BYSCORE}[REV BYLEX][WITHSCORES]", DIFF_REAL},
+    {"ZRANGE", "zrr{BYSCORE}{LIMIT}II[WITHSCORES REV]", DIFF_REAL},
+    {"ZRANGE", "Lxx{BYLEX}[REV WITHSCORES]", DIFF_REAL},
+    {"ZRANGE", "Lxx{BYLEX}{LIMIT}II[REV]", DIFF_EXACT},
+    {"ZRANGEBYSCORE", "zrr[WITHSCORES]", DIFF_REAL},
+    {"ZRANGEBYSCORE", "zrr{LIMIT}II[WITHSCORES]", DIFF_REAL},
+    {"ZREVRANGE", "zII[WITHSCORES FOO]", DIFF_REAL},
+    {"ZREVRANGEBYSCORE", "zrr[WITHSCORES]", DIFF_REAL},
+    {"ZREVRANGEBYSCORE", "zrr{LIMIT}II", DIFF_REAL},
+    {"ZRANGEBYLEX", "Lxx", DIFF_EXACT},
+    {"ZREVRANGEBYLEX", "Lxx{LIMIT}II", DIFF_EXACT},
+    {"ZLEXCOUNT", "Lxx", DIFF_EXACT},
+    {"ZADD", "L{0}m{0}m", DIFF_EXACT},
+    {"ZREMRANGEBYLEX", "Lxx", DIFF_EXACT},
+    {"ZREMRANGEBYSCORE", "zrr", DIFF_EXACT},
+    {"ZREMRANGEBYRANK", "zII", DIFF_EXACT},
+    {"ZPOPMIN", "z", DIFF_REAL},
+    {"ZPOPMAX", "z", DIFF_REAL},
+    {"ZPOPMIN", "zI", DIFF_REAL},
+    {"ZPOPMAX", "zI", DIFF_REAL},
+    {"ZSCAN", "z{0}", DIFF_SCAN},
+    {"ZRANGESTORE", "zzII[REV WITHSCORES]", DIFF_EXACT},
+    {"ZRANGESTORE", "zzrr{BYSCORE}[REV]", DIFF_EXACT},
+    {"PING", "", DIFF_EXACT},
+    {"PING", "v", DIFF_EXACT},
+    {"PING", "vv", DIFF_EXACT},
+    {"ECHO", "v", DIFF_EXACT},
+    {"TIME", "", DIFF_SHAPE},
+    {"OBJECT", "{ENCODING}k", DIFF_EXACT},
+    {"OBJECT", "{FOO}k", DIFF_EXACT},
+    {"OBJECT", "{ENCODING}", DIFF_EXACT},
+    {"OBJECT", "", DIFF_EXACT},
+    {"NOSUCH", "vv*", DIFF_EXACT},
+    {"nosuch", "", DIFF_EXACT},
+    {"FLUSHALL", "{FOO}", DIFF_EXACT},
+};
+#define DIFF_ROWS (sizeof(diff_rows) / sizeof(diff_rows[0]))
+
+/* ---- making commands ----------------------------------------------------------- */
+
+struct diff_command {
+    char text[DIFF_ARGS_MAX][96];
+    size_t size[DIFF_ARGS_MAX];
+    unsigned argc;
+    enum diff_how how;
+};
+
+static void diff_add(struct diff_command *c, const char *p, size_t size)
+{
+    if (c->argc < DIFF_ARGS_MAX && size <= sizeof(c->text[0])) {
+        memcpy(c->text[c->argc], p, size);
+        c->size[c->argc++] = size;
+    }
+}
+
+static const char *diff_pick(const char *const *words, unsigned count)
+{
+    return words[diff_below(count)];
+}
+#define PICK(words) diff_pick(words, sizeof(words) / sizeof(words[0]))
+
+static void diff_add_key(struct diff_command *c, char type)
+{
+    static const char types[] = "shltz";
+    char name[32];
+
+    if (type == 'k' || diff_below(25) == 0) {
+        type = types[diff_below(5)];
+    }
+    if (type == 'L') {
+        diff_add(c, "lex", 3);
+        return;
+    }
+    diff_add(c, name, (size_t)snprintf(name, sizeof(name), "%c:%u", type,
+                                       diff_below(6)));
+}
+
+static void diff_add_number(struct diff_command *c)
+{
+    static const char *const odd[] = {
+        "9223372036854775807", "-9223372036854775808", "9223372036854775808",
+        "007", "1.0", "", "abc", "1e3", "99999999999", "-99999999999",
+    };
+    char text[32];
+
+    if (diff_below(6) == 0) {
+        const char *word = PICK(odd);
+
+        diff_add(c, word, strlen(word));
+    } else {
+        diff_add(c, text, (size_t)snprintf(text, sizeof(text), "%d",
+                                           (int)diff_below(200) - 100));
+    }
+}
+
+static void diff_add_value(struct diff_command *c)
+{
+    static const char *const words[] = {
+        "", "a", "b", "hello", "caf\xc3\xa9", "\xff\x01\x80", "1", "10", "3.5",
+        "-7", "5.0e3", "a longer value of more than forty-four bytes, for raw",
+    };
+
+    if (diff_below(3) == 0) {
+        diff_add_number(c);
+    } else {
+        const char *word = PICK(words);
+
+        diff_add(c, word, strlen(word));
+    }
+}
+
+static void diff_add_small(struct diff_command *c)
+{
+    static const char *const odd[] = {"9223372036854775807", "x", "1.5",
+                                      "-9223372036854775808", ""};
+    char text[32];
+
+    /* SETRANGE at a far offset would only measure memory. */
+    if (diff_below(20) == 0) {
+        const char *word = PICK(odd);
+
+        diff_add(c, word, strlen(word));
+    } else {
+        diff_add(c, text, (size_t)snprintf(text, sizeof(text), "%d",
+                                           (int)diff_below(14) - 5));
+    }
+}
+
+static void diff_add_score(struct diff_command *c)
+{
+    static const char *const words[] = {"inf", "-inf", "+inf", "0.1", "1e10",
+                                        "-0.5", "3.14159", "1e-3", "x", "nan",
+                                        "1795326698.5", "100", "2.5"};
+    char text[32];
+
+    if (diff_below(3) == 0) {
+        const char *word = PICK(words);
+
+        diff_add(c, word, strlen(word));
+    } else {
+        diff_add(c, text, (size_t)snprintf(text, sizeof(text), "%d",
+                                           (int)diff_below(20) - 5));
+    }
+}
+
+static void diff_add_score_end(struct diff_command *c)
+{
+    static const char *const words[] = {"-inf", "+inf", "inf", "(1", "(3.5",
+                                        "(inf", "((1", "x", "1e400x"};
+    char text[32];
+
+    if (diff_below(3) == 0) {
+        const char *word = PICK(words);
+
+        diff_add(c, word, strlen(word));
+    } else {
+        diff_add(c, text, (size_t)snprintf(text, sizeof(text), "%d",
+                                           (int)diff_below(30) - 8));
+    }
+}
+
+static void diff_add_time(struct diff_command *c, char letter)
+{
+    /* None that comes while the test runs: both would not see it at once. */
+    static const char *const odd[] = {
+        "0", "-1", "-50", "9223372036854775807", "-9223372036854775808",
+        "9223372036854775808", "99999999999999", "abc", "", "1.5", "9e9",
+    };
+    const int64_t now = (int64_t)time(NULL);
+    char text[32];
+    long long number = 1000 + (long long)diff_below(1000) * 100;
+
+    if (diff_below(8) == 0) {
+        const char *word = PICK(odd);
+
+        diff_add(c, word, strlen(word));
+        return;
+    }
+    number *= letter == 'E' || letter == 'A' ? 1000 : 1;
+    number += letter == 'a' ? now : letter == 'A' ? now * 1000 : 0;
+    if (letter == 'e' && diff_below(12) == 0) {
+        number = 0;
+    }
+    /* Middle of a second, so that both clocks round the same way. */
+    number += letter == 'E' ? 250 : 0;
+    diff_add(c, text,
+             (size_t)snprintf(text, sizeof(text), "%lld", number));
+}
+
+static void diff_add_letter(struct diff_command *c, char letter)
+{
+    static const char *const lex[] = {"-", "+", "[a", "(a", "[b", "(hello",
+                                      "[z", "a", "", "[", "(m3", "[m5", "(m7"};
+    static const char *const patterns[] = {"*", "s:*", "?:1", "[hl]:*", "z:3",
+                                           "nothing*", "*:2", "\\s:0", "f*",
+                                           "m?", "[^m]*", "m1"};
+    const char *word;
+    char text[32];
+
+    switch (letter) {
+    case 'k': case 's': case 'h': case 'l': case 't': case 'z': case 'L':
+        diff_add_key(c, letter);
+        break;
+    case 'v':
+        diff_add_value(c);
+        break;
+    case 'f': case 'm':
+        if (diff_below(12) == 0) {
+            diff_add_value(c);
+        } else {
+            diff_add(c, text, (size_t)snprintf(text, sizeof(text), "%c%u",
+                                               letter, diff_below(12)));
+        }
+        break;
+    case 'i':
+        diff_add_number(c);
+        break;
+    case 'I':
+        diff_add_small(c);
+        break;
+    case 'd':
+        diff_add_score(c);
+        break;
+    case 'r':
+        diff_add_score_end(c);
+        break;
+    case 'x':
+        word = PICK(lex);
+        diff_add(c, word, strlen(word));
+        break;
+    case 'p':
+        word = PICK(patterns);
+        diff_add(c, word, strlen(word));
+        break;
+    default:
+        diff_add_time(c, letter);
+        break;
+    }
+}
+
+/* One of the words between p and `end`. */
+static void diff_add_word(struct diff_command *c, const char *p,
+                          const char *end)
+{
+    unsigned count = 1, chosen;
+
+    for (const char *q = p; q < end; q++) {
+        count += *q == ' ';
+    }
+    chosen = diff_below(count);
+    while (chosen > 0) {
+        chosen -= *p++ == ' ';
+    }
+    for (count = 0; p + count < end && p[count] != ' ';) {
+        count++;
+    }
+    diff_add(c, p, count);
+}
+
+static void diff_make(struct diff_command *c)
+{
+    const struct diff_row *row = &diff_rows[diff_below(DIFF_ROWS)];
+    const char *p = row->shape;
+
+    *c = (struct diff_command){.how = row->how};
+    diff_add(c, row->name, strlen(row->name));
+    while (*p != '\0') {
+        if (*p == '[' || *p == '{') {
+            const char *end = strchr(p, *p == '[' ? ']' : '}');
+
+            if (*p == '{' || diff_below(2) == 0) {
+                diff_add_word(c, p + 1, end);
+            }
+            p = end + 1;
+        } else if (*p == '*') {
+            for (unsigned n = diff_below(4); n > 0; n--) {
+                diff_add_letter(c, p[-1]);
+            }
+            p++;
+        } else {
+            diff_add_letter(c, *p++);
+        }
+    }
+    /* Now and then an argument too many or too few. */
+    if (c->how != DIFF_EXACT) {
+        return;
+    }
+    if (diff_below(60) == 0) {
+        diff_add_value(c);
+    } else if (diff_below(60) == 0 && c->argc > 1) {
+        c->argc--;
+    }
+}
+
+/* ---- the other server ------------------------------------------------------------ */
+
+static int diff_socket = -1;
+static uint8_t diff_in[1 << 16];
+static size_t diff_in_at, diff_in_size;
+
+static bool diff_connect(uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(port)};
+    const int on = 1;
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    diff_socket = socket(AF_INET, SOCK_STREAM, 0);
+    return diff_socket >= 0 &&
+           setsockopt(diff_socket, IPPROTO_TCP, TCP_NODELAY, &on,
+                      sizeof(on)) == 0 &&
+           connect(diff_socket, (struct sockaddr *)&address,
+                   sizeof(address)) == 0;
+}
+
+static int diff_byte(void)
+{
+    if (diff_in_at == diff_in_size) {
+        const ssize_t n = read(diff_socket, diff_in, sizeof(diff_in));
+
+        if (n <= 0) {
+            return -1;
+        }
+        diff_in_at = 0;
+        diff_in_size = (size_t)n;
+    }
+    return diff_in[diff_in_at++];
+}
+
+/* One line with its CR LF; its number, if it has one, in *number. */
+static bool diff_line(struct kv_buf *out, char *mark, long long *number)
+{
+    const size_t start = out->size;
+    int ch;
+
+    do {
+        ch = diff_byte();
+        if (ch < 0) {
+            return false;
+        }
+        kv_buf_byte(out, (uint8_t)ch);
+    } while (ch != '\n');
+    kv_buf_byte(out, 0);
+    out->size--;
+    *mark = (char)out->p[start];
+    *number = strtoll((const char *)out->p + start + 1, NULL, 10);
+    return !out->failed;
+}
+
+static bool diff_receive(struct kv_buf *out)
+{
+    long long left = 1;
+
+    while (left > 0) {
+        long long number;
+        char mark;
+
+        if (!diff_line(out, &mark, &number)) {
+            return false;
+        }
+        left--;
+        if (mark == '*' && number > 0) {
+            left += number;
+        }
+        for (long long n = number + 2; mark == '$' && number >= 0 && n > 0;
+             n--) {
+            const int ch = diff_byte();
+
+            if (ch < 0) {
+                return false;
+            }
+            kv_buf_byte(out, (uint8_t)ch);
+        }
+    }
+    return true;
+}
+
+static bool diff_ask(const struct diff_command *c, struct kv_buf *out)
+{
+    char text[DIFF_ARGS_MAX * 128 + 64];
+    size_t size;
+    size_t sent = 0;
+
+    size = (size_t)snprintf(text, sizeof(text), "*%u\r\n", c->argc);
+    for (unsigned i = 0; i < c->argc; i++) {
+        size += (size_t)snprintf(text + size, sizeof(text) - size, "$%zu\r\n",
+                                 c->size[i]);
+        memcpy(text + size, c->text[i], c->size[i]);
+        size += c->size[i];
+        memcpy(text + size, "\r\n", 2);
+        size += 2;
+    }
+    while (sent < size) {
+        const ssize_t n = write(diff_socket, text + sent, size - sent);
+
+        if (n <= 0) {
+            return false;
+        }
+        sent += (size_t)n;
+    }
+    return diff_receive(out);
+}
+
+/* ---- comparing -------------------------------------------------------------------- */
+
+struct diff_item {
+    char mark;
+    long long number;
+    const uint8_t *p;
+    size_t size;
+};
+#define DIFF_ITEMS_MAX 4096
+
+/* Split a RESP2 reply; the count of items. */
+static unsigned diff_items(const struct kv_buf *buf, struct diff_item *items)
+{
+    const uint8_t *p = buf->p, *end = buf->p + buf->size;
+    unsigned count = 0;
+
+    while (p < end && count < DIFF_ITEMS_MAX) {
+        const uint8_t *line = memchr(p, '\r', (size_t)(end - p));
+        struct diff_item *item = &items[count++];
+
+        *item = (struct diff_item){.mark = (char)*p, .p = p + 1,
+                                   .size = (size_t)(line - p - 1),
+                                   .number =
+                                       strtoll((const char *)p + 1, NULL, 10)};
+        p = line + 2;
+        if (item->mark == '$' && item->number >= 0) {
+            item->p = p;
+            item->size = (size_t)item->number;
+            p += item->size + 2;
+        }
+    }
+    return count;
+}
+
+static int diff_item_compare(const struct diff_item *a,
+                             const struct diff_item *b)
+{
+    const size_t size = a->size < b->size ? a->size : b->size;
+    const int order = size > 0 ? memcmp(a->p, b->p, size) : 0;
+
+    if (a->mark != b->mark) {
+        return a->mark - b->mark;
+    }
+    return order != 0 ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+static int diff_order_one(const void *a, const void *b)
+{
+    return diff_item_compare(a, b);
+}
+
+static int diff_order_pair(const void *a, const void *b)
+{
+    const struct diff_item *x = a, *y = b;
+    const int order = diff_item_compare(x, y);
+
+    return order != 0 ? order : diff_item_compare(x + 1, y + 1);
+}
+
+static bool diff_item_equal(const struct diff_item *a,
+                            const struct diff_item *b, bool real)
+{
+    double x, y;
+
+    if (diff_item_compare(a, b) == 0) {
+        return true;
+    }
+    return real && a->mark == '$' && b->mark == '$' && a->number > 0 &&
+           b->number > 0 && kv_num_double(a->p, a->size, &x) &&
+           kv_num_double(b->p, b->size, &y) && x == y;
+}
+
+static bool diff_equal(enum diff_how how, const struct kv_buf *ours,
+                       const struct kv_buf *theirs)
+{
+    static struct diff_item a[DIFF_ITEMS_MAX], b[DIFF_ITEMS_MAX];
+    unsigned n, m, head;
+
+    if (ours->size == theirs->size &&
+        memcmp(ours->p, theirs->p, ours->size) == 0) {
+        return true;
+    }
+    if (how == DIFF_EXACT || ours->p[0] == '-' || theirs->p[0] == '-') {
+        return false;
+    }
+    n = diff_items(ours, a);
+    m = diff_items(theirs, b);
+    if (how == DIFF_NEAR) {
+        return n == 1 && m == 1 && a[0].mark == ':' && b[0].mark == ':' &&
+               a[0].number >= 0 && b[0].number >= 0 &&
+               llabs(a[0].number - b[0].number) <= 1;
+    }
+    if (how == DIFF_SHAPE) {
+        return n == m && a[0].mark == b[0].mark &&
+               (a[0].mark != ':' || (a[0].number < 0) == (b[0].number < 0));
+    }
+    if (n != m) {
+        return false;
+    }
+    head = how == DIFF_SCAN ? 3 : 1;
+    if (how == DIFF_SCAN || how == DIFF_SET) {
+        qsort(a + head, n - head, sizeof(*a), diff_order_one);
+        qsort(b + head, n - head, sizeof(*b), diff_order_one);
+    } else if (how == DIFF_MAP) {
+        qsort(a + 1, (n - 1) / 2, 2 * sizeof(*a), diff_order_pair);
+        qsort(b + 1, (n - 1) / 2, 2 * sizeof(*b), diff_order_pair);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (!diff_item_equal(&a[i], &b[i],
+                             how == DIFF_REAL || how == DIFF_SCAN)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void diff_show(const char *who, const uint8_t *p, size_t size)
+{
+    printf("    %s ", who);
+    for (size_t i = 0; i < size && i < 400; i++) {
+        if (p[i] >= 0x20 && p[i] < 0x7f) {
+            putchar(p[i]);
+        } else {
+            printf("\\x%02x", p[i]);
+        }
+    }
+    putchar('\n');
+}
+
+/* ---- the run ---------------------------------------------------------------------- */
+
+/* What we mean to answer otherwise: each case is explained, under its letter,
+ * in command_diff.allow. */
+static bool diff_allowed(const struct diff_command *c,
+                         const struct kv_buf *ours)
+{
+    const bool error = ours->p[0] == '-';
+    const char *name = c->text[0];
+
+    if (strcmp(name, "ZRANK") == 0 || strcmp(name, "ZREVRANK") == 0) {
+        return c->argc > 3; /* A */
+    }
+    if (strcmp(name, "OBJECT") == 0) {
+        return c->argc == 3 && ours->p[0] == '$'; /* B */
+    }
+    for (unsigned i = 1; i < c->argc && error; i++) {
+        if (name[0] == 'Z' && (c->size[i] == 0 ||
+                               (c->size[i] == 1 && c->text[i][0] == '('))) {
+            return true; /* C */
+        }
+        if (strcmp(name, "LPOS") == 0 &&
+            strcmp(c->text[i], "-9223372036854775808") == 0) {
+            return true; /* D */
+        }
+        if (strcasecmp(name, "NOSUCH") == 0 &&
+            memchr(c->text[i], 1, c->size[i]) != NULL) {
+            return true; /* E */
+        }
+    }
+    return false;
+}
+
+static bool diff_run_one(kvsql *db, const struct diff_command *c,
+                         struct cmd_reply *reply, struct kv_buf *ours,
+                         struct kv_buf *theirs)
+{
+    kvsql_slice argv[DIFF_ARGS_MAX];
+    struct kv_ticket ticket;
+
+    for (unsigned i = 0; i < c->argc; i++) {
+        argv[i] = (kvsql_slice){c->text[i], c->size[i]};
+    }
+    kv_buf_reset(ours, DIFF_REPLY_MAX);
+    kv_buf_reset(theirs, DIFF_REPLY_MAX);
+    cmd_run(db, c->argc, argv, true, reply, &ticket);
+    cmd_reply_resp2(reply, ours);
+    return diff_ask(c, theirs);
+}
+
+int main(int argc, char **argv)
+{
+    const unsigned count = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 20000;
+    const uint64_t seed =
+        argc > 3 ? strtoull(argv[3], NULL, 10) : (uint64_t)time(NULL);
+    const struct kvsql_options options = {0};
+    struct diff_command c;
+    struct cmd_reply reply;
+    struct kv_buf ours, theirs;
+    struct kvsql_error err;
+    kvsql *db = NULL;
+    unsigned differ = 0, allowed = 0;
+
+    if (argc < 2 || !diff_connect((uint16_t)strtoul(argv[1], NULL, 10))) {
+        printf("FAIL command_diff: cannot reach the other server\n");
+        return 1;
+    }
+    if (kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err) != KVSQL_OK) {
+        printf("FAIL command_diff: cannot open: %s\n", err.text);
+        return 1;
+    }
+    printf("seed %llu, %u commands\n", (unsigned long long)seed, count);
+    diff_state = seed;
+    cmd_reply_init(&reply, DIFF_REPLY_MAX);
+    kv_buf_init(&ours, KV_MEM_MISC, DIFF_REPLY_MAX);
+    kv_buf_init(&theirs, KV_MEM_MISC, DIFF_REPLY_MAX);
+    for (unsigned i = 0; i < count && differ < DIFF_SHOWN_MAX; i++) {
+        diff_make(&c);
+        if (!diff_run_one(db, &c, &reply, &ours, &theirs)) {
+            printf("FAIL command_diff: the other server hung up\n");
+            return 1;
+        }
+        if (diff_equal(c.how, &ours, &theirs)) {
+            continue;
+        }
+        if (diff_allowed(&c, &ours)) {
+            allowed++;
+            continue;
+        }
+        differ++;
+        printf("  command %u differs:\n", i);
+        for (unsigned k = 0; k < c.argc; k++) {
+            diff_show("arg  ", (const uint8_t *)c.text[k], c.size[k]);
+        }
+        diff_show("kvsql", ours.p, ours.size);
+        diff_show("redis", theirs.p, theirs.size);
+    }
+    kv_buf_fini(&ours);
+    kv_buf_fini(&theirs);
+    cmd_reply_fini(&reply);
+    if (kv_close(db, &err) != KVSQL_OK) {
+        printf("FAIL command_diff: close: %s\n", err.text);
+        return 1;
+    }
+    printf("%s command_diff%s (%u differences, %u intended)\n",
+           differ == 0 ? "PASS" : "FAIL", differ == 0 ? "" : ": see above",
+           differ, allowed);
+    return differ == 0 ? 0 : 1;
+}
