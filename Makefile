@@ -156,6 +156,9 @@ define link_test
 endef
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(testlib) $(room_libs)
 	$(link_test)
+# This one puts itself between the store and its memory.
+$(B)/tests/model/test_store_guard: private LDFLAGS += \
+	-Wl,--wrap=kv_mem_alloc,--wrap=kv_mem_free,--wrap=kv_edit
 $(B)/tests/model/%: $(B)/obj/tests/model/%.o $(testlib) $(room_libs)
 	$(link_test)
 $(B)/bench/%: $(B)/obj/bench/%.o $(testlib) $(room_libs)

@@ -1,0 +1,261 @@
+/* test_store_guard.c - two proofs about the store that need the linker's help.
+ *
+ *   TS6  every block lies alone on a page; what a view can see is made read
+ *        only while it is pinned, so a write to it faults.
+ *   TS2  negative control: with one announcement of a change left out
+ *        (kv_edit), the byte-for-byte comparison after an undo must fail.
+ *        A comparison that still holds would prove nothing.
+ *
+ * Linked with --wrap of kv_mem_alloc, kv_mem_free and kv_edit; see Makefile. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kvsql/store_private.h"
+#include "tests/lib/rand.h"
+#include "tests/lib/unit.h"
+
+#define PAGE 4096
+#define PAGES_MAX (1u << 18)
+#define KEYS 4000
+
+void *__wrap_kv_mem_alloc(enum kv_mem_kind kind, size_t size);
+void *__real_kv_mem_alloc(enum kv_mem_kind kind, size_t size);
+void __wrap_kv_mem_free(enum kv_mem_kind kind, void *p, size_t size);
+void __real_kv_mem_free(enum kv_mem_kind kind, void *p, size_t size);
+void __wrap_kv_edit(struct kv_store *store, void *p, size_t n);
+void __real_kv_edit(struct kv_store *store, void *p, size_t n);
+
+static bool guard_on;
+static uint8_t *guard_base;
+static bool guard_used[PAGES_MAX];
+static unsigned guard_next;
+static uint64_t edit_count, edit_skip;
+
+void *__wrap_kv_mem_alloc(enum kv_mem_kind kind, size_t size)
+{
+    if (!guard_on || kind != KV_MEM_NODE || size > PAGE)
+        return __real_kv_mem_alloc(kind, size);
+    for (unsigned i = 0; i < PAGES_MAX; i++) {
+        const unsigned at = (guard_next + i) % PAGES_MAX;
+        if (!guard_used[at]) {
+            guard_used[at] = true;
+            guard_next = at + 1;
+            return guard_base + (size_t)at * PAGE;
+        }
+    }
+    return NULL;
+}
+
+static bool guard_is_page(const void *p)
+{
+    return guard_base != NULL && (const uint8_t *)p >= guard_base &&
+           (const uint8_t *)p < guard_base + (size_t)PAGES_MAX * PAGE;
+}
+
+void __wrap_kv_mem_free(enum kv_mem_kind kind, void *p, size_t size)
+{
+    if (!guard_is_page(p)) {
+        __real_kv_mem_free(kind, p, size);
+        return;
+    }
+    const size_t at = (size_t)((uint8_t *)p - guard_base) / PAGE;
+    ck_assert(guard_used[at]);
+    guard_used[at] = false;
+    ck_assert_int_eq(mprotect(p, PAGE, PROT_READ | PROT_WRITE), 0);
+}
+
+void __wrap_kv_edit(struct kv_store *store, void *p, size_t n)
+{
+    if (edit_skip != 0 && ++edit_count == edit_skip)
+        return;
+    __real_kv_edit(store, p, n);
+}
+
+/* ---- a workload ------------------------------------------------------------ */
+
+static kvsql *db;
+static struct rand_state random_state;
+static struct kvsql_error err;
+
+static void setup(void)
+{
+    const struct kvsql_options options = {.no_keeper = true};
+
+    edit_skip = 0;
+    ck_assert_int_eq(
+        kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err),
+        KVSQL_OK);
+}
+
+static void teardown(void)
+{
+    ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
+    guard_on = false;
+}
+
+static kvsql_rc one_effect(struct kv_txn *txn, uint64_t n)
+{
+    char name[64], element[64], bytes[200];
+    const int i = (int)(n % KEYS);
+
+    snprintf(name, sizeof(name), i % 2 ? "user:%d:field" : "%x", i * 7919);
+    snprintf(element, sizeof(element), "element:%d", (int)(n / 7 % 500));
+    memset(bytes, 'b', sizeof(bytes));
+    const struct kv_key key = kv_key_of(name, strlen(name));
+    const struct kv_key hash = kv_key_of("hash", 4), zset = kv_key_of("z", 1),
+                        list = kv_key_of("list", 4),
+                        e = kv_key_of(element, strlen(element));
+    const kvsql_slice value = {.p = bytes, .size = n % 190};
+
+    switch (n % 7) {
+    case 0:
+        return kv_del(txn, &key, NULL, &err);
+    case 1:
+        return kv_hset(txn, &hash, &e, value, 0, NULL, &err);
+    case 2:
+        return kv_zadd(txn, &zset, &e, (double)(n % 50), NULL, &err);
+    case 3:
+        return kv_push(txn, &list, n % 2 ? KV_LEFT : KV_RIGHT, value, &err);
+    case 4:
+        return kv_hdel(txn, &hash, &e, NULL, &err);
+    default:
+        return kv_set(txn, &key, value, 0, &err);
+    }
+}
+
+static void run(unsigned effects)
+{
+    struct kv_txn *txn;
+
+    for (unsigned i = 0; i < effects; i += 4) {
+        ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
+        for (unsigned k = 0; k < 4; k++)
+            ck_assert_int_eq(one_effect(txn, rand_next(&random_state)), KVSQL_OK);
+        ck_assert_int_eq(kv_txn_commit(txn, NULL, &err), KVSQL_OK);
+    }
+}
+
+/* ---- TS6 ---------------------------------------------------------------------- */
+
+static void protect_visible(const struct kv_view *view)
+{
+    for (unsigned i = 0; i < PAGES_MAX; i++) {
+        uint8_t *const page = guard_base + (size_t)i * PAGE;
+        if (guard_used[i] && *(const uint64_t *)page <= view->gen)
+            ck_assert_int_eq(mprotect(page, PAGE, PROT_READ), 0);
+    }
+}
+
+START_TEST(nothing_that_a_view_sees_is_written)
+{
+    struct kv_view *view;
+
+    guard_base = mmap(NULL, (size_t)PAGES_MAX * PAGE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(guard_base, MAP_FAILED);
+    guard_on = true;
+    run(8000);
+    for (int round = 0; round < 12; round++) {
+        ck_assert_int_eq(kv_pin(db, &view, &err), KVSQL_OK);
+        protect_visible(view);
+        run(1500);
+        kv_store_tick(kv_db_store(db));
+        kv_unpin(view);
+        while (kv_store_tick(kv_db_store(db)))
+            continue;
+        ck_assert_int_eq(mprotect(guard_base, (size_t)PAGES_MAX * PAGE,
+                                  PROT_READ | PROT_WRITE),
+                         0);
+    }
+    kv_store_check(kv_db_store(db));
+}
+END_TEST
+
+START_TEST(a_write_to_what_a_view_sees_would_fault)
+{
+    struct kv_view *view;
+
+    guard_base = mmap(NULL, (size_t)PAGES_MAX * PAGE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    guard_on = true;
+    run(100);
+    ck_assert_int_eq(kv_pin(db, &view, &err), KVSQL_OK);
+    protect_visible(view);
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        struct kv_node *const node = view->root.keys[0];
+        signal(SIGSEGV, SIG_DFL);
+        node->hint = 0; /* the planted fault */
+        _exit(0);
+    }
+    int status = 0;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    ck_assert_int_eq(mprotect(guard_base, (size_t)PAGES_MAX * PAGE,
+                              PROT_READ | PROT_WRITE),
+                     0);
+    kv_unpin(view);
+}
+END_TEST
+
+/* ---- TS2: negative control -------------------------------------------------------- */
+
+/* Does the undo of one insert restore every byte when announcement number
+ * `skip` of it is left out? */
+static bool undo_is_exact(uint64_t skip)
+{
+    const struct kv_key key = kv_key_of("user:77777:new", 14);
+    struct kv_store *const store = kv_db_store(db);
+    struct kv_txn *txn;
+
+    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
+    const uint64_t before = kv_store_hash(store);
+    edit_count = 0;
+    edit_skip = skip;
+    ck_assert_int_eq(
+        kv_set(txn, &key, (kvsql_slice){.p = "v", .size = 1}, 0, &err),
+        KVSQL_OK);
+    edit_skip = 0;
+    ck_assert_uint_ne(kv_store_hash(store), before);
+    kv_txn_rollback(txn);
+    return kv_store_hash(store) == before;
+}
+
+START_TEST(an_undo_is_exact_and_with_any_edit_left_out_it_is_not)
+{
+    run(4000);
+    ck_assert(undo_is_exact(UINT64_MAX)); /* counts the edits */
+    const uint64_t edits = edit_count;
+    ck_assert_uint_ge(edits, 3);
+    for (uint64_t skip = 1; skip <= edits; skip++) {
+        int status = 0;
+        fflush(NULL); /* the child damages its copy of the store */
+        const pid_t pid = fork();
+        if (pid == 0)
+            _exit(undo_is_exact(skip) ? 0 : 1);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_ne(status, 0);
+    }
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, nothing_that_a_view_sees_is_written);
+    tcase_add_test(tests, a_write_to_what_a_view_sees_would_fault);
+    tcase_add_test(tests,
+                   an_undo_is_exact_and_with_any_edit_left_out_it_is_not);
+}
+
+int main(void)
+{
+    random_state = rand_of(rand_seed("store_guard", 42));
+    return unit_run("store under guard", add);
+}
