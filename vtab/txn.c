@@ -143,8 +143,8 @@ static kvsql_rc vtxn_check_read(struct vt_session *session,
     if (live.position == session->pin_at.position) {
         int64_t from = kv_at_wall(&session->pin_at), to = kv_at_wall(&live);
         if (to > from)
-            rc = kv_deadlines(&live, from + 1, to, vtxn_seen_expired, &expired,
-                              err);
+            rc = kv_deadlines(&session->pin_at, from + 1, to,
+                              vtxn_seen_expired, &expired, err);
         if (rc != KVSQL_OK || !expired) return rc;
     }
     return kv_fail(err, KVSQL_SNAPSHOT,

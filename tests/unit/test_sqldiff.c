@@ -50,7 +50,7 @@ struct diff {
     unsigned param_count;
     struct diff_rows a, b;
     uint64_t step;
-    bool no_cast; /* inside a CAST of a parameter */
+    bool writing; /* no computed numbers: DELETE and UPDATE may refuse them */
 };
 
 static struct diff fx;
@@ -132,7 +132,7 @@ static void param(void)
 /* A value; `t`: columns of t may be named. */
 static void value(bool t)
 {
-    switch (below(t ? 14 : 11)) {
+    switch (below(t ? 14 : fx.writing ? 9 : 11)) {
     case 0:
     case 1:
     case 2:
@@ -215,6 +215,9 @@ static void predicate(const struct diff_table *table, const char *as, bool t,
                       int depth)
 {
     unsigned kind = below(depth > 0 ? 16 : 14);
+
+    /* SQLite forgets COLLATE when it turns OR into IN. */
+    if (kind == 10 && depth < 2) kind = 13;
 
     if (one_in(12)) put("+"); /* TE2: unusable */
     switch (kind) {
@@ -1063,6 +1066,7 @@ START_TEST(histories_of_writes_and_savepoints_end_as_native_tables)
     uint64_t started = kv_os_mono_ns();
 
     open_both("TE4", started);
+    fx.writing = true;
     while (more(started)) {
         begin_statement();
         if (one_in(4))

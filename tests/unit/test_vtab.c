@@ -1,0 +1,727 @@
+/* test_vtab.c - sessions, transactions, errors, bindings, plans of the SQL
+ * side (sql.md). Rows are compared as text: values by '|', rows by newline. */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kvsql/base/os.h"
+#include "tests/lib/unit.h"
+#include "vtab/state.h"
+
+#define TEXT_MAX 16384
+
+static struct {
+    kvsql *db;
+    struct vt_session *session, *other;
+    struct kv_os os;
+    int64_t wall;
+    char text[TEXT_MAX];
+    struct kvsql_error err;
+} fx;
+
+/* ---- fixture --------------------------------------------------------------------- */
+
+static int64_t fixture_wall(void *arg)
+{
+    (void)arg;
+    return fx.wall;
+}
+
+static uint64_t fixture_boot(void *arg)
+{
+    (void)arg;
+    return (uint64_t)fx.wall * 1000000u;
+}
+
+static void fixture_setup(void)
+{
+    const struct vt_limits limits = {.trusted = true};
+    const struct kvsql_options options = {.no_keeper = true};
+
+    memset(&fx, 0, sizeof(fx));
+    fx.wall = 1700000000000;
+    fx.os = *kv_os_real();
+    fx.os.wall_ms = fixture_wall;
+    fx.os.boot_ns = fixture_boot;
+    ck_assert_int_eq(vt_start(&fx.err), KVSQL_OK);
+    ck_assert_int_eq(
+        kv_open_os("", &options, &fx.os, NULL, NULL, &fx.db, &fx.err),
+        KVSQL_OK);
+    ck_assert_int_eq(vt_session_open(fx.db, &limits, &fx.session, &fx.err),
+                     KVSQL_OK);
+    ck_assert_int_eq(vt_session_open(fx.db, &limits, &fx.other, &fx.err),
+                     KVSQL_OK);
+}
+
+static void fixture_teardown(void)
+{
+    vt_session_close(fx.session);
+    vt_session_close(fx.other);
+    ck_assert_int_eq(kv_close(fx.db, &fx.err), KVSQL_OK);
+}
+
+/* ---- running ------------------------------------------------------------------------ */
+
+static void text_value(size_t *size, const struct vt_value *v)
+{
+    char *out = fx.text + *size;
+    size_t left = TEXT_MAX - *size;
+    int n = 0;
+
+    ck_assert_uint_gt(left, 64 + v->size * 2);
+    switch (v->kind) {
+    case VT_NULL: n = snprintf(out, left, "NULL"); break;
+    case VT_INTEGER: n = snprintf(out, left, "%lld", (long long)v->integer); break;
+    case VT_REAL: n = snprintf(out, left, "%.17g", v->real); break;
+    case VT_TEXT: n = snprintf(out, left, "%.*s", (int)v->size, v->p); break;
+    case VT_BLOB:
+        n = snprintf(out, left, "x'");
+        for (size_t i = 0; i < v->size; i++)
+            n += snprintf(out + n, left - (size_t)n, "%02x", v->p[i]);
+        n += snprintf(out + n, left - (size_t)n, "'");
+        break;
+    }
+    *size += (size_t)n;
+}
+
+static kvsql_rc drain(struct vt_statement *statement)
+{
+    size_t size = 0;
+    bool row;
+    kvsql_rc rc;
+
+    fx.text[0] = 0;
+    while ((rc = vt_step(statement, &row, &fx.err)) == KVSQL_OK && row) {
+        if (size > 0) fx.text[size++] = '\n';
+        for (int i = 0; i < vt_column_count(statement); i++) {
+            struct vt_value v;
+            vt_column(statement, i, &v);
+            if (i > 0) fx.text[size++] = '|';
+            text_value(&size, &v);
+        }
+        fx.text[size] = 0;
+    }
+    return rc;
+}
+
+static kvsql_rc run_in(struct vt_session *session, const char *sql)
+{
+    struct vt_statement *statement;
+    kvsql_rc rc;
+
+    rc = vt_prepare(session, sql, strlen(sql), NULL, &statement, &fx.err);
+    if (rc != KVSQL_OK) return rc;
+    rc = drain(statement);
+    vt_finish(statement);
+    return rc;
+}
+
+static void ok(const char *sql)
+{
+    kvsql_rc rc = run_in(fx.session, sql);
+
+    ck_assert_msg(rc == KVSQL_OK, "%s: %s", sql, fx.err.text);
+}
+
+/* The statement gives these rows. */
+#define GIVES(sql, rows)                                                      \
+    do {                                                                      \
+        ok(sql);                                                              \
+        ck_assert_str_eq(fx.text, rows);                                      \
+    } while (0)
+/* The statement fails so. */
+#define FAILS(sql, code, sentence)                                            \
+    do {                                                                      \
+        ck_assert_int_eq(run_in(fx.session, sql), code);                      \
+        ck_assert_str_eq(fx.err.text, sentence);                              \
+    } while (0)
+
+/* ---- what statements mean (2.5) ------------------------------------------------------- */
+
+START_TEST(inserting_a_string_twice_is_a_duplicate_and_replace_is_set)
+{
+    ok("INSERT INTO strings(key, value, expires_at) VALUES('k', 1, 1800000000000)");
+    FAILS("INSERT INTO strings(key, value) VALUES('k', 2)", KVSQL_EXISTS,
+          "UNIQUE constraint failed: strings.key");
+    GIVES("SELECT * FROM strings", "k|1|1800000000000");
+    ok("REPLACE INTO strings(key, value) VALUES('k', 3)");
+    GIVES("SELECT * FROM strings", "k|3|NULL");
+    ok("INSERT INTO hashes(key, field, value) VALUES('h', 'f', 'v')");
+    ok("REPLACE INTO strings(key, value) VALUES('h', 4)");
+    GIVES("SELECT key, type FROM keys", "h|string\nk|string");
+}
+END_TEST
+
+START_TEST(a_key_of_another_type_is_refused_by_name)
+{
+    ok("INSERT INTO lists(key, value) VALUES('k', 'a')");
+    FAILS("INSERT INTO strings(key, value) VALUES('k', 2)", KVSQL_WRONGTYPE,
+          "WRONGTYPE key 'k' holds a list");
+    FAILS("REPLACE INTO sets VALUES('k', 'm')", KVSQL_WRONGTYPE,
+          "WRONGTYPE key 'k' holds a list");
+    ok("INSERT OR IGNORE INTO sets VALUES('k', 'm'), ('s', 'm')");
+    GIVES("SELECT * FROM sets", "s|m");
+}
+END_TEST
+
+START_TEST(not_null_columns_refuse_null)
+{
+    FAILS("INSERT INTO strings(key, value) VALUES(NULL, 2)", KVSQL_CONSTRAINT,
+          "NOT NULL constraint failed: strings.key");
+    FAILS("INSERT INTO hashes(key, field) VALUES('h', 'f')", KVSQL_CONSTRAINT,
+          "NOT NULL constraint failed: hashes.value");
+    ok("INSERT INTO zsets VALUES('z', 'm', 1)");
+    FAILS("UPDATE zsets SET score = NULL", KVSQL_CONSTRAINT,
+          "NOT NULL constraint failed: zsets.score");
+    FAILS("INSERT INTO zsets VALUES('z', 'n', 'many')", KVSQL_CONSTRAINT,
+          "zsets.score is not a number");
+}
+END_TEST
+
+START_TEST(bytes_keep_their_class_and_the_empty_value_is_text)
+{
+    ok("INSERT INTO strings(key, value) VALUES(x'6b31', x'ff'), ('k2', x''),"
+       " (x'00', 'a'), (5, 1.5)");
+    GIVES("SELECT key, typeof(key), value, typeof(value) FROM strings",
+          "5|text|1.5|text\nk1|text|x'ff'|blob\nk2|text||text\n"
+          "x'00'|blob|a|text");
+    GIVES("SELECT count(*) FROM strings WHERE key = x'6b31'", "0");
+}
+END_TEST
+
+START_TEST(deleting_list_rows_renumbers_and_means_the_statements_view)
+{
+    ok("INSERT INTO lists(key, value) VALUES('l', 0), ('l', 1), ('l', 2),"
+       " ('l', 3), ('l', 4), ('l', 5), ('m', 0), ('m', 1)");
+    ok("DELETE FROM lists WHERE idx IN (0, 2, 4)");
+    ck_assert_int_eq(vt_changes(fx.session), 4);
+    GIVES("SELECT * FROM lists", "l|0|1\nl|1|3\nl|2|5\nm|0|1");
+    ok("DELETE FROM lists WHERE key = 'l' AND value <> 3");
+    GIVES("SELECT * FROM lists", "l|0|3\nm|0|1");
+}
+END_TEST
+
+START_TEST(an_inserted_idx_pushes_sets_or_is_refused)
+{
+    ok("INSERT INTO lists VALUES('l', NULL, 'a'), ('l', 1, 'b'), ('l', -1, 'z')");
+    GIVES("SELECT idx, value FROM lists", "0|z\n1|a\n2|b");
+    FAILS("INSERT INTO lists VALUES('l', 1, 'c')", KVSQL_EXISTS,
+          "UNIQUE constraint failed: lists.key, lists.idx");
+    ok("REPLACE INTO lists VALUES('l', 1, 'c')");
+    FAILS("INSERT INTO lists VALUES('l', 4, 'x')", KVSQL_CONSTRAINT,
+          "lists.idx 4 is beyond the list, which has 3 elements");
+    FAILS("UPDATE lists SET idx = 0 WHERE idx = 1", KVSQL_CONSTRAINT,
+          "lists.key and lists.idx cannot be set: delete the row and insert "
+          "it elsewhere");
+    ok("UPDATE lists SET value = value || '!' WHERE idx > 0");
+    GIVES("SELECT idx, value FROM lists", "0|z\n1|c!\n2|b!");
+}
+END_TEST
+
+START_TEST(command_columns_change_the_value_that_is_there)
+{
+    ok("INSERT INTO strings(key, incr) VALUES('n', 1), ('n', 41), ('f', 0.5)");
+    ok("INSERT INTO strings(key, append) VALUES('s', 'a'), ('s', 'b')");
+    ok("INSERT INTO hashes(key, field, incr) VALUES('h', 'f', 2), ('h', 'f', 3)");
+    ok("INSERT INTO zsets(key, member, incr) VALUES('z', 'm', 2), ('z', 'm', 3)");
+    ok("UPDATE strings SET incr = 10 WHERE key = 'n'");
+    GIVES("SELECT key, value FROM strings", "f|0.5\nn|52\ns|ab");
+    GIVES("SELECT value FROM hashes", "5");
+    GIVES("SELECT score FROM zsets", "5");
+    FAILS("INSERT INTO strings(key, incr) VALUES('s', 1)", KVSQL_NOTINT,
+          "strings.value: not an integer");
+    FAILS("INSERT INTO strings(key, incr) VALUES('n', 9223372036854775807)",
+          KVSQL_OVERFLOW, "strings.value: increment would overflow");
+}
+END_TEST
+
+START_TEST(keys_rename_expire_and_go)
+{
+    ok("INSERT INTO sets VALUES('a', 'm')");
+    ok("INSERT INTO strings(key, value) VALUES('b', 1)");
+    FAILS("UPDATE keys SET key = 'b' WHERE key = 'a'", KVSQL_EXISTS,
+          "UNIQUE constraint failed: keys.key");
+    ok("UPDATE OR REPLACE keys SET key = 'b', expires_at = 1700000005000"
+       " WHERE key = 'a'");
+    GIVES("SELECT key, type, ttl FROM keys", "b|set|5000");
+    fx.wall += 5001;
+    GIVES("SELECT count(*) FROM keys", "0");
+    ok("INSERT INTO strings(key, value) VALUES('b', 2)");
+    ok("UPDATE keys SET expires_at = 1 WHERE key = 'b'");
+    GIVES("SELECT count(*) FROM keys", "0");
+    FAILS("INSERT INTO keys(key, type, length) VALUES('x', 'set', 1)",
+          KVSQL_CONSTRAINT,
+          "insert into strings, hashes, lists, sets, zsets or streams");
+}
+END_TEST
+
+START_TEST(the_last_element_takes_the_key_with_it_and_a_move_keeps_its_ttl)
+{
+    ok("INSERT INTO hashes(key, field, value) VALUES('h', 'f', 'v')");
+    ok("UPDATE keys SET expires_at = 1800000000000 WHERE key = 'h'");
+    ok("UPDATE hashes SET field = 'g' WHERE key = 'h'");
+    GIVES("SELECT key, length, expires_at FROM keys", "h|1|1800000000000");
+    ok("DELETE FROM hashes");
+    GIVES("SELECT count(*) FROM keys", "0");
+}
+END_TEST
+
+START_TEST(update_from_hands_every_column_back_and_changes_what_it_names)
+{
+    ok("CREATE TEMP TABLE d(k, v)");
+    ok("INSERT INTO d VALUES('h', 'new')");
+    ok("INSERT INTO hashes(key, field, value) VALUES('h', 'f', 'old'),"
+       " ('i', 'f', 'old')");
+    ok("INSERT INTO lists(key, value) VALUES('l', 'old')");
+    ok("INSERT INTO strings(key, value) VALUES('s', 'old')");
+    ok("UPDATE hashes SET value = d.v FROM d WHERE d.k = hashes.key");
+    ok("UPDATE lists SET value = d.v FROM d");
+    ok("UPDATE strings SET value = d.v FROM d");
+    GIVES("SELECT key, value FROM hashes UNION ALL SELECT key, value FROM lists"
+          " UNION ALL SELECT key, value FROM strings",
+          "h|new\ni|old\nl|new\ns|new");
+}
+END_TEST
+
+START_TEST(a_delete_that_reads_another_table_of_ours_sees_one_state)
+{
+    ok("INSERT INTO strings(key, value) VALUES('a', 'b'), ('b', 'c'), ('c', 'a')");
+    ok("DELETE FROM keys WHERE key IN (SELECT value FROM strings WHERE key < 'c')");
+    GIVES("SELECT key FROM keys", "a");
+    ok("INSERT INTO sets SELECT 'new', key FROM keys WHERE key IN ('a', 'new')");
+    GIVES("SELECT member FROM sets", "a");
+}
+END_TEST
+
+/* ---- transactions (section 6) ------------------------------------------------------------ */
+
+START_TEST(a_savepoint_told_late_is_filled_with_the_beginning)
+{ /* TX5 */
+    ok("BEGIN");
+    ok("SAVEPOINT a");
+    ok("SAVEPOINT b");
+    ok("INSERT INTO strings(key, value) VALUES('x', 1)");
+    ok("RELEASE b");
+    ok("INSERT INTO strings(key, value) VALUES('y', 1)");
+    ok("SAVEPOINT c");
+    ok("ROLLBACK TO a");
+    GIVES("SELECT count(*) FROM strings", "0");
+    ok("COMMIT");
+    GIVES("SELECT count(*) FROM strings", "0");
+}
+END_TEST
+
+START_TEST(rolling_back_to_the_outermost_savepoint_undoes_all)
+{ /* TX6: xRollbackTo(-1) */
+    ok("INSERT INTO strings(key, value) VALUES('before', 1)");
+    ok("SAVEPOINT a");
+    ok("INSERT INTO strings(key, value) VALUES('x', 1)");
+    ok("ROLLBACK TO a");
+    GIVES("SELECT key FROM strings", "before");
+    ok("INSERT INTO strings(key, value) VALUES('y', 1)");
+    ok("RELEASE a");
+    GIVES("SELECT key FROM strings", "before\ny");
+}
+END_TEST
+
+START_TEST(a_failing_statement_keeps_the_earlier_ones_of_its_transaction)
+{ /* TX7 */
+    ok("BEGIN");
+    ok("INSERT INTO strings(key, value) VALUES('a', 1)");
+    FAILS("INSERT INTO strings(key, value) VALUES('b', 1), ('a', 2)",
+          KVSQL_EXISTS, "UNIQUE constraint failed: strings.key");
+    ok("INSERT INTO sets VALUES('s', 'm')");
+    ok("COMMIT");
+    GIVES("SELECT key FROM keys", "a\ns");
+}
+END_TEST
+
+START_TEST(a_transaction_of_the_session_commits_or_vanishes_whole)
+{
+    ck_assert_int_eq(vt_begin(fx.session, &fx.err), KVSQL_OK);
+    ok("INSERT INTO strings(key, value) VALUES('a', 1)");
+    ok("INSERT INTO sets VALUES('s', 'm')");
+    ck_assert(vt_in_transaction(fx.session));
+    vt_rollback(fx.session);
+    ck_assert(!vt_in_transaction(fx.session));
+    GIVES("SELECT count(*) FROM keys", "0");
+    ck_assert_int_eq(vt_begin(fx.session, &fx.err), KVSQL_OK);
+    ok("INSERT INTO strings(key, value) VALUES('a', 1)");
+    ck_assert_int_eq(vt_commit(fx.session, &fx.err), KVSQL_OK);
+    ck_assert_int_eq(run_in(fx.other, "SELECT key FROM keys"), KVSQL_OK);
+    ck_assert_str_eq(fx.text, "a");
+}
+END_TEST
+
+START_TEST(a_transaction_reads_the_same_again_and_may_not_write_on_old_reading)
+{ /* RD1, TX9 */
+    ok("INSERT INTO strings(key, value) VALUES('a', 1)");
+    ok("BEGIN");
+    GIVES("SELECT value FROM strings", "1");
+    ck_assert_int_eq(run_in(fx.other, "UPDATE strings SET value = 2"),
+                     KVSQL_OK);
+    GIVES("SELECT value FROM strings", "1");
+    ck_assert_int_eq(run_in(fx.session, "UPDATE strings SET value = 3"),
+                     KVSQL_SNAPSHOT);
+    ok("ROLLBACK");
+    GIVES("SELECT value FROM strings", "2");
+    ok("BEGIN");
+    ok("DELETE FROM keys WHERE 0"); /* locks: reading is now of the newest */
+    GIVES("SELECT value FROM strings", "2");
+    ok("UPDATE strings SET value = value + 1");
+    GIVES("SELECT value FROM strings", "3");
+    ok("COMMIT");
+}
+END_TEST
+
+START_TEST(a_row_expiring_between_reading_and_writing_is_noticed)
+{
+    ok("INSERT INTO strings(key, value, expires_at)"
+       " VALUES('a', 1, 1700000000100)");
+    ok("BEGIN");
+    GIVES("SELECT count(*) FROM strings", "1");
+    fx.wall += 200;
+    ck_assert_int_eq(run_in(fx.session, "INSERT INTO sets VALUES('s', 'm')"),
+                     KVSQL_SNAPSHOT);
+    ok("ROLLBACK");
+}
+END_TEST
+
+/* ---- sessions ------------------------------------------------------------------------------ */
+
+START_TEST(parameters_are_bound_by_number_and_name)
+{
+    const char *sql = "SELECT ?1, :name, typeof(?1), @other";
+    struct vt_value v = {.kind = VT_TEXT, .p = (const uint8_t *)"x", .size = 1};
+    struct vt_statement *statement;
+
+    ck_assert_int_eq(vt_prepare(fx.session, sql, strlen(sql), NULL, &statement,
+                                &fx.err),
+                     KVSQL_OK);
+    ck_assert_int_eq(vt_param_count(statement), 3);
+    ck_assert_int_eq(vt_param_index(statement, "name"), 2);
+    ck_assert_int_eq(vt_param_index(statement, "nobody"), 0);
+    ck_assert_int_eq(vt_bind(statement, 2, &v, &fx.err), KVSQL_OK);
+    v = (struct vt_value){.kind = VT_BLOB};
+    ck_assert_int_eq(vt_bind(statement, 1, &v, &fx.err), KVSQL_OK);
+    ck_assert_int_eq(vt_bind(statement, 4, &v, &fx.err), KVSQL_RANGE);
+    ck_assert_int_eq(drain(statement), KVSQL_OK);
+    ck_assert_str_eq(fx.text, "x''|x|blob|NULL");
+    vt_finish(statement);
+    GIVES(sql, "NULL|NULL|null|NULL"); /* kept, but not its bindings */
+}
+END_TEST
+
+START_TEST(one_statement_at_a_time_unless_the_tail_is_asked_for)
+{
+    const char *sql = "SELECT 1; -- one\nSELECT 2 /* two */ ; ";
+    struct vt_statement *statement;
+    size_t tail = 0;
+
+    ck_assert_int_eq(run_in(fx.session, sql), KVSQL_SYNTAX);
+    GIVES("SELECT 1; -- nothing behind it /*", "1");
+    ck_assert_int_eq(vt_prepare(fx.session, sql, strlen(sql), &tail, &statement,
+                                &fx.err),
+                     KVSQL_OK);
+    vt_finish(statement);
+    ck_assert_uint_eq(tail, 9);
+    ck_assert_int_eq(vt_prepare(fx.session, sql + tail, strlen(sql) - tail,
+                                &tail, &statement, &fx.err),
+                     KVSQL_OK);
+    ck_assert_uint_eq(tail, strlen(sql) - 9);
+    vt_finish(statement);
+    ck_assert_int_eq(vt_prepare(fx.session, " -- x", 5, NULL, &statement,
+                                &fx.err),
+                     KVSQL_OK);
+    ck_assert_ptr_null(statement);
+    ck_assert_int_eq(run_in(fx.session, "SELECT nosuch FROM keys"),
+                     KVSQL_SYNTAX);
+    ck_assert_int_eq(vt_error_offset(fx.session), 7);
+}
+END_TEST
+
+START_TEST(an_untrusted_session_is_held_to_what_is_listed)
+{
+    const struct vt_limits strict = {.deadline_ms = 200, .row_max = 3};
+    static const char *const denied[] = {
+        "ATTACH 'x' AS y", "CREATE TABLE t(a)", "SELECT printf('%d', 1)",
+        "PRAGMA query_only=0", "BEGIN", "VACUUM", "SELECT load_extension('x')",
+        "CREATE VIRTUAL TABLE f USING fts5(a)", "SELECT json_patch('{}', '{}')"};
+
+    vt_session_limits(fx.session, &strict);
+    for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
+        ck_assert_msg(run_in(fx.session, denied[i]) == KVSQL_AUTH, "%s: %s",
+                      denied[i], fx.err.text);
+    ok("INSERT INTO strings(key, value) VALUES(1,1), (2,2), (3,3), (4,4)");
+    GIVES("SELECT key FROM strings", "1\n2\n3");
+    FAILS("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c)"
+          " SELECT count(*) FROM c",
+          KVSQL_INTERRUPT, "the statement ran into its deadline of 200 ms");
+    ck_assert_int_eq(vt_begin(fx.session, &fx.err), KVSQL_OK);
+    ok("DELETE FROM strings WHERE key = 1");
+    ck_assert_int_eq(vt_commit(fx.session, &fx.err), KVSQL_OK);
+}
+END_TEST
+
+START_TEST(a_doubling_statement_ends_in_its_memory_or_time)
+{
+    const struct vt_limits strict = {.deadline_ms = 2000};
+    char sql[4096] = "WITH a0 AS (SELECT 1 AS x)";
+    size_t size = strlen(sql);
+    kvsql_rc rc;
+
+    for (int i = 1; i <= 26; i++)
+        size += (size_t)snprintf(sql + size, sizeof(sql) - size,
+                                 ", a%d AS (SELECT l.x FROM a%d l, a%d r)", i,
+                                 i - 1, i - 1);
+    (void)snprintf(sql + size, sizeof(sql) - size, " SELECT count(*) FROM a26");
+    vt_session_limits(fx.session, &strict);
+    rc = run_in(fx.session, sql);
+    ck_assert_msg(rc == KVSQL_NOMEM || rc == KVSQL_INTERRUPT, "%s",
+                  fx.err.text);
+    GIVES("SELECT 1", "1");
+}
+END_TEST
+
+START_TEST(a_read_only_session_refuses_writes)
+{
+    const struct vt_limits limits = {.trusted = true, .read_only = true};
+
+    vt_session_limits(fx.session, &limits);
+    ck_assert_int_eq(
+        run_in(fx.session, "INSERT INTO strings(key, value) VALUES(1, 1)"),
+        KVSQL_READONLY);
+    GIVES("SELECT count(*) FROM keys", "0");
+}
+END_TEST
+
+static void *interrupt_later(void *arg)
+{
+    kv_os_sleep_ms(50);
+    vt_interrupt((struct vt_session *)arg);
+    return NULL;
+}
+
+START_TEST(another_thread_can_end_a_statement)
+{
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, interrupt_later,
+                                    fx.session),
+                     0);
+    FAILS("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c)"
+          " SELECT count(*) FROM c",
+          KVSQL_INTERRUPT, "the statement was cancelled");
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    GIVES("SELECT 1", "1");
+}
+END_TEST
+
+/* ---- plans and functions --------------------------------------------------------------------- */
+
+/* What EXPLAIN QUERY PLAN says of the table, behind the colon. */
+static void plan(const char *sql, const char *text)
+{
+    char explain[512];
+    const char *colon;
+
+    (void)snprintf(explain, sizeof(explain), "EXPLAIN QUERY PLAN %s", sql);
+    ok(explain);
+    colon = strchr(fx.text, ':');
+    ck_assert_ptr_nonnull(colon);
+    ck_assert_str_eq(colon + 1, text);
+}
+
+START_TEST(plans_take_what_they_can)
+{
+    plan("SELECT * FROM strings WHERE key = ?", "key=?");
+    plan("SELECT * FROM strings WHERE key IN (?, ?) ORDER BY key DESC",
+         "key IN");
+    plan("SELECT * FROM keys WHERE key > ? ORDER BY key", "key range");
+    plan("SELECT * FROM keys WHERE key GLOB 'a*'", "key prefix");
+    plan("SELECT * FROM keys WHERE key LIKE 'a%'", "key prefix");
+    plan("SELECT * FROM keys WHERE key = ? COLLATE NOCASE", "");
+    plan("SELECT * FROM keys WHERE rank BETWEEN 1 AND 2", "rank range");
+    plan("SELECT * FROM keys WHERE expires_at < ? ORDER BY expires_at",
+         "expires_at range");
+    plan("SELECT * FROM hashes WHERE key = ? AND field = ?", "key=? field=?");
+    plan("SELECT * FROM hashes WHERE field = ?", "field=?");
+    plan("SELECT * FROM lists WHERE key = ? AND idx >= ? ORDER BY idx",
+         "key=? idx range");
+    plan("SELECT * FROM lists WHERE key = ? AND idx IN (1, 2)",
+         "key=? idx IN");
+    plan("SELECT * FROM zsets WHERE key = ? AND score > ? ORDER BY score DESC",
+         "key=? score range");
+    plan("SELECT * FROM zsets WHERE key = ? AND rank = 0", "key=? rank=?");
+    plan("SELECT * FROM zsets WHERE key = ? ORDER BY score LIMIT 3", "key=?");
+    plan("SELECT max(key) FROM keys", "");
+}
+END_TEST
+
+START_TEST(functions_read_what_the_statement_reads)
+{
+    ok("INSERT INTO strings(key, value, expires_at)"
+       " VALUES('a', 'v', 1700000001000)");
+    ok("INSERT INTO hashes(key, field, value) VALUES('h', 'f', x'ff')");
+    ok("INSERT INTO zsets VALUES('z', 'one', 1), ('z', 'two', 2)");
+    GIVES("SELECT kv_get('a'), kv_get('h'), kv_get('no'), kv_hget('h', 'f'),"
+          " kv_type('z'), kv_type('no'), kv_ttl('a'), kv_ttl('h')",
+          "v|NULL|NULL|x'ff'|zset|NULL|1000|NULL");
+    GIVES("SELECT kv_len('z'), kv_len('a'), kv_exists('h'), kv_exists('no'),"
+          " kv_zscore('z', 'two'), kv_zrank('z', 'two'), kv_zrank('z', 'no')",
+          "2|1|1|0|2|1|NULL");
+    ok("BEGIN");
+    ok("INSERT INTO strings(key, value) VALUES('b', 'w')");
+    GIVES("SELECT kv_get('b')", "w");
+    ok("ROLLBACK");
+    GIVES("SELECT kv_get('b')", "NULL");
+    GIVES("SELECT kv_num('10'), kv_num('007'), kv_num('1e3'), kv_num('x'),"
+          " kv_num(' -0.5 '), kv_num('1.'), kv_key(x'61'), kv_key(x'ff'),"
+          " hex(kv_text(x'61ff'))",
+          "10|NULL|1000|NULL|-0.5|NULL|a|x'ff'|61EFBFBD");
+}
+END_TEST
+
+START_TEST(kv_count_agrees_with_glob)
+{
+    static const char *const patterns[] = {"*", "k:*", "k:1", "k:[12]", "?*",
+                                           "nothing*", "k:?"};
+    char sql[256];
+
+    ok("INSERT INTO strings(key, value) VALUES('k:1', 1), ('k:2', 2),"
+       " ('k:30', 3), ('m', 4), (x'ff', 5)");
+    ok("UPDATE keys SET expires_at = 1700000000001 WHERE key = 'k:2'");
+    fx.wall += 10;
+    for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
+        (void)snprintf(sql, sizeof(sql),
+                       "SELECT kv_count('%s') - (SELECT count(*) FROM keys"
+                       " WHERE key GLOB '%s')",
+                       patterns[i], patterns[i]);
+        GIVES(sql, "0");
+    }
+    GIVES("SELECT kv_count('k:*')", "2");
+}
+END_TEST
+
+START_TEST(deadlines_come_in_order_in_portions)
+{
+    ok("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE"
+       " x < 2000) INSERT INTO strings(key, value, expires_at)"
+       " SELECT 'k' || x, x, 1700000001000 + (x * 7919 % 500) FROM c");
+    GIVES("SELECT count(*), count(DISTINCT key) FROM keys WHERE"
+          " expires_at >= 0",
+          "2000|2000");
+    GIVES("SELECT count(*) FROM (SELECT expires_at e, lag(expires_at) OVER"
+          " () p FROM (SELECT expires_at FROM keys WHERE expires_at > 0 ORDER"
+          " BY expires_at)) WHERE e < p",
+          "0");
+}
+END_TEST
+
+START_TEST(the_text_functions_are_those_of_sqlite)
+{
+    GIVES("SELECT instr('h\xc3\xa9llo', 'l'), instr(x'680065', x'65'),"
+          " instr('a', ''), instr('abc', 'd'), replace('aXbX', 'X', 'yy'),"
+          " replace('abc', '', 'x'), replace('aaa', 'aa', 'b')",
+          "3|3|1|0|ayybyy|abc|ba");
+    GIVES("SELECT trim('  a '), ltrim('xxa', 'x'), rtrim('a\xc3\xa9\xc3\xa9',"
+          " '\xc3\xa9'), trim('xyaxy', 'yx'), trim('\xc3\xa9" "a', 'a\xc3\xa9'),"
+          " '[' || trim('aa', 'a') || ']'",
+          "a|a|a|a||[]");
+    GIVES("SELECT 'aXc' LIKE 'A_C', 'a%c' LIKE 'a\\%c' ESCAPE '\\', 'abc' LIKE"
+          " 'a\\%c' ESCAPE '\\', 'abc' GLOB '*[b-c]', 'abc' GLOB 'a[^b]c',"
+          " 'a]c' GLOB 'a[]]c', x'61' LIKE 'a', NULL LIKE 'a'",
+          "1|1|0|1|0|1|0|NULL");
+}
+END_TEST
+
+START_TEST(no_session_leaves_memory_behind_when_an_allocation_fails)
+{
+    static const char *const statements[] = {
+        "INSERT INTO hashes(key, field, value) SELECT 'h', key, value FROM"
+        " strings WHERE key IN ('a', 'b')",
+        "UPDATE strings SET value = value || 'x', expires_at = NULL",
+        "DELETE FROM lists WHERE idx IN (0, 2)",
+        "SELECT key, rank, memory FROM keys WHERE key LIKE 'A%' ORDER BY key"};
+
+    ok("INSERT INTO strings(key, value) VALUES('a', 1), ('b', 2)");
+    ok("INSERT INTO lists(key, value) VALUES('l', 1), ('l', 2), ('l', 3)");
+    for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++) {
+        uint64_t n = 0;
+        kvsql_rc rc = KVSQL_NOMEM;
+        int failed = 1;
+        ok("BEGIN");
+        ok("DELETE FROM keys WHERE 0");
+        while (failed) {
+            ok("SAVEPOINT s");
+            kv_mem_fail_at(++n, 0);
+            rc = run_in(fx.session, statements[i]);
+            failed = kv_mem_failed();
+            kv_mem_fail_at(0, 0);
+            ck_assert_msg(failed || rc == KVSQL_OK, "%s: %s", statements[i],
+                          fx.err.text);
+            if (!vt_in_transaction(fx.session)) {
+                ok("BEGIN");
+                ok("DELETE FROM keys WHERE 0");
+            } else {
+                ok("ROLLBACK TO s");
+                ok("RELEASE s");
+            }
+            GIVES("SELECT key, value FROM strings", "a|1\nb|2");
+            GIVES("SELECT count(*) FROM lists", "3");
+        }
+        ok("COMMIT");
+    }
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(
+        tests, inserting_a_string_twice_is_a_duplicate_and_replace_is_set);
+    tcase_add_test(tests, a_key_of_another_type_is_refused_by_name);
+    tcase_add_test(tests, not_null_columns_refuse_null);
+    tcase_add_test(tests, bytes_keep_their_class_and_the_empty_value_is_text);
+    tcase_add_test(
+        tests, deleting_list_rows_renumbers_and_means_the_statements_view);
+    tcase_add_test(tests, an_inserted_idx_pushes_sets_or_is_refused);
+    tcase_add_test(tests, command_columns_change_the_value_that_is_there);
+    tcase_add_test(tests, keys_rename_expire_and_go);
+    tcase_add_test(
+        tests, the_last_element_takes_the_key_with_it_and_a_move_keeps_its_ttl);
+    tcase_add_test(
+        tests, update_from_hands_every_column_back_and_changes_what_it_names);
+    tcase_add_test(tests,
+                   a_delete_that_reads_another_table_of_ours_sees_one_state);
+    tcase_add_test(tests, a_savepoint_told_late_is_filled_with_the_beginning);
+    tcase_add_test(tests, rolling_back_to_the_outermost_savepoint_undoes_all);
+    tcase_add_test(
+        tests, a_failing_statement_keeps_the_earlier_ones_of_its_transaction);
+    tcase_add_test(tests,
+                   a_transaction_of_the_session_commits_or_vanishes_whole);
+    tcase_add_test(
+        tests,
+        a_transaction_reads_the_same_again_and_may_not_write_on_old_reading);
+    tcase_add_test(tests,
+                   a_row_expiring_between_reading_and_writing_is_noticed);
+    tcase_add_test(tests, parameters_are_bound_by_number_and_name);
+    tcase_add_test(tests, one_statement_at_a_time_unless_the_tail_is_asked_for);
+    tcase_add_test(tests, an_untrusted_session_is_held_to_what_is_listed);
+    tcase_add_test(tests, a_doubling_statement_ends_in_its_memory_or_time);
+    tcase_add_test(tests, a_read_only_session_refuses_writes);
+    tcase_add_test(tests, another_thread_can_end_a_statement);
+    tcase_add_test(tests, plans_take_what_they_can);
+    tcase_add_test(tests, functions_read_what_the_statement_reads);
+    tcase_add_test(tests, kv_count_agrees_with_glob);
+    tcase_add_test(tests, deadlines_come_in_order_in_portions);
+    tcase_add_test(tests, the_text_functions_are_those_of_sqlite);
+    tcase_add_test(
+        tests, no_session_leaves_memory_behind_when_an_allocation_fails);
+}
+
+int main(void)
+{
+    return unit_run("vtab", add);
+}
