@@ -18,6 +18,7 @@
 #define HELP_WIDTH 79
 #define HELP_COLUMN 24 /* where the text of an option begins */
 #define HELP_LINE_MAX 64
+#define HELP_TEXT_MAX 1024
 
 struct main_row {
     const char *name;
@@ -57,7 +58,7 @@ int cli_refuse_error(const struct kvsql_error *err)
         return cli_refuse(CLI_DAMAGED, "%s", err->text);
     if (err->rc == KVSQL_INTERRUPT)
         return cli_refuse(CLI_INTERRUPTED, "%s", err->text);
-    if (err->rc == KVSQL_LOCKED || err->rc == KVSQL_NOMEM)
+    if (err->rc == KVSQL_NOMEM)
         return cli_refuse(CLI_FAILED, "%s (%s)", err->text, row->hint);
     return cli_refuse(CLI_FAILED, "%s", err->text);
 }
@@ -92,6 +93,22 @@ static void main_wrap(const char *text, int at)
     putchar('\n');
 }
 
+/* "a|b|c" as "a, b, c: what it does". */
+static void main_help_choices(const struct cli_option *row)
+{
+    char text[HELP_TEXT_MAX];
+    size_t n = 0;
+
+    for (const char *p = row->argument; *p != '\0' && n + 3 < sizeof text;
+         p++) {
+        text[n++] = *p == '|' ? ',' : *p;
+        if (*p == '|')
+            text[n++] = ' ';
+    }
+    (void)snprintf(text + n, sizeof text - n, ": %s", row->doc);
+    main_wrap(text, HELP_COLUMN);
+}
+
 static void main_help_option(const struct cli_option *row)
 {
     char head[HELP_LINE_MAX];
@@ -100,15 +117,13 @@ static void main_help_option(const struct cli_option *row)
                            value ? " " : "", row->argument);
 
     if (n >= HELP_COLUMN - 1)
-        printf("%s%s%s\n%*s", "  --", row->name, "", HELP_COLUMN, "");
+        printf("  --%s\n%*s", row->name, HELP_COLUMN, "");
     else
         printf("%-*s", HELP_COLUMN, head);
-    if (n >= HELP_COLUMN - 1 && value) {
-        printf("%s: ", row->argument);
-        main_wrap(row->doc, HELP_COLUMN + (int)strlen(row->argument) + 2);
-    } else {
+    if (n >= HELP_COLUMN - 1 && value)
+        main_help_choices(row);
+    else
         main_wrap(row->doc, HELP_COLUMN);
-    }
     const bool shown = row->kind != CLI_FLAG && row->initial[0] != '\0';
     if (shown)
         printf("%*sdefault %s\n", HELP_COLUMN, "", row->initial);

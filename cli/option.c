@@ -557,6 +557,20 @@ static void option_getopt_rows(unsigned scope, struct option *rows)
     rows[n] = (struct option){.name = NULL};
 }
 
+/* Was the option that getopt_long just took written out? A beginning that is
+ * unique today may not be so tomorrow, so it is not accepted. */
+static bool option_whole(char **argv, const char *name)
+{
+    const bool apart = optarg != NULL && optarg == argv[optind - 1];
+    const char *word = argv[optind - 1 - apart] + 2;
+    const size_t size = strcspn(word, "=");
+
+    if (strlen(name) == size && memcmp(word, name, size) == 0)
+        return true;
+    optind -= apart; /* option_line_wrong looks at argv[optind - 1] */
+    return false;
+}
+
 static kvsql_rc option_command_line(struct cli_settings *settings, int argc,
                                     char **argv, struct option_words *words,
                                     struct kvsql_error *err)
@@ -568,11 +582,14 @@ static kvsql_rc option_command_line(struct cli_settings *settings, int argc,
     optind = 0; /* begin anew, also in a second call of a test */
     opterr = 0;
     for (;;) {
-        const int got = getopt_long(argc, argv, letters, rows, NULL);
+        int row = -1;
+        const int got = getopt_long(argc, argv, letters, rows, &row);
 
         if (got == -1)
             break;
-        if (got == '?' || got == ':')
+        const bool part = row >= 0 && got != '?' && got != ':' &&
+                          !option_whole(argv, rows[row].name);
+        if (part || got == '?' || got == ':')
             return option_line_wrong(settings, argv, got == ':', err);
         if (got == OPTION_SHORT_HELP || got == OPTION_LONG_HELP) {
             settings->help = true;
