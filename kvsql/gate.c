@@ -66,22 +66,30 @@ kvsql_rc kv_gate_check(struct kv_gate *gate, struct kv_ticket ticket)
     return rc;
 }
 
-bool kv_gate_enter(struct kv_gate *gate, struct kv_waiter *waiter, kvsql_rc *rc)
+/* Judge, and put the waiter on the list when it must wait; with `failed` also
+ * when it will never pass. */
+static kvsql_rc gate_enter(struct kv_gate *gate, struct kv_waiter *waiter,
+                           bool failed)
 {
     kv_lock_take(&gate->lock);
-    *rc = gate_judge(gate, waiter->ticket);
-    if (*rc == KVSQL_BUSY) {
+    const kvsql_rc rc = gate_judge(gate, waiter->ticket);
+    if (rc == KVSQL_BUSY || (failed && rc != KVSQL_OK)) {
         waiter->next = NULL;
         *gate->last = waiter;
         gate->last = &waiter->next;
     }
     kv_lock_drop(&gate->lock);
-    return *rc != KVSQL_BUSY;
+    return rc;
+}
+
+kvsql_rc kv_gate_enter(struct kv_gate *gate, struct kv_waiter *waiter)
+{
+    return gate_enter(gate, waiter, true);
 }
 
 /* Take those out whose fate is known, and tell them without the lock. Taking
  * out keeps the order of arrival. */
-static void gate_tell(struct kv_gate *gate)
+void kv_gate_tell(struct kv_gate *gate)
 {
     struct kv_waiter *ready = NULL, **ready_last = &ready;
     struct kv_waiter **link = &gate->first;
@@ -117,7 +125,7 @@ void kv_gate_advance(struct kv_gate *gate, uint64_t position)
     const bool waiting = gate->first != NULL;
     kv_lock_drop(&gate->lock);
     if (waiting) {
-        gate_tell(gate);
+        kv_gate_tell(gate);
     }
 }
 
@@ -131,7 +139,7 @@ void kv_gate_end_epoch(struct kv_gate *gate, uint64_t epoch, kvsql_rc rc)
     gate->end_count++;
     atomic_store(&gate->epoch, epoch); /* G2 */
     kv_lock_drop(&gate->lock);
-    gate_tell(gate);
+    kv_gate_tell(gate);
 }
 
 void kv_gate_close(struct kv_gate *gate)
@@ -139,7 +147,7 @@ void kv_gate_close(struct kv_gate *gate)
     kv_lock_take(&gate->lock);
     gate->closed = true;
     kv_lock_drop(&gate->lock);
-    gate_tell(gate);
+    kv_gate_tell(gate);
 }
 
 /* A thread that sleeps until its ticket is known; lives on its stack. */
@@ -173,9 +181,9 @@ kvsql_rc kv_gate_await(struct kv_gate *gate, struct kv_ticket ticket)
     sleeper.waiter.arg = &sleeper;
     kv_lock_init(&sleeper.lock, KV_RANK_GATE);
     kv_cond_init(&sleeper.cond);
-    if (kv_gate_enter(gate, &sleeper.waiter, &rc)) {
-        sleeper.rc = rc;
-    } else {
+    rc = gate_enter(gate, &sleeper.waiter, false);
+    sleeper.rc = rc;
+    if (rc == KVSQL_BUSY) {
         kv_lock_take(&sleeper.lock);
         while (!sleeper.done) {
             kv_cond_wait(&sleeper.cond, &sleeper.lock);

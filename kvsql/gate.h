@@ -13,7 +13,7 @@
  *   G2  the end of an epoch is recorded before anything of the next one is
  *       released, so who reads released and then epoch is never fooled.
  *
- * Thread: advance, end_epoch and close are the log thread's; the rest any. */
+ * Thread: advance, tell, end_epoch and close are the log thread's; the rest any. */
 #ifndef KVSQL_GATE_H
 #define KVSQL_GATE_H
 
@@ -43,6 +43,8 @@ KV_INTERNAL void kv_gate_init(struct kv_gate *gate, uint64_t released,
 KV_INTERNAL void kv_gate_fini(struct kv_gate *gate);
 /* Replies up to `position` may go: calls their done(). */
 KV_INTERNAL void kv_gate_advance(struct kv_gate *gate, uint64_t position);
+/* Take those out whose fate is known and call their done(). */
+KV_INTERNAL void kv_gate_tell(struct kv_gate *gate);
 /* Everything above released was undone because of `rc`: `epoch` has begun. */
 KV_INTERNAL void kv_gate_end_epoch(struct kv_gate *gate, uint64_t epoch,
                                    kvsql_rc rc);
@@ -54,8 +56,9 @@ KV_INTERNAL kvsql_rc kv_gate_check(struct kv_gate *gate,
                                    struct kv_ticket ticket);
 KV_INTERNAL kvsql_rc kv_gate_await(struct kv_gate *gate,
                                    struct kv_ticket ticket);
-/* True: done() will not be called, *rc tells. False: it will, once. */
-KV_INTERNAL bool kv_gate_enter(struct kv_gate *gate, struct kv_waiter *waiter,
-                               kvsql_rc *rc);
+/* KVSQL_OK: may go, done() will not be called. KVSQL_BUSY: done() will be
+ * called, once. Else the same, at the next kv_gate_tell. */
+KV_INTERNAL kvsql_rc kv_gate_enter(struct kv_gate *gate,
+                                   struct kv_waiter *waiter);
 
 #endif

@@ -150,8 +150,8 @@ kvsql_rc kv_seg_create(const struct kv_os *os, int dir,
     const int rc = seg_create_file(os, dir, name, bytes, file, &step);
     if (rc < 0) {
         *file = -1;
-        return kv_fail(err, kv_seg_rc(-rc), "wal: cannot %s %s: %s", step, name,
-                       kv_os_error(-rc));
+        return kv_fail(err, rc == -EEXIST ? KVSQL_EXISTS : kv_seg_rc(-rc),
+                       "wal: cannot %s %s: %s", step, name, kv_os_error(-rc));
     }
     return KVSQL_OK;
 }
@@ -247,16 +247,22 @@ static kvsql_rc seg_open_bad(uint64_t number, const char *why, uint64_t size,
 static kvsql_rc seg_open_header(struct kv_seg_reader *reader, uint64_t number,
                                 struct kvsql_error *err)
 {
-    const uint8_t *bytes;
+    uint8_t bytes[KV_SEG_HEADER_SIZE];
     bool newer;
 
     if (reader->limit < KV_SEG_HEADER_SIZE) {
         return seg_open_bad(number, "size", reader->limit, err);
     }
     reader->header.number = number;
-    const kvsql_rc rc = seg_fetch(reader, 0, KV_SEG_HEADER_SIZE, &bytes, err);
-    if (rc != KVSQL_OK) {
-        return rc;
+    const int64_t got = reader->os->read_at(reader->os->arg, reader->file,
+                                            bytes, sizeof(bytes), 0);
+    if (got < 0) {
+        return kv_fail(err, KVSQL_IO,
+                       "wal: cannot read the header of segment %" PRIu64
+                       ": %s", number, kv_os_error((int)-got));
+    }
+    if (got < KV_SEG_HEADER_SIZE) {
+        return seg_open_bad(number, "size", (uint64_t)got, err);
     }
     const char *why = kv_seg_header_get(bytes, &reader->header, &newer);
     if (newer) {

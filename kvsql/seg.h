@@ -53,7 +53,7 @@ KV_INTERNAL const char *kv_seg_header_get(const uint8_t *in,
 /* Make a segment whose header is durable (W7 up to the MANIFEST): create with
  * O_EXCL, write, fdatasync, fsync the directory. On failure the file is gone
  * again, or holds no frame and is removed at the next start. Fills header->crc.
- * KVSQL_FULL, KVSQL_IO. */
+ * KVSQL_EXISTS: there is such a file already; KVSQL_FULL, KVSQL_IO. */
 KV_INTERNAL kvsql_rc kv_seg_create(const struct kv_os *os, int dir,
                                    struct kv_seg_header *header, int *file,
                                    struct kvsql_error *err) KV_MUST_USE;

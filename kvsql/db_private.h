@@ -1,0 +1,49 @@
+/* db_private.h - struct kvsql, and what its files share. */
+#ifndef KVSQL_DB_PRIVATE_H
+#define KVSQL_DB_PRIVATE_H
+
+#include "kvsql/db.h"
+#include "kvsql/manifest.h"
+#include "kvsql/wal.h"
+
+#define DB_PATH_MAX 4096
+
+struct kvsql {
+    const struct kv_os *os;
+    struct kvsql_options options; /* with the defaults filled in */
+    char path[DB_PATH_MAX];       /* "" = without files */
+    int dir, lock_file;           /* -1 = none */
+    char store_id[33], start_id[17];
+    uint64_t handles; /* kvsql.c's, atomic */
+    struct kv_manifest manifest;
+    struct kv_store *store;
+    struct kv_wal *wal; /* NULL: without files, or read only */
+
+    struct kv_lock tick_lock; /* one tick at a time; held while it runs */
+    struct kv_lock lock;      /* all below */
+    struct kv_cond keeper_work, snapshot_work;
+    struct kv_thread keeper, snapshotter;
+    bool stop;
+    bool snapshot_wanted, snapshot_running, snapshot_last_ok;
+    uint64_t snapshot_next_ns;  /* not before, after a failure */
+    uint64_t snapshot_since_ns; /* begin of the hour */
+    uint64_t snapshot_wal_bytes; /* written by the wal up to the last one */
+    uint64_t snapshot_count;
+    struct kv_snapshot_info known[KV_MANIFEST_SNAPSHOTS_MAX]; /* newest first */
+    unsigned known_count;
+};
+
+/* db_snapshot.c */
+
+/* Load the newest good snapshot of the manifest, if it names any; the names of
+ * bad ones are taken out of the list and put into `bad`, each with its NUL. */
+KV_INTERNAL kvsql_rc kv_db_load(kvsql *db, kv_progress_fn progress, void *arg,
+                                struct kv_buf *bad, struct kvsql_error *err)
+    KV_MUST_USE;
+/* Does the schedule ask for a snapshot? Sets snapshot_wanted. Lock held. */
+KV_INTERNAL void kv_db_snapshot_due(kvsql *db);
+KV_INTERNAL void *kv_db_snapshot_thread(void *arg);
+/* One tick of the store. True when there is more to do. */
+KV_INTERNAL bool kv_db_tick(kvsql *db);
+
+#endif

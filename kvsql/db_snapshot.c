@@ -1,0 +1,464 @@
+/* db_snapshot.c - snapshots of an open store: loading at the start, taking,
+ * the schedule, the list.
+ *
+ * Taking one, in this order, so that a crash after any step leaves the old
+ * ones whole (P2, P5, W8, W9):
+ *
+ *   delete what has expired by ordinary batches (P10), pin a view at P
+ *   new segment: all frames up to P are in sealed, synced files
+ *   snap-P.db.tmp written and synced; renamed; directory synced
+ *   read again for size and CRC32C
+ *   MANIFEST names it and no longer the oldest
+ *   the oldest file and the segments that only it needed are removed
+ *
+ * Thread: taking is done by one thread at a time, the caller's or the
+ * snapshot thread's; writers go on meanwhile. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kvsql/base/diag.h"
+#include "kvsql/db_private.h"
+#include "kvsql/seg.h"
+#include "kvsql/snapshot.h"
+
+#define DBSNAP_TICKS_MAX 10000
+#define DBSNAP_RETRY_NS (60ull * 1000000000u)
+#define DBSNAP_NS_PER_S 1000000000ull
+
+/* ---- loading ---------------------------------------------------------------------- */
+
+static kvsql_rc dbsnap_path(const kvsql *db, const char *name,
+                            char out[DB_PATH_MAX], struct kvsql_error *err)
+{
+    const int size = snprintf(out, DB_PATH_MAX, "%s/%s", db->path, name);
+
+    if (size < 0 || size >= DB_PATH_MAX) {
+        return kv_fail(err, KVSQL_TOOBIG, "the path of %s in %.64s... is longer"
+                       " than %d bytes", name, db->path, DB_PATH_MAX - 1);
+    }
+    return KVSQL_OK;
+}
+
+/* P3: the CRC before SQLite sees a byte; then load. */
+static kvsql_rc dbsnap_load_one(kvsql *db,
+                                const struct kv_manifest_snapshot *snapshot,
+                                kv_progress_fn progress, void *arg,
+                                struct kv_snapshot_info *info,
+                                struct kvsql_error *err)
+{
+    char path[DB_PATH_MAX];
+    uint64_t size;
+    uint32_t crc;
+
+    kvsql_rc rc = kv_snapshot_checksum(db->os, db->dir, snapshot->name, &size,
+                                       &crc, err);
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    if (size != snapshot->size || crc != snapshot->crc) {
+        return kv_fail(err, KVSQL_CORRUPT,
+                       "snapshot.damaged file=%s offset=0 expected_size=%" PRIu64
+                       " found_size=%" PRIu64 " expected_crc=%08" PRIx32
+                       " found_crc=%08" PRIx32 " hint=\"a snapshot that a "
+                       "person has changed is read by kvsql import\"",
+                       snapshot->name, snapshot->size, size, snapshot->crc,
+                       crc);
+    }
+    rc = dbsnap_path(db, snapshot->name, path, err);
+    if (rc == KVSQL_OK) {
+        rc = kv_snapshot_load(db->store, path, db->store_id, progress, arg,
+                              info, err);
+    }
+    if (rc == KVSQL_OK && info->position != snapshot->position) {
+        rc = kv_fail(err, KVSQL_CORRUPT,
+                     "snapshot.damaged file=%s offset=0 expected_position=%"
+                     PRIu64 " found_position=%" PRIu64, snapshot->name,
+                     snapshot->position, info->position);
+    }
+    return rc;
+}
+
+/* Is this a fault of the file, so that an older one may do? */
+static bool dbsnap_is_bad(kvsql_rc rc)
+{
+    return rc == KVSQL_CORRUPT || rc == KVSQL_NOTFOUND;
+}
+
+static kvsql_rc dbsnap_none_left(kvsql *db, const struct kvsql_error *cause,
+                                 struct kvsql_error *err)
+{
+    const struct kv_manifest *manifest = &db->manifest;
+
+    if (db->options.repair && manifest->segment_count > 0 &&
+        manifest->segments[0].first == 1) {
+        kv_diag(KV_WARN, "snapshot.bad", "hint=\"%s\"",
+                "no snapshot is good; the wal goes back to the beginning");
+        return KVSQL_OK;
+    }
+    return kv_fail(err, KVSQL_CORRUPT, "%.380s (no older snapshot is left: "
+                   "restore a copy)", cause->text);
+}
+
+/* A store that nothing was loaded into. */
+static kvsql_rc dbsnap_fresh_store(kvsql *db, struct kvsql_error *err)
+{
+    struct kv_store *fresh;
+    const kvsql_rc rc = kv_store_open(db, db->os, &fresh, err);
+
+    if (rc == KVSQL_OK) {
+        kv_store_close(db->store);
+        db->store = fresh;
+    }
+    return rc;
+}
+
+kvsql_rc kv_db_load(kvsql *db, kv_progress_fn progress, void *arg,
+                    struct kv_buf *bad, struct kvsql_error *err)
+{
+    struct kv_manifest *manifest = &db->manifest;
+    struct kvsql_error cause = {.rc = KVSQL_OK};
+
+    if (manifest->snapshot_count == 0) {
+        return KVSQL_OK;
+    }
+    while (manifest->snapshot_count > 0) {
+        struct kv_manifest_snapshot *newest = &manifest->snapshots[0];
+        struct kv_snapshot_info info = {.size = 0};
+        kvsql_rc rc = dbsnap_load_one(db, newest, progress, arg, &info, &cause);
+
+        if (rc == KVSQL_OK) {
+            memcpy(info.file, newest->name, sizeof(newest->name));
+            info.size = newest->size;
+            db->known[0] = info;
+            db->known_count = 1;
+            return KVSQL_OK;
+        }
+        if (!dbsnap_is_bad(rc)) {
+            return kv_fail(err, rc, "%s", cause.text);
+        }
+        kv_diag(KV_ERROR_LEVEL, "snapshot.bad", "file=%s why=\"%s\"",
+                newest->name, cause.text);
+        kv_buf_add(bad, newest->name, strlen(newest->name) + 1);
+        rc = dbsnap_fresh_store(db, err);
+        if (rc == KVSQL_OK) {
+            rc = kv_buf_result(bad, "snapshot: names", err);
+        }
+        if (rc != KVSQL_OK) {
+            return rc;
+        }
+        manifest->snapshot_count--;
+        memmove(manifest->snapshots, manifest->snapshots + 1,
+                manifest->snapshot_count * sizeof(*newest));
+    }
+    return dbsnap_none_left(db, &cause, err);
+}
+
+/* ---- taking ------------------------------------------------------------------------- */
+
+/* The wal is durable and sealed up to the view, so that file and following
+ * segments agree whatever happens. */
+static kvsql_rc dbsnap_settle(kvsql *db, uint64_t position,
+                              struct kvsql_error *err)
+{
+    const kvsql_rc rc = kv_wal_rotate(db->wal, err);
+
+    return rc == KVSQL_OK ? kv_wal_sync(db->wal, position, err) : rc;
+}
+
+static kvsql_rc dbsnap_write(kvsql *db, const struct kv_view *view,
+                             const char *tmp, kv_progress_fn progress,
+                             void *arg, struct kv_snapshot_info *info,
+                             struct kvsql_error *err)
+{
+    char path[DB_PATH_MAX];
+    kvsql_rc rc = dbsnap_path(db, tmp, path, err);
+
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    const int removed = db->os->remove(db->os->arg, db->dir, tmp);
+    if (removed < 0 && removed != -ENOENT) {
+        return kv_fail(err, kv_seg_rc(-removed), "snapshot: cannot remove %s: "
+                       "%s", tmp, kv_os_error(-removed));
+    }
+    return kv_snapshot_write(view, path, db->store_id, progress, arg, info,
+                             err);
+}
+
+/* Rename, sync, read again, name. */
+static kvsql_rc dbsnap_publish(kvsql *db, const char *tmp,
+                               struct kv_manifest_snapshot *snapshot,
+                               char dropped[][40], unsigned *dropped_count,
+                               uint64_t *oldest, struct kvsql_error *err)
+{
+    const struct kv_os *os = db->os;
+
+    int rc = os->rename(os->arg, db->dir, tmp, db->dir, snapshot->name);
+    if (rc == 0) {
+        rc = os->dir_sync(os->arg, db->dir);
+    }
+    if (rc < 0) {
+        return kv_fail(err, kv_seg_rc(-rc), "snapshot: cannot rename %s: %s",
+                       tmp, kv_os_error(-rc));
+    }
+    const kvsql_rc read = kv_snapshot_checksum(
+        os, db->dir, snapshot->name, &snapshot->size, &snapshot->crc, err);
+    if (read != KVSQL_OK) {
+        return read;
+    }
+    return kv_manifest_add_snapshot(&db->manifest, snapshot,
+                                    db->options.snapshot_keep, dropped,
+                                    dropped_count, oldest, err);
+}
+
+/* What nobody needs any more. A failure here costs room, not truth: it is
+ * tried again with the next snapshot, or at the next start. */
+static void dbsnap_clean(kvsql *db, char dropped[][40], unsigned dropped_count,
+                         uint64_t oldest)
+{
+    struct kvsql_error err;
+
+    for (unsigned i = 0; i < dropped_count; i++) {
+        const int rc = db->os->remove(db->os->arg, db->dir, dropped[i]);
+
+        if (rc < 0) {
+            kv_diag(KV_WARN, "snapshot.remove", "file=%s why=\"%s\"",
+                    dropped[i], kv_os_error(-rc));
+        }
+    }
+    if (kv_wal_trim(db->wal, oldest, &err) != KVSQL_OK) {
+        kv_diag(KV_WARN, "wal.trim", "why=\"%s\"", err.text);
+    }
+}
+
+/* All but the marks of who is running. */
+static kvsql_rc dbsnap_take(kvsql *db, const struct kv_view *view,
+                            kv_progress_fn progress, void *arg,
+                            struct kv_snapshot_info *info,
+                            struct kvsql_error *err)
+{
+    struct kv_manifest_snapshot snapshot = {
+        .position = kv_view_position(view)};
+    char dropped[KV_MANIFEST_SNAPSHOTS_MAX][40];
+    char tmp[48];
+    unsigned dropped_count = 0;
+    uint64_t oldest = 0;
+
+    (void)snprintf(snapshot.name, sizeof(snapshot.name),
+                   "snap-%016" PRIu64 ".db", snapshot.position);
+    (void)snprintf(tmp, sizeof(tmp), "%s.tmp", snapshot.name);
+    kvsql_rc rc = dbsnap_settle(db, snapshot.position, err);
+    if (rc == KVSQL_OK) {
+        rc = dbsnap_write(db, view, tmp, progress, arg, info, err);
+    }
+    if (rc == KVSQL_OK) {
+        rc = dbsnap_publish(db, tmp, &snapshot, dropped, &dropped_count,
+                            &oldest, err);
+    }
+    if (rc != KVSQL_OK) {
+        (void)db->os->remove(db->os->arg, db->dir, tmp);
+        kv_lock_take(&db->manifest.lock);
+        const bool unsure = db->manifest.unsure;
+        kv_lock_drop(&db->manifest.lock);
+        if (!unsure) { /* else the MANIFEST on disk may name it (M1) */
+            (void)db->os->remove(db->os->arg, db->dir, snapshot.name);
+        }
+        return rc;
+    }
+    memcpy(info->file, snapshot.name, sizeof(snapshot.name));
+    info->size = snapshot.size;
+    dbsnap_clean(db, dropped, dropped_count, oldest);
+    return KVSQL_OK;
+}
+
+/* Lock held. */
+static void dbsnap_remember(kvsql *db, const struct kv_snapshot_info *info)
+{
+    const unsigned most = KV_MANIFEST_SNAPSHOTS_MAX - 1;
+    const unsigned kept = db->known_count < most ? db->known_count : most;
+
+    memmove(&db->known[1], &db->known[0], kept * sizeof(db->known[0]));
+    db->known[0] = *info;
+    db->known_count = kept + 1;
+    db->snapshot_count++;
+}
+
+/* The newest one there is, when nothing has changed since. */
+static bool dbsnap_unchanged(kvsql *db, uint64_t position,
+                             struct kv_snapshot_info *info)
+{
+    return kv_snapshot_list(db, info, 1) == 1 && info->position == position;
+}
+
+static kvsql_rc dbsnap_run(kvsql *db, kv_progress_fn progress, void *arg,
+                           struct kv_snapshot_info *info,
+                           struct kvsql_error *err)
+{
+    struct kv_view *view;
+    unsigned ticks = 0;
+
+    while (ticks++ < DBSNAP_TICKS_MAX && kv_db_tick(db)) { /* P10 */
+    }
+    kvsql_rc rc = kv_pin(db, &view, err);
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    if (dbsnap_unchanged(db, kv_view_position(view), info)) {
+        kv_unpin(view);
+        return KVSQL_OK;
+    }
+    struct kv_info before = {.wal_bytes = 0};
+    kv_wal_info(db->wal, &before);
+    rc = dbsnap_take(db, view, progress, arg, info, err);
+    kv_unpin(view);
+    if (rc == KVSQL_OK) {
+        kv_lock_take(&db->lock);
+        dbsnap_remember(db, info);
+        db->snapshot_wal_bytes = before.wal_bytes;
+        kv_lock_drop(&db->lock);
+    }
+    return rc;
+}
+
+static kvsql_rc dbsnap_allowed(const kvsql *db, struct kvsql_error *err)
+{
+    if (db->wal != NULL) {
+        return KVSQL_OK;
+    }
+    return db->path[0] == '\0'
+               ? kv_fail(err, KVSQL_INVALID,
+                         "snapshot: a store without files has no snapshots")
+               : kv_fail(err, KVSQL_READONLY,
+                         "snapshot: the store in %s was opened for reading "
+                         "only", db->path);
+}
+
+kvsql_rc kv_snapshot_run(kvsql *db, kv_progress_fn progress, void *arg,
+                         struct kv_snapshot_info *out, struct kvsql_error *err)
+{
+    struct kv_snapshot_info info = {.size = 0};
+    struct kvsql_error own = {.rc = KVSQL_OK};
+
+    err = err ? err : &own;
+    kvsql_rc rc = dbsnap_allowed(db, err);
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    kv_lock_take(&db->lock);
+    const bool busy = db->snapshot_running;
+    db->snapshot_running = true;
+    kv_lock_drop(&db->lock);
+    if (busy) {
+        return kv_fail(err, KVSQL_BUSY, "snapshot: one is being written now");
+    }
+    rc = dbsnap_run(db, progress, arg, &info, err);
+    kv_lock_take(&db->lock);
+    db->snapshot_running = false;
+    db->snapshot_last_ok = rc == KVSQL_OK;
+    db->snapshot_since_ns = kv_os_mono_ns();
+    db->snapshot_next_ns =
+        rc == KVSQL_OK ? 0 : db->snapshot_since_ns + DBSNAP_RETRY_NS;
+    kv_lock_drop(&db->lock);
+    if (rc == KVSQL_OK) {
+        kv_diag(KV_INFO, "snapshot.done",
+                "file=%s position=%" PRIu64 " keys=%" PRIu64 " bytes=%" PRIu64
+                " ms=%" PRIu64,
+                info.file, info.position, info.keys, info.size, info.ms);
+    } else {
+        kv_diag(KV_WARN, "snapshot.failed", "why=\"%s\"", err->text);
+    }
+    if (out != NULL) {
+        *out = info;
+    }
+    return rc;
+}
+
+/* ---- schedule, list ------------------------------------------------------------------ */
+
+void kv_db_snapshot_due(kvsql *db)
+{
+    const uint64_t now = kv_os_mono_ns();
+    const uint64_t taken = db->known_count > 0 ? db->known[0].position : 0;
+    struct kv_info info = {.wal_bytes = 0};
+
+    if (db->snapshot_wanted || db->snapshot_running ||
+        now < db->snapshot_next_ns ||
+        kv_store_released(db->store) <= taken) {
+        return;
+    }
+    const bool time = now - db->snapshot_since_ns >=
+                      db->options.snapshot_every_s * DBSNAP_NS_PER_S;
+    if (!time) {
+        kv_wal_info(db->wal, &info);
+    }
+    if (time || info.wal_bytes - db->snapshot_wal_bytes >=
+                    db->options.snapshot_wal_size) {
+        db->snapshot_wanted = true;
+        kv_cond_wake_all(&db->snapshot_work);
+    }
+}
+
+kvsql_rc kv_snapshot_start(kvsql *db, struct kvsql_error *err)
+{
+    const kvsql_rc rc = dbsnap_allowed(db, err);
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    kv_lock_take(&db->lock);
+    const bool busy = db->snapshot_running || db->snapshot_wanted;
+    if (!busy) {
+        db->snapshot_wanted = true;
+        kv_cond_wake_all(&db->snapshot_work);
+    }
+    kv_lock_drop(&db->lock);
+    return busy ? kv_fail(err, KVSQL_BUSY,
+                          "snapshot: one is being written now")
+                : KVSQL_OK;
+}
+
+void *kv_db_snapshot_thread(void *arg)
+{
+    kvsql *db = arg;
+
+    kv_lock_take(&db->lock);
+    while (!db->stop) {
+        if (!db->snapshot_wanted) {
+            kv_cond_wait(&db->snapshot_work, &db->lock);
+            continue;
+        }
+        struct kvsql_error err;
+        kv_lock_drop(&db->lock);
+        /* What went wrong is said and counted by the call itself. */
+        (void)kv_snapshot_run(db, NULL, NULL, NULL, &err);
+        kv_lock_take(&db->lock);
+        db->snapshot_wanted = false;
+    }
+    kv_lock_drop(&db->lock);
+    return NULL;
+}
+
+unsigned kv_snapshot_list(kvsql *db, struct kv_snapshot_info *out, unsigned max)
+{
+    unsigned count = 0;
+
+    kv_lock_take(&db->lock);
+    kv_lock_take(&db->manifest.lock);
+    for (; count < db->manifest.snapshot_count && count < max; count++) {
+        const struct kv_manifest_snapshot *from =
+            &db->manifest.snapshots[count];
+
+        out[count] = (struct kv_snapshot_info){.position = from->position,
+                                               .size = from->size};
+        memcpy(out[count].file, from->name, sizeof(from->name));
+        for (unsigned i = 0; i < db->known_count; i++) {
+            if (db->known[i].position == from->position) {
+                out[count] = db->known[i];
+            }
+        }
+    }
+    kv_lock_drop(&db->manifest.lock);
+    kv_lock_drop(&db->lock);
+    return count;
+}
