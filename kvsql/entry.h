@@ -176,6 +176,31 @@ static inline void entry_cell(const struct kv_node *leaf, uint32_t index,
     }
 }
 
+/* Both at once, for the two share most of their work. */
+static inline void entry_open_cell(const struct kv_node *leaf, uint32_t index,
+                                   struct kv_entry *entry,
+                                   struct kv_cell *cell)
+{
+    const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
+    const bool nul = (e[1] & META_FORM) == KV_FORM_BYTES &&
+                     ((e[1] >> META_CLASS_SHIFT) & 3) == KV_TEXT;
+
+    entry_cell(leaf, index, cell);
+    entry->start = e;
+    entry->rest = e + (node_typed(leaf) ? 3 : 2);
+    entry->keyblob = NULL;
+    entry->klen = e[0];
+    entry->rest_size = e[0] > 4 ? e[0] - 4u : 0;
+    if (e[1] & META_KEYBLOB) {
+        memcpy(&entry->keyblob, entry->rest, sizeof(entry->keyblob));
+        entry->klen = entry->keyblob->len - leaf->plen;
+        entry->rest_size = 8;
+    }
+    entry->tail = entry->rest + entry->rest_size;
+    entry->tail_size = (uint32_t)(cell->payload - entry->tail) + cell->size +
+                       (entry_has_ptr(cell->form) ? 8 : 0) + (nul ? 1 : 0);
+}
+
 /* Bytes of exp, ver, payload of a cell to be written. */
 static inline uint32_t cell_tail_size(const struct kv_cell *cell)
 {

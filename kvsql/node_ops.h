@@ -89,16 +89,12 @@ static inline int inner_compare(const struct kv_node *node, uint32_t index,
     return suffix_compare(s, size, e + 1, e[0]);
 }
 
-/* First slot whose key is >= the suffix; *found when it is equal. */
-static inline uint32_t leaf_search(const struct kv_node *leaf,
-                                   const uint8_t *s, uint32_t size,
-                                   bool *found)
+/* First slot whose head is >= `head`. */
+static inline uint32_t leaf_lower(const struct kv_node *leaf, uint32_t head)
 {
     const struct kv_leaf_slot *const slot = leaf_slots(leaf);
-    const uint32_t head = key_head(s, size);
-    uint32_t base = 0, len = leaf->n, high;
+    uint32_t base = 0, len = leaf->n;
 
-    *found = false;
     while (len > 1) {
         const uint32_t half = len / 2;
         base += slot[base + half - 1].head < head ? half : 0;
@@ -106,8 +102,20 @@ static inline uint32_t leaf_search(const struct kv_node *leaf,
     }
     if (len == 1 && slot[base].head < head)
         base++;
-    high = leaf->n;
-    while (base < high) { /* among equal heads; the first try mostly hits */
+    return base;
+}
+
+/* First slot whose key is >= the suffix, from the first slot of an equal head
+ * (`base`) on; *found when it is equal. The first try mostly hits. */
+static inline uint32_t leaf_among(const struct kv_node *leaf, uint32_t base,
+                                  uint32_t head, const uint8_t *s,
+                                  uint32_t size, bool *found)
+{
+    const struct kv_leaf_slot *const slot = leaf_slots(leaf);
+    uint32_t high = leaf->n;
+
+    *found = false;
+    while (base < high) {
         if (slot[base].head != head)
             return base;
         int c = leaf_compare(leaf, base, s, size);
@@ -130,6 +138,16 @@ static inline uint32_t leaf_search(const struct kv_node *leaf,
             high = mid;
     }
     return base;
+}
+
+/* First slot whose key is >= the suffix; *found when it is equal. */
+static inline uint32_t leaf_search(const struct kv_node *leaf,
+                                   const uint8_t *s, uint32_t size,
+                                   bool *found)
+{
+    const uint32_t head = key_head(s, size);
+
+    return leaf_among(leaf, leaf_lower(leaf, head), head, s, size, found);
 }
 
 /* The child that covers the suffix: last slot with key <= suffix. */

@@ -69,27 +69,23 @@ void kv_tree_find_batch(const struct kv_node *const *roots,
             more = true;
         }
     }
+    uint32_t heads[KV_BATCH_MAX];
     for (unsigned i = 0; i < n; i++) { /* by heads only: brings the entry */
         const struct kv_node *const leaf = leaves[i];
-        if (leaf == NULL || leaf->n == 0)
+        if (leaf == NULL)
             continue;
-        const struct kv_leaf_slot *const slot = leaf_slots(leaf);
-        const uint32_t head =
-            key_head(keys[i] + leaf->plen, sizes[i] - leaf->plen);
-        uint32_t base = 0, len = leaf->n;
-        while (len > 1) {
-            const uint32_t half = len / 2;
-            base += slot[base + half - 1].head < head ? half : 0;
-            len -= half;
-        }
-        __builtin_prefetch(entry_at(leaf, slot[base].off));
-        indexes[i] = base;
+        heads[i] = key_head(keys[i] + leaf->plen, sizes[i] - leaf->plen);
+        indexes[i] = leaf_lower(leaf, heads[i]);
+        if (indexes[i] < leaf->n)
+            __builtin_prefetch(
+                entry_at(leaf, leaf_slots(leaf)[indexes[i]].off));
     }
     for (unsigned i = 0; i < n; i++) {
         const struct kv_node *const leaf = leaves[i];
         if (leaf != NULL)
-            indexes[i] = leaf_search(leaf, keys[i] + leaf->plen,
-                                     sizes[i] - leaf->plen, &found[i]);
+            indexes[i] = leaf_among(leaf, indexes[i], heads[i],
+                                    keys[i] + leaf->plen,
+                                    sizes[i] - leaf->plen, &found[i]);
     }
 }
 
@@ -735,8 +731,7 @@ bool kv_tree_put(struct kv_store *store, struct kv_node **root, uint8_t flags,
     *found = path.found;
     if (path.found) {
         struct kv_entry entry;
-        entry_cell(leaf, index, old);
-        entry_open(leaf, index, &entry);
+        entry_open_cell(leaf, index, &entry, old);
         /* the blob is shared with the entry that goes: only read here */
         fresh.keyblob = (struct kv_blob *)(uintptr_t)entry.keyblob;
         if (tree_overwrite(store, leaf, &entry, cell)) {
