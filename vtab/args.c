@@ -171,6 +171,8 @@ int vt_cursor_args(struct vt_cursor *cursor, int argc, sqlite3_value **argv)
 
     cursor->key_glob = cursor->elem_glob = (struct kv_key){.p = NULL};
     cursor->point_count = 0;
+    cursor->keys.joins = cursor->elems.joins =
+        (cursor->plan & VT_PLAN_JOINS) != 0;
     vt_span_all(&cursor->span);
     vt_scores_all(&cursor->scores);
     if (cursor->plan & (VT_PLAN_KEY_RANK | VT_PLAN_KEY_TIME))

@@ -44,6 +44,17 @@ static bool vauth_writable(const char *table)
     return table != NULL && (vt_table_known(table) || vauth_is_schema(table));
 }
 
+/* Note whether columns of more than one table are read (value.c). */
+static void vauth_read(struct vt_session *session, const char *table)
+{
+    if (session->read_table[0] == 0)
+        (void)sqlite3_snprintf(sizeof(session->read_table),
+                               session->read_table, "%s", table);
+    else if (sqlite3_strnicmp(session->read_table, table,
+                              sizeof(session->read_table) - 1) != 0)
+        session->joins = true;
+}
+
 int vt_authorize(void *arg, int action, const char *one, const char *two,
                  const char *three, const char *four)
 {
@@ -54,6 +65,7 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     (void)four;
     if (action == SQLITE_DELETE && one != NULL && vt_table_known(one))
         session->saw_delete = true;
+    if (action == SQLITE_READ && one != NULL) vauth_read(session, one);
     if (session->limits.trusted || session->internal) return SQLITE_OK;
     switch (action) {
     case SQLITE_SELECT:

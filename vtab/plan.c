@@ -439,6 +439,7 @@ int vt_plan(struct vt_table *table, sqlite3_index_info *info)
     vplan_unique(&plan, key_known, key_number, elem_known, elem_number);
     vplan_cost(&plan);
     KV_ASSERT(plan.args < VPLAN_ARGS_MAX); /* PL13 */
+    if (table->session->joins) plan.bits |= VT_PLAN_JOINS;
     info->idxNum = (int)plan.bits;
     return vplan_text(&plan);
 }

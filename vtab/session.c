@@ -354,6 +354,13 @@ static struct vt_budget *session_enter(struct vt_session *session, bool fresh)
     return vt_budget_enter(&session->budget);
 }
 
+/* Forget what the authorizer saw of the statement before. */
+static void session_unsee(struct vt_session *session)
+{
+    session->saw_delete = session->denied = session->joins = false;
+    session->read_table[0] = 0;
+}
+
 /* Whether [p, end) holds blanks, semicolons and comments only. */
 static bool session_blank(const char *p, const char *end)
 {
@@ -384,7 +391,7 @@ static kvsql_rc session_compile(struct vt_session *session, const char *sql,
     if (size > INT32_MAX || memchr(sql, 0, size) != NULL) /* Q7 */
         return kv_fail(err, KVSQL_SYNTAX,
                        "the SQL text holds a NUL byte or is too long");
-    session->saw_delete = session->denied = false;
+    session_unsee(session);
     rc = sqlite3_prepare_v3(session->sql, sql, (int)size,
                             SQLITE_PREPARE_PERSISTENT, stmt, rest);
     if (rc == SQLITE_OK) return KVSQL_OK;
@@ -582,7 +589,7 @@ static void session_start(struct vt_statement *statement)
     KV_ASSERT(session->active == NULL); /* one running statement */
     session->active = statement;
     session->statement++;
-    session->saw_delete = false;
+    session_unsee(session); /* SQLite may prepare it anew */
     statement->running = true;
     statement->truncated = false;
     statement->rows = statement->bytes = 0;

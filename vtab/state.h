@@ -64,6 +64,8 @@ struct vt_session {
     atomic_bool cancel;
     bool timed_out, internal, saw_delete;
     bool denied; /* this prepare named what it may not */
+    bool joins;  /* ... or columns of several tables */
+    char read_table[64]; /* the first of them */
     bool plan_off; /* tests: xBestIndex takes nothing (TE2) */
 
     /* Reading. */

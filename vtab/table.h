@@ -78,7 +78,8 @@ enum vt_plan_bit {
     VT_PLAN_ELEM_DESC = 1 << 24,
     VT_PLAN_UNIQUE = 1 << 25,     /* SQLite looks at one row only (PL5) */
     VT_PLAN_MERGE = 1 << 26,      /* elements in order across equal keys */
-    VT_PLAN_FIRST = 1 << 27       /* one row for each key will do */
+    VT_PLAN_FIRST = 1 << 27,      /* one row for each key will do */
+    VT_PLAN_JOINS = 1 << 28       /* a parameter may be compared as a number */
 };
 KV_INTERNAL int vt_plan(struct vt_table *table, sqlite3_index_info *info);
 

@@ -317,7 +317,7 @@ void vt_set_init(struct vt_set *set)
     set->cap = sizeof(set->first) / sizeof(set->first[0]);
     set->chunks = NULL;
     set->used = 0;
-    set->numeric = false;
+    set->numeric = set->joins = false;
 }
 
 void vt_set_fini(struct vt_set *set)
@@ -334,7 +334,9 @@ void vt_set_fini(struct vt_set *set)
 void vt_set_reset(struct vt_set *set)
 {
     if (set->chunks != NULL) {
+        bool joins = set->joins;
         vt_set_fini(set);
+        set->joins = joins;
         return;
     }
     set->count = 0;
@@ -439,13 +441,15 @@ static bool vvalue_rhs(struct vt_input *input, sqlite3_value *value)
     return true;
 }
 
-/* Whether the comparison may be numeric. */
-static bool vvalue_computed(sqlite3_value *value)
+/* Whether the comparison may be numeric. A bound number is compared as text,
+ * but in a join it may stand for a column that it is equal to: SQLite makes
+ * `s.key = t.n AND t.n = ?` into `s.key = ?` and keeps the affinity of t.n. */
+static bool vvalue_computed(const struct vt_set *set, sqlite3_value *value)
 {
     int type = sqlite3_value_type(value);
 
     return (type == SQLITE_INTEGER || type == SQLITE_FLOAT) &&
-           !sqlite3_value_frombind(value);
+           (set->joins || !sqlite3_value_frombind(value));
 }
 
 bool vt_set_equal(struct vt_set *set, sqlite3_value *value)
@@ -457,7 +461,7 @@ bool vt_set_equal(struct vt_set *set, sqlite3_value *value)
     if (!vvalue_rhs(&input, value)) return false;
     ok = vt_set_point(set, &input.key);
     vt_input_fini(&input);
-    if (!ok || !vvalue_computed(value)) return ok;
+    if (!ok || !vvalue_computed(set, value)) return ok;
     if (!set->numeric && !vvalue_set_numeric(set)) return false;
     set->numeric = true;
     return vt_number_get(value, &set->number);
@@ -582,7 +586,7 @@ bool vt_set_above(struct vt_set *set, sqlite3_value *value, bool open)
         set->count = 0;
         return true;
     }
-    if (vvalue_computed(value)) return true; /* no bound */
+    if (vvalue_computed(set, value)) return true; /* no bound */
     if (!vvalue_rhs(&input, value)) return false;
     ok = vt_set_keep(set, &input.key, &by.lo);
     vt_input_fini(&input);
