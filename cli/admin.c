@@ -252,12 +252,10 @@ static int admin_check(const struct cli_settings *settings, const char *dir)
     kv_info_get(db, &info);
     printf(cli_flag(settings, CLI_OPT_JSON)
                ? "{\"ok\":true,\"keys\":%llu,\"position\":%llu,"
-                 "\"snapshot_position\":%llu,\"wal_segments\":%llu}\n"
-               : "ok: %llu keys, position %llu, snapshot at %llu, %llu wal "
-                 "segments\n",
+                 "\"snapshot_position\":%llu}\n"
+               : "ok: %llu keys, position %llu, snapshot at %llu\n",
            (unsigned long long)info.keys, (unsigned long long)info.position,
-           (unsigned long long)info.snapshot_position,
-           (unsigned long long)info.wal_segments);
+           (unsigned long long)info.snapshot_position);
     rc = kv_close(db, &err);
     return rc == KVSQL_OK ? CLI_DONE : cli_refuse_error(&err);
 }
