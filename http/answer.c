@@ -1,0 +1,343 @@
+/* answer.c - answers and refusals: how they look and how they leave.
+ *
+ * Tier 1 errors are {"error":"WORD sentence"}, the others problem+json
+ * (RFC 9457) with a code and a hint from the two tables. Two answers are made
+ * at start, for the time when there is no memory to make one (M3).
+ *
+ * Thread: the event loop's, or the worker that has the request. */
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "http/json.h"
+#include "http/request.h"
+#include "kvsql/base/os.h"
+
+static const struct answer_problem {
+    unsigned status;
+    const char *code, *title, *hint;
+} answer_problems[HTTP_P_COUNT] = {
+#define HTTP_PROBLEM_ROW(name, status, code, title, hint)                     \
+    [HTTP_P_##name] = {status, code, title, hint},
+#include "http/problems.def"
+#undef HTTP_PROBLEM_ROW
+};
+
+#define ANSWER_SEND_MS 20000 /* and 1 s per 32 KiB (L3) */
+
+static const char answer_out_of_memory[] =
+    "{\"error\":\"OOM out of memory while answering\",\"status\":507}";
+static const char answer_unavailable[] =
+    "{\"error\":\"ERR the answer could not be made\",\"status\":503}";
+
+/* ---- shapes ------------------------------------------------------------------ */
+
+void http_answer(struct http_request *request, unsigned status,
+                 const char *type)
+{
+    struct http_answer *answer = &request->answer;
+
+    answer->status = status;
+    answer->type = type;
+    answer->header_count = 0;
+    answer->cache = NULL;
+    kv_buf_reset(&answer->body, HTTP_BLOCK);
+}
+
+void http_answer_header(struct http_request *request, const char *name,
+                        const char *format, ...)
+{
+    struct http_answer *answer = &request->answer;
+    va_list args;
+
+    KV_ASSERT(answer->header_count < HTTP_ANSWER_HEADERS);
+    struct http_header *header = &answer->headers[answer->header_count];
+    va_start(args, format);
+    int size = vsnprintf(header->value, sizeof header->value, format, args);
+    va_end(args);
+    header->name = name;
+    if (size > 0 && (size_t)size < sizeof header->value)
+        answer->header_count++;
+}
+
+const char *http_request_id(const struct http_request *request, char out[65])
+{
+    if (request->client_id[0] != 0)
+        snprintf(out, 65, "%s", request->client_id);
+    else
+        snprintf(out, 65, "%016llx",
+                 (unsigned long long)(request->server->id_base + request->id));
+    return out;
+}
+
+/* "no such path" -> "no-such-path" */
+static void answer_slug(struct kv_buf *out, const char *title)
+{
+    for (; *title; title++)
+        kv_buf_byte(out, *title == ' ' ? '-' : (uint8_t)*title);
+}
+
+static void answer_problem(struct kv_buf *out, const char *slug, unsigned status,
+                           const char *title, const char *code,
+                           const char *hint, const char *detail,
+                           const char *id, const char *extra)
+{
+    kv_buf_text(out, "{\"type\":\"/problems/");
+    answer_slug(out, slug);
+    kv_buf_text(out, "\",\"title\":");
+    http_json_text(out, title);
+    kv_buf_printf(out, ",\"status\":%u,\"detail\":", status);
+    http_json_text(out, detail);
+    kv_buf_text(out, ",\"instance\":");
+    http_json_text(out, id);
+    kv_buf_text(out, ",\"code\":");
+    http_json_text(out, code);
+    kv_buf_text(out, ",\"hint\":");
+    http_json_text(out, hint);
+    if (extra != NULL)
+        kv_buf_text(out, extra);
+    kv_buf_byte(out, '}');
+}
+
+void http_problem_body(struct kv_buf *out, kvsql_rc rc, const char *detail,
+                       const char *id, const char *extra)
+{
+    const struct kv_error_row *row = kv_error_row(rc);
+    const char *slug = rc == KVSQL_NOTFOUND    ? "not found"
+                       : rc == KVSQL_WRONGTYPE ? "wrong type"
+                                               : row->words;
+
+    answer_problem(out, slug, (unsigned)row->http, row->words, row->name,
+                   row->hint, detail, id, extra);
+}
+
+static void answer_error(struct http_request *request, const char *word,
+                         const char *detail)
+{
+    struct kv_buf *out = &request->answer.body;
+    char line[KVSQL_ERROR_SIZE + 64];
+
+    snprintf(line, sizeof line, "%s %s", word, detail);
+    kv_buf_text(out, "{\"error\":");
+    http_json_text(out, line);
+    kv_buf_byte(out, '}');
+}
+
+void http_refuse(struct http_request *request, enum http_problem problem,
+                 const char *format, ...)
+{
+    const struct answer_problem *row = &answer_problems[problem];
+    char detail[KVSQL_ERROR_SIZE], id[65];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(detail, sizeof detail, format, args);
+    va_end(args);
+    if (request->tier == HTTP_TIER_COMMAND) {
+        bool own = problem == HTTP_P_TOKEN || problem == HTTP_P_RIGHT ||
+                   problem == HTTP_P_LOADING;
+        http_answer(request, row->status, HTTP_TYPE_JSON);
+        answer_error(request, own ? row->code : "ERR", detail);
+    } else {
+        http_answer(request, row->status, HTTP_TYPE_PROBLEM);
+        answer_problem(&request->answer.body, row->title, row->status,
+                       row->title, row->code, row->hint, detail,
+                       http_request_id(request, id), NULL);
+    }
+    if (row->status == 401)
+        http_answer_header(request, "WWW-Authenticate", "Bearer");
+    if (row->status == 503)
+        http_answer_header(request, "Retry-After", "1");
+}
+
+unsigned http_rc_status(kvsql_rc rc)
+{
+    return (unsigned)kv_error_row(rc)->http;
+}
+
+void http_fail(struct http_request *request, kvsql_rc rc, const char *detail,
+               const char *extra)
+{
+    unsigned status = http_rc_status(rc);
+    char id[65];
+
+    if (request->tier == HTTP_TIER_COMMAND) {
+        bool as_is = status == 413 || status == 503 || status == 507;
+        http_answer(request, as_is ? status : 400, HTTP_TYPE_JSON);
+        answer_error(request, kv_error_row(rc)->resp, detail);
+    } else {
+        http_answer(request, status, HTTP_TYPE_PROBLEM);
+        http_problem_body(&request->answer.body, rc, detail,
+                          http_request_id(request, id), extra);
+    }
+    if (status == 503)
+        http_answer_header(request, "Retry-After", "1");
+    if (status == 405)
+        http_answer_header(request, "Allow", "POST");
+}
+
+/* ---- leaving ------------------------------------------------------------------- */
+
+static ssize_t answer_reader(void *arg, uint64_t offset, char *out, size_t max)
+{
+    struct http_request *request = arg;
+
+    (void)offset;
+    int64_t got = http_stream_read(request, out, max);
+    if (got == HTTP_STREAM_END)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (got == HTTP_STREAM_CUT)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    return (ssize_t)got;
+}
+
+static bool answer_add(struct MHD_Response *response, const char *name,
+                       const char *value)
+{
+    if (value == NULL || value[0] == 0)
+        return true;
+    return MHD_add_response_header(response, name, value) == MHD_YES;
+}
+
+static bool answer_cors(struct MHD_Response *response,
+                        const struct http_request *request)
+{
+    kvsql_slice origin = request->headers[HTTP_H_ORIGIN];
+    char text[256];
+
+    if (request->cors == NULL || origin.size >= sizeof text)
+        return true;
+    memcpy(text, origin.p, origin.size);
+    text[origin.size] = 0;
+    return answer_add(response, "Access-Control-Allow-Origin", text) &&
+           answer_add(response, "Vary", "Origin") &&
+           answer_add(response, "Access-Control-Expose-Headers",
+                      "ETag, Link, Location, Preference-Applied, Retry-After, "
+                      "upstash-sync-token, X-KVSQL-Position, "
+                      "X-KVSQL-TTL-Remaining-Ms, X-KVSQL-Truncated, "
+                      "X-Request-Id");
+}
+
+static bool answer_headers(struct MHD_Response *response,
+                           const struct http_request *request)
+{
+    const struct http_answer *answer = &request->answer;
+    char id[65];
+    bool good = answer_add(response, "Content-Type", answer->type) &&
+                answer_add(response, "X-Content-Type-Options", "nosniff") &&
+                answer_add(response, "Cache-Control",
+                           answer->cache ? answer->cache : "no-store") &&
+                answer_add(response, "X-Request-Id",
+                           http_request_id(request, id)) &&
+                answer_cors(response, request);
+
+    for (unsigned i = 0; good && i < answer->header_count; i++)
+        good = answer_add(response, answer->headers[i].name,
+                          answer->headers[i].value);
+    if (good && (request->close || atomic_load(&request->server->stopping)))
+        good = answer_add(response, "Connection", "close");
+    return good;
+}
+
+static struct MHD_Response *answer_make(struct http_request *request,
+                                        bool open)
+{
+    struct kv_buf *body = &request->answer.body;
+    struct MHD_Response *response;
+
+    if (open)
+        response = MHD_create_response_from_callback(
+            MHD_SIZE_UNKNOWN, HTTP_BLOCK, answer_reader, request, NULL);
+    else /* the bytes live as long as the request, which outlives this */
+        response = MHD_create_response_from_buffer(
+            body->size, body->size ? (void *)body->p : (void *)(uintptr_t)"",
+            MHD_RESPMEM_PERSISTENT);
+    if (response != NULL && !answer_headers(response, request)) {
+        MHD_destroy_response(response);
+        response = NULL;
+    }
+    return response;
+}
+
+/* Static words for when the answer could not be made. */
+static bool answer_last_words(struct http_request *request, bool too_big)
+{
+    struct http_server *server = request->server;
+
+    request->sent_status = too_big ? 503 : 507;
+    return MHD_queue_response(request->connection, request->sent_status,
+                              server->last_words[!too_big]) == MHD_YES;
+}
+
+bool http_send(struct http_request *request)
+{
+    const struct http_answer *answer = &request->answer;
+    bool open = http_stream_is_open(request), queued;
+    struct MHD_Response *response = NULL;
+    uint64_t size = open ? 0 : answer->body.size;
+
+    KV_ASSERT(answer->status != 0);
+    if (open || !answer->body.failed)
+        response = answer_make(request, open);
+    request->phase = HTTP_PHASE_SENT;
+    http_watch_deadline(request->conn, ANSWER_SEND_MS + size / 32);
+    if (response == NULL)
+        return answer_last_words(request, !open && answer->body.too_big);
+    request->sent_status = answer->status;
+    request->sent_bytes = size;
+    queued = MHD_queue_response(request->connection, answer->status,
+                                response) == MHD_YES;
+    MHD_destroy_response(response);
+    return queued;
+}
+
+static struct MHD_Response *answer_static(const char *text, size_t size)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        size, (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+
+    if (response != NULL &&
+        (!answer_add(response, "Content-Type", HTTP_TYPE_JSON) ||
+         !answer_add(response, "X-Content-Type-Options", "nosniff") ||
+         !answer_add(response, "Cache-Control", "no-store") ||
+         !answer_add(response, "Connection", "close"))) {
+        MHD_destroy_response(response);
+        response = NULL;
+    }
+    return response;
+}
+
+kvsql_rc http_last_words(struct http_server *server, struct kvsql_error *err)
+{
+    server->last_words[0] =
+        answer_static(answer_unavailable, sizeof answer_unavailable - 1);
+    server->last_words[1] =
+        answer_static(answer_out_of_memory, sizeof answer_out_of_memory - 1);
+    if (server->last_words[0] == NULL || server->last_words[1] == NULL)
+        return kv_fail(err, KVSQL_NOMEM, "http: no memory to start");
+    return KVSQL_OK;
+}
+
+void http_stats_done(struct http_request *request)
+{
+    static const uint64_t bounds_us[HTTP_LATENCY_BUCKETS] = {
+        500,    1000,   2500,    5000,    10000,   25000,   50000,
+        100000, 250000, 500000,  1000000, 2500000, 5000000, 10000000};
+    struct http_stats *stats = &request->server->stats;
+    unsigned kind = request->sent_status / 100, i = 0;
+    uint64_t ns = kv_os_mono_ns() - request->started_ns;
+
+    while (i < HTTP_LATENCY_BUCKETS && ns > bounds_us[i] * 1000)
+        i++;
+    atomic_fetch_add_explicit(&stats->latency[request->tier][i], 1,
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&stats->latency_ns[request->tier], ns,
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(
+        &stats->requests[request->tier][kind < 6 ? kind : 0], 1,
+        memory_order_relaxed);
+    atomic_fetch_add_explicit(&stats->bytes_in, request->body.size,
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&stats->bytes_out, request->sent_bytes,
+                              memory_order_relaxed);
+}

@@ -1,0 +1,704 @@
+/* keys.c - /v1/keys: the list of keys, one key with its value, deleting one.
+ *
+ * Lists and values are read by SQL on a worker's session, so a page or a large
+ * value never holds the store. A page walks keys in order from where the last
+ * one ended: TEXT keys first, BLOB keys behind them. With a prefix that makes
+ * two walks, one in each class, both ended by the first key behind the prefix.
+ *
+ * A cursor is opaque: base64url of a letter for the class and the last key.
+ *
+ * Thread: workers; deleting: the event loop's. */
+#include <stdio.h>
+#include <string.h>
+
+#include "command/command.h"
+#include "http/sql.h"
+#include "kvsql/base/num.h"
+#include "kvsql/base/text.h"
+
+#define KEYS_LIMIT 100        /* items of a page unless said */
+#define KEYS_LIMIT_MAX 1000
+#define KEYS_SCAN_MAX 10000   /* keys looked at for one page */
+#define KEYS_PEEK_ELEMENTS 20
+#define KEYS_PEEK_BYTES 4096
+#define KEYS_TXN_WAIT_MS 5000
+
+struct keys_page {
+    struct http_request *request;
+    struct vt_session *session;
+    kvsql_slice prefix, match, type;
+    uint64_t limit, found, scanned;
+    struct kv_buf last; /* the cursor's bytes: class letter, key */
+    bool more;
+    uint64_t position;
+    uint8_t literal[KV_KEY_BUFFER]; /* prefix of the pattern */
+};
+
+/* ---- cursors ------------------------------------------------------------------- */
+
+static void keys_cursor_write(struct kv_buf *out, const struct kv_buf *last)
+{
+    size_t from = out->size;
+
+    kv_base64_encode(out, last->p, last->size);
+    for (size_t i = from; i < out->size; i++) {
+        if (out->p[i] == '+')
+            out->p[i] = '-';
+        else if (out->p[i] == '/')
+            out->p[i] = '_';
+    }
+    while (out->size > from && out->p[out->size - 1] == '=')
+        out->size--;
+}
+
+static bool keys_cursor_read(struct kv_buf *last, kvsql_slice text)
+{
+    struct kv_buf plain;
+    const char *p = text.p;
+
+    kv_buf_init(&plain, KV_MEM_CLIENT, text.size + 4);
+    for (size_t i = 0; i < text.size; i++)
+        kv_buf_byte(&plain, p[i] == '-'   ? '+'
+                            : p[i] == '_' ? '/'
+                                          : (uint8_t)p[i]);
+    while (plain.size % 4 != 0)
+        kv_buf_byte(&plain, '=');
+    bool good = !plain.failed &&
+                kv_base64_decode(last, (const char *)plain.p, plain.size) &&
+                !last->failed && last->size >= 1 &&
+                (last->p[0] == 't' || last->p[0] == 'b');
+    kv_buf_fini(&plain);
+    return good;
+}
+
+/* ---- one page --------------------------------------------------------------------- */
+
+enum keys_verdict { KEYS_TAKE, KEYS_SKIP, KEYS_STOP };
+
+static enum keys_verdict keys_judge(const struct keys_page *page,
+                                    const struct vt_value *key)
+{
+    size_t size = page->prefix.size < key->size ? page->prefix.size
+                                                : key->size;
+    int order = size ? memcmp(key->p, page->prefix.p, size) : 0;
+
+    if (order < 0 || (order == 0 && key->size < page->prefix.size))
+        return KEYS_SKIP;
+    if (order > 0)
+        return KEYS_STOP;
+    if (page->match.p != NULL &&
+        !kv_glob_match(page->match.p, page->match.size, key->p, key->size,
+                       false))
+        return KEYS_SKIP;
+    return KEYS_TAKE;
+}
+
+static void keys_item(struct keys_page *page,
+                      const struct vt_statement *statement,
+                      const struct vt_value *key)
+{
+    static const char *const names[] = {NULL, "type", "ttl_ms", "size",
+                                        "version"};
+    struct kv_buf *out = &page->request->answer.body;
+    struct vt_value value;
+
+    kv_buf_text(out, page->found++ ? ",{\"key\":" : "{\"key\":");
+    http_json_bytes(out, key->p, key->size, key->kind == VT_BLOB);
+    for (int i = 1; i < 5; i++) {
+        kv_buf_printf(out, ",\"%s\":", names[i]);
+        vt_column(statement, i, &value);
+        http_rows_value(out, &value, false);
+    }
+    kv_buf_byte(out, '}');
+}
+
+/* Take rows until the page is full; false when the walk is over for good. */
+static kvsql_rc keys_rows(struct keys_page *page,
+                          struct vt_statement *statement, bool *full,
+                          struct kvsql_error *err)
+{
+    struct vt_value key, type;
+    kvsql_rc rc;
+    bool row;
+
+    *full = false;
+    while ((rc = vt_step(statement, &row, err)) == KVSQL_OK && row) {
+        vt_column(statement, 0, &key);
+        enum keys_verdict verdict = keys_judge(page, &key);
+        if (verdict == KEYS_STOP)
+            break;
+        if (page->found == page->limit || page->scanned == KEYS_SCAN_MAX) {
+            page->more = *full = true;
+            break;
+        }
+        page->scanned++;
+        vt_column(statement, 1, &type);
+        if (page->type.p != NULL &&
+            (type.size != page->type.size ||
+             memcmp(type.p, page->type.p, type.size) != 0))
+            verdict = KEYS_SKIP;
+        if (verdict == KEYS_TAKE)
+            keys_item(page, statement, &key);
+        kv_buf_reset(&page->last, SIZE_MAX);
+        kv_buf_byte(&page->last, key.kind == VT_BLOB ? 'b' : 't');
+        kv_buf_add(&page->last, key.p, key.size);
+    }
+    page->position = vt_position(page->session);
+    return rc;
+}
+
+/* One walk from `from` on (behind it with `after`). */
+static kvsql_rc keys_walk(struct keys_page *page, const struct vt_value *from,
+                          bool after, bool *full, struct kvsql_error *err)
+{
+    static const char at[] = "SELECT key, type, ttl, memory, version "
+                             "FROM keys WHERE key >= ?1 ORDER BY key";
+    static const char behind[] = "SELECT key, type, ttl, memory, version "
+                                 "FROM keys WHERE key > ?1 ORDER BY key";
+    struct vt_statement *statement = NULL;
+    const char *sql = after ? behind : at;
+    kvsql_rc rc = vt_prepare(page->session, sql, strlen(sql), NULL, &statement,
+                             err);
+
+    if (rc == KVSQL_OK)
+        rc = vt_bind(statement, 1, from, err);
+    if (rc == KVSQL_OK)
+        rc = keys_rows(page, statement, full, err);
+    if (statement != NULL)
+        vt_finish(statement);
+    return rc;
+}
+
+static struct vt_value keys_bound(bool blob, const void *p, size_t size)
+{
+    return (struct vt_value){.kind = blob ? VT_BLOB : VT_TEXT,
+                             .p = size ? p : (const uint8_t *)"",
+                             .size = size};
+}
+
+static kvsql_rc keys_page(struct keys_page *page, struct kvsql_error *err)
+{
+    bool resumed = page->last.size > 0, full = false;
+    bool blob = resumed && page->last.p[0] == 'b';
+    kvsql_rc rc = KVSQL_OK;
+    struct kv_buf start = page->last; /* the walk writes a new one */
+    struct vt_value from =
+        keys_bound(blob, start.p + 1, resumed ? start.size - 1 : 0);
+
+    kv_buf_init(&page->last, KV_MEM_CLIENT, KVSQL_KEY_MAX + 1);
+    if (!resumed) /* of a prefix that is no text, its text part */
+        from = keys_bound(false, page->prefix.p,
+                          kv_utf8_prefix(page->prefix.p, page->prefix.size));
+    rc = keys_walk(page, &from, resumed, &full, err);
+    if (rc == KVSQL_OK && !full && !blob && page->prefix.size > 0) {
+        from = keys_bound(true, page->prefix.p, page->prefix.size);
+        rc = keys_walk(page, &from, false, &full, err);
+    }
+    kv_buf_fini(&start);
+    if (rc == KVSQL_OK && page->last.failed)
+        rc = kv_fail(err, KVSQL_NOMEM, "no memory for a cursor");
+    return rc;
+}
+
+/* Exact number of keys under the prefix, into the answer. */
+static kvsql_rc keys_count(struct keys_page *page, struct kvsql_error *err)
+{
+    static const char sql[] = "SELECT kv_count(?1)";
+    struct vt_statement *statement = NULL;
+    const uint8_t *p = page->prefix.p;
+    struct vt_value value;
+    struct kv_buf glob;
+    bool row = false;
+
+    kv_buf_init(&glob, KV_MEM_CLIENT, 2 * HTTP_URI_MAX + 2);
+    for (size_t i = 0; i < page->prefix.size; i++) {
+        if (p[i] != 0 && strchr("*?[\\", p[i]) != NULL)
+            kv_buf_byte(&glob, '\\');
+        kv_buf_byte(&glob, p[i]);
+    }
+    kv_buf_byte(&glob, '*');
+    kvsql_rc rc = glob.failed
+                      ? kv_fail(err, KVSQL_NOMEM, "no memory for a pattern")
+                      : vt_prepare(page->session, sql, sizeof sql - 1, NULL,
+                                   &statement, err);
+    value = keys_bound(kv_class_of(glob.p, glob.size) == KV_BLOB, glob.p,
+                       glob.size);
+    if (rc == KVSQL_OK)
+        rc = vt_bind(statement, 1, &value, err);
+    if (rc == KVSQL_OK)
+        rc = vt_step(statement, &row, err);
+    if (rc == KVSQL_OK && row) {
+        vt_column(statement, 0, &value);
+        kv_buf_text(&page->request->answer.body, ",\"count\":");
+        http_rows_value(&page->request->answer.body, &value, false);
+    }
+    if (statement != NULL)
+        vt_finish(statement);
+    kv_buf_fini(&glob);
+    return rc;
+}
+
+static bool keys_asked(struct keys_page *page)
+{
+    struct http_request *request = page->request;
+    kvsql_slice limit = http_param(request, "limit");
+    kvsql_slice order = http_param(request, "order");
+    kvsql_slice cursor = http_param(request, "cursor");
+    bool exact;
+
+    page->prefix = http_param(request, "prefix");
+    page->match = http_param(request, "match");
+    page->type = http_param(request, "type");
+    page->limit = KEYS_LIMIT;
+    if (limit.p != NULL &&
+        (!kv_num_uint(limit.p, limit.size, &page->limit) ||
+         page->limit < 1 || page->limit > KEYS_LIMIT_MAX)) {
+        http_refuse(request, HTTP_P_PARAMETER, "limit is 1 to %d",
+                    KEYS_LIMIT_MAX);
+        return false;
+    }
+    if (order.p != NULL && !http_is(order, "key")) {
+        http_refuse(request, HTTP_P_PARAMETER, "order is key");
+        return false;
+    }
+    if (cursor.p != NULL && cursor.size > 0 &&
+        !keys_cursor_read(&page->last, cursor)) {
+        http_refuse(request, HTTP_P_CURSOR, "this cursor is none of ours");
+        return false;
+    }
+    if (page->prefix.p == NULL)
+        page->prefix = (kvsql_slice){"", 0};
+    if (page->prefix.size == 0 && page->match.p != NULL)
+        page->prefix = (kvsql_slice){
+            page->literal,
+            kv_glob_prefix(page->match.p, page->match.size, page->literal,
+                           sizeof page->literal, &exact)};
+    return true;
+}
+
+static void keys_list(struct keys_page *page)
+{
+    struct http_request *request = page->request;
+    struct kv_buf *out = &request->answer.body;
+    struct kvsql_error err;
+
+    http_answer(request, 200, HTTP_TYPE_JSON);
+    kv_buf_text(out, "{\"items\":[");
+    kvsql_rc rc = keys_page(page, &err);
+    kv_buf_text(out, "],\"next\":");
+    if (page->more) {
+        kv_buf_byte(out, '"');
+        keys_cursor_write(out, &page->last);
+        kv_buf_byte(out, '"');
+    } else {
+        kv_buf_text(out, "null");
+    }
+    if (rc == KVSQL_OK && http_is(http_param(request, "count"), "1"))
+        rc = keys_count(page, &err);
+    kv_buf_byte(out, '}');
+    http_answer_header(request, "X-KVSQL-Position", "%llu",
+                       (unsigned long long)page->position);
+    if (rc != KVSQL_OK)
+        http_fail(request, rc, err.text, NULL);
+}
+
+static void keys_list_work(struct http_request *request,
+                           struct http_worker *worker)
+{
+    struct vt_limits limits = {.read_only = true,
+                               .deadline_ms = request->server->sql_deadline_ms,
+                               .row_max = 4 * KEYS_SCAN_MAX,
+                               .byte_max = request->server->sql_byte_max};
+    struct keys_page *page = http_alloc(request, sizeof *page);
+
+    if (page == NULL) {
+        http_fail(request, KVSQL_NOMEM, "no memory for a page", NULL);
+        return;
+    }
+    memset(page, 0, sizeof *page);
+    page->request = request;
+    kv_buf_init(&page->last, KV_MEM_CLIENT, KVSQL_KEY_MAX + 1);
+    if (keys_asked(page)) {
+        page->session = http_sql_session(request, worker, &limits);
+        if (page->session != NULL) {
+            keys_list(page);
+            http_sql_leave(request, worker);
+        }
+    }
+    kv_buf_fini(&page->last);
+}
+
+enum http_next http_do_keys_list(struct http_request *request)
+{
+    request->work = keys_list_work;
+    return HTTP_NEXT_WORK;
+}
+
+/* ---- one key ------------------------------------------------------------------------- */
+
+struct keys_one {
+    struct http_request *request;
+    struct vt_session *session;
+    struct vt_value key;
+    char type[16];
+    bool peek, pairs, cut;
+};
+
+static kvsql_rc keys_query(struct keys_one *one, const char *sql,
+                           struct vt_statement **statement,
+                           struct kvsql_error *err)
+{
+    *statement = NULL;
+    kvsql_rc rc = vt_prepare(one->session, sql, strlen(sql), NULL, statement,
+                             err);
+    return rc == KVSQL_OK ? vt_bind(*statement, 1, &one->key, err) : rc;
+}
+
+static void keys_etag(const struct http_request *request, uint64_t version,
+                      char out[64])
+{
+    snprintf(out, 64, "\"v%llu-%s\"", (unsigned long long)version,
+             request->server->start_id);
+}
+
+/* Is the tag among those of If-Match or If-None-Match? */
+static bool keys_tagged(kvsql_slice list, const char *etag)
+{
+    size_t size = strlen(etag);
+    const char *p = list.p;
+
+    if (http_is(list, "*"))
+        return true;
+    for (size_t i = 0; list.p != NULL && i + size <= list.size; i++)
+        if (memcmp(p + i, etag, size) == 0)
+            return true;
+    return false;
+}
+
+static void keys_bytes(struct keys_one *one, const struct vt_value *value)
+{
+    struct kv_buf *out = &one->request->answer.body;
+    size_t size = value->size;
+
+    if (one->peek && size > KEYS_PEEK_BYTES) {
+        size = KEYS_PEEK_BYTES;
+        if (value->kind == VT_TEXT)
+            size = kv_utf8_prefix(value->p, size);
+        one->cut = true;
+    }
+    http_json_bytes(out, value->p, size, value->kind == VT_BLOB);
+}
+
+/* One element, in the shape of its type. */
+static void keys_element(struct keys_one *one,
+                         const struct vt_statement *statement)
+{
+    struct kv_buf *out = &one->request->answer.body;
+    struct vt_value first, second;
+    bool hash = strcmp(one->type, "hash") == 0;
+
+    vt_column(statement, 0, &first);
+    if (strcmp(one->type, "zset") == 0) {
+        kv_buf_text(out, "{\"member\":");
+        keys_bytes(one, &first);
+        kv_buf_text(out, ",\"score\":");
+        vt_column(statement, 1, &second);
+        http_json_double(out, second.real, false);
+        kv_buf_byte(out, '}');
+        return;
+    }
+    if (hash && one->pairs)
+        kv_buf_byte(out, '[');
+    keys_bytes(one, &first);
+    if (hash) {
+        kv_buf_byte(out, one->pairs ? ',' : ':');
+        vt_column(statement, 1, &second);
+        keys_bytes(one, &second);
+    }
+    if (hash && one->pairs)
+        kv_buf_byte(out, ']');
+}
+
+static const char *keys_value_sql(const char *type)
+{
+    static const struct {
+        const char *type, *sql;
+    } rows[] = {
+        {"string", "SELECT value FROM strings WHERE key = ?1"},
+        {"hash", "SELECT field, value FROM hashes WHERE key = ?1 "
+                 "ORDER BY field"},
+        {"list", "SELECT value FROM lists WHERE key = ?1 ORDER BY idx"},
+        {"set", "SELECT member FROM sets WHERE key = ?1 ORDER BY member"},
+        {"zset", "SELECT member, score FROM zsets WHERE key = ?1 "
+                 "ORDER BY score, member"},
+    };
+
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(type, rows[i].type) == 0)
+            return rows[i].sql;
+    return NULL;
+}
+
+/* A hash with a field that is no text cannot be an object. */
+static kvsql_rc keys_shape(struct keys_one *one, struct kvsql_error *err)
+{
+    struct vt_statement *statement;
+    bool row = false;
+
+    if (strcmp(one->type, "hash") != 0)
+        return KVSQL_OK;
+    one->pairs = http_is(http_param(one->request, "shape"), "pairs");
+    kvsql_rc rc = keys_query(one,
+                             "SELECT 1 FROM hashes WHERE key = ?1 "
+                             "AND field >= x'' LIMIT 1",
+                             &statement, err);
+    if (rc == KVSQL_OK)
+        rc = vt_step(statement, &row, err);
+    one->pairs = one->pairs || row;
+    if (statement != NULL)
+        vt_finish(statement);
+    return rc;
+}
+
+static void keys_brackets(struct keys_one *one, bool open)
+{
+    struct kv_buf *out = &one->request->answer.body;
+
+    if (strcmp(one->type, "string") == 0)
+        return;
+    if (strcmp(one->type, "hash") == 0 && one->pairs)
+        kv_buf_text(out, open ? "{\"$pairs\":[" : "]}");
+    else if (strcmp(one->type, "hash") == 0)
+        kv_buf_byte(out, open ? '{' : '}');
+    else
+        kv_buf_byte(out, open ? '[' : ']');
+}
+
+static kvsql_rc keys_value(struct keys_one *one, struct kvsql_error *err)
+{
+    struct kv_buf *out = &one->request->answer.body;
+    const char *sql = keys_value_sql(one->type);
+    struct vt_statement *statement = NULL;
+    uint64_t count = 0;
+    bool row = false;
+
+    kv_buf_text(out, ",\"value\":");
+    if (sql == NULL) {
+        kv_buf_text(out, "null");
+        return KVSQL_OK;
+    }
+    kvsql_rc rc = keys_shape(one, err);
+    if (rc == KVSQL_OK)
+        rc = keys_query(one, sql, &statement, err);
+    keys_brackets(one, true);
+    while (rc == KVSQL_OK && (rc = vt_step(statement, &row, err)) == KVSQL_OK &&
+           row) {
+        if (one->peek && count == KEYS_PEEK_ELEMENTS) {
+            one->cut = true;
+            break;
+        }
+        if (count++ > 0)
+            kv_buf_byte(out, ',');
+        keys_element(one, statement);
+        if (out->size >= HTTP_BLOCK && !http_stream_push(one->request)) {
+            rc = kv_fail(err, KVSQL_INTERRUPT, "the answer was not taken");
+            break;
+        }
+    }
+    if (rc == KVSQL_OK && vt_truncated(statement))
+        rc = kv_fail(err, KVSQL_TOOBIG,
+                     "the value has more than the %llu bytes of one answer; "
+                     "read it in parts by commands",
+                     (unsigned long long)one->request->server->sql_byte_max);
+    if (statement != NULL)
+        vt_finish(statement);
+    keys_brackets(one, false);
+    return rc;
+}
+
+/* The answer's head and metadata. False: it is complete (304) or failed. */
+static bool keys_metadata(struct keys_one *one,
+                          const struct vt_statement *statement)
+{
+    static const char *const names[] = {"type", "ttl_ms", "size", "version",
+                                        "length", "encoding"};
+    struct http_request *request = one->request;
+    struct kv_buf *out = &request->answer.body;
+    struct vt_value value;
+    char etag[64];
+
+    vt_column(statement, 3, &value);
+    keys_etag(request, (uint64_t)value.integer, etag);
+    bool same = keys_tagged(request->headers[HTTP_H_IF_NONE_MATCH], etag);
+    http_answer(request, same ? 304 : 200, same ? NULL : HTTP_TYPE_JSON);
+    request->answer.cache = "no-cache";
+    http_answer_header(request, "ETag", "%s", etag);
+    if (same)
+        return false;
+    kv_buf_text(out, "{\"key\":");
+    http_json_bytes(out, one->key.p, one->key.size, one->key.kind == VT_BLOB);
+    for (int i = 0; i < (one->peek ? 6 : 5); i++) {
+        vt_column(statement, i, &value);
+        kv_buf_printf(out, ",\"%s\":", names[i]);
+        http_rows_value(out, &value, false);
+        if (i == 0 && value.size < sizeof one->type)
+            memcpy(one->type, value.p, value.size);
+        if (i == 1 && value.kind == VT_INTEGER)
+            http_answer_header(request, "X-KVSQL-TTL-Remaining-Ms", "%lld",
+                               (long long)value.integer);
+    }
+    return true;
+}
+
+static kvsql_rc keys_get(struct keys_one *one, struct kvsql_error *err)
+{
+    static const char sql[] = "SELECT type, ttl, memory, version, length, "
+                              "encoding FROM keys WHERE key = ?1";
+    struct vt_statement *statement;
+    char shown[128];
+    bool row = false, body = false;
+    kvsql_rc rc = keys_query(one, sql, &statement, err);
+
+    if (rc == KVSQL_OK)
+        rc = vt_step(statement, &row, err);
+    if (rc == KVSQL_OK && row)
+        body = keys_metadata(one, statement);
+    else if (rc == KVSQL_OK)
+        rc = kv_fail(err, KVSQL_NOTFOUND, "there is no key '%s'",
+                     kv_text_show(shown, sizeof shown, one->key.p,
+                                  one->key.size));
+    if (statement != NULL)
+        vt_finish(statement);
+    if (rc != KVSQL_OK || !body)
+        return rc;
+    rc = keys_value(one, err);
+    if (one->cut)
+        kv_buf_text(&one->request->answer.body, ",\"truncated\":true");
+    kv_buf_byte(&one->request->answer.body, '}');
+    return rc;
+}
+
+/* Metadata and value are read of one state: one SQL transaction. */
+static void keys_get_work(struct http_request *request,
+                          struct http_worker *worker)
+{
+    struct vt_limits limits = {.read_only = true,
+                               .deadline_ms = request->server->sql_deadline_ms,
+                               .row_max = UINT64_MAX / 2,
+                               .byte_max = request->server->sql_byte_max};
+    kvsql_slice key = request->segments[2];
+    struct keys_one one = {.request = request};
+    struct kvsql_error err;
+
+    one.key = keys_bound(kv_class_of(key.p, key.size) == KV_BLOB, key.p,
+                         key.size);
+    one.peek = http_is(http_param(request, "peek"), "1");
+    one.session = http_sql_session(request, worker, &limits);
+    if (one.session == NULL)
+        return;
+    kvsql_rc rc = vt_begin(one.session, &err);
+    if (rc == KVSQL_OK) {
+        rc = keys_get(&one, &err);
+        vt_rollback(one.session);
+    }
+    http_rows_close(request, rc, rc == KVSQL_OK ? NULL : err.text);
+    http_sql_leave(request, worker);
+}
+
+enum http_next http_do_keys_get(struct http_request *request)
+{
+    request->work = keys_get_work;
+    return HTTP_NEXT_WORK;
+}
+
+/* ---- deleting ------------------------------------------------------------------------- */
+
+static void keys_deleted(struct http_request *request, kvsql_slice key,
+                         const struct cmd_reply *reply,
+                         struct kv_ticket ticket)
+{
+    struct cmd_item item;
+    size_t offset = 0;
+    char shown[128], text[192];
+
+    request->ticket = ticket;
+    request->has_ticket = true;
+    if (!cmd_reply_next(reply, &offset, &item) ||
+        item.kind == CMD_REPLY_ERROR) {
+        snprintf(text, sizeof text, "%.*s", (int)item.size,
+                 (const char *)item.p);
+        http_fail(request, reply->rc, text, NULL);
+        return;
+    }
+    if (item.number == 0) {
+        snprintf(text, sizeof text, "there is no key '%s'",
+                 kv_text_show(shown, sizeof shown, key.p, key.size));
+        http_fail(request, KVSQL_NOTFOUND, text, NULL);
+        return;
+    }
+    http_answer(request, 204, NULL);
+    http_answer_header(request, "X-KVSQL-Position", "%llu",
+                       (unsigned long long)ticket.position);
+}
+
+/* If-Match: the version is compared inside the transaction that deletes. */
+static void keys_delete_matched(struct http_request *request,
+                                struct http_worker *worker)
+{
+    kvsql *db = atomic_load(&request->server->db);
+    kvsql_slice argv[2] = {{"DEL", 3}, request->segments[2]};
+    struct kv_key key = kv_key_of(argv[1].p, argv[1].size);
+    struct kv_ticket ticket = {0};
+    struct cmd_reply reply;
+    struct kvsql_error err;
+    struct kv_item item;
+    struct kv_txn *txn;
+    struct kv_at at;
+    char etag[64] = "";
+
+    (void)worker;
+    kvsql_rc rc = kv_txn_begin(db, true, KEYS_TXN_WAIT_MS, &txn, &err);
+    if (rc != KVSQL_OK) {
+        http_fail(request, rc, err.text, NULL);
+        return;
+    }
+    kv_at_txn(txn, &at);
+    if (kv_get(&at, &key, &item))
+        keys_etag(request, kv_item_version(&at, &item), etag);
+    if (etag[0] == 0 ||
+        !keys_tagged(request->headers[HTTP_H_IF_MATCH], etag)) {
+        kv_txn_rollback(txn);
+        http_refuse(request, HTTP_P_VERSION, "the key is %s%s now",
+                    etag[0] ? "at " : "absent", etag);
+        return;
+    }
+    cmd_reply_init(&reply, HTTP_BLOCK);
+    rc = cmd_run_in(txn, 2, argv, &reply);
+    if (rc == KVSQL_OK)
+        rc = kv_txn_commit(txn, &ticket, &err);
+    else
+        kv_txn_rollback(txn);
+    if (rc != KVSQL_OK && reply.rc == KVSQL_OK)
+        http_fail(request, rc, err.text, NULL);
+    else
+        keys_deleted(request, argv[1], &reply, ticket);
+    cmd_reply_fini(&reply);
+}
+
+enum http_next http_do_keys_delete(struct http_request *request)
+{
+    kvsql *db = atomic_load(&request->server->db);
+    kvsql_slice argv[2] = {{"DEL", 3}, request->segments[2]};
+    struct kv_ticket ticket = {0};
+    struct cmd_reply reply;
+
+    if (request->headers[HTTP_H_IF_MATCH].p != NULL) {
+        request->work = keys_delete_matched;
+        return HTTP_NEXT_WORK;
+    }
+    cmd_reply_init(&reply, HTTP_BLOCK);
+    cmd_run(db, 2, argv, true, &reply, &ticket);
+    keys_deleted(request, argv[1], &reply, ticket);
+    cmd_reply_fini(&reply);
+    return HTTP_NEXT_ANSWER;
+}

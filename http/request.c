@@ -1,0 +1,234 @@
+/* request.c - one request: its memory, its references, its waiting.
+ *
+ * The stream between a worker and the connection is one buffer with a reading
+ * offset: the worker appends at the end and waits while HTTP_STREAM_MAX bytes
+ * are unread, the event loop takes from the front. A client that reads nothing
+ * for STREAM_STALL_MS loses it, so that no worker waits for ever (L1).
+ *
+ * Thread: as said at each function; shared fields are under the lock. */
+#include <microhttpd.h>
+#include <string.h>
+
+#include "http/request.h"
+#include "kvsql/base/os.h"
+#include "vtab/session.h"
+
+#define REQUEST_BLOCK 4096    /* bytes of an arena block at least */
+#define STREAM_STALL_MS 10000
+
+struct http_block {
+    struct http_block *next;
+    size_t size, used; /* of the whole block, this head included */
+};
+
+#define BLOCK_HEAD ((sizeof(struct http_block) + 15) & ~(size_t)15)
+
+struct http_request *http_request_new(struct http_server *server,
+                                      const char *raw)
+{
+    struct http_request *request =
+        kv_mem_zalloc(KV_MEM_CLIENT, sizeof *request);
+
+    if (request == NULL)
+        return NULL;
+    request->server = server;
+    atomic_init(&request->refs, 1);
+    kv_lock_init(&request->lock, HTTP_RANK_REQUEST);
+    request->id = atomic_fetch_add(&server->id_next, 1);
+    request->started_ns = kv_os_mono_ns();
+    request->tier = HTTP_TIER_RESOURCE;
+    kv_buf_init(&request->body, KV_MEM_CLIENT, server->body_max);
+    kv_buf_init(&request->answer.body, KV_MEM_CLIENT, 8ull * HTTP_REPLY_MAX);
+    kv_buf_init(&request->stream.queue, KV_MEM_CLIENT,
+                HTTP_STREAM_MAX + 2ull * HTTP_REPLY_MAX);
+    kv_cond_init(&request->stream.room);
+    request->raw = raw;
+    request->raw_size = strlen(raw);
+    request->target = request->target_inline;
+    if (request->raw_size >= sizeof request->target_inline)
+        request->target = http_alloc(request, request->raw_size + 1);
+    if (request->target == NULL) {
+        http_request_unref(request);
+        return NULL;
+    }
+    memcpy(request->target, raw, request->raw_size + 1);
+    request->target_size = request->raw_size;
+    atomic_fetch_add(&server->stats.active, 1);
+    return request;
+}
+
+void http_request_ref(struct http_request *request)
+{
+    atomic_fetch_add_explicit(&request->refs, 1, memory_order_relaxed);
+}
+
+/* The server may be gone when a gate lets go of the last reference, so
+ * nothing of it is touched here. */
+void http_request_unref(struct http_request *request)
+{
+    if (atomic_fetch_sub_explicit(&request->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    while (request->arena != NULL) {
+        struct http_block *block = request->arena;
+        request->arena = block->next;
+        kv_mem_free(KV_MEM_CLIENT, block, block->size);
+    }
+    kv_buf_fini(&request->body);
+    kv_buf_fini(&request->answer.body);
+    kv_buf_fini(&request->stream.queue);
+    kv_cond_fini(&request->stream.room);
+    kv_lock_fini(&request->lock);
+    kv_mem_free(KV_MEM_CLIENT, request, sizeof *request);
+}
+
+void *http_alloc(struct http_request *request, size_t size)
+{
+    struct http_block *block = request->arena;
+
+    size = (size + 15) & ~(size_t)15;
+    if (block == NULL || block->size - block->used < size) {
+        size_t whole = BLOCK_HEAD + size;
+        if (whole < REQUEST_BLOCK)
+            whole = REQUEST_BLOCK;
+        block = kv_mem_alloc(KV_MEM_CLIENT, whole);
+        if (block == NULL)
+            return NULL;
+        *block = (struct http_block){
+            .next = request->arena, .size = whole, .used = BLOCK_HEAD};
+        request->arena = block;
+    }
+    void *p = (uint8_t *)block + block->used;
+    block->used += size;
+    return p;
+}
+
+/* ---- waiting --------------------------------------------------------------------- */
+
+bool http_suspend(struct http_request *request, bool lost)
+{
+    KV_ASSERT(!request->suspended); /* H1 */
+    if (request->gone || !http_watch_enter(request, lost))
+        return false;
+    request->suspended = true;
+    atomic_fetch_add(&request->server->stats.waiting, 1);
+    MHD_suspend_connection(request->connection);
+    return true;
+}
+
+void http_wake(struct http_request *request)
+{
+    if (!request->suspended)
+        return;
+    request->suspended = false; /* H1 */
+    atomic_fetch_sub(&request->server->stats.waiting, 1);
+    http_watch_leave(request);
+    MHD_resume_connection(request->connection);
+}
+
+void http_request_cancel(struct http_request *request)
+{
+    kv_lock_take(&request->lock);
+    request->gone = true;
+    if (request->session != NULL)
+        vt_interrupt(request->session);
+    kv_cond_wake_all(&request->stream.room);
+    http_wake(request);
+    kv_lock_drop(&request->lock);
+}
+
+/* ---- streams ---------------------------------------------------------------------- */
+
+static size_t request_unread(const struct http_stream *stream)
+{
+    return stream->queue.size - stream->offset;
+}
+
+/* Worker. Wait until there is room; false when nobody reads any more. */
+static bool request_room(struct http_request *request)
+{
+    struct http_stream *stream = &request->stream;
+
+    while (!request->gone && request_unread(stream) >= HTTP_STREAM_MAX) {
+        size_t before = request_unread(stream);
+        if (!kv_cond_wait_within(&stream->room, &request->lock,
+                                 STREAM_STALL_MS) &&
+            request_unread(stream) == before) {
+            request->gone = true; /* the reader is cut off */
+            http_wake(request);
+        }
+    }
+    return !request->gone;
+}
+
+/* Forget what is sent, when that is most of it. */
+static void request_compact(struct http_stream *stream)
+{
+    size_t unread = request_unread(stream);
+
+    if (stream->offset == 0 || stream->offset < unread)
+        return;
+    if (unread > 0)
+        memmove(stream->queue.p, stream->queue.p + stream->offset, unread);
+    stream->queue.size = unread;
+    stream->offset = 0;
+}
+
+bool http_stream_push(struct http_request *request)
+{
+    struct http_stream *stream = &request->stream;
+    struct kv_buf *block = &request->answer.body;
+
+    kv_lock_take(&request->lock);
+    bool good = request_room(request) && !block->failed;
+    if (good && request->method == HTTP_HEAD) {
+        stream->open = true; /* the head is known; no body is made (A HEAD) */
+        good = false;
+    } else if (good) {
+        request_compact(stream);
+        kv_buf_add(&stream->queue, block->p, block->size);
+        good = !stream->queue.failed;
+        stream->open = true;
+    }
+    if (stream->open) {
+        request->work_done = true;
+        http_wake(request);
+    }
+    kv_lock_drop(&request->lock);
+    kv_buf_reset(block, 2 * HTTP_BLOCK);
+    return good;
+}
+
+bool http_stream_is_open(struct http_request *request)
+{
+    kv_lock_take(&request->lock);
+    bool open = request->stream.open;
+    kv_lock_drop(&request->lock);
+    return open;
+}
+
+int64_t http_stream_read(struct http_request *request, char *out, size_t size)
+{
+    struct http_stream *stream = &request->stream;
+    int64_t got = HTTP_STREAM_CUT;
+
+    kv_lock_take(&request->lock);
+    size_t unread = request_unread(stream);
+    if (request->gone || (unread == 0 && stream->ended && stream->cut)) {
+        got = HTTP_STREAM_CUT;
+    } else if (unread > 0) {
+        size_t n = unread < size ? unread : size;
+        memcpy(out, stream->queue.p + stream->offset, n);
+        stream->offset += n;
+        got = (int64_t)n;
+        request->sent_bytes += n;
+        kv_cond_wake_one(&stream->room);
+        http_watch_deadline(request->conn, STREAM_STALL_MS + 5000);
+    } else if (stream->ended) {
+        got = HTTP_STREAM_END;
+    } else if (http_suspend(request, true)) {
+        http_watch_deadline(request->conn, 0);
+        got = HTTP_STREAM_WAIT;
+    }
+    kv_lock_drop(&request->lock);
+    return got;
+}

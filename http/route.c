@@ -1,0 +1,229 @@
+/* route.c - from segments and method to a row of routes.def.
+ *
+ * Everything that no literal row takes is a command of tier 1, except names
+ * that are reserved for us: those are 404 until something stands there.
+ *
+ * Thread: the event loop's. */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "http/request.h"
+#include "kvsql/base/num.h"
+
+static const struct http_route route_rows[] = {
+#define HTTP_ROUTE(methods, pattern, handler, rights, bodies, tier)           \
+    {methods,           pattern,                                              \
+     http_do_##handler, HTTP_RIGHT_##rights,                                  \
+     HTTP_BODY_##bodies, HTTP_TIER_##tier},
+#include "http/routes.def"
+#undef HTTP_ROUTE
+};
+#define ROUTE_COUNT (sizeof route_rows / sizeof *route_rows)
+
+/* First segments that are never a command, and the tier of their errors. */
+static const struct {
+    const char *name;
+    enum http_tier tier;
+} route_reserved[] = {
+    {"v1", HTTP_TIER_RESOURCE},          {"_", HTTP_TIER_RESOURCE},
+    {"pipeline", HTTP_TIER_COMMAND},     {"multi-exec", HTTP_TIER_COMMAND},
+    {"subscribe", HTTP_TIER_COMMAND},    {"psubscribe", HTTP_TIER_COMMAND},
+    {"monitor", HTTP_TIER_COMMAND},      {"livez", HTTP_TIER_RESOURCE},
+    {"readyz", HTTP_TIER_RESOURCE},      {"healthz", HTTP_TIER_RESOURCE},
+    {"metrics", HTTP_TIER_RESOURCE},     {"openapi.json", HTTP_TIER_RESOURCE},
+    {"favicon.ico", HTTP_TIER_RESOURCE}, {"robots.txt", HTTP_TIER_RESOURCE},
+};
+
+const struct http_route *http_route_at(unsigned index)
+{
+    return index < ROUTE_COUNT ? &route_rows[index] : NULL;
+}
+
+const char *http_methods(unsigned mask, char *out, size_t size)
+{
+    static const char *const names[] = {"GET",   "HEAD",   "POST",   "PUT",
+                                        "PATCH", "DELETE", "OPTIONS"};
+    size_t used = 0;
+
+    out[0] = 0;
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if ((mask & (1u << i)) && used < size)
+            used += (size_t)snprintf(out + used, size - used, "%s%s",
+                                     used ? ", " : "", names[i]);
+    return out;
+}
+
+/* Does the pattern take these segments? */
+static bool route_fits(const char *pattern, const kvsql_slice *segments,
+                       unsigned count)
+{
+    unsigned i = 0;
+
+    while (*pattern == '/' && pattern[1] != 0) {
+        const char *piece = pattern + 1;
+        size_t size = strcspn(piece, "/");
+        pattern = piece + size;
+        if (size == 2 && memcmp(piece, "**", 2) == 0)
+            return i < count;
+        if (i == count)
+            return false;
+        if (piece[0] != '{' &&
+            (segments[i].size != size ||
+             memcmp(segments[i].p, piece, size) != 0))
+            return false;
+        i++;
+    }
+    return i == count;
+}
+
+static bool route_is_reserved(struct http_request *request)
+{
+    if (request->segment_count == 0)
+        return false;
+    for (unsigned i = 0; i < sizeof route_reserved / sizeof *route_reserved;
+         i++)
+        if (http_is(request->segments[0], route_reserved[i].name)) {
+            request->tier = route_reserved[i].tier;
+            return true;
+        }
+    return false;
+}
+
+/* Fill route and tier; answers the mask of methods that the path knows. */
+static unsigned route_match(struct http_request *request)
+{
+    bool reserved = route_is_reserved(request);
+    unsigned allowed = 0;
+
+    for (unsigned i = 0; i < ROUTE_COUNT; i++) {
+        const struct http_route *row = &route_rows[i];
+        if (reserved && strcmp(row->pattern, "/**") == 0)
+            continue;
+        if (!route_fits(row->pattern, request->segments,
+                        request->segment_count))
+            continue;
+        request->tier = row->tier;
+        allowed |= row->methods;
+        if ((row->methods & request->method) && request->route == NULL)
+            request->route = row;
+    }
+    return allowed;
+}
+
+/* ---- content type ------------------------------------------------------------ */
+
+static unsigned route_body_type(kvsql_slice type)
+{
+    const char *p = type.p;
+    size_t size = 0;
+
+    while (size < type.size && p[size] != ';' && p[size] != ' ' &&
+           p[size] != '\t')
+        size++;
+    kvsql_slice name = {p, size};
+    if (type.p == NULL || size == 0 || http_is_fold(name, "text/plain") ||
+        http_is_fold(name, "application/x-www-form-urlencoded") ||
+        http_is_fold(name, "multipart/form-data"))
+        return HTTP_BODY_NONE; /* a browser sends these without asking */
+    if (http_is_fold(name, "application/json"))
+        return HTTP_BODY_JSON;
+    if (http_is_fold(name, "application/sql"))
+        return HTTP_BODY_SQL;
+    return HTTP_BODY_BYTES;
+}
+
+/* X7: a body that a web page could send unasked is taken only beside an
+ * Authorization header, which makes the browser ask first. */
+static bool route_type(struct http_request *request)
+{
+    const struct http_route *route = request->route;
+    kvsql_slice type = request->headers[HTTP_H_CONTENT_TYPE];
+    bool command = route->tier == HTTP_TIER_COMMAND;
+    bool header = request->headers[HTTP_H_AUTHORIZATION].p != NULL;
+
+    request->body_type = route_body_type(type);
+    if (request->method != HTTP_POST || (command && header))
+        return true;
+    if (route->bodies == HTTP_BODY_NONE)
+        return type.p == NULL || request->body_type != HTTP_BODY_NONE;
+    if (request->body_type & route->bodies)
+        return true;
+    /* A path of tier 1 takes any bytes, JSON among them. */
+    return (route->bodies & HTTP_BODY_BYTES) &&
+           request->body_type != HTTP_BODY_NONE;
+}
+
+static bool route_length(struct http_request *request)
+{
+    kvsql_slice length = request->headers[HTTP_H_CONTENT_LENGTH];
+    uint64_t size = 0;
+
+    for (size_t i = 0; i < length.size; i++) /* 1-15 digits, by the guard */
+        size = size * 10 + (uint64_t)(((const char *)length.p)[i] - '0');
+    if (size <= request->server->body_max)
+        return true;
+    http_refuse(request, HTTP_P_BODY, "%llu bytes, at most %llu are taken",
+                (unsigned long long)size,
+                (unsigned long long)request->server->body_max);
+    return false;
+}
+
+/* ---- OPTIONS -------------------------------------------------------------------- */
+
+static void route_options(struct http_request *request, unsigned allowed)
+{
+    char methods[80];
+
+    if (allowed == 0)
+        allowed = HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_PATCH |
+                  HTTP_DELETE; /* OPTIONS * */
+    http_methods(allowed | HTTP_OPTIONS, methods, sizeof methods);
+    http_answer(request, 204, NULL);
+    http_answer_header(request, "Allow", "%s", methods);
+    if (request->cors == NULL ||
+        request->headers[HTTP_H_CORS_METHOD].p == NULL)
+        return;
+    http_answer_header(request, "Access-Control-Allow-Methods", "%s", methods);
+    http_answer_header(request, "Access-Control-Allow-Headers",
+                       "authorization, content-type, if-match, if-none-match, "
+                       "idempotency-key, last-event-id, prefer, "
+                       "upstash-encoding, upstash-response-format, "
+                       "upstash-sync-token");
+    http_answer_header(request, "Access-Control-Max-Age", "600");
+}
+
+bool http_route(struct http_request *request)
+{
+    char methods[80];
+    unsigned allowed = route_match(request);
+
+    if (!http_access(request))
+        return false;
+    if (allowed == 0 && !(request->method == HTTP_OPTIONS &&
+                          request->target[0] == '*')) {
+        http_refuse(request, HTTP_P_PATH, "nothing stands at this path");
+        return false;
+    }
+    if (request->method == HTTP_OPTIONS) {
+        route_options(request, allowed);
+        return false;
+    }
+    if (request->route == NULL) {
+        http_methods(allowed | HTTP_OPTIONS, methods, sizeof methods);
+        http_refuse(request, HTTP_P_METHOD, "this path knows %s", methods);
+        http_answer_header(request, "Allow", "%s", methods);
+        return false;
+    }
+    if (request->route->rights > request->rights) {
+        http_refuse(request, HTTP_P_RIGHT, "the read-only token may not do "
+                                           "this");
+        return false;
+    }
+    if (!route_type(request)) {
+        http_refuse(request, HTTP_P_TYPE,
+                    "this Content-Type is not taken here");
+        return false;
+    }
+    return route_length(request);
+}

@@ -1,0 +1,44 @@
+/* rows.h - rows of SQL on their way out: JSON, NDJSON, CSV.
+ *
+ * A writer appends to the answer's body and hands full blocks to the stream,
+ * so a result of any size needs the memory of a block. What fits into one
+ * block leaves as an answer of known length, with its true status.
+ *
+ * Thread: the worker that has the request. */
+#ifndef KVSQL_HTTP_ROWS_H
+#define KVSQL_HTTP_ROWS_H
+
+#include "http/request.h"
+#include "vtab/session.h"
+
+enum http_rows_format { HTTP_ROWS_JSON, HTTP_ROWS_NDJSON, HTTP_ROWS_CSV };
+
+struct http_rows {
+    struct http_request *request;
+    const struct vt_statement *statement;
+    enum http_rows_format format;
+    bool big_text; /* integers beyond 2^53 as strings */
+    int columns;
+    uint64_t count;
+};
+
+/* One value in JSON. */
+KV_INTERNAL void http_rows_value(struct kv_buf *out,
+                                 const struct vt_value *value, bool big_text);
+/* Status 200 and what stands before the first row. */
+KV_INTERNAL void http_rows_begin(struct http_rows *rows);
+/* The statement's current row. False: nobody reads any more; stop. */
+KV_INTERNAL bool http_rows_add(struct http_rows *rows);
+/* What stands behind the last row. */
+KV_INTERNAL void http_rows_end(struct http_rows *rows, bool truncated,
+                               int64_t changes, uint64_t position,
+                               uint64_t elapsed_ms);
+/* An error: a problem if nothing has left yet, else the stream is cut. */
+KV_INTERNAL void http_rows_fail(struct http_rows *rows, kvsql_rc rc,
+                                const char *detail, const char *extra);
+/* The same end for an answer that is no rows: the last block of a stream that
+ * is open, or the problem. */
+KV_INTERNAL void http_rows_close(struct http_request *request, kvsql_rc rc,
+                                 const char *detail);
+
+#endif

@@ -1,0 +1,532 @@
+/* server.c - the library's daemon: start, the one handler, stop.
+ *
+ * The library calls server_handle for every request at least twice: with the
+ * headers, and when the body is complete; and once more after each time the
+ * request was suspended. What to do next stands in the request (request.h).
+ *
+ * A response that is queued in the first call ends the connection. That is
+ * right for refused framing and for bodies nobody wants to read; every other
+ * answer waits for the second call.
+ *
+ * Stopping: the library aborts the process when it is stopped with a
+ * suspended connection, so the order is: no new connections, no new waiting,
+ * let what waits come to its end for a moment, cancel the rest, join the
+ * workers, hang up, wait for the last request, stop.
+ *
+ * Thread: server_handle and the notifications run in the event loops. */
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "http/request.h"
+#include "kvsql/base/diag.h"
+#include "kvsql/base/num.h"
+#include "kvsql/base/os.h"
+#include "vtab/session.h"
+
+#define SERVER_POOL 8192            /* bytes of the library's pool */
+#define SERVER_VERSION_TESTED 0x00097500
+#define SERVER_HEADER_MS 10000      /* the head, from the first byte */
+#define SERVER_BODY_MS 20000        /* the body, and 1 s per 32 KiB */
+#define SERVER_IDLE_MS 60000        /* between two requests */
+#define SERVER_GRACE_MS 1000        /* what waits at stop may still end */
+#define SERVER_STOP_MS 5000
+#define SERVER_BODY_MAX (1u << 20)
+#define SERVER_RESERVED_FDS 32      /* L9 */
+#define SERVER_THREADS_MAX 64
+
+/* ---- gate ------------------------------------------------------------------------ */
+
+static void server_gate_done(struct kv_waiter *waiter, kvsql_rc rc)
+{
+    struct http_request *request = waiter->arg;
+
+    kv_lock_take(&request->lock);
+    request->gate_rc = rc;
+    request->gate_done = true;
+    http_wake(request);
+    kv_lock_drop(&request->lock);
+    http_request_unref(request); /* H3: the waiter's */
+}
+
+static enum MHD_Result server_answer(struct http_request *request)
+{
+    if (request->gate_rc != KVSQL_OK)
+        http_fail(request, request->gate_rc,
+                  "the write could not be made durable and was undone", NULL);
+    return http_send(request) ? MHD_YES : MHD_NO;
+}
+
+/* The answer is made: let it go when its position is released. */
+static enum MHD_Result server_gate(struct http_request *request)
+{
+    kvsql *db = atomic_load(&request->server->db);
+    bool suspended = false;
+
+    request->phase = HTTP_PHASE_ANSWER;
+    if (!request->has_ticket || kv_gate_open(db, request->ticket))
+        return server_answer(request);
+    request->waiter = (struct kv_waiter){.ticket = request->ticket,
+                                         .done = server_gate_done,
+                                         .arg = request};
+    http_request_ref(request);
+    request->phase = HTTP_PHASE_GATE;
+    if (kv_gate_watch(db, &request->waiter)) {
+        http_request_unref(request);
+        return server_answer(request);
+    }
+    kv_lock_take(&request->lock);
+    bool done = request->gate_done;
+    if (!done)
+        suspended = http_suspend(request, false);
+    kv_lock_drop(&request->lock);
+    if (done)
+        return server_answer(request);
+    return suspended ? MHD_YES : MHD_NO;
+}
+
+/* ---- the steps of a request --------------------------------------------------------- */
+
+static enum MHD_Result server_work(struct http_request *request)
+{
+    bool given, suspended = false;
+
+    request->phase = HTTP_PHASE_WORK;
+    kv_lock_take(&request->lock);
+    given = http_work_give(request);
+    if (given)
+        suspended = http_suspend(request, true);
+    if (given && !suspended)
+        request->gone = true;
+    kv_lock_drop(&request->lock);
+    if (given)
+        return suspended ? MHD_YES : MHD_NO;
+    http_refuse(request, HTTP_P_BUSY, "%u requests wait for a worker",
+                HTTP_QUEUE_MAX);
+    return server_answer(request);
+}
+
+/* After a suspension. */
+static enum MHD_Result server_resumed(struct http_request *request)
+{
+    kv_lock_take(&request->lock);
+    bool gone = request->gone, open = request->stream.open;
+    bool ready = request->phase == HTTP_PHASE_WORK ? request->work_done
+                                                   : request->gate_done;
+    kv_lock_drop(&request->lock);
+    if (gone || !ready)
+        return MHD_NO;
+    if (request->phase == HTTP_PHASE_GATE || open)
+        return server_answer(request);
+    return server_gate(request);
+}
+
+static enum MHD_Result server_run(struct http_request *request)
+{
+    http_watch_deadline(request->conn, 0);
+    request->phase = HTTP_PHASE_RUN;
+    if (request->answer.status != 0)
+        return server_answer(request); /* refused in the first call */
+    if (atomic_load(&request->server->db) == NULL &&
+        request->route->run != http_do_livez &&
+        request->route->run != http_do_readyz) {
+        http_refuse(request, HTTP_P_LOADING,
+                    "the data directory is still being read");
+        return server_answer(request);
+    }
+    if (request->route->run(request) == HTTP_NEXT_WORK)
+        return server_work(request);
+    return server_gate(request);
+}
+
+static enum MHD_Result server_body(struct http_request *request,
+                                   const char *piece, size_t *size)
+{
+    uint64_t took_ms = (kv_os_mono_ns() - request->started_ns) / 1000000;
+    uint64_t allowed_ms;
+
+    kv_buf_add(&request->body, piece, *size);
+    if (request->body.failed)
+        return MHD_NO; /* nothing can be queued while a body arrives */
+    *size = 0;
+    allowed_ms = SERVER_BODY_MS + request->body.size / 32;
+    if (took_ms >= allowed_ms)
+        return MHD_NO;
+    http_watch_deadline(request->conn, allowed_ms - took_ms);
+    return MHD_YES;
+}
+
+static bool server_has_body(const struct http_request *request)
+{
+    kvsql_slice length = request->headers[HTTP_H_CONTENT_LENGTH];
+
+    return request->headers[HTTP_H_TRANSFER_ENCODING].p != NULL ||
+           (length.p != NULL && !http_is(length, "0"));
+}
+
+static enum MHD_Result server_first(struct http_request *request,
+                                    const char *url, const char *method,
+                                    const char *version)
+{
+    bool framed = http_guard(request, url, method, version);
+
+    request->phase = HTTP_PHASE_BODY;
+    if (!framed) {
+        atomic_fetch_add(&request->server->stats.refused, 1);
+        return server_answer(request);
+    }
+    bool good = http_target(request) && http_route(request);
+    KV_ASSERT(good || request->answer.status != 0);
+    if (!good && server_has_body(request))
+        return server_answer(request);
+    http_watch_deadline(request->conn, SERVER_BODY_MS);
+    return MHD_YES;
+}
+
+static enum MHD_Result server_handle(void *arg,
+                                     struct MHD_Connection *connection,
+                                     const char *url, const char *method,
+                                     const char *version, const char *upload,
+                                     size_t *upload_size, void **state)
+{
+    struct http_server *server = arg;
+    struct http_request *request = *state;
+
+    if (request == NULL)
+        return MHD_queue_response(connection, 507, server->last_words[1]);
+    switch (request->phase) {
+    case HTTP_PHASE_NEW:
+        return server_first(request, url, method, version);
+    case HTTP_PHASE_BODY:
+        if (*upload_size > 0)
+            return server_body(request, upload, upload_size);
+        return server_run(request);
+    case HTTP_PHASE_WORK:
+    case HTTP_PHASE_GATE:
+        return server_resumed(request);
+    case HTTP_PHASE_RUN:
+    case HTTP_PHASE_ANSWER:
+    case HTTP_PHASE_SENT:
+        break;
+    }
+    return MHD_NO;
+}
+
+/* ---- what the library tells ----------------------------------------------------------- */
+
+static void *server_target(void *arg, const char *raw,
+                           struct MHD_Connection *connection)
+{
+    struct http_server *server = arg;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct http_conn *conn = info ? info->socket_context : NULL;
+
+    if (conn == NULL)
+        return NULL;
+    struct http_request *request = http_request_new(server, raw);
+    if (request == NULL)
+        return NULL;
+    request->conn = conn;
+    request->connection = connection;
+    http_watch_deadline(conn, SERVER_HEADER_MS);
+    return request;
+}
+
+static void server_completed(void *arg, struct MHD_Connection *connection,
+                             void **state,
+                             enum MHD_RequestTerminationCode code)
+{
+    struct http_server *server = arg;
+    struct http_request *request = *state;
+
+    (void)connection;
+    (void)code;
+    *state = NULL;
+    if (request == NULL)
+        return;
+    kv_lock_take(&request->lock);
+    KV_ASSERT(!request->suspended);
+    request->connection = NULL;
+    request->gone = true;
+    if (request->session != NULL)
+        vt_interrupt(request->session);
+    kv_cond_wake_all(&request->stream.room);
+    kv_lock_drop(&request->lock);
+    http_stats_done(request);
+    http_watch_deadline(request->conn, SERVER_IDLE_MS);
+    http_request_unref(request);
+    if (atomic_fetch_sub(&server->stats.active, 1) == 1)
+        http_watch_went_down(server);
+}
+
+static void server_connection(void *arg, struct MHD_Connection *connection,
+                              void **context,
+                              enum MHD_ConnectionNotificationCode code)
+{
+    struct http_server *server = arg;
+
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (*context != NULL)
+            http_watch_closed(server, *context);
+        *context = NULL;
+        atomic_fetch_sub(&server->stats.connected, 1);
+        return;
+    }
+    atomic_fetch_add(&server->stats.connections, 1);
+    atomic_fetch_add(&server->stats.connected, 1);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct http_conn *conn =
+        info ? http_watch_opened(server, info->connect_fd) : NULL;
+    if (conn != NULL)
+        http_watch_deadline(conn, SERVER_HEADER_MS);
+    *context = conn; /* NULL: server_handle answers 507 */
+}
+
+/* Nothing is decoded by the library: segments are split first (H7). */
+static size_t server_unescape(void *arg, struct MHD_Connection *connection,
+                              char *text)
+{
+    (void)arg;
+    (void)connection;
+    return strlen(text);
+}
+
+static void server_log(void *arg, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+static void server_log(void *arg, const char *format, va_list args)
+{
+    char text[256];
+
+    (void)arg;
+    int size = vsnprintf(text, sizeof text, format, args);
+    if (size < 0 || strstr(text, "Application reported internal error"))
+        return; /* its word for a connection that we ended */
+    text[strcspn(text, "\r\n")] = 0;
+    kv_diag(KV_DEBUG, "http.library", "text=\"%s\"", text);
+}
+
+/* ---- start --------------------------------------------------------------------------------- */
+
+static kvsql_rc server_list(char *to[HTTP_HOSTS_MAX + 1],
+                            const char *const *from, const char *what,
+                            struct kvsql_error *err)
+{
+    for (unsigned i = 0; from != NULL && from[i] != NULL; i++) {
+        if (i == HTTP_HOSTS_MAX)
+            return kv_fail(err, KVSQL_INVALID,
+                           "http: more than %d names in %s", HTTP_HOSTS_MAX,
+                           what);
+        to[i] = kv_mem_dup(KV_MEM_CLIENT, from[i], strlen(from[i]));
+        if (to[i] == NULL)
+            return kv_fail(err, KVSQL_NOMEM, "http: no memory to start");
+    }
+    return KVSQL_OK;
+}
+
+static void server_list_free(char *list[HTTP_HOSTS_MAX + 1])
+{
+    for (unsigned i = 0; i < HTTP_HOSTS_MAX && list[i] != NULL; i++) {
+        kv_mem_free(KV_MEM_CLIENT, list[i], strlen(list[i]) + 1);
+        list[i] = NULL;
+    }
+}
+
+static kvsql_rc server_configure(struct http_server *server,
+                                 const struct http_config *config,
+                                 struct kvsql_error *err)
+{
+    kvsql_rc rc;
+
+    server->body_max = config->body_max ? config->body_max : SERVER_BODY_MAX;
+    if (server->body_max > (1u << 30))
+        server->body_max = 1u << 30;
+    server->sql_deadline_ms =
+        config->sql_deadline_ms ? config->sql_deadline_ms : 10000;
+    server->sql_row_max = config->sql_row_max ? config->sql_row_max : 10000;
+    server->sql_byte_max =
+        config->sql_byte_max ? config->sql_byte_max : 16u << 20;
+    if ((rc = http_secret_set(&server->token, "token", config->token, err)) ||
+        (rc = http_secret_set(&server->token_readonly, "read-only token",
+                              config->token_readonly, err)) ||
+        (rc = http_secret_set(&server->password, "password", config->password,
+                              err)) ||
+        (rc = server_list(server->hosts, config->allowed_hosts,
+                          "http-allowed-hosts", err)) ||
+        (rc = server_list(server->origins, config->cors_origins, "cors-origin",
+                          err)))
+        return rc;
+    bool secret = server->token.size || server->token_readonly.size ||
+                  server->password.size;
+    for (unsigned i = 0; server->origins[i] != NULL; i++)
+        if (strcmp(server->origins[i], "*") == 0 && !secret)
+            return kv_fail(err, KVSQL_INVALID,
+                           "http: cors-origin * needs a token: set "
+                           "token-file, or list the origins");
+    return http_listen(server, config->bind ? config->bind : "127.0.0.1",
+                       config->port, secret, err);
+}
+
+static unsigned server_connection_max(unsigned wanted)
+{
+    struct rlimit limit;
+    unsigned most = wanted ? wanted : 10000;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+        limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < (rlim_t)most + SERVER_RESERVED_FDS)
+        most = limit.rlim_cur > 2 * SERVER_RESERVED_FDS
+                   ? (unsigned)limit.rlim_cur - SERVER_RESERVED_FDS
+                   : SERVER_RESERVED_FDS;
+    return most;
+}
+
+static kvsql_rc server_daemon(struct http_server *server,
+                              const struct http_config *config,
+                              struct kvsql_error *err)
+{
+    unsigned threads = config->threads ? config->threads : 2;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+                     MHD_USE_ERROR_LOG;
+
+    if (threads > SERVER_THREADS_MAX)
+        threads = SERVER_THREADS_MAX;
+    struct MHD_OptionItem pool[] = {
+        {threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END,
+         (intptr_t)threads, NULL},
+        {MHD_OPTION_END, 0, NULL}};
+    server->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, server_handle, server,
+        MHD_OPTION_EXTERNAL_LOGGER, server_log, server,
+        MHD_OPTION_LISTEN_SOCKET, server->listener,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_UNESCAPE_CALLBACK, server_unescape, server,
+        MHD_OPTION_URI_LOG_CALLBACK, server_target, server,
+        MHD_OPTION_NOTIFY_COMPLETED, server_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, server_connection, server,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVER_POOL,
+        MHD_OPTION_CONNECTION_LIMIT,
+        server_connection_max(config->connection_max),
+        MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
+    if (server->daemon == NULL)
+        return kv_fail(err, KVSQL_IO,
+                       "http: the event loops could not be started: %s",
+                       kv_os_error(errno));
+    return KVSQL_OK;
+}
+
+static void server_free(struct http_server *server)
+{
+    for (unsigned i = 0; i < 2; i++)
+        if (server->last_words[i] != NULL)
+            MHD_destroy_response(server->last_words[i]);
+    if (server->listener >= 0)
+        (void)close(server->listener);
+    server_list_free(server->hosts);
+    server_list_free(server->origins);
+    kv_cond_fini(&server->watch_quiet);
+    kv_lock_fini(&server->watch_lock);
+    kv_cond_fini(&server->queue_more);
+    kv_lock_fini(&server->queue_lock);
+    explicit_bzero(&server->token, sizeof server->token);
+    explicit_bzero(&server->token_readonly, sizeof server->token_readonly);
+    explicit_bzero(&server->password, sizeof server->password);
+    kv_mem_free(KV_MEM_CLIENT, server, sizeof *server);
+}
+
+static void server_know(struct http_server *server, kvsql *db)
+{
+    struct kv_info info;
+
+    kv_info_get(db, &info);
+    memcpy(server->store_id, info.store_id, 8);
+    memcpy(server->start_id, info.start_id, sizeof server->start_id);
+    server->start_id[sizeof server->start_id - 1] = 0;
+    atomic_store(&server->db, db);
+}
+
+kvsql_rc http_start(kvsql *db, const struct http_config *config,
+                    struct http_server **out, struct kvsql_error *err)
+{
+    const struct kv_os *os = kv_os_real();
+    struct http_server *server = kv_mem_zalloc(KV_MEM_CLIENT, sizeof *server);
+    kvsql_rc rc;
+
+    *out = NULL;
+    if (server == NULL)
+        return kv_fail(err, KVSQL_NOMEM, "http: no memory to start");
+    server->listener = server->epoll = server->wake = -1;
+    kv_lock_init(&server->watch_lock, HTTP_RANK_WATCH);
+    kv_cond_init(&server->watch_quiet);
+    kv_lock_init(&server->queue_lock, HTTP_RANK_QUEUE);
+    kv_cond_init(&server->queue_more);
+    os->random(os->arg, &server->id_base, sizeof server->id_base);
+    if (db != NULL)
+        server_know(server, db);
+    if (MHD_is_feature_supported(MHD_FEATURE_EPOLL) != MHD_YES)
+        kv_diag(KV_WARN, "http.library", "text=\"no epoll\"");
+    if (((unsigned long)MHD_VERSION & 0xFFFFFF00) != SERVER_VERSION_TESTED ||
+        strcmp(MHD_get_version(), "0.9.75") != 0)
+        kv_diag(KV_WARN, "http.library",
+                "version=%s tested=0.9.75 do=\"run make check\"",
+                MHD_get_version());
+    if ((rc = server_configure(server, config, err)) ||
+        (rc = http_last_words(server, err)) ||
+        (rc = http_watch_start(server, err)) ||
+        (rc = http_work_start(
+             server, config->sql_threads ? config->sql_threads : 4, err)) ||
+        (rc = server_daemon(server, config, err))) {
+        http_work_stop(server);
+        http_watch_stop(server);
+        server_free(server);
+        return rc;
+    }
+    *out = server;
+    return KVSQL_OK;
+}
+
+void http_ready(struct http_server *server, kvsql *db)
+{
+    KV_ASSERT(atomic_load(&server->db) == NULL);
+    server_know(server, db);
+}
+
+void http_loading(struct http_server *server,
+                  const struct kv_progress *progress)
+{
+    kv_lock_take(&server->watch_lock);
+    server->progress = *progress;
+    kv_lock_drop(&server->watch_lock);
+}
+
+uint16_t http_port(const struct http_server *server)
+{
+    return server->port;
+}
+
+/* ---- stop ---------------------------------------------------------------------------------- */
+
+void http_stop(struct http_server *server)
+{
+    if (server == NULL)
+        return;
+    atomic_store(&server->stopping, true);
+    MHD_socket listener = MHD_quiesce_daemon(server->daemon);
+    if (listener == MHD_INVALID_SOCKET)
+        kv_diag(KV_WARN, "http.stop", "text=\"could not stop accepting\"");
+    (void)http_watch_quiet(server, true, SERVER_GRACE_MS);
+    http_watch_cancel_all(server);
+    http_work_stop(server);
+    (void)http_watch_quiet(server, false, SERVER_GRACE_MS / 4);
+    http_watch_hang_up(server);
+    if (!http_watch_quiet(server, false, SERVER_STOP_MS))
+        kv_diag(KV_WARN, "http.stop", "left=%llu",
+                (unsigned long long)atomic_load(&server->stats.active));
+    MHD_stop_daemon(server->daemon);
+    http_watch_stop(server);
+    server_free(server);
+}

@@ -1,0 +1,602 @@
+/* sql.c - /v1/sql: one statement, asked by URL or body.
+ *
+ * Everything happens in a worker: reading the request, preparing, stepping,
+ * writing. The session is the worker's; a request whose client is lost has its
+ * statement interrupted, and the session is given up then, so that nothing of
+ * the interruption reaches the next statement.
+ *
+ * Thread: workers. */
+#include "http/sql.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "kvsql/base/num.h"
+#include "kvsql/base/os.h"
+#include "kvsql/base/text.h"
+
+struct sql_call {
+    kvsql_slice text;
+    enum http_rows_format format;
+    uint64_t row_max, deadline_ms;
+    struct http_json json; /* of a JSON body */
+    uint32_t params;       /* its token "params", 0 = none */
+    bool big_text;
+};
+
+/* ---- session ------------------------------------------------------------------ */
+
+struct vt_session *http_sql_session(struct http_request *request,
+                                    struct http_worker *worker,
+                                    const struct vt_limits *limits)
+{
+    struct kvsql_error err;
+    kvsql_rc rc = KVSQL_OK;
+
+    if (worker->session != NULL)
+        vt_session_limits(worker->session, limits);
+    else
+        rc = vt_session_open(atomic_load(&request->server->db), limits,
+                             &worker->session, &err);
+    if (rc != KVSQL_OK) {
+        worker->session = NULL;
+        http_fail(request, rc, err.text, NULL);
+        return NULL;
+    }
+    kv_lock_take(&request->lock);
+    bool gone = request->gone;
+    if (!gone)
+        request->session = worker->session;
+    kv_lock_drop(&request->lock);
+    return gone ? NULL : worker->session;
+}
+
+void http_sql_leave(struct http_request *request, struct http_worker *worker)
+{
+    kv_lock_take(&request->lock);
+    request->session = NULL;
+    bool gone = request->gone;
+    kv_lock_drop(&request->lock);
+    if (vt_in_transaction(worker->session))
+        vt_rollback(worker->session);
+    if (gone) {
+        atomic_fetch_add(&request->server->stats.sql_interrupted, 1);
+        vt_session_close(worker->session);
+        worker->session = NULL;
+    }
+}
+
+/* ---- the format ------------------------------------------------------------------ */
+
+static bool sql_format_named(kvsql_slice name, enum http_rows_format *format)
+{
+    if (http_is(name, "json"))
+        *format = HTTP_ROWS_JSON;
+    else if (http_is(name, "ndjson"))
+        *format = HTTP_ROWS_NDJSON;
+    else if (http_is(name, "csv"))
+        *format = HTTP_ROWS_CSV;
+    else
+        return false;
+    return true;
+}
+
+/* The first media type of Accept that we can make. */
+static bool sql_format_accepted(kvsql_slice accept,
+                                enum http_rows_format *format)
+{
+    static const struct {
+        const char *name;
+        enum http_rows_format format;
+    } types[] = {{"application/json", HTTP_ROWS_JSON},
+                 {"*/*", HTTP_ROWS_JSON},
+                 {"application/*", HTTP_ROWS_JSON},
+                 {"application/x-ndjson", HTTP_ROWS_NDJSON},
+                 {"application/ndjson", HTTP_ROWS_NDJSON},
+                 {"text/csv", HTTP_ROWS_CSV},
+                 {"text/*", HTTP_ROWS_CSV}};
+    const char *p = accept.p, *end = p + accept.size;
+
+    while (p < end) {
+        while (p < end && (*p == ' ' || *p == '\t' || *p == ','))
+            p++;
+        const char *first = p;
+        while (p < end && *p != ',' && *p != ';' && *p != ' ')
+            p++;
+        kvsql_slice name = {first, (size_t)(p - first)};
+        for (unsigned i = 0; i < sizeof types / sizeof *types; i++)
+            if (http_is_fold(name, types[i].name)) {
+                *format = types[i].format;
+                return true;
+            }
+        while (p < end && *p != ',')
+            p++;
+    }
+    return false;
+}
+
+static bool sql_format(struct http_request *request, struct sql_call *call)
+{
+    kvsql_slice asked = http_param(request, "format");
+    kvsql_slice accept = request->headers[HTTP_H_ACCEPT];
+    const char *dot = strchr(request->route->pattern, '.');
+
+    call->format = HTTP_ROWS_JSON;
+    if (dot != NULL)
+        return sql_format_named((kvsql_slice){dot + 1, strlen(dot + 1)},
+                                &call->format);
+    if (asked.p != NULL) {
+        if (sql_format_named(asked, &call->format))
+            return true;
+    } else if (accept.p == NULL || accept.size == 0 ||
+               sql_format_accepted(accept, &call->format)) {
+        return true;
+    }
+    http_refuse(request, HTTP_P_ACCEPT,
+                "rows are made as json, ndjson or csv");
+    return false;
+}
+
+/* ---- reading the request ------------------------------------------------------------ */
+
+static bool sql_number(struct http_request *request, const char *name,
+                       kvsql_slice text, uint64_t most, uint64_t *out)
+{
+    uint64_t value;
+
+    if (text.p == NULL)
+        return true;
+    if (!kv_num_uint(text.p, text.size, &value) || value == 0) {
+        http_refuse(request, HTTP_P_PARAMETER,
+                    "%s is a whole number from 1 on", name);
+        return false;
+    }
+    *out = value < most ? value : most; /* lowered only */
+    return true;
+}
+
+static bool sql_limits(struct http_request *request, struct sql_call *call,
+                       kvsql_slice rows, kvsql_slice timeout)
+{
+    return sql_number(request, "max_rows", rows, request->server->sql_row_max,
+                      &call->row_max) &&
+           sql_number(request, "timeout_ms", timeout,
+                      request->server->sql_deadline_ms, &call->deadline_ms);
+}
+
+static kvsql_slice sql_member(const struct http_json *json, const char *name)
+{
+    uint32_t at = http_json_find(json, 0, name);
+
+    if (at == 0 || json->tokens[at].kind == HTTP_JSON_NULL)
+        return (kvsql_slice){NULL, 0};
+    return http_json_slice(&json->tokens[at]);
+}
+
+static bool sql_body(struct http_request *request, struct sql_call *call)
+{
+    static const char *const names[] = {"sql", "params", "max_rows",
+                                        "timeout_ms", NULL};
+    struct http_json *json = &call->json;
+    struct kvsql_error err;
+    kvsql_rc rc = http_json_parse(
+        json, request->body.p ? request->body.p : (uint8_t *)(uintptr_t)"",
+        request->body.size, &err);
+
+    if (rc == KVSQL_OK && json->tokens[0].kind != HTTP_JSON_OBJECT)
+        rc = kv_fail(&err, KVSQL_SYNTAX,
+                     "the body is an object such as {\"sql\":\"SELECT 1\"}");
+    if (rc == KVSQL_OK)
+        rc = http_json_only(json, 0, names, &err);
+    if (rc == KVSQL_TOOBIG || rc == KVSQL_NOMEM) {
+        http_fail(request, rc, err.text, NULL);
+        return false;
+    }
+    uint32_t at = rc == KVSQL_OK ? http_json_find(json, 0, "sql") : 0;
+    if (rc == KVSQL_OK &&
+        (at == 0 || json->tokens[at].kind != HTTP_JSON_STRING))
+        rc = kv_fail(&err, KVSQL_SYNTAX, "\"sql\" must be there, a string");
+    if (rc != KVSQL_OK) {
+        http_refuse(request, HTTP_P_JSON, "%s", err.text);
+        return false;
+    }
+    call->text = http_json_slice(&json->tokens[at]);
+    call->params = http_json_find(json, 0, "params");
+    if (json->tokens[call->params].kind == HTTP_JSON_NULL)
+        call->params = 0;
+    return sql_limits(request, call, sql_member(json, "max_rows"),
+                      sql_member(json, "timeout_ms"));
+}
+
+static bool sql_read(struct http_request *request, struct sql_call *call)
+{
+    call->row_max = request->server->sql_row_max;
+    call->deadline_ms = request->server->sql_deadline_ms;
+    call->big_text = http_is(http_param(request, "big"), "string");
+    if (!sql_format(request, call))
+        return false;
+    if (request->method == HTTP_POST && request->body_type == HTTP_BODY_JSON)
+        return sql_body(request, call);
+    if (request->method == HTTP_POST)
+        call->text = (kvsql_slice){request->body.p, request->body.size};
+    else
+        call->text = http_param(request, "q");
+    if (call->text.p == NULL) {
+        http_refuse(request, HTTP_P_PARAMETER,
+                    "no statement: give q=SELECT..., or send one by POST");
+        return false;
+    }
+    return sql_limits(request, call, http_param(request, "max_rows"),
+                      http_param(request, "timeout_ms"));
+}
+
+/* ---- parameters ------------------------------------------------------------------------ */
+
+struct sql_binding {
+    struct vt_statement *statement;
+    bool *bound; /* by index */
+    int count;
+    struct kvsql_error *err;
+    struct kv_buf scratch; /* decoded base64 */
+};
+
+static void sql_text_value(kvsql_slice text, struct vt_value *out)
+{
+    bool blob = kv_class_of(text.p, text.size) == KV_BLOB; /* VA1 */
+
+    *out = (struct vt_value){.kind = blob ? VT_BLOB : VT_TEXT,
+                             .p = text.size ? text.p : (const uint8_t *)"",
+                             .size = text.size};
+}
+
+static kvsql_rc sql_base64(struct sql_binding *binding,
+                           const struct http_json *json, uint32_t at,
+                           struct vt_value *out)
+{
+    uint32_t text = http_json_find(json, at, "$base64");
+    const struct http_json_token *token = &json->tokens[text];
+
+    kv_buf_reset(&binding->scratch, SIZE_MAX);
+    if (json->tokens[at].count != 1 || text == 0 ||
+        token->kind != HTTP_JSON_STRING ||
+        !kv_base64_decode(&binding->scratch, (const char *)token->p,
+                          token->size))
+        return kv_fail(binding->err, KVSQL_INVALID,
+                       "a parameter is null, a truth value, a number, a "
+                       "string or {\"$base64\":\"..\"}");
+    if (binding->scratch.failed)
+        return kv_fail(binding->err, KVSQL_NOMEM,
+                       "no memory for a parameter");
+    sql_text_value((kvsql_slice){binding->scratch.p, binding->scratch.size},
+                   out);
+    return KVSQL_OK;
+}
+
+static void sql_number_value(kvsql_slice text, struct vt_value *out)
+{
+    if (kv_num_int(text.p, text.size, &out->integer)) {
+        out->kind = VT_INTEGER;
+    } else if (kv_num_double(text.p, text.size, &out->real)) {
+        out->kind = VT_REAL;
+    } else {
+        sql_text_value(text, out); /* more digits than a number may have */
+    }
+}
+
+static kvsql_rc sql_json_value(struct sql_binding *binding,
+                               const struct http_json *json, uint32_t at,
+                               struct vt_value *out)
+{
+    const struct http_json_token *token = &json->tokens[at];
+
+    *out = (struct vt_value){.kind = VT_NULL};
+    switch (token->kind) {
+    case HTTP_JSON_NULL:
+        return KVSQL_OK;
+    case HTTP_JSON_FALSE:
+    case HTTP_JSON_TRUE:
+        *out = (struct vt_value){.kind = VT_INTEGER,
+                                 .integer = token->kind == HTTP_JSON_TRUE};
+        return KVSQL_OK;
+    case HTTP_JSON_NUMBER:
+        sql_number_value(http_json_slice(token), out);
+        return KVSQL_OK;
+    case HTTP_JSON_STRING:
+        sql_text_value(http_json_slice(token), out);
+        return KVSQL_OK;
+    default:
+        return sql_base64(binding, json, at, out);
+    }
+}
+
+static kvsql_rc sql_bind(struct sql_binding *binding, int index,
+                         const struct vt_value *value)
+{
+    if (index < 1 || index > binding->count)
+        return kv_fail(binding->err, KVSQL_INVALID,
+                       "the statement has %d parameter(s), number %d was "
+                       "given",
+                       binding->count, index);
+    if (binding->bound[index])
+        return kv_fail(binding->err, KVSQL_INVALID,
+                       "parameter %d was given twice", index);
+    binding->bound[index] = true;
+    return vt_bind(binding->statement, index, value, binding->err);
+}
+
+/* A name with or without its sign, or a number. */
+static kvsql_rc sql_index(struct sql_binding *binding, kvsql_slice name,
+                          int *index)
+{
+    char text[128], shown[64];
+    const char *p = name.p;
+    int64_t number;
+
+    *index = 0;
+    if (name.size > 1 && strchr(":@$?", p[0]) != NULL) {
+        p++;
+        name.size--;
+    }
+    if (kv_num_int(p, name.size, &number) && number >= 1 &&
+        number <= binding->count) {
+        *index = (int)number;
+        return KVSQL_OK;
+    }
+    if (name.size > 0 && name.size < sizeof text &&
+        memchr(p, 0, name.size) == NULL) {
+        memcpy(text, p, name.size);
+        text[name.size] = 0;
+        *index = vt_param_index(binding->statement, text);
+    }
+    if (*index != 0)
+        return KVSQL_OK;
+    return kv_fail(binding->err, KVSQL_INVALID,
+                   "the statement has no parameter '%s'",
+                   kv_text_show(shown, sizeof shown, p, name.size));
+}
+
+static kvsql_rc sql_bind_json(struct sql_binding *binding,
+                              const struct http_json *json, uint32_t params)
+{
+    const struct http_json_token *tokens = json->tokens;
+    bool object = tokens[params].kind == HTTP_JSON_OBJECT;
+    kvsql_rc rc = KVSQL_OK;
+    int index = 0;
+
+    if (!object && tokens[params].kind != HTTP_JSON_ARRAY)
+        return kv_fail(binding->err, KVSQL_INVALID,
+                       "\"params\" is an array or an object");
+    for (uint32_t i = params + 1; rc == KVSQL_OK && i < tokens[params].next;
+         i = tokens[i].next) {
+        struct vt_value value;
+        if (object) {
+            rc = sql_index(binding, http_json_slice(&tokens[i]), &index);
+            i++;
+        } else {
+            index++;
+        }
+        if (rc == KVSQL_OK)
+            rc = sql_json_value(binding, json, i, &value);
+        if (rc == KVSQL_OK)
+            rc = sql_bind(binding, index, &value);
+    }
+    return rc;
+}
+
+/* Digits, a point, digits, perhaps an exponent: 2.50, -1e9. */
+static bool sql_is_decimal(kvsql_slice text)
+{
+    const char *p = text.p, *end = p + text.size;
+    bool point = false;
+
+    if (p < end && *p == '-')
+        p++;
+    if (p == end || *p < '0' || *p > '9' ||
+        (*p == '0' && end - p > 1 && p[1] >= '0' && p[1] <= '9'))
+        return false;
+    for (; p < end; p++) {
+        if (*p == '.' && p + 1 < end && p[1] >= '0' && p[1] <= '9')
+            point = true;
+        else if (*p == 'e' || *p == 'E' || *p == '+' || *p == '-')
+            point = true;
+        else if (*p < '0' || *p > '9')
+            return false;
+    }
+    return point;
+}
+
+/* p.name=value or p.name:text=value; canonical numbers bind as numbers. */
+static kvsql_rc sql_bind_query(struct sql_binding *binding,
+                               const struct http_request *request)
+{
+    for (unsigned i = 0; i < request->param_count; i++) {
+        kvsql_slice name = request->params[i].name;
+        kvsql_slice text = request->params[i].value;
+        const char *p = name.p;
+        struct vt_value value = {0};
+        int index;
+
+        if (name.size < 3 || p[0] != 'p' || p[1] != '.')
+            continue;
+        name = (kvsql_slice){p + 2, name.size - 2};
+        bool forced = name.size > 5 &&
+                      memcmp(p + 2 + name.size - 5, ":text", 5) == 0;
+        if (forced)
+            name.size -= 5;
+        if (!forced && kv_num_int(text.p, text.size, &value.integer))
+            value.kind = VT_INTEGER;
+        else if (!forced && sql_is_decimal(text) &&
+                 kv_num_double(text.p, text.size, &value.real))
+            value.kind = VT_REAL;
+        else
+            sql_text_value(text, &value);
+        kvsql_rc rc = sql_index(binding, name, &index);
+        if (rc == KVSQL_OK)
+            rc = sql_bind(binding, index, &value);
+        if (rc != KVSQL_OK)
+            return rc;
+    }
+    return KVSQL_OK;
+}
+
+static kvsql_rc sql_bound_all(const struct sql_binding *binding)
+{
+    for (int i = 1; i <= binding->count; i++)
+        if (!binding->bound[i])
+            return kv_fail(binding->err, KVSQL_INVALID,
+                           "parameter %d of %d was not given", i,
+                           binding->count);
+    return KVSQL_OK;
+}
+
+kvsql_rc http_sql_bind(struct http_request *request,
+                       struct vt_statement *statement,
+                       const struct http_json *json, uint32_t params,
+                       bool query, struct kvsql_error *err)
+{
+    struct sql_binding binding = {.statement = statement,
+                                  .count = vt_param_count(statement),
+                                  .err = err};
+    size_t size = (size_t)binding.count + 1;
+    kvsql_rc rc = KVSQL_OK;
+
+    binding.bound = http_alloc(request, size);
+    if (binding.bound == NULL)
+        return kv_fail(err, KVSQL_NOMEM, "no memory for the parameters");
+    memset(binding.bound, 0, size);
+    kv_buf_init(&binding.scratch, KV_MEM_CLIENT, request->server->body_max);
+    if (params != 0)
+        rc = sql_bind_json(&binding, json, params);
+    if (rc == KVSQL_OK && query)
+        rc = sql_bind_query(&binding, request);
+    if (rc == KVSQL_OK)
+        rc = sql_bound_all(&binding);
+    kv_buf_fini(&binding.scratch);
+    return rc;
+}
+
+/* ---- running ------------------------------------------------------------------------- */
+
+static const char *sql_offset(const struct vt_session *session, char out[32])
+{
+    int offset = vt_error_offset(session);
+
+    if (offset < 0)
+        return NULL;
+    snprintf(out, 32, ",\"offset\":%d", offset);
+    return out;
+}
+
+static kvsql_rc sql_may(const struct http_request *request,
+                        const struct vt_statement *statement,
+                        struct kvsql_error *err)
+{
+    if (vt_is_readonly(statement))
+        return KVSQL_OK;
+    if (request->method != HTTP_POST)
+        return kv_fail(err, KVSQL_READONLY,
+                       "this statement writes; send it by POST");
+    if (request->rights < HTTP_RIGHT_ALL)
+        return kv_fail(err, KVSQL_AUTH,
+                       "this statement writes, and the token may only read");
+    return KVSQL_OK;
+}
+
+static void sql_step_all(struct http_rows *rows, struct vt_session *session,
+                         struct vt_statement *statement)
+{
+    struct http_stats *stats = &rows->request->server->stats;
+    uint64_t started_ns = kv_os_mono_ns();
+    struct kvsql_error err;
+    char extra[32];
+    kvsql_rc rc;
+    bool row;
+
+    http_rows_begin(rows);
+    while ((rc = vt_step(statement, &row, &err)) == KVSQL_OK && row)
+        if (!http_rows_add(rows)) {
+            rc = kv_fail(&err, KVSQL_INTERRUPT, "the result was not taken");
+            break;
+        }
+    atomic_fetch_add(&stats->sql_rows, rows->count);
+    if (rc != KVSQL_OK) {
+        http_rows_fail(rows, rc, err.text, sql_offset(session, extra));
+        return;
+    }
+    if (vt_in_transaction(session)) {
+        http_rows_fail(rows, KVSQL_AUTH,
+                       "a transaction does not outlive its request; send its "
+                       "statements together to /v1/batch",
+                       NULL);
+        return;
+    }
+    bool truncated = vt_truncated(statement);
+    if (truncated)
+        atomic_fetch_add(&stats->sql_truncated, 1);
+    http_rows_end(rows, truncated,
+                  vt_is_readonly(statement) ? -1 : vt_changes(session),
+                  vt_position(session),
+                  (kv_os_mono_ns() - started_ns) / 1000000);
+}
+
+static void sql_run(struct http_request *request, struct vt_session *session,
+                    const struct sql_call *call)
+{
+    struct vt_statement *statement = NULL;
+    struct kvsql_error err;
+    char extra[32];
+    kvsql_rc rc = vt_prepare(session, call->text.p, call->text.size, NULL,
+                             &statement, &err);
+
+    if (rc != KVSQL_OK) {
+        http_fail(request, rc, err.text, sql_offset(session, extra));
+        return;
+    }
+    if (statement == NULL) {
+        http_fail(request, KVSQL_SYNTAX, "there is no statement in the text",
+                  NULL);
+        return;
+    }
+    rc = sql_may(request, statement, &err);
+    if (rc == KVSQL_OK)
+        rc = http_sql_bind(request, statement, &call->json, call->params,
+                           request->body_type != HTTP_BODY_JSON, &err);
+    if (rc != KVSQL_OK) {
+        http_fail(request, rc, err.text, NULL);
+    } else {
+        struct http_rows rows = {.request = request,
+                                 .statement = statement,
+                                 .format = call->format,
+                                 .big_text = call->big_text};
+        sql_step_all(&rows, session, statement);
+    }
+    vt_finish(statement);
+}
+
+static void sql_work(struct http_request *request, struct http_worker *worker)
+{
+    struct sql_call call = {0};
+
+    if (sql_read(request, &call)) {
+        struct vt_limits limits = {
+            .read_only = request->method != HTTP_POST ||
+                         request->rights < HTTP_RIGHT_ALL,
+            .deadline_ms = call.deadline_ms,
+            .row_max = call.row_max,
+            .byte_max = request->server->sql_byte_max};
+        struct vt_session *session = http_sql_session(request, worker,
+                                                      &limits);
+        if (session != NULL) {
+            sql_run(request, session, &call);
+            http_sql_leave(request, worker);
+        }
+    }
+    http_json_fini(&call.json);
+}
+
+enum http_next http_do_sql(struct http_request *request)
+{
+    request->work = sql_work;
+    return HTTP_NEXT_WORK;
+}

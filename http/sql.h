@@ -1,0 +1,29 @@
+/* sql.h - what the handlers that use a worker's SQL session share.
+ *
+ * Thread: the worker that has the request. */
+#ifndef KVSQL_HTTP_SQL_H
+#define KVSQL_HTTP_SQL_H
+
+#include "http/json.h"
+#include "http/request.h"
+#include "http/rows.h"
+#include "vtab/session.h"
+
+/* The worker's session with these limits, known to the request so that a lost
+ * client interrupts it. NULL: refused, or the client is gone. */
+KV_INTERNAL struct vt_session *http_sql_session(struct http_request *request,
+                                                struct http_worker *worker,
+                                                const struct vt_limits *limits);
+/* Done with it. An open transaction is rolled back. */
+KV_INTERNAL void http_sql_leave(struct http_request *request,
+                                struct http_worker *worker);
+/* Bind the JSON array or object at token `params` (0 = none) and, with
+ * `query`, the request's p. parameters; all of the statement's must be given.
+ * KVSQL_INVALID names the one that is wrong. */
+KV_INTERNAL kvsql_rc http_sql_bind(struct http_request *request,
+                                   struct vt_statement *statement,
+                                   const struct http_json *json,
+                                   uint32_t params, bool query,
+                                   struct kvsql_error *err) KV_MUST_USE;
+
+#endif

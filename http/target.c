@@ -1,0 +1,171 @@
+/* target.c - the request's target: segments and parameters.
+ *
+ * The path is split on raw '/' and each segment is decoded once, so %2F and
+ * %00 are data, and "." and ".." are names like others. Nothing is ever
+ * normalised: a path that looks like another one is another one.
+ *
+ * Thread: the event loop's. */
+#include <string.h>
+#include <strings.h>
+
+#include "http/request.h"
+
+static int target_hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+bool http_percent(char *p, size_t *size, bool plus)
+{
+    size_t out = 0;
+
+    for (size_t i = 0; i < *size; i++) {
+        char c = p[i];
+        if (c == '%') {
+            if (*size - i < 3 || target_hex(p[i + 1]) < 0 ||
+                target_hex(p[i + 2]) < 0)
+                return false;
+            c = (char)(target_hex(p[i + 1]) * 16 + target_hex(p[i + 2]));
+            i += 2;
+        } else if (c == '+' && plus) {
+            c = ' ';
+        }
+        p[out++] = c;
+    }
+    *size = out;
+    return true;
+}
+
+static unsigned target_count(const char *p, size_t size, char separator)
+{
+    unsigned count = 1;
+
+    for (size_t i = 0; i < size; i++)
+        count += p[i] == separator;
+    return count;
+}
+
+/* The piece before the next separator; moves p and size behind it. */
+static char *target_next(char **p, size_t *size, char separator, size_t *piece)
+{
+    char *first = *p, *found = memchr(first, separator, *size);
+
+    *piece = found ? (size_t)(found - first) : *size;
+    *p = first + *piece + (found != NULL);
+    *size -= *piece + (found != NULL);
+    return first;
+}
+
+static bool target_path(struct http_request *request, char *p, size_t size)
+{
+    if (size > 0 && p[size - 1] == '/')
+        size--; /* one trailing slash is dropped */
+    if (size == 0)
+        return true;
+    p++;
+    size--;
+    unsigned count = target_count(p, size, '/');
+    request->segments = request->parts_inline.segments;
+    if (count > HTTP_PARTS_INLINE)
+        request->segments =
+            http_alloc(request, count * sizeof *request->segments);
+    if (request->segments == NULL) {
+        http_fail(request, KVSQL_NOMEM, "http: no memory for the path", NULL);
+        return false;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        size_t piece;
+        char *first = target_next(&p, &size, '/', &piece);
+        if (!http_percent(first, &piece, false)) {
+            http_refuse(request, HTTP_P_REQUEST,
+                        "a %% in the path without two hexadecimal digits");
+            return false;
+        }
+        request->segments[request->segment_count++] =
+            (kvsql_slice){first, piece};
+    }
+    return true;
+}
+
+static bool target_pair(struct http_request *request, char *p, size_t size)
+{
+    char *equal = memchr(p, '=', size);
+    size_t name = equal ? (size_t)(equal - p) : size;
+    size_t value = equal ? size - name - 1 : 0;
+
+    if (!http_percent(p, &name, true) ||
+        (equal && !http_percent(equal + 1, &value, true))) {
+        http_refuse(request, HTTP_P_REQUEST,
+                    "a %% in the query without two hexadecimal digits");
+        return false;
+    }
+    request->params[request->param_count++] = (struct http_param){
+        .name = {p, name}, .value = {equal ? equal + 1 : NULL, value}};
+    return true;
+}
+
+static bool target_query(struct http_request *request, char *p, size_t size)
+{
+    if (size == 0)
+        return true;
+    unsigned count = target_count(p, size, '&');
+    request->params = http_alloc(request, count * sizeof *request->params);
+    if (request->params == NULL) {
+        http_fail(request, KVSQL_NOMEM, "http: no memory for the query", NULL);
+        return false;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        size_t piece;
+        char *first = target_next(&p, &size, '&', &piece);
+        if (piece > 0 && !target_pair(request, first, piece))
+            return false;
+    }
+    return true;
+}
+
+bool http_target(struct http_request *request)
+{
+    char *p = request->target;
+    size_t size = request->target_size;
+
+    if (size == 1 && p[0] == '*' && request->method == HTTP_OPTIONS)
+        return true;
+    if (size == 0 || p[0] != '/') {
+        http_refuse(request, HTTP_P_REQUEST, "a target that does not begin "
+                                             "with '/'");
+        return false;
+    }
+    char *question = memchr(p, '?', size);
+    size_t path = question ? (size_t)(question - p) : size;
+    return target_path(request, p, path) &&
+           (question == NULL ||
+            target_query(request, question + 1, size - path - 1));
+}
+
+bool http_is(kvsql_slice slice, const char *text)
+{
+    return slice.p != NULL && slice.size == strlen(text) &&
+           memcmp(slice.p, text, slice.size) == 0;
+}
+
+bool http_is_fold(kvsql_slice slice, const char *text)
+{
+    return slice.p != NULL && slice.size == strlen(text) &&
+           strncasecmp(slice.p, text, slice.size) == 0;
+}
+
+kvsql_slice http_param(const struct http_request *request, const char *name)
+{
+    for (unsigned i = 0; i < request->param_count; i++)
+        if (http_is(request->params[i].name, name)) {
+            kvsql_slice value = request->params[i].value;
+            return value.p ? value : (kvsql_slice){"", 0};
+        }
+    return (kvsql_slice){NULL, 0};
+}

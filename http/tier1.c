@@ -1,0 +1,604 @@
+/* tier1.c - commands as JSON: the wire of Upstash's REST clients.
+ *
+ *   POST /            ["SET","k","v"]              {"result":"OK"}
+ *   GET  /get/k                                    {"result":"v"}
+ *   POST /pipeline    [["SET","k","v"],["GET","k"]]  [{"result":"OK"},..]
+ *   POST /multi-exec  the same, as one batch
+ *
+ * All four become a list of argument vectors that borrow from the body or the
+ * target; the list is run, and the typed replies are dressed as RESP2 in JSON:
+ * numbers are numbers, everything else is a string, maps and sets are flat.
+ *
+ * A position is told with every 200 (upstash-sync-token). One that a request
+ * brings is not waited for: this node takes all the writes itself, so there is
+ * none that it has not applied.
+ *
+ * Thread: the event loop's for short work, a worker for the rest. */
+#include "http/tier1.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "kvsql/base/num.h"
+
+#define TIER1_ITEMS_MAX 10000  /* commands of one pipeline */
+#define TIER1_ITEMS_INLINE 64  /* more go to a worker */
+#define TIER1_DEPTH_MAX 32     /* nesting of our own replies */
+
+enum tier1_kind { TIER1_ONE, TIER1_PIPELINE, TIER1_MULTI };
+
+struct tier1_call {
+    enum tier1_kind kind;
+    bool base64, resp2;
+    unsigned count;
+    unsigned *argc;
+    const kvsql_slice **argv;
+};
+
+/* ---- reading ---------------------------------------------------------------- */
+
+static bool tier1_nomem(struct http_request *request)
+{
+    http_fail(request, KVSQL_NOMEM, "no memory for the arguments", NULL);
+    return false;
+}
+
+static bool tier1_room(struct http_request *request, struct tier1_call *call,
+                       unsigned count)
+{
+    call->argc = http_alloc(request, (count + 1) * sizeof *call->argc);
+    call->argv = http_alloc(request, (count + 1) * sizeof *call->argv);
+    return call->argc != NULL && call->argv != NULL ? true
+                                                    : tier1_nomem(request);
+}
+
+kvsql_slice *http_words(struct http_request *request,
+                        const struct http_json *json, uint32_t at,
+                        unsigned *argc)
+{
+    const struct http_json_token *array = &json->tokens[at], *token;
+
+    if (array->kind != HTTP_JSON_ARRAY || array->count == 0 ||
+        array[1].kind != HTTP_JSON_STRING || array[1].size == 0) {
+        http_refuse(request, HTTP_P_JSON,
+                    "a command is an array that begins with its name, such as "
+                    "[\"GET\",\"key\"]");
+        return NULL;
+    }
+    kvsql_slice *argv = http_alloc(request, array->count * sizeof *argv);
+    if (argv == NULL) {
+        (void)tier1_nomem(request);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < array->count; i++) {
+        token = &array[1 + i]; /* no containers: one token each */
+        if (token->kind == HTTP_JSON_NULL || token->kind == HTTP_JSON_ARRAY ||
+            token->kind == HTTP_JSON_OBJECT) {
+            http_refuse(request, HTTP_P_JSON,
+                        "argument %u is no string, number or truth value", i);
+            return NULL;
+        }
+        argv[i] = http_json_slice(token);
+    }
+    *argc = array->count;
+    return argv;
+}
+
+static bool tier1_words(struct http_request *request, struct tier1_call *call,
+                        const struct http_json *json, uint32_t at)
+{
+    kvsql_slice *argv = http_words(request, json, at,
+                                   &call->argc[call->count]);
+
+    if (argv != NULL)
+        call->argv[call->count++] = argv;
+    return argv != NULL;
+}
+
+static bool tier1_list(struct http_request *request, struct tier1_call *call,
+                       const struct http_json *json)
+{
+    const struct http_json_token *root = json->tokens;
+
+    if (call->kind == TIER1_ONE)
+        return tier1_room(request, call, 1) &&
+               tier1_words(request, call, json, 0);
+    if (root->kind != HTTP_JSON_ARRAY || root->count == 0 ||
+        root->count > TIER1_ITEMS_MAX) {
+        http_refuse(request, HTTP_P_JSON,
+                    "give an array of 1 to %d commands, each an array",
+                    TIER1_ITEMS_MAX);
+        return false;
+    }
+    if (!tier1_room(request, call, root->count))
+        return false;
+    for (uint32_t i = 1; i < root->next; i = root[i].next)
+        if (!tier1_words(request, call, json, i))
+            return false;
+    return true;
+}
+
+static bool tier1_body(struct http_request *request, struct tier1_call *call)
+{
+    struct http_json json;
+    struct kvsql_error err;
+    kvsql_rc rc = http_json_parse(
+        &json, request->body.p ? request->body.p : (uint8_t *)(uintptr_t)"",
+        request->body.size, &err);
+
+    if (rc == KVSQL_SYNTAX) {
+        http_refuse(request, HTTP_P_JSON, "%s", err.text);
+        return false;
+    }
+    if (rc != KVSQL_OK) {
+        http_fail(request, rc, err.text, NULL);
+        return false;
+    }
+    bool good = tier1_list(request, call, &json);
+    http_json_fini(&json); /* the arguments borrow from the body */
+    return good;
+}
+
+/* /{cmd}/{a}/{b}, then the body as one argument, then the query. */
+static bool tier1_path(struct http_request *request, struct tier1_call *call)
+{
+    bool body = (request->method & (HTTP_POST | HTTP_PUT)) &&
+                request->body.size > 0;
+    unsigned n = 0;
+
+    if (!tier1_room(request, call, 1))
+        return false;
+    kvsql_slice *argv = http_alloc(
+        request, (request->segment_count + 1 + 2 * request->param_count) *
+                     sizeof *argv);
+    if (argv == NULL)
+        return tier1_nomem(request);
+    for (unsigned i = 0; i < request->segment_count; i++)
+        argv[n++] = request->segments[i];
+    if (body)
+        argv[n++] = (kvsql_slice){request->body.p, request->body.size};
+    for (unsigned i = 0; i < request->param_count; i++) {
+        const struct http_param *param = &request->params[i];
+        if (http_is(param->name, "_token"))
+            continue;
+        argv[n++] = param->name;
+        if (param->value.p != NULL)
+            argv[n++] = param->value;
+    }
+    call->argc[0] = n;
+    call->argv[0] = argv;
+    call->count = 1;
+    return true;
+}
+
+static bool tier1_formats(struct http_request *request,
+                          struct tier1_call *call)
+{
+    kvsql_slice format = request->headers[HTTP_H_FORMAT];
+
+    call->base64 = http_is_fold(request->headers[HTTP_H_ENCODING], "base64");
+    if (call->kind == TIER1_MULTI || format.p == NULL ||
+        http_is_fold(format, "json"))
+        return true;
+    if (!http_is_fold(format, "resp2")) {
+        http_refuse(request, HTTP_P_PARAMETER,
+                    "Upstash-Response-Format is json or resp2");
+        return false;
+    }
+    if (call->base64) {
+        http_refuse(request, HTTP_P_PARAMETER,
+                    "Upstash-Encoding: base64 does not go with "
+                    "Upstash-Response-Format: resp2");
+        return false;
+    }
+    call->resp2 = true;
+    return true;
+}
+
+/* ---- rights ------------------------------------------------------------------- */
+
+/* What every client library says when it connects, and what has no effect
+ * here: answered OK. */
+static bool tier1_is_greeting(unsigned argc, const kvsql_slice *argv)
+{
+    if (argc == 2 && http_is_fold(argv[0], "select"))
+        return http_is(argv[1], "0");
+    return argc >= 3 && http_is_fold(argv[0], "client") &&
+           (http_is_fold(argv[1], "setinfo") ||
+            http_is_fold(argv[1], "setname"));
+}
+
+/* Commands that the read-only token may not run though they only read. */
+static bool tier1_is_wide(const char *name)
+{
+    static const char *const names[] = {"SCAN",  "KEYS",   "MONITOR",
+                                        "CONFIG", "RANDOMKEY", "SAVE",
+                                        "BGSAVE"};
+
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* May this request run this command? Else err has the sentence. */
+static kvsql_rc tier1_may(const struct http_request *request, unsigned argc,
+                          const kvsql_slice *argv, bool in_batch,
+                          struct kvsql_error *err)
+{
+    kvsql_rc rc = cmd_check(argc, argv, in_batch, true, err);
+
+    if (rc != KVSQL_OK)
+        return rc;
+    const struct cmd_row *row = cmd_find(argv[0].p, argv[0].size);
+    bool changes = (row->flags & CMD_WRITE) != 0;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)argv[0].size,
+             (const char *)argv[0].p);
+    if (request->rights < HTTP_RIGHT_ALL &&
+        (changes || (row->flags & CMD_ADMIN) || tier1_is_wide(row->name)))
+        return kv_fail(err, KVSQL_AUTH,
+                       "NOPERM this user has no permissions to run the '%s' "
+                       "command",
+                       name);
+    if (changes && (request->method & (HTTP_GET | HTTP_HEAD)) &&
+        !request->token_given) /* X7 */
+        return kv_fail(err, KVSQL_AUTH,
+                       "NOAUTH writing by GET needs an Authorization header; "
+                       "send '%s' by POST",
+                       name);
+    return KVSQL_OK;
+}
+
+/* ---- dressing ------------------------------------------------------------------ */
+
+static void tier1_string(struct kv_buf *out, const void *p, size_t size,
+                         bool base64)
+{
+    if (base64)
+        http_json_base64(out, p, size);
+    else
+        http_json_string(out, p, size);
+}
+
+/* One item that is no aggregate. */
+static void tier1_scalar(struct kv_buf *out, const struct cmd_item *item,
+                         bool base64)
+{
+    char number[KV_DOUBLE_TEXT_MAX];
+
+    switch (item->kind) {
+    case CMD_REPLY_NULL:
+    case CMD_REPLY_NULL_ARRAY:
+        kv_buf_text(out, "null");
+        break;
+    case CMD_REPLY_INT:
+    case CMD_REPLY_BOOL:
+        http_json_int(out, item->number);
+        break;
+    case CMD_REPLY_DOUBLE:
+        tier1_string(out, number, kv_num_format_double(number, item->real),
+                     base64);
+        break;
+    default: /* strings of all kinds */
+        tier1_string(out, item->p, item->size, base64);
+        break;
+    }
+}
+
+/* Elements that follow an aggregate, flat; -1 for a scalar. */
+static int64_t tier1_count(const struct cmd_item *item)
+{
+    switch (item->kind) {
+    case CMD_REPLY_ARRAY:
+    case CMD_REPLY_SET:
+        return item->number;
+    case CMD_REPLY_MAP:
+    case CMD_REPLY_PAIRS:
+        return 2 * item->number;
+    default:
+        return -1;
+    }
+}
+
+static void tier1_value(struct kv_buf *out, const struct cmd_reply *reply,
+                        bool base64)
+{
+    int64_t left[TIER1_DEPTH_MAX];
+    unsigned depth = 0;
+    size_t offset = 0;
+    struct cmd_item item;
+
+    while (cmd_reply_next(reply, &offset, &item)) {
+        int64_t count = tier1_count(&item);
+        if (count >= 0) {
+            KV_ASSERT(depth < TIER1_DEPTH_MAX);
+            kv_buf_byte(out, '[');
+            left[depth++] = count;
+        } else {
+            /* The client decodes everything but a bare OK. */
+            bool ok = depth == 0 && item.kind == CMD_REPLY_STATUS &&
+                      item.size == 2 && memcmp(item.p, "OK", 2) == 0;
+            tier1_scalar(out, &item, base64 && !ok);
+            if (depth > 0)
+                left[depth - 1]--;
+        }
+        while (depth > 0 && left[depth - 1] == 0) {
+            kv_buf_byte(out, ']');
+            depth--;
+            if (depth > 0)
+                left[depth - 1]--;
+        }
+        if (depth > 0 && out->size > 0 && out->p[out->size - 1] != '[')
+            kv_buf_byte(out, ',');
+    }
+}
+
+bool http_reply_object(struct kv_buf *out, const struct cmd_reply *reply,
+                       bool base64)
+{
+    struct cmd_item item;
+    size_t offset = 0;
+
+    KV_ASSERT(cmd_reply_next(reply, &offset, &item));
+    bool error = item.kind == CMD_REPLY_ERROR;
+    if (error) {
+        kv_buf_text(out, "{\"error\":");
+        http_json_string(out, item.p, item.size);
+    } else {
+        kv_buf_text(out, "{\"result\":");
+        tier1_value(out, reply, base64);
+    }
+    kv_buf_byte(out, '}');
+    return !error;
+}
+
+static void tier1_remember(struct http_request *request,
+                           struct kv_ticket ticket)
+{
+    if (!request->has_ticket || ticket.position >= request->ticket.position)
+        request->ticket = ticket;
+    request->has_ticket = true;
+}
+
+static void tier1_sync_token(struct http_request *request)
+{
+    if (request->answer.status == 200)
+        http_answer_header(request, "upstash-sync-token", "%s-%llu",
+                           request->server->store_id,
+                           (unsigned long long)request->ticket.position);
+}
+
+/* ---- running --------------------------------------------------------------------- */
+
+/* One command in a batch of its own; leaves one value in `reply`. */
+static void tier1_run(struct http_request *request, unsigned argc,
+                      const kvsql_slice *argv, struct cmd_reply *reply)
+{
+    kvsql *db = atomic_load(&request->server->db);
+    struct kv_ticket ticket = {0};
+    struct kvsql_error err;
+
+    cmd_reply_reset(reply);
+    if (tier1_is_greeting(argc, argv)) {
+        cmd_reply_status(reply, "OK");
+        return;
+    }
+    kvsql_rc rc = tier1_may(request, argc, argv, false, &err);
+    if (rc != KVSQL_OK) {
+        cmd_reply_error(reply, rc, "%s", err.text);
+        return;
+    }
+    cmd_run(db, argc, argv, true, reply, &ticket);
+    tier1_remember(request, ticket);
+}
+
+static void tier1_one(struct http_request *request,
+                      const struct tier1_call *call)
+{
+    struct cmd_reply reply;
+    struct kv_buf *out = &request->answer.body;
+
+    cmd_reply_init(&reply, HTTP_REPLY_MAX);
+    tier1_run(request, call->argc[0], call->argv[0], &reply);
+    http_answer(request, 200,
+                call->resp2 ? "application/octet-stream" : HTTP_TYPE_JSON);
+    if (call->resp2) {
+        cmd_reply_resp2(&reply, out);
+        if (out->size > 0 && out->p[0] == '-')
+            request->answer.status = 400;
+    } else if (!http_reply_object(out, &reply, call->base64)) {
+        request->answer.status = 400;
+    }
+    cmd_reply_fini(&reply);
+    tier1_sync_token(request);
+}
+
+static void tier1_pipeline(struct http_request *request,
+                           const struct tier1_call *call)
+{
+    struct cmd_reply reply;
+    struct kv_buf *out = &request->answer.body;
+
+    cmd_reply_init(&reply, HTTP_REPLY_MAX);
+    http_answer(request, 200,
+                call->resp2 ? "application/octet-stream" : HTTP_TYPE_JSON);
+    if (!call->resp2)
+        kv_buf_byte(out, '[');
+    for (unsigned i = 0; i < call->count; i++) {
+        tier1_run(request, call->argc[i], call->argv[i], &reply);
+        if (call->resp2) {
+            cmd_reply_resp2(&reply, out);
+            continue;
+        }
+        if (i > 0)
+            kv_buf_byte(out, ',');
+        (void)http_reply_object(out, &reply, call->base64);
+    }
+    if (!call->resp2)
+        kv_buf_byte(out, ']');
+    cmd_reply_fini(&reply);
+    tier1_sync_token(request);
+}
+
+/* Check all before any runs; true when the transaction may begin. */
+static bool tier1_queue(struct http_request *request,
+                        const struct tier1_call *call)
+{
+    struct kvsql_error err;
+    struct kv_buf why;
+    char text[KVSQL_ERROR_SIZE];
+    bool good = true;
+
+    kv_buf_init(&why, KV_MEM_CLIENT, sizeof text - 80);
+    for (unsigned i = 0; i < call->count; i++) {
+        if (tier1_may(request, call->argc[i], call->argv[i], true, &err) ==
+            KVSQL_OK)
+            continue;
+        if (!good)
+            kv_buf_text(&why, ", ");
+        kv_buf_text(&why, err.text);
+        good = false;
+    }
+    if (!good) {
+        /* The word EXECABORT comes with the row of the result. */
+        snprintf(text, sizeof text, "Transaction discarded because of: %.*s",
+                 (int)why.size, why.p ? (const char *)why.p : "");
+        http_fail(request, KVSQL_ABORT, text, NULL);
+    }
+    kv_buf_fini(&why);
+    return good;
+}
+
+static void tier1_multi(struct http_request *request,
+                        const struct tier1_call *call)
+{
+    kvsql *db = atomic_load(&request->server->db);
+    struct kv_buf *out = &request->answer.body;
+    struct kv_ticket ticket = {0};
+    struct kvsql_error err;
+    unsigned failed;
+
+    if (!tier1_queue(request, call))
+        return;
+    struct cmd_reply *replies =
+        http_alloc(request, call->count * sizeof *replies);
+    if (replies == NULL) {
+        (void)tier1_nomem(request);
+        return;
+    }
+    for (unsigned i = 0; i < call->count; i++)
+        cmd_reply_init(&replies[i], HTTP_REPLY_MAX);
+    kvsql_rc rc = cmd_run_batch(db, call->count, call->argc, call->argv, false,
+                                replies, &failed, &ticket, &err);
+    if (rc != KVSQL_OK) {
+        http_fail(request, rc, err.text, NULL);
+    } else {
+        tier1_remember(request, ticket);
+        http_answer(request, 200, HTTP_TYPE_JSON);
+        for (unsigned i = 0; i < call->count; i++) {
+            kv_buf_byte(out, i > 0 ? ',' : '[');
+            (void)http_reply_object(out, &replies[i], call->base64);
+        }
+        kv_buf_byte(out, ']');
+        tier1_sync_token(request);
+    }
+    for (unsigned i = 0; i < call->count; i++)
+        cmd_reply_fini(&replies[i]);
+}
+
+static void tier1_execute(struct http_request *request)
+{
+    const struct tier1_call *call = request->state;
+
+    switch (call->kind) {
+    case TIER1_ONE:
+        tier1_one(request, call);
+        break;
+    case TIER1_PIPELINE:
+        tier1_pipeline(request, call);
+        break;
+    case TIER1_MULTI:
+        tier1_multi(request, call);
+        break;
+    }
+}
+
+/* ---- where it runs -------------------------------------------------------------------- */
+
+static void tier1_work_run(struct http_request *request,
+                           struct http_worker *worker)
+{
+    (void)worker;
+    tier1_execute(request);
+}
+
+static void tier1_work_all(struct http_request *request,
+                           struct http_worker *worker)
+{
+    (void)worker;
+    if (tier1_body(request, request->state))
+        tier1_execute(request);
+}
+
+static bool tier1_is_heavy(const struct tier1_call *call)
+{
+    if (call->count > TIER1_ITEMS_INLINE)
+        return true;
+    for (unsigned i = 0; i < call->count; i++) {
+        const struct cmd_row *row =
+            cmd_find(call->argv[i][0].p, call->argv[i][0].size);
+        if (row != NULL && ((row->flags & CMD_LONG) ||
+                            ((row->flags & CMD_CONTROL) &&
+                             !(row->flags & CMD_FAST))))
+            return true;
+    }
+    return false;
+}
+
+static enum http_next tier1_begin(struct http_request *request,
+                                  enum tier1_kind kind, bool path)
+{
+    struct tier1_call *call = http_alloc(request, sizeof *call);
+
+    if (call == NULL) {
+        (void)tier1_nomem(request);
+        return HTTP_NEXT_ANSWER;
+    }
+    *call = (struct tier1_call){.kind = kind};
+    request->state = call;
+    if (!tier1_formats(request, call))
+        return HTTP_NEXT_ANSWER;
+    if (!path && request->body.size > HTTP_BODY_INLINE) {
+        request->work = tier1_work_all;
+        return HTTP_NEXT_WORK;
+    }
+    if (!(path ? tier1_path(request, call) : tier1_body(request, call)))
+        return HTTP_NEXT_ANSWER;
+    if (tier1_is_heavy(call)) {
+        request->work = tier1_work_run;
+        return HTTP_NEXT_WORK;
+    }
+    tier1_execute(request);
+    return HTTP_NEXT_ANSWER;
+}
+
+enum http_next http_do_command(struct http_request *request)
+{
+    return tier1_begin(request, TIER1_ONE, false);
+}
+
+enum http_next http_do_path(struct http_request *request)
+{
+    return tier1_begin(request, TIER1_ONE, true);
+}
+
+enum http_next http_do_pipeline(struct http_request *request)
+{
+    return tier1_begin(request, TIER1_PIPELINE, false);
+}
+
+enum http_next http_do_multi_exec(struct http_request *request)
+{
+    return tier1_begin(request, TIER1_MULTI, false);
+}

@@ -1,0 +1,282 @@
+/* watch.c - the watcher: deadlines and lost clients.
+ *
+ * The library's own timer counts inactivity only, and a suspended connection
+ * sees neither its client go nor any timeout. So one thread of ours keeps the
+ * table of all connections, hangs up on those past their absolute deadline
+ * (L3), and has the sockets of suspended requests in an epoll set of its own.
+ *
+ * Hanging up is shutdown(): the library sees the end of the connection and
+ * closes it in its own time. A descriptor stays in the table until the library
+ * says CLOSED, which comes before the number can be used again; so shutdown
+ * under the watch lock never meets a stranger's socket. Events carry the
+ * connection's serial beside the number, because an event fetched before the
+ * lock was taken may be older than the connection that stands there now.
+ *
+ * Thread: the watcher's own; the functions are for any. */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "http/request.h"
+#include "kvsql/base/diag.h"
+#include "kvsql/base/os.h"
+
+#define WATCH_TICK_MS 500
+#define WATCH_EVENTS 64
+#define WATCH_WAKE UINT64_MAX
+#define WATCH_CONNS_FIRST 64
+#define WATCH_CONNS_MAX (1u << 20)
+
+static uint64_t watch_key(const struct http_conn *conn)
+{
+    return (uint64_t)conn->serial << 32 | (uint32_t)conn->fd;
+}
+
+/* ---- the table ----------------------------------------------------------------- */
+
+static bool watch_grow(struct http_server *server, unsigned fd)
+{
+    unsigned cap = server->conn_cap ? server->conn_cap : WATCH_CONNS_FIRST;
+
+    while (cap <= fd)
+        cap *= 2;
+    if (cap > WATCH_CONNS_MAX)
+        return false;
+    struct http_conn **conns = kv_mem_realloc(
+        KV_MEM_CLIENT, server->conns, server->conn_cap * sizeof(*conns),
+        cap * sizeof(*conns));
+    if (conns == NULL)
+        return false;
+    memset(conns + server->conn_cap, 0,
+           (cap - server->conn_cap) * sizeof(*conns));
+    server->conns = conns;
+    server->conn_cap = cap;
+    return true;
+}
+
+struct http_conn *http_watch_opened(struct http_server *server, int fd)
+{
+    struct http_conn *conn = kv_mem_zalloc(KV_MEM_CLIENT, sizeof *conn);
+
+    if (conn == NULL)
+        return NULL;
+    kv_lock_take(&server->watch_lock);
+    if ((unsigned)fd >= server->conn_cap && !watch_grow(server, (unsigned)fd)) {
+        kv_lock_drop(&server->watch_lock);
+        kv_mem_free(KV_MEM_CLIENT, conn, sizeof *conn);
+        return NULL;
+    }
+    conn->fd = fd;
+    conn->serial = ++server->conn_serial;
+    server->conns[fd] = conn;
+    kv_lock_drop(&server->watch_lock);
+    return conn;
+}
+
+void http_watch_closed(struct http_server *server, struct http_conn *conn)
+{
+    kv_lock_take(&server->watch_lock);
+    KV_ASSERT(conn->request == NULL); /* H2: not suspended any more */
+    server->conns[conn->fd] = NULL;
+    kv_lock_drop(&server->watch_lock);
+    kv_mem_free(KV_MEM_CLIENT, conn, sizeof *conn);
+}
+
+void http_watch_deadline(struct http_conn *conn, uint64_t ms)
+{
+    uint64_t at = ms ? kv_os_mono_ns() + ms * 1000000 : 0;
+
+    atomic_store_explicit(&conn->deadline_ns, at, memory_order_relaxed);
+}
+
+bool http_watch_enter(struct http_request *request, bool lost)
+{
+    struct http_server *server = request->server;
+    struct http_conn *conn = request->conn;
+
+    kv_lock_take(&server->watch_lock);
+    bool good = !atomic_load(&server->stopping);
+    if (good && lost) {
+        struct epoll_event event = {.events = EPOLLRDHUP | EPOLLHUP,
+                                    .data.u64 = watch_key(conn)};
+        /* Without it the client's end is only seen later; not a fault. */
+        conn->watched =
+            epoll_ctl(server->epoll, EPOLL_CTL_ADD, conn->fd, &event) == 0;
+    }
+    if (good)
+        conn->request = request; /* H2 */
+    kv_lock_drop(&server->watch_lock);
+    return good;
+}
+
+void http_watch_leave(struct http_request *request)
+{
+    struct http_server *server = request->server;
+    struct http_conn *conn = request->conn;
+
+    kv_lock_take(&server->watch_lock);
+    conn->request = NULL;
+    if (conn->watched)
+        (void)epoll_ctl(server->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
+    conn->watched = false;
+    kv_cond_wake_all(&server->watch_quiet);
+    kv_lock_drop(&server->watch_lock);
+}
+
+/* ---- the thread -------------------------------------------------------------------- */
+
+static void watch_lost(struct http_server *server, uint64_t key)
+{
+    unsigned fd = (uint32_t)key;
+    struct http_request *request = NULL;
+
+    kv_lock_take(&server->watch_lock);
+    struct http_conn *conn = fd < server->conn_cap ? server->conns[fd] : NULL;
+    if (conn != NULL && watch_key(conn) == key)
+        request = conn->request;
+    if (request != NULL)
+        http_request_ref(request);
+    kv_lock_drop(&server->watch_lock);
+    if (request == NULL)
+        return;
+    atomic_fetch_add(&server->stats.lost, 1);
+    http_request_cancel(request);
+    http_request_unref(request);
+}
+
+static void watch_reap(struct http_server *server)
+{
+    uint64_t now = kv_os_mono_ns();
+
+    kv_lock_take(&server->watch_lock);
+    for (unsigned i = 0; i < server->conn_cap; i++) {
+        struct http_conn *conn = server->conns[i];
+        if (conn == NULL)
+            continue;
+        uint64_t at =
+            atomic_load_explicit(&conn->deadline_ns, memory_order_relaxed);
+        if (at == 0 || now < at)
+            continue;
+        atomic_store_explicit(&conn->deadline_ns, 0, memory_order_relaxed);
+        atomic_fetch_add(&server->stats.reaped, 1);
+        (void)shutdown(conn->fd, SHUT_RDWR);
+    }
+    kv_lock_drop(&server->watch_lock);
+}
+
+static void *watch_run(void *arg)
+{
+    struct http_server *server = arg;
+    struct epoll_event events[WATCH_EVENTS];
+    uint64_t reaped_at = kv_os_mono_ns();
+
+    for (;;) {
+        int n = epoll_wait(server->epoll, events, WATCH_EVENTS, WATCH_TICK_MS);
+        for (int i = 0; i < n; i++) {
+            if (events[i].data.u64 == WATCH_WAKE)
+                return NULL;
+            watch_lost(server, events[i].data.u64);
+        }
+        if (n < 0 && errno != EINTR) {
+            kv_diag(KV_ERROR_LEVEL, "http.watch", "error=%s",
+                    kv_os_error(errno));
+            return NULL;
+        }
+        uint64_t now = kv_os_mono_ns();
+        if (now - reaped_at >= WATCH_TICK_MS * UINT64_C(1000000)) {
+            watch_reap(server);
+            reaped_at = now;
+        }
+    }
+}
+
+kvsql_rc http_watch_start(struct http_server *server, struct kvsql_error *err)
+{
+    server->epoll = epoll_create1(EPOLL_CLOEXEC);
+    server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (server->epoll < 0 || server->wake < 0)
+        return kv_fail(err, KVSQL_IO, "http: cannot make an epoll set: %s",
+                       kv_os_error(errno));
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = WATCH_WAKE};
+    if (epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->wake, &event) < 0)
+        return kv_fail(err, KVSQL_IO, "http: cannot watch a descriptor: %s",
+                       kv_os_error(errno));
+    return kv_thread_start(&server->watcher, "http-watch", watch_run, server,
+                           err);
+}
+
+void http_watch_stop(struct http_server *server)
+{
+    if (server->watcher.running) {
+        (void)eventfd_write(server->wake, 1); /* cannot be full: one write */
+        kv_thread_join(&server->watcher);
+    }
+    if (server->epoll >= 0)
+        (void)close(server->epoll);
+    if (server->wake >= 0)
+        (void)close(server->wake);
+    kv_mem_free(KV_MEM_CLIENT, server->conns,
+                server->conn_cap * sizeof(*server->conns));
+    server->conns = NULL;
+    server->conn_cap = 0;
+    server->epoll = server->wake = -1;
+}
+
+/* ---- stopping -------------------------------------------------------------------------- */
+
+void http_watch_cancel_all(struct http_server *server)
+{
+    for (unsigned i = 0;; i++) {
+        struct http_request *request = NULL;
+        kv_lock_take(&server->watch_lock);
+        if (i >= server->conn_cap) {
+            kv_lock_drop(&server->watch_lock);
+            return;
+        }
+        if (server->conns[i] != NULL)
+            request = server->conns[i]->request;
+        if (request != NULL)
+            http_request_ref(request);
+        kv_lock_drop(&server->watch_lock);
+        if (request != NULL) {
+            http_request_cancel(request);
+            http_request_unref(request);
+        }
+    }
+}
+
+void http_watch_hang_up(struct http_server *server)
+{
+    kv_lock_take(&server->watch_lock);
+    for (unsigned i = 0; i < server->conn_cap; i++)
+        if (server->conns[i] != NULL)
+            (void)shutdown(server->conns[i]->fd, SHUT_RDWR);
+    kv_lock_drop(&server->watch_lock);
+}
+
+void http_watch_went_down(struct http_server *server)
+{
+    kv_lock_take(&server->watch_lock);
+    kv_cond_wake_all(&server->watch_quiet);
+    kv_lock_drop(&server->watch_lock);
+}
+
+bool http_watch_quiet(struct http_server *server, bool waiting, uint64_t ms)
+{
+    uint64_t end = kv_os_mono_ns() + ms * 1000000;
+    _Atomic uint64_t *count =
+        waiting ? &server->stats.waiting : &server->stats.active;
+
+    kv_lock_take(&server->watch_lock);
+    uint64_t now = kv_os_mono_ns();
+    while (atomic_load(count) > 0 && now < end) {
+        (void)kv_cond_wait_within(&server->watch_quiet, &server->watch_lock,
+                                  (end - now) / 1000000 + 1);
+        now = kv_os_mono_ns();
+    }
+    kv_lock_drop(&server->watch_lock);
+    return atomic_load(count) == 0;
+}
