@@ -31,7 +31,7 @@ void kv_list_chunk_free(struct kv_list_chunk *chunk)
 
 void kv_list_give(struct kv_store *store, struct kv_list_chunk *chunk)
 {
-    if (store->spare_count >= LIST_SPARE_MAX) {
+    if (store->spare_count >= LIST_SPARE_MAX + store->spare_reserved) {
         kv_list_chunk_free(chunk);
         return;
     }

@@ -42,7 +42,6 @@ struct kv_view {
     bool inside;  /* of a batch: never handed to others (UN4) */
     bool closing; /* its release has begun: not handed out again */
     struct kv_list dead;
-    struct kv_list_chunk *spare[2]; /* for its release (I11) */
 };
 
 enum kv_undo_kind {
@@ -83,6 +82,7 @@ struct kv_store {
     struct kv_list dead, pend, reap;
     struct kv_list_chunk *spare; /* chunks for room() */
     unsigned spare_count;
+    unsigned spare_reserved; /* of them for the release of views (I11) */
 
     uint8_t *undo;
     size_t undo_used, undo_cap;

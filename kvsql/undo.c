@@ -143,7 +143,8 @@ bool kv_room(struct kv_store *store, size_t bytes, unsigned blocks)
 {
     const size_t need = store->undo_used + bytes +
                         (size_t)blocks * 2 * sizeof(struct undo_trailer);
-    const unsigned chunks = 2 + 2 * (blocks / LIST_CHUNK_ENTRIES);
+    const unsigned chunks =
+        2 + 2 * (blocks / LIST_CHUNK_ENTRIES) + store->spare_reserved;
 
     if (KV_UNLIKELY(need > store->undo_cap) && !store->undo_off) {
         size_t cap = store->undo_cap > 0 ? store->undo_cap : 64 * 1024;

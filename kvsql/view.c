@@ -12,18 +12,10 @@
 
 #define VIEW_GC_STEP 128
 
-static bool view_spares(struct kv_view *view)
-{
-    view->spare[0] = kv_list_chunk_new();
-    view->spare[1] = kv_list_chunk_new();
-    return view->spare[0] != NULL && view->spare[1] != NULL;
-}
+#define VIEW_SPARES 2 /* chunks that its release may need at once (I11) */
 
 static void view_free(struct kv_view *view)
 {
-    for (unsigned i = 0; i < 2; i++)
-        if (view->spare[i] != NULL)
-            kv_list_chunk_free(view->spare[i]);
     kv_mem_free(KV_MEM_VIEW, view, sizeof(*view));
 }
 
@@ -33,11 +25,13 @@ struct kv_view *kv_view_take(struct kv_store *store, bool inside)
 
     if (view == NULL)
         return NULL;
-    if (!view_spares(view) || !kv_room(store, 0, 1)) {
+    view->store = store;
+    store->spare_reserved += VIEW_SPARES;
+    if (!kv_room(store, 0, 1)) {
+        store->spare_reserved -= VIEW_SPARES;
         view_free(view);
         return NULL;
     }
-    view->store = store;
     view->root = store->live;
     view->gen = store->gen | ((UINT64_C(1) << KV_GEN_SHIFT) - 1);
     view->pos = store->pos + (inside ? 1 : 0);
@@ -73,6 +67,7 @@ static void view_unlink(struct kv_store *store, struct kv_view *view)
     view->older = view->newer = NULL;
     store->viewgen = store->newest != NULL ? store->newest->gen : 0;
     store->view_count--;
+    store->spare_reserved -= VIEW_SPARES;
 }
 
 /* An undo went back before the view was taken: what is dead for it is dead for
@@ -92,21 +87,13 @@ void kv_view_drop(struct kv_store *store, struct kv_view *view)
 
 /* Move at most `budget` entries of N (see store.md 5.2) to where they belong.
  * True when N is empty. */
-static bool view_sort_dead(struct kv_store *store, struct kv_view *view,
-                           struct kv_list *from, struct kv_list *keep,
-                           uint64_t older_gen, unsigned budget)
+static bool view_sort_dead(struct kv_store *store, struct kv_list *from,
+                           struct kv_list *keep, uint64_t older_gen,
+                           unsigned budget)
 {
     const uint64_t stamp = store->txn.open ? store->pos + 1 : store->pos;
     struct kv_list_entry entry;
 
-    for (unsigned i = 0; i < 2; i++) { /* I11: room comes with the view */
-        if (view->spare[i] != NULL) {
-            view->spare[i]->next = store->spare;
-            store->spare = view->spare[i];
-            store->spare_count++;
-            view->spare[i] = NULL;
-        }
-    }
     while (budget-- > 0) {
         if (!kv_list_pop(store, from, &entry, UINT64_MAX))
             return true;
@@ -129,7 +116,7 @@ static bool view_release(struct kv_store *store, struct kv_view *view,
     *from = (struct kv_list){.head = NULL};
     view->closing = true;
     const bool done =
-        view_sort_dead(store, view, &rest, &keep, older_gen, budget);
+        view_sort_dead(store, &rest, &keep, older_gen, budget);
     /* what was looked at and stays goes to the view's own list at once: it is
      * visible to the older view, so it must not be looked at again */
     kv_list_join(&view->dead, &keep);

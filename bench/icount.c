@@ -1,0 +1,235 @@
+/* icount.c - one operation of the store many times, for callgrind to count.
+ *
+ *   icount KEYS OPERATION COUNT
+ *
+ * Loads KEYS random 16-byte keys with 8-byte values, then does OPERATION COUNT
+ * times. The script bench/icount runs it with two counts and divides the
+ * difference, so that loading does not matter. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kvsql/store_private.h"
+
+#define KEY_SIZE 16
+#define GROUP 16
+
+static uint64_t random_state = UINT64_C(88172645463325252);
+
+static uint64_t random_next(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+static struct kvsql_error err;
+static kvsql *db;
+static struct kv_store *store;
+static struct kv_txn *txn;
+static uint8_t (*keys)[KEY_SIZE];
+static unsigned loaded;
+static volatile uint64_t sink;
+
+static void must(kvsql_rc rc)
+{
+    if (rc != KVSQL_OK) {
+        fprintf(stderr, "icount: %s\n", err.text);
+        exit(1);
+    }
+}
+
+static struct kv_key key_at(unsigned i)
+{
+    return (struct kv_key){.p = keys[i], .size = KEY_SIZE, .cls = KV_BLOB};
+}
+
+static struct kv_key key_any(void)
+{
+    return key_at((unsigned)(random_next() % loaded));
+}
+
+static const uint8_t value[8] = {0xff, 2, 3, 4, 5, 6, 7, 8};
+
+static void load(unsigned count, unsigned more)
+{
+    keys = malloc((size_t)(count + more) * KEY_SIZE);
+    if (keys == NULL)
+        exit(1);
+    for (unsigned i = 0; i < count + more; i++) {
+        for (unsigned k = 0; k < KEY_SIZE; k += 8) {
+            const uint64_t r = random_next();
+            memcpy(keys[i] + k, &r, 8);
+        }
+        keys[i][0] |= 0x80; /* all of class BLOB: one tree */
+    }
+    for (unsigned i = 0; i < count; i++) {
+        const struct kv_key key = key_at(i);
+        must(kv_txn_begin(db, true, 0, &txn, &err));
+        must(kv_set(txn, &key, (kvsql_slice){value, sizeof(value)}, 0, &err));
+        must(kv_txn_commit(txn, NULL, &err));
+    }
+    loaded = count;
+}
+
+static void put(const struct kv_key *key)
+{
+    const struct kv_cell cell = {.form = KV_FORM_BYTES,
+                                 .cls = KV_BLOB,
+                                 .type = KV_STRING,
+                                 .size = sizeof(value),
+                                 .payload = value};
+    struct kv_cell old;
+    bool found;
+
+    if (!kv_tree_put(store, &store->live.keys[KV_BLOB], KV_NODE_TYPED, key->p,
+                     key->size, &cell, &old, &found))
+        exit(1);
+}
+
+static void run_group(const struct kv_at *at, unsigned count)
+{
+    struct kv_key group[GROUP];
+    struct kv_item items[GROUP];
+    bool found[GROUP];
+
+    for (unsigned i = 0; i < count; i += GROUP) {
+        for (unsigned k = 0; k < GROUP; k++)
+            group[k] = key_any();
+        kv_get_batch(at, group, items, found, GROUP);
+    }
+}
+
+static void run_scan(const struct kv_at *at, unsigned count)
+{
+    struct kv_walk walk = {.root = {at->root->keys[0], at->root->keys[1]}};
+    bool ok = kv_walk_first(&walk);
+
+    for (unsigned i = 0; i < count; i++)
+        ok = ok && kv_walk_next(&walk) ? true : kv_walk_first(&walk);
+}
+
+static void run_seek(const struct kv_at *at, unsigned count)
+{
+    static struct kv_keys cursor;
+
+    for (unsigned i = 0; i < count; i++) {
+        const struct kv_key key = key_any();
+        kv_keys_init(&cursor, at, 0);
+        sink += kv_keys_seek(&cursor, &key, false);
+        for (unsigned k = 0; k < 10; k++)
+            sink += kv_keys_next(&cursor);
+    }
+}
+
+/* A view taken and released, with an update between when `update`. */
+static void run_view(unsigned count, bool update)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (kv_view_take(store, false) == NULL)
+            exit(1);
+        if (update) {
+            const struct kv_key key = key_any();
+            put(&key);
+        }
+        atomic_fetch_add(&store->unpin_wanted, 1);
+        while (kv_view_release_some(store, UINT32_MAX))
+            continue;
+    }
+}
+
+enum operation { NOTHING, GET, UPDATE, INSERT, DELETE, RANK, SELECT, SET };
+static const char *const operation_name[] = {
+    "nothing", "get", "update", "insert", "delete", "rank", "select", "set"};
+
+static void run_one(const struct kv_at *at, enum operation what, unsigned i)
+{
+    struct kv_key key = key_any();
+    struct kv_walk walk;
+    struct kv_cell old;
+    struct kv_item item;
+    bool found;
+
+    switch (what) {
+    case NOTHING:
+        sink += key.p[0];
+        break;
+    case GET:
+        sink += kv_get(at, &key, &item);
+        break;
+    case UPDATE:
+        put(&key);
+        break;
+    case INSERT:
+        key = key_at(loaded + i);
+        put(&key);
+        break;
+    case DELETE:
+        key = key_at(i);
+        if (!kv_tree_remove(store, &store->live.keys[KV_BLOB], key.p, key.size,
+                            &old, &found))
+            exit(1);
+        break;
+    case RANK:
+        sink += kv_rank(at, &key);
+        break;
+    case SELECT:
+        walk.root[0] = NULL;
+        walk.root[1] = at->root->keys[1];
+        sink += kv_walk_rank(&walk, random_next() % loaded);
+        break;
+    case SET:
+        must(kv_set(txn, &key, (kvsql_slice){value, sizeof(value)}, 0, &err));
+        break;
+    }
+}
+
+static void run_many(const struct kv_at *at, const char *name, unsigned count)
+{
+    unsigned what = 0;
+
+    while (what <= SET && strcmp(operation_name[what], name) != 0)
+        what++;
+    if (what > SET) {
+        fprintf(stderr, "icount: no operation '%s'\n", name);
+        exit(2);
+    }
+    for (unsigned i = 0; i < count; i++)
+        run_one(at, (enum operation)what, i);
+}
+
+int main(int argc, char **argv)
+{
+    const struct kvsql_options options = {.no_keeper = true};
+    struct kv_at at;
+
+    if (argc != 4) {
+        fprintf(stderr, "usage: icount KEYS OPERATION COUNT\n");
+        return 2;
+    }
+    const unsigned count = (unsigned)strtoul(argv[3], NULL, 10);
+    must(kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err));
+    store = kv_db_store(db);
+    load((unsigned)strtoul(argv[1], NULL, 10), 40000);
+    must(kv_txn_begin(db, true, 0, &txn, &err));
+    if (!kv_room(store, 64u << 20, KV_ROOM_BLOCKS)) /* the log's growth apart */
+        return 1;
+    kv_at_txn(txn, &at);
+    if (strcmp(argv[2], "group") == 0) {
+        run_group(&at, count);
+    } else if (strcmp(argv[2], "scan") == 0) {
+        run_scan(&at, count);
+    } else if (strcmp(argv[2], "seek10") == 0) {
+        run_seek(&at, count);
+    } else if (strcmp(argv[2], "view") == 0) {
+        run_view(count, false);
+    } else if (strcmp(argv[2], "viewset") == 0) {
+        run_view(count, true);
+    } else {
+        run_many(&at, argv[2], count);
+    }
+    must(kv_txn_commit(txn, NULL, &err));
+    free(keys);
+    return 0;
+}
