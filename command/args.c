@@ -18,7 +18,7 @@
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
 
-/* ---- saying no ----------------------------------------------------------- */
+/* ---- saying no ---------------------------------------------------------- */
 
 void cmd_fail(struct cmd_context *c, kvsql_rc rc, const char *format, ...)
 {
@@ -93,7 +93,7 @@ void cmd_fail_nomem(struct cmd_context *c)
     cmd_fail(c, KVSQL_NOMEM, "OOM no memory to run the command");
 }
 
-/* ---- arguments ----------------------------------------------------------- */
+/* ---- arguments ---------------------------------------------------------- */
 
 struct kv_key cmd_key(const struct cmd_context *c, unsigned index)
 {
@@ -163,7 +163,7 @@ bool cmd_double(struct cmd_context *c, unsigned index, double *out,
     return false;
 }
 
-/* ---- reading ------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 static void args_at(struct cmd_context *c)
 {
@@ -216,7 +216,7 @@ bool cmd_defer(struct cmd_context *c, uint64_t count)
     return true;
 }
 
-/* ---- replies ------------------------------------------------------------- */
+/* ---- replies ------------------------------------------------------------ */
 
 void cmd_answer_ok(struct cmd_context *c)
 {
@@ -228,7 +228,7 @@ void cmd_answer_val(struct cmd_context *c, const struct kv_val *value)
     cmd_reply_bulk(c->reply, value->p, value->size);
 }
 
-/* ---- elements copied out -------------------------------------------------- */
+/* ---- elements copied out ------------------------------------------------ */
 
 #define ARGS_LIST_HEAD 20 /* u32 size | score | number */
 
@@ -290,7 +290,7 @@ bool cmd_list_ok(struct cmd_context *c, const struct cmd_list *list)
     return false;
 }
 
-/* ---- numbers ------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------ */
 
 /* xorshift64*, seeded once per thread: good enough to choose members by. */
 static uint64_t args_random_next(void)

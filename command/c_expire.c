@@ -37,7 +37,7 @@ bool cmd_deadline(struct cmd_context *c, unsigned index, enum cmd_time unit,
     return true;
 }
 
-/* ---- conditions ------------------------------------------------------------ */
+/* ---- conditions --------------------------------------------------------- */
 
 enum expire_if {
     EXPIRE_ALWAYS = 0,
@@ -76,7 +76,7 @@ static bool expire_holds(unsigned conditions, int64_t old, int64_t at)
     return !((conditions & EXPIRE_LT) && old != 0 && at >= old);
 }
 
-/* ---- keys ------------------------------------------------------------------ */
+/* ---- keys --------------------------------------------------------------- */
 
 /* Conditions from argument 3 on. False: answered. */
 static bool expire_conditions(struct cmd_context *c, unsigned *conditions)
@@ -215,7 +215,7 @@ void cmd_do_persist(struct cmd_context *c)
     }
 }
 
-/* ---- fields ---------------------------------------------------------------- */
+/* ---- fields ------------------------------------------------------------- */
 
 /* FIELDS numfields field ... at `index`; *first is the first field, and they
  * reach to the end. False: answered. */

@@ -9,7 +9,7 @@
 
 #include "kvsql/base/num.h"
 
-/* ---- setting ------------------------------------------------------------- */
+/* ---- setting ------------------------------------------------------------ */
 
 /* Set all pairs; *created counts new fields. False: answered. */
 static bool hash_set_pairs(struct cmd_context *c, int64_t *created)
@@ -107,7 +107,7 @@ void cmd_do_hdel(struct cmd_context *c)
     cmd_reply_int(c->reply, count);
 }
 
-/* ---- reading ------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 void cmd_do_hget(struct cmd_context *c)
 {
@@ -231,7 +231,7 @@ void cmd_do_hvals(struct cmd_context *c)
     hash_all(c, false, true);
 }
 
-/* ---- numbers ------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------ */
 
 void cmd_do_hincrby(struct cmd_context *c)
 {
@@ -302,7 +302,7 @@ void cmd_do_hincrbyfloat(struct cmd_context *c)
     }
 }
 
-/* ---- by chance ------------------------------------------------------------- */
+/* ---- by chance ---------------------------------------------------------- */
 
 static void hash_answer_elem(struct cmd_context *c, const struct kv_elem *elem,
                              bool values)

@@ -91,7 +91,7 @@ static void info_human(struct kv_buf *out, const char *name, uint64_t bytes)
                   value, units[unit]);
 }
 
-/* ---- sections ------------------------------------------------------------- */
+/* ---- sections ----------------------------------------------------------- */
 
 static void info_server(struct info_facts *f)
 {

@@ -79,7 +79,7 @@ void cmd_do_randomkey(struct cmd_context *c)
     }
 }
 
-/* ---- names ----------------------------------------------------------------- */
+/* ---- names -------------------------------------------------------------- */
 
 static void key_rename(struct cmd_context *c, bool only_new)
 {
@@ -113,7 +113,7 @@ void cmd_do_renamenx(struct cmd_context *c)
     key_rename(c, true);
 }
 
-/* ---- copies ---------------------------------------------------------------- */
+/* ---- copies ------------------------------------------------------------- */
 
 /* Options of COPY. False: answered. */
 static bool key_copy_options(struct cmd_context *c, bool *replace)
@@ -254,7 +254,7 @@ void cmd_do_copy(struct cmd_context *c)
     }
 }
 
-/* ---- OBJECT ------------------------------------------------------------------ */
+/* ---- OBJECT ------------------------------------------------------------- */
 
 /* A container without a subcommand; arity keeps it from being called. */
 void cmd_do_box(struct cmd_context *c)

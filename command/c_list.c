@@ -42,7 +42,7 @@ static bool list_equal(const struct kv_val *value, kvsql_slice bytes)
            memcmp(value->p, bytes.p != NULL ? bytes.p : "", bytes.size) == 0;
 }
 
-/* ---- pushes ---------------------------------------------------------------- */
+/* ---- pushes ------------------------------------------------------------- */
 
 static void list_push(struct cmd_context *c, enum kv_side side, bool exists)
 {
@@ -88,7 +88,7 @@ void cmd_do_rpushx(struct cmd_context *c)
     list_push(c, KV_RIGHT, true);
 }
 
-/* ---- pops ------------------------------------------------------------------ */
+/* ---- pops --------------------------------------------------------------- */
 
 /* Answer with `count` elements from one end, then remove them. */
 static void list_pop_many(struct cmd_context *c, const struct kv_key *key,
@@ -165,7 +165,7 @@ void cmd_do_rpop(struct cmd_context *c)
     list_pop(c, KV_RIGHT);
 }
 
-/* ---- moves ----------------------------------------------------------------- */
+/* ---- moves -------------------------------------------------------------- */
 
 /* Take from one end of `from`, put at one end of `to`; the element is answered
  * first. */
@@ -235,7 +235,7 @@ void cmd_do_rpoplpush(struct cmd_context *c)
     list_move(c, KV_RIGHT, KV_LEFT);
 }
 
-/* ---- reading ------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 void cmd_do_llen(struct cmd_context *c)
 {
@@ -311,7 +311,7 @@ void cmd_do_lrange(struct cmd_context *c)
     }
 }
 
-/* ---- changes by index -------------------------------------------------------- */
+/* ---- changes by index --------------------------------------------------- */
 
 void cmd_do_lset(struct cmd_context *c)
 {
@@ -373,7 +373,7 @@ void cmd_do_ltrim(struct cmd_context *c)
     }
 }
 
-/* ---- searches ---------------------------------------------------------------- */
+/* ---- searches ----------------------------------------------------------- */
 
 /* Index of the first element that equals `pivot`. */
 static bool list_search(struct cmd_context *c, const struct kv_item *item,

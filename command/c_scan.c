@@ -19,7 +19,7 @@
 /* Collections up to this come whole, as in Redis the packed ones do. */
 #define SCAN_WHOLE_MAX 128
 
-/* ---- a range of keys -------------------------------------------------------- */
+/* ---- a range of keys ---------------------------------------------------- */
 
 struct scan_walk {
     struct kv_keys keys;
@@ -116,7 +116,7 @@ void cmd_do_keys(struct cmd_context *c)
     cmd_reply_end(c->reply, place, count);
 }
 
-/* ---- options ---------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------ */
 
 bool cmd_scan_cursor(struct cmd_context *c, unsigned index, uint64_t *cursor)
 {
@@ -184,7 +184,7 @@ static bool scan_matches(const struct cmd_scan *scan, const uint8_t *p,
            kv_glob_match(scan->match.p, scan->match.size, p, size, false);
 }
 
-/* ---- answers ----------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------ */
 
 /* [cursor, [names ...]]; `last` is NULL at the end of the scan. */
 static void scan_answer(struct cmd_context *c, const struct cmd_list *names,
@@ -269,7 +269,7 @@ void cmd_do_scan(struct cmd_context *c)
     kv_buf_fini(&from);
 }
 
-/* ---- elements ----------------------------------------------------------------- */
+/* ---- elements ----------------------------------------------------------- */
 
 static void scan_add_elem(struct cmd_list *names, const struct cmd_scan *scan,
                           const struct kv_elem *elem, enum kv_type type)

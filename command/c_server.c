@@ -45,7 +45,7 @@ void cmd_do_flushall(struct cmd_context *c)
     }
 }
 
-/* ---- snapshots --------------------------------------------------------------- */
+/* ---- snapshots ---------------------------------------------------------- */
 
 static void server_save_failed(struct cmd_context *c, kvsql_rc rc)
 {
@@ -95,7 +95,7 @@ void cmd_do_lastsave(struct cmd_context *c)
                                 1000);
 }
 
-/* ---- COMMAND ------------------------------------------------------------------- */
+/* ---- COMMAND ------------------------------------------------------------ */
 
 static void server_answer_name(struct cmd_context *c,
                                const struct cmd_row *row)

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* ---- members ----------------------------------------------------------------- */
+/* ---- members ------------------------------------------------------------ */
 
 void cmd_do_sadd(struct cmd_context *c)
 {
@@ -145,7 +145,7 @@ void cmd_do_smove(struct cmd_context *c)
     cmd_reply_int(c->reply, existed);
 }
 
-/* ---- by chance ---------------------------------------------------------------- */
+/* ---- by chance ---------------------------------------------------------- */
 
 /* The cursor on a member by chance. */
 static void set_seek_random(struct cmd_context *c, struct kv_elems *elems,
@@ -318,7 +318,7 @@ void cmd_do_srandmember(struct cmd_context *c)
     }
 }
 
-/* ---- sets made of sets ----------------------------------------------------------- */
+/* ---- sets made of sets -------------------------------------------------- */
 
 enum set_algebra { SET_INTER, SET_UNION, SET_DIFF };
 

@@ -13,7 +13,7 @@
 #define STRING_TEXT_TOOBIG                                                    \
     "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
-/* ---- reading ------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 /* Answer with the string of key; null when absent. False: wrong type,
  * answered. */
@@ -125,7 +125,7 @@ void cmd_do_getrange(struct cmd_context *c)
     cmd_reply_bulk(c->reply, value.p + start, (size_t)(end - start + 1));
 }
 
-/* ---- setting ------------------------------------------------------------- */
+/* ---- setting ------------------------------------------------------------ */
 
 /* kv_set, or a deletion when the time has come already. */
 static bool string_set(struct cmd_context *c, const struct kv_key *key,
@@ -345,7 +345,7 @@ void cmd_do_msetnx(struct cmd_context *c)
     }
 }
 
-/* ---- parts --------------------------------------------------------------- */
+/* ---- parts -------------------------------------------------------------- */
 
 /* Bytes of the string now; 0 when absent. False: wrong type, answered. */
 static bool string_size(struct cmd_context *c, const struct kv_key *key,
@@ -412,7 +412,7 @@ void cmd_do_setrange(struct cmd_context *c)
     }
 }
 
-/* ---- numbers ------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------ */
 
 static void string_add(struct cmd_context *c, int64_t step)
 {

@@ -36,7 +36,7 @@ struct zrange_run {
     uint64_t first, count;
 };
 
-/* ---- ends ----------------------------------------------------------------- */
+/* ---- ends --------------------------------------------------------------- */
 
 static bool zrange_end_score(kvsql_slice text, struct zrange_end *end)
 {
@@ -89,7 +89,7 @@ static bool zrange_ends(struct cmd_context *c, struct zrange *r, unsigned min,
     return false;
 }
 
-/* ---- runs ------------------------------------------------------------------ */
+/* ---- runs --------------------------------------------------------------- */
 
 static int zrange_compare(const struct kv_val *member, kvsql_slice bytes)
 {
@@ -233,7 +233,7 @@ static void zrange_copy(struct cmd_context *c, const struct kv_item *item,
     }
 }
 
-/* ---- ZRANGE and its kin ------------------------------------------------------- */
+/* ---- ZRANGE and its kin ------------------------------------------------- */
 
 /* What a name fixes; ZRANGE and ZRANGESTORE leave it to their arguments. */
 struct zrange_fixed {
@@ -420,7 +420,7 @@ void cmd_do_zrangestore(struct cmd_context *c)
     cmd_list_fini(&list);
 }
 
-/* ---- counting -------------------------------------------------------------- */
+/* ---- counting ----------------------------------------------------------- */
 
 static void zrange_count(struct cmd_context *c, enum zrange_kind kind)
 {
@@ -451,7 +451,7 @@ void cmd_do_zlexcount(struct cmd_context *c)
     zrange_count(c, ZRANGE_LEX);
 }
 
-/* ---- removing -------------------------------------------------------------- */
+/* ---- removing ----------------------------------------------------------- */
 
 static bool zrange_remove_list(struct cmd_context *c, const struct kv_key *key,
                                const struct cmd_list *list)

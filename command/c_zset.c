@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-/* ---- ZADD, ZINCRBY ---------------------------------------------------------- */
+/* ---- ZADD, ZINCRBY ------------------------------------------------------ */
 
 struct zset_add {
     bool nx, xx, gt, lt, ch, incr;
@@ -173,7 +173,7 @@ void cmd_do_zrem(struct cmd_context *c)
     cmd_reply_int(c->reply, count);
 }
 
-/* ---- reading ------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 void cmd_do_zcard(struct cmd_context *c)
 {

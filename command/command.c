@@ -27,7 +27,7 @@
 #define COMMAND_WAIT_MS 10000
 #define COMMAND_NAME_MAX 48
 
-/* ---- the table ----------------------------------------------------------- */
+/* ---- the table ---------------------------------------------------------- */
 
 static const struct cmd_row command_rows[] = {
 #define CMD_ROW(name, arity, flags, first, last, step, group, since, run,     \
@@ -140,7 +140,7 @@ const char *cmd_nearest(const void *name, size_t size)
     return nearest < 0 ? NULL : names[nearest];
 }
 
-/* ---- refusing ------------------------------------------------------------- */
+/* ---- refusing ----------------------------------------------------------- */
 
 /* Bytes of a client inside a sentence: at most `max` of them, control bytes
  * as \xHH, never more than out has room for. */
@@ -274,7 +274,7 @@ kvsql_rc cmd_check(unsigned argc, const kvsql_slice *argv, bool in_batch,
     return KVSQL_OK;
 }
 
-/* ---- running --------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------ */
 
 static struct cmd_host command_host;
 

@@ -38,7 +38,7 @@ struct cmd_context {
 #define CMD_TEXT_OVERFLOW "ERR increment or decrement would overflow"
 #define CMD_TEXT_NAN "ERR increment would produce NaN or Infinity"
 
-/* ---- saying no ----------------------------------------------------------- */
+/* ---- saying no ---------------------------------------------------------- */
 
 /* Replace the reply by one error: the whole line, prefix first. */
 KV_INTERNAL void cmd_fail(struct cmd_context *c, kvsql_rc rc,
@@ -58,7 +58,7 @@ static inline bool cmd_ok(struct cmd_context *c, kvsql_rc rc)
     return false;
 }
 
-/* ---- arguments ----------------------------------------------------------- */
+/* ---- arguments ---------------------------------------------------------- */
 
 KV_INTERNAL struct kv_key cmd_key(const struct cmd_context *c, unsigned index);
 /* True when argument `index` is `word` (upper case), in any case. */
@@ -75,7 +75,7 @@ KV_INTERNAL bool cmd_int_within(struct cmd_context *c, unsigned index,
 KV_INTERNAL bool cmd_double(struct cmd_context *c, unsigned index, double *out,
                             const char *text);
 
-/* ---- reading ------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 /* Refresh c->at and look the key up. */
 KV_INTERNAL bool cmd_get(struct cmd_context *c, const struct kv_key *key,
@@ -91,13 +91,13 @@ KV_INTERNAL int64_t cmd_wall(struct cmd_context *c);
  * return at once without a reply; it will be called again on a view. */
 KV_INTERNAL bool cmd_defer(struct cmd_context *c, uint64_t count);
 
-/* ---- replies ------------------------------------------------------------- */
+/* ---- replies ------------------------------------------------------------ */
 
 KV_INTERNAL void cmd_answer_ok(struct cmd_context *c);
 KV_INTERNAL void cmd_answer_val(struct cmd_context *c,
                                 const struct kv_val *value);
 
-/* ---- elements copied out -------------------------------------------------- */
+/* ---- elements copied out ------------------------------------------------ */
 
 /* A run of byte strings, each with numbers, copied out of the store so that
  * the store can be changed while they are walked. Owner: the handler. */
@@ -124,7 +124,7 @@ KV_INTERNAL struct cmd_list_item cmd_list_at(const struct cmd_list *list,
 KV_INTERNAL bool cmd_list_ok(struct cmd_context *c,
                              const struct cmd_list *list);
 
-/* ---- numbers ------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------ */
 
 /* Uniform in [0, below); below > 0. */
 KV_INTERNAL uint64_t cmd_random(uint64_t below);
@@ -134,7 +134,7 @@ KV_INTERNAL bool cmd_real_parse(const void *p, size_t size, long double *out);
 /* Up to 17 decimals, no exponent, no zeros behind. Returns the length. */
 KV_INTERNAL size_t cmd_real_format(char out[CMD_REAL_TEXT_MAX],
                                    long double value);
-/* ---- expiry (c_expire.c) -------------------------------------------------- */
+/* ---- expiry (c_expire.c) ------------------------------------------------ */
 
 enum cmd_time { CMD_TIME_EX, CMD_TIME_PX, CMD_TIME_EXAT, CMD_TIME_PXAT };
 /* Argument `index` as a deadline in wall ms, > 0, for SET and its kin. */
@@ -143,14 +143,14 @@ KV_INTERNAL bool cmd_deadline(struct cmd_context *c, unsigned index,
 /* "ERR invalid expire time in 'set' command" */
 KV_INTERNAL void cmd_fail_expire(struct cmd_context *c);
 
-/* ---- the table (command.c) -------------------------------------------------- */
+/* ---- the table (command.c) ---------------------------------------------- */
 
 /* How many rows there are; cmd_at(index) gives each. */
 KV_INTERNAL unsigned cmd_count(void);
 /* The row of a name in any case, "object|encoding" included, or NULL. */
 KV_INTERNAL const struct cmd_row *cmd_find_full(const void *name, size_t size);
 
-/* ---- scan cursors (cursor.c) ----------------------------------------------- */
+/* ---- scan cursors (cursor.c) -------------------------------------------- */
 
 /* Longest name that a cursor can stand behind: a slice goes on past longer
  * ones. */
@@ -164,7 +164,7 @@ KV_INTERNAL bool cmd_cursor_find(uint64_t cursor, struct kv_buf *out);
 /* Forget all cursors and free what they hold. */
 KV_INTERNAL void cmd_cursor_clear(void);
 
-/* ---- options of SCAN and its kin (c_scan.c) --------------------------------- */
+/* ---- options of SCAN and its kin (c_scan.c) ----------------------------- */
 
 struct cmd_scan {
     uint64_t cursor;
@@ -177,7 +177,7 @@ struct cmd_scan {
 KV_INTERNAL bool cmd_scan_cursor(struct cmd_context *c, unsigned index,
                                  uint64_t *cursor);
 
-/* ---- statistics (stats.c) ---------------------------------------------------- */
+/* ---- statistics (stats.c) ----------------------------------------------- */
 
 /* `index` is the row's place in the table. */
 KV_INTERNAL void cmd_stats_call(unsigned index, uint64_t ns, bool failed);
@@ -194,7 +194,7 @@ KV_INTERNAL uint64_t cmd_stats_hits(void);
 KV_INTERNAL uint64_t cmd_stats_misses(void);
 KV_INTERNAL const struct cmd_host *cmd_host_get(void);
 
-/* ---- the handlers -------------------------------------------------------------- */
+/* ---- the handlers ------------------------------------------------------- */
 
 #define CMD_ROW(name, arity, flags, first, last, step, group, since, run,     \
                 complexity, syntax, summary)                                  \

@@ -46,7 +46,7 @@ void cmd_reply_reset(struct cmd_reply *reply)
     reply->rc = KVSQL_OK;
 }
 
-/* ---- writing ------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------ */
 
 void cmd_reply_null(struct cmd_reply *reply)
 {
@@ -180,7 +180,7 @@ void cmd_reply_error(struct cmd_reply *reply, kvsql_rc rc, const char *format,
     reply_bytes(reply, CMD_REPLY_ERROR, line, size);
 }
 
-/* ---- reading ------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 /* RP1: the one item of a reply that has no room for its content. */
 static bool reply_next_failed(const struct cmd_reply *reply, size_t *offset,
@@ -250,7 +250,7 @@ bool cmd_reply_next(const struct cmd_reply *reply, size_t *offset,
     return true;
 }
 
-/* ---- RESP2 --------------------------------------------------------------- */
+/* ---- RESP2 -------------------------------------------------------------- */
 
 static void reply_resp2_line(struct kv_buf *out, char mark, const void *p,
                              size_t size)

@@ -2,8 +2,8 @@
  *
  * A reply is a flat run of typed items in an arena of its own; aggregates say
  * how many items follow (n pairs of a map or of PAIRS are followed by 2n items,
- * nested as they come). The shapes are RESP3's; RESP2 and JSON flatten maps, sets and
- * doubles themselves (clients.md section 7).
+ * nested as they come). The shapes are RESP3's; RESP2 and JSON flatten maps,
+ * sets and doubles themselves (clients.md section 7).
  *
  * A command must leave exactly one value at the top level. Bytes are copied in.
  * Thread: the request's. */
@@ -38,7 +38,7 @@ enum cmd_reply_kind {
 /* One item, decoded by the reader. */
 struct cmd_item {
     enum cmd_reply_kind kind;
-    int64_t number;     /* INT, BOOL; count of aggregates (pairs of MAP, PAIRS) */
+    int64_t number;     /* INT, BOOL; count of aggregates (of pairs: MAP, PAIRS) */
     double real;        /* DOUBLE */
     const uint8_t *p;   /* STATUS, ERROR, BULK, VERBATIM */
     size_t size;

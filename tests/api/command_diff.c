@@ -29,7 +29,7 @@
 #define DIFF_SHOWN_MAX 20
 #define DIFF_REPLY_MAX ((size_t)64 << 20)
 
-/* ---- random ----------------------------------------------------------------- */
+/* ---- random ------------------------------------------------------------- */
 
 static uint64_t diff_state;
 
@@ -47,7 +47,7 @@ static unsigned diff_below(unsigned n)
     return (unsigned)(diff_next() % n);
 }
 
-/* ---- how replies are compared ------------------------------------------------ */
+/* ---- how replies are compared ------------------------------------------- */
 
 enum diff_how {
     DIFF_EXACT,
@@ -242,7 +242,7 @@ static const struct diff_row diff_rows[] = {
 };
 #define DIFF_ROWS (sizeof(diff_rows) / sizeof(diff_rows[0]))
 
-/* ---- making commands ----------------------------------------------------------- */
+/* ---- making commands ---------------------------------------------------- */
 
 struct diff_command {
     char text[DIFF_ARGS_MAX][96];
@@ -498,7 +498,7 @@ static void diff_make(struct diff_command *c)
     }
 }
 
-/* ---- the other server ------------------------------------------------------------ */
+/* ---- the other server --------------------------------------------------- */
 
 static int diff_socket = -1;
 static uint8_t diff_in[1 << 16];
@@ -607,7 +607,7 @@ static bool diff_ask(const struct diff_command *c, struct kv_buf *out)
     return diff_receive(out);
 }
 
-/* ---- comparing -------------------------------------------------------------------- */
+/* ---- comparing ---------------------------------------------------------- */
 
 struct diff_item {
     char mark;
@@ -736,7 +736,7 @@ static void diff_show(const char *who, const uint8_t *p, size_t size)
     putchar('\n');
 }
 
-/* ---- the run ---------------------------------------------------------------------- */
+/* ---- the run ------------------------------------------------------------ */
 
 /* What we mean to answer otherwise: each case is explained, under its letter,
  * in command_diff.allow. */
@@ -788,7 +788,8 @@ static bool diff_run_one(kvsql *db, const struct diff_command *c,
 
 int main(int argc, char **argv)
 {
-    const unsigned count = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 20000;
+    const unsigned count =
+        argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 20000;
     const uint64_t seed =
         argc > 3 ? strtoull(argv[3], NULL, 10) : (uint64_t)time(NULL);
     const struct kvsql_options options = {0};
@@ -803,7 +804,8 @@ int main(int argc, char **argv)
         printf("FAIL command_diff: cannot reach the other server\n");
         return 1;
     }
-    if (kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err) != KVSQL_OK) {
+    if (kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err) !=
+        KVSQL_OK) {
         printf("FAIL command_diff: cannot open: %s\n", err.text);
         return 1;
     }

@@ -79,7 +79,7 @@ static const char *ask(const char *line)
 
 #define ASK(line, answer) ck_assert_str_eq(ask(line), answer)
 
-/* ---- the table ------------------------------------------------------------ */
+/* ---- the table ---------------------------------------------------------- */
 
 START_TEST(rows_are_in_order_and_whole)
 {
@@ -161,7 +161,7 @@ START_TEST(a_door_that_only_reads_refuses_writes)
 }
 END_TEST
 
-/* ---- lines ---------------------------------------------------------------- */
+/* ---- lines -------------------------------------------------------------- */
 
 START_TEST(a_line_is_split_with_quotes_and_escapes)
 {
@@ -186,7 +186,7 @@ START_TEST(unbalanced_quotes_are_refused)
 }
 END_TEST
 
-/* ---- atomicity -------------------------------------------------------------- */
+/* ---- atomicity ---------------------------------------------------------- */
 
 START_TEST(a_failing_command_changes_nothing)
 {
@@ -295,7 +295,7 @@ START_TEST(every_allocation_may_fail)
 }
 END_TEST
 
-/* ---- time ------------------------------------------------------------------ */
+/* ---- time --------------------------------------------------------------- */
 
 START_TEST(fields_expire_and_keep_or_lose_their_time)
 {
@@ -348,7 +348,7 @@ START_TEST(keys_expire_at_the_time_of_the_store)
 }
 END_TEST
 
-/* ---- scans ------------------------------------------------------------------- */
+/* ---- scans -------------------------------------------------------------- */
 
 static void fill_keys(const char *format, unsigned count)
 {
@@ -498,7 +498,7 @@ START_TEST(large_collections_are_read_on_a_view)
 }
 END_TEST
 
-/* ---- beyond Redis 7.0, and the server ------------------------------------------ */
+/* ---- beyond Redis 7.0, and the server ----------------------------------- */
 
 START_TEST(ranks_come_with_scores_when_asked)
 {
