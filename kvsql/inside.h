@@ -505,4 +505,14 @@ KV_INTERNAL kvsql_rc kv_sync(kvsql *db, uint64_t position,
  * in the db so that kvsql_close can refuse. Starts at 0; used atomically. */
 KV_INTERNAL uint64_t *kv_db_handles(kvsql *db);
 
+/* Read and judge everything in a data directory; report() gets one line per
+ * thing that is good. Changes nothing, takes no lock, works beside a running
+ * server (R4). With `repair` the directory is opened, repaired and closed
+ * first (R3). KVSQL_OK; KVSQL_CORRUPT with file and offset; NEWER, NOTFOUND,
+ * LOCKED (repair), IO, NOMEM. */
+KV_INTERNAL kvsql_rc kv_check(const char *dir, const struct kv_os *os,
+                              bool repair,
+                              void (*report)(void *arg, const char *line),
+                              void *arg, struct kvsql_error *err) KV_MUST_USE;
+
 #endif

@@ -1,0 +1,240 @@
+/* test_manifest.c - MANIFEST: what is written is read, and nothing else is. */
+#include <errno.h>
+#include <string.h>
+
+#include "kvsql/base/crc32c.h"
+#include "kvsql/manifest.h"
+#include "tests/lib/fakeos.h"
+#include "tests/lib/unit.h"
+
+static struct fakeos *fake;
+static struct kv_manifest manifest;
+static int dir;
+
+static void setup(void)
+{
+    const struct kv_os *os;
+
+    fake = fakeos_new(1);
+    os = fakeos_os(fake);
+    ck_assert_int_eq(os->dir_open(os->arg, "data", true, &dir), 0);
+    kv_manifest_init(&manifest, os, dir);
+}
+
+static void teardown(void)
+{
+    kv_manifest_fini(&manifest);
+    fakeos_free(fake);
+}
+
+static void fill(void)
+{
+    struct kvsql_error err;
+
+    memset(manifest.store_id, 0xa5, sizeof(manifest.store_id));
+    manifest.snapshots[0] = (struct kv_manifest_snapshot){
+        .name = "snap-0000000000088000.db", .size = 1482752,
+        .position = 88000, .crc = 0x9a31c0de};
+    manifest.snapshot_count = 1;
+    ck_assert_int_eq(kv_manifest_add_segment(&manifest, 7, 60950, &err), 0);
+    manifest.segments[0].last = 88002;
+    manifest.segments[0].end = 67108711;
+    manifest.segments[0].sealed = true;
+    ck_assert_int_eq(kv_manifest_add_segment(&manifest, 8, 88003, &err), 0);
+    manifest.durable = 88002;
+    manifest.clean = 88120;
+    manifest.has_clean = true;
+}
+
+static kvsql_rc parse(const char *text, struct kvsql_error *err)
+{
+    return kv_manifest_parse(&manifest, text, strlen(text), err);
+}
+
+/* `body` with a true last line. */
+static kvsql_rc parse_body(const char *body, struct kvsql_error *err)
+{
+    struct kv_buf buf;
+
+    kv_buf_init(&buf, KV_MEM_MISC, 65536);
+    kv_buf_text(&buf, body);
+    kv_buf_printf(&buf, "crc32c %08x\n", kv_crc32c(0, body, strlen(body)));
+    const kvsql_rc rc =
+        kv_manifest_parse(&manifest, (const char *)buf.p, buf.size, err);
+    kv_buf_fini(&buf);
+    return rc;
+}
+
+START_TEST(the_text_is_that_of_the_drawing_and_reads_back)
+{
+    static const char drawn[] =
+        "kvsql-manifest 1\n"
+        "store a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5\n"
+        "written-by kvsql " KVSQL_VERSION "\n"
+        "snapshot snap-0000000000088000.db size=1482752 crc32c=9a31c0de "
+        "position=88000\n"
+        "segment wal-0000000000000007 first=60950 last=88002 end=67108711\n"
+        "segment wal-0000000000000008 first=88003\n"
+        "durable 88002\n"
+        "clean 88120\n";
+    struct kvsql_error err;
+    struct kv_buf buf;
+
+    fill();
+    kv_buf_init(&buf, KV_MEM_MISC, 65536);
+    kv_manifest_format(&manifest, &buf);
+    ck_assert_uint_eq(buf.size, strlen(drawn) + 16);
+    ck_assert_mem_eq(buf.p, drawn, strlen(drawn));
+    manifest.segment_count = manifest.snapshot_count = 0;
+    ck_assert_int_eq(
+        kv_manifest_parse(&manifest, (const char *)buf.p, buf.size, &err), 0);
+    ck_assert_uint_eq(manifest.segment_count, 2);
+    ck_assert(manifest.segments[0].sealed && !manifest.segments[1].sealed);
+    ck_assert_uint_eq(manifest.segments[0].end, 67108711);
+    ck_assert_uint_eq(manifest.snapshots[0].crc, 0x9a31c0de);
+    ck_assert(manifest.has_clean && manifest.clean == 88120);
+    kv_buf_fini(&buf);
+}
+END_TEST
+
+START_TEST(every_flipped_bit_and_every_cut_is_refused_with_its_file)
+{
+    struct kvsql_error err;
+    struct kv_buf buf;
+
+    fill();
+    kv_buf_init(&buf, KV_MEM_MISC, 65536);
+    kv_manifest_format(&manifest, &buf);
+    for (size_t i = 0; i < buf.size; i++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            buf.p[i] ^= (uint8_t)(1u << bit);
+            ck_assert_int_eq(kv_manifest_parse(&manifest, (const char *)buf.p,
+                                               buf.size, &err),
+                             KVSQL_CORRUPT);
+            ck_assert_ptr_nonnull(strstr(err.text, "file=MANIFEST offset="));
+            buf.p[i] ^= (uint8_t)(1u << bit);
+        }
+        ck_assert_int_eq(
+            kv_manifest_parse(&manifest, (const char *)buf.p, i, &err),
+            KVSQL_CORRUPT);
+    }
+    ck_assert_uint_eq(manifest.segment_count, 2); /* as it was */
+    kv_buf_fini(&buf);
+}
+END_TEST
+
+#define HEAD                                                                  \
+    "kvsql-manifest 1\nstore a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5\n"              \
+    "written-by kvsql 0\n"
+
+START_TEST(lines_that_make_no_sense_are_refused_by_number)
+{
+    static const struct {
+        const char *body, *line;
+    } bad[] = {
+        {HEAD "segment wal-0000000000000001 first=0\ndurable 0\n", "line=4"},
+        {HEAD "segment wal-0000000000000001 first=1\n"
+              "segment wal-0000000000000002 first=2\ndurable 0\n", "line=5"},
+        {HEAD "segment wal-0000000000000001 first=1 last=5 end=99\n"
+              "segment wal-0000000000000002 first=7\ndurable 0\n", "line=5"},
+        {HEAD "segment wal-1 first=1\ndurable 0\n", "line=4"},
+        {HEAD "snapshot ../../etc/passwd size=1 crc32c=00000000 position=1\n"
+              "durable 0\n", "line=4"},
+        {HEAD "durable 01\n", "line=4"},
+        {HEAD "durable 1\nclean 2\nclean 2\n", "line=5"},
+        {HEAD "durable 1 \n", "line=4"},
+        {HEAD, "line=3"},
+        {"kvsql-manifest x\n", "line=1"},
+    };
+    struct kvsql_error err;
+
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ck_assert_int_eq(parse_body(bad[i].body, &err), KVSQL_CORRUPT);
+        ck_assert_msg(strstr(err.text, bad[i].line) != NULL, "%u: %s", i,
+                      err.text);
+    }
+    ck_assert_int_eq(parse("", &err), KVSQL_CORRUPT);
+    ck_assert_int_eq(parse_body(HEAD "durable 1\n", &err), KVSQL_OK);
+}
+END_TEST
+
+START_TEST(a_newer_format_is_named)
+{
+    struct kvsql_error err;
+
+    ck_assert_int_eq(parse_body("kvsql-manifest 2\nanything\n", &err),
+                     KVSQL_NEWER);
+    ck_assert_ptr_nonnull(strstr(err.text, "newer"));
+}
+END_TEST
+
+START_TEST(a_write_that_fails_leaves_the_old_text_whole)
+{
+    static const enum fakeos_call kinds[] = {FAKEOS_OPEN, FAKEOS_WRITE,
+                                             FAKEOS_SYNC, FAKEOS_RENAME,
+                                             FAKEOS_DIR_SYNC};
+    struct kvsql_error err;
+
+    fill();
+    ck_assert_int_eq(kv_manifest_write(&manifest, &err), KVSQL_OK);
+    for (unsigned i = 0; i < 5; i++) {
+        manifest.durable++;
+        fakeos_fail(fake, kinds[i], 1, EIO, false);
+        ck_assert_int_eq(kv_manifest_write(&manifest, &err), KVSQL_IO);
+        ck_assert(manifest.unsure == (i >= 3));
+        ck_assert_int_eq(kv_manifest_read(&manifest, &err), KVSQL_OK);
+        ck_assert_uint_eq(manifest.durable, i == 4 ? 88003 : 88002);
+    }
+    ck_assert_int_eq(kv_manifest_write(&manifest, &err), KVSQL_OK);
+    ck_assert(!manifest.unsure);
+}
+END_TEST
+
+START_TEST(the_oldest_snapshot_falls_out_when_a_newer_one_is_in)
+{
+    struct kv_manifest_snapshot newer = {.name = "snap-0000000000088100.db",
+                                         .size = 1, .position = 88100};
+    char dropped[KV_MANIFEST_SNAPSHOTS_MAX][40];
+    struct kvsql_error err;
+    unsigned count;
+    uint64_t oldest = 0;
+
+    fill();
+    fakeos_fail(fake, FAKEOS_SYNC, 1, ENOSPC, false);
+    ck_assert_int_eq(kv_manifest_add_snapshot(&manifest, &newer, 1, dropped,
+                                              &count, &oldest, &err),
+                     KVSQL_FULL);
+    ck_assert_uint_eq(manifest.snapshot_count, 1);
+    ck_assert_uint_eq(manifest.snapshots[0].position, 88000);
+    ck_assert_int_eq(kv_manifest_add_snapshot(&manifest, &newer, 2, dropped,
+                                              &count, &oldest, &err),
+                     KVSQL_OK);
+    ck_assert_uint_eq(count, 0);
+    ck_assert_uint_eq(oldest, 88000);
+    newer.position = 88200;
+    ck_assert_int_eq(kv_manifest_add_snapshot(&manifest, &newer, 2, dropped,
+                                              &count, &oldest, &err),
+                     KVSQL_OK);
+    ck_assert_uint_eq(count, 1);
+    ck_assert_str_eq(dropped[0], "snap-0000000000088000.db");
+    ck_assert_uint_eq(oldest, 88100);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, the_text_is_that_of_the_drawing_and_reads_back);
+    tcase_add_test(tests,
+                   every_flipped_bit_and_every_cut_is_refused_with_its_file);
+    tcase_add_test(tests, lines_that_make_no_sense_are_refused_by_number);
+    tcase_add_test(tests, a_newer_format_is_named);
+    tcase_add_test(tests, a_write_that_fails_leaves_the_old_text_whole);
+    tcase_add_test(tests,
+                   the_oldest_snapshot_falls_out_when_a_newer_one_is_in);
+}
+
+int main(void)
+{
+    return unit_run("manifest", add);
+}

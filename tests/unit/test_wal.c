@@ -1,0 +1,553 @@
+/* test_wal.c - the wal as a promise: D1, D2, F1, F5, F6, R1-R3, W4, on a disk
+ * in memory that loses power, fails and is damaged.
+ *
+ * A run puts the number i under the key k<i mod KEYS>, one batch each, and
+ * remembers which number each position carried and up to where it was
+ * acknowledged. After any accident the store that opens must be the state at
+ * one position, and under `always` at none below the last acknowledged. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kvsql/base/diag.h"
+#include "kvsql/inside.h"
+#include "tests/lib/fakeos.h"
+#include "tests/lib/rand.h"
+#include "tests/lib/unit.h"
+
+#define KEYS 13
+#define PUTS_MAX 512
+
+struct run {
+    struct fakeos *fake;
+    kvsql *db;
+    struct kvsql_options options;
+    struct kvsql_error err;
+    int at[PUTS_MAX], before[PUTS_MAX]; /* number put at a position; the one
+                                           that it had before an undo */
+    uint64_t last, acked;
+};
+
+static void diag_drop(void *arg, const char *line)
+{
+    (void)arg;
+    (void)line;
+}
+
+static void run_init(struct run *run, uint64_t seed, enum kvsql_fsync fsync)
+{
+    memset(run, 0, sizeof(*run));
+    run->fake = fakeos_new(seed);
+    run->options.fsync = fsync;
+    run->options.wal_segment_size = 1024;
+    run->options.no_keeper = true;
+}
+
+static kvsql_rc run_open(struct run *run)
+{
+    return kv_open_os("data", &run->options, fakeos_os(run->fake), NULL, NULL,
+                      &run->db, &run->err);
+}
+
+static kvsql_rc run_close(struct run *run)
+{
+    kvsql_rc rc = KVSQL_OK;
+
+    if (run->db != NULL) {
+        rc = kv_close(run->db, &run->err);
+    }
+    run->db = NULL;
+    return rc;
+}
+
+static void run_fini(struct run *run)
+{
+    (void)run_close(run);
+    fakeos_free(run->fake);
+}
+
+static kvsql_rc run_put(struct run *run, int number)
+{
+    char key[16], value[16];
+    struct kv_ticket ticket;
+    struct kv_txn *txn;
+
+    const int key_size = snprintf(key, sizeof(key), "k%d", number % KEYS);
+    const int size = snprintf(value, sizeof(value), "%d", number);
+    const struct kv_key k = kv_key_of(key, (size_t)key_size);
+    kvsql_rc rc = kv_txn_begin(run->db, true, 0, &txn, &run->err);
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    rc = kv_set(txn, &k, (kvsql_slice){value, (size_t)size}, 0, &run->err);
+    if (rc != KVSQL_OK) {
+        kv_txn_rollback(txn);
+        return rc;
+    }
+    rc = kv_txn_commit(txn, &ticket, &run->err);
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    ck_assert_uint_lt(ticket.position, PUTS_MAX);
+    run->before[ticket.position] = run->at[ticket.position];
+    run->at[ticket.position] = number + 1;
+    run->last = ticket.position;
+    rc = kv_gate_wait(run->db, ticket, &run->err);
+    if (rc == KVSQL_OK) {
+        run->acked = ticket.position;
+    }
+    return rc;
+}
+
+/* Open, put `count` numbers, stop. Failures are part of the game. */
+static void run_script(struct run *run, int count)
+{
+    if (run_open(run) != KVSQL_OK) {
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        (void)run_put(run, i);
+    }
+    (void)run_close(run);
+}
+
+/* Is what is open the state at its position? With `old`, positions that were
+ * never acknowledged may carry what was undone (D6). */
+static bool run_is_prefix(struct run *run, bool old)
+{
+    int want[KEYS] = {0};
+    struct kv_view *view;
+    struct kv_info info;
+    struct kv_at at;
+    bool good = true;
+
+    kv_info_get(run->db, &info);
+    for (uint64_t p = 1; p <= info.position; p++) {
+        const int put = old && p > run->acked && run->before[p]
+                            ? run->before[p]
+                            : run->at[p];
+        if (put == 0) {
+            return false;
+        }
+        want[(put - 1) % KEYS] = put;
+    }
+    ck_assert_int_eq(kv_pin(run->db, &view, &run->err), KVSQL_OK);
+    kv_at_view(view, &at);
+    for (int k = 0; k < KEYS; k++) {
+        char key[16];
+        const int size = snprintf(key, sizeof(key), "k%d", k);
+        const struct kv_key name = kv_key_of(key, (size_t)size);
+        struct kv_item item;
+        struct kv_val value;
+
+        if (!kv_get(&at, &name, &item)) {
+            good = good && want[k] == 0;
+            continue;
+        }
+        kv_item_string(&item, &value);
+        good = good && value.is_int && value.number == want[k] - 1;
+    }
+    kv_unpin(view);
+    return good;
+}
+
+static void run_check(struct run *run, const char *what, uint64_t n)
+{
+    ck_assert_msg(run_is_prefix(run, false) || run_is_prefix(run, true),
+                  "%s %llu: not the state at one position", what,
+                  (unsigned long long)n);
+}
+
+static uint64_t run_position(struct run *run)
+{
+    struct kv_info info;
+
+    kv_info_get(run->db, &info);
+    return info.position;
+}
+
+/* ---- power (D1, D2) ------------------------------------------------------------ */
+
+/* Cut after every change of the script; returns how often an acknowledged
+ * write was lost. */
+static unsigned sweep_cuts(enum kvsql_fsync fsync)
+{
+    unsigned lost = 0;
+    struct run run;
+
+    run_init(&run, 1, fsync);
+    run_script(&run, 40);
+    const uint64_t changes = fakeos_changes(run.fake);
+    ck_assert_uint_eq(run.acked, 40);
+    ck_assert_uint_eq(fakeos_open_handles(run.fake), 0);
+    run_fini(&run);
+    for (uint64_t n = 0; n <= changes; n++) {
+        run_init(&run, n + 100, fsync);
+        fakeos_cut_after(run.fake, n);
+        run_script(&run, 40);
+        fakeos_restart(run.fake);
+        ck_assert_msg(run_open(&run) == KVSQL_OK, "cut %llu: %s",
+                      (unsigned long long)n, run.err.text);
+        run_check(&run, "cut", n);
+        lost += run_position(&run) < run.acked;
+        run_fini(&run);
+    }
+    return lost;
+}
+
+START_TEST(always_loses_nothing_wherever_the_power_goes)
+{
+    ck_assert_uint_eq(sweep_cuts(KVSQL_FSYNC_ALWAYS), 0);
+}
+END_TEST
+
+START_TEST(everysec_leaves_a_prefix_wherever_the_power_goes)
+{
+    (void)sweep_cuts(KVSQL_FSYNC_EVERYSEC);
+}
+END_TEST
+
+/* The negative control of the two above: the power cut does take things. */
+START_TEST(no_does_lose_acknowledged_writes_and_leaves_a_prefix)
+{
+    ck_assert_uint_gt(sweep_cuts(KVSQL_FSYNC_NO), 0);
+}
+END_TEST
+
+START_TEST(a_killed_process_loses_nothing_under_any_policy)
+{
+    for (int policy = 0; policy < 3; policy++) {
+        struct run run;
+
+        run_init(&run, 7, (enum kvsql_fsync)policy);
+        ck_assert_int_eq(run_open(&run), KVSQL_OK);
+        for (int i = 0; i < 40; i++) {
+            ck_assert_int_eq(run_put(&run, i), KVSQL_OK);
+        }
+        kvsql *dead = run.db; /* goes on writing into closed handles */
+        fakeos_kill(run.fake);
+        ck_assert_int_eq(run_open(&run), KVSQL_OK);
+        ck_assert_uint_eq(run_position(&run), 40);
+        run_check(&run, "policy", (uint64_t)policy);
+        (void)kv_close(dead, NULL);
+        run_fini(&run);
+    }
+}
+END_TEST
+
+/* ---- calls that fail (F1) --------------------------------------------------------- */
+
+static void wait_for_state(struct run *run, const char *state)
+{
+    struct kv_info info;
+
+    for (int i = 0; i < 5000; i++) {
+        kv_info_get(run->db, &info);
+        if (strcmp(info.wal_state, state) == 0) {
+            return;
+        }
+        kv_os_sleep_ms(1);
+    }
+    ck_abort_msg("the wal is %s and not %s", info.wal_state, state);
+}
+
+/* The n-th call of `kind` fails; then power off, on, and look. False when the
+ * script has fewer such calls. */
+static bool fault_once(enum kvsql_fsync fsync, enum fakeos_call kind, uint64_t n,
+                       int error, bool persistent)
+{
+    struct run run;
+
+    run_init(&run, n, fsync);
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    const uint64_t before = fakeos_calls(run.fake, kind);
+    fakeos_fail(run.fake, kind, n, error, persistent);
+    for (int i = 0; i < 24; i++) {
+        (void)run_put(&run, i);
+    }
+    const bool fired = fakeos_calls(run.fake, kind) - before >= n;
+    fakeos_fail(run.fake, kind, 0, 0, false);
+    if (fired && !persistent) {
+        wait_for_state(&run, "ok");
+        ck_assert_int_eq(run_put(&run, 24), KVSQL_OK);
+    }
+    (void)run_close(&run);
+    fakeos_restart(run.fake);
+    ck_assert_msg(run_open(&run) == KVSQL_OK, "call %d, %llu: %s", (int)kind,
+                  (unsigned long long)n, run.err.text);
+    run_check(&run, "fault", n);
+    if (fsync == KVSQL_FSYNC_ALWAYS) {
+        ck_assert_uint_ge(run_position(&run), run.acked);
+    }
+    run_fini(&run);
+    return fired;
+}
+
+static void sweep_faults(enum kvsql_fsync fsync, int error)
+{
+    static const enum fakeos_call kinds[] = {
+        FAKEOS_WRITE,  FAKEOS_DATA_SYNC, FAKEOS_SYNC,    FAKEOS_RENAME,
+        FAKEOS_OPEN,   FAKEOS_TRUNCATE,  FAKEOS_DIR_SYNC};
+
+    for (unsigned k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+        for (uint64_t n = 1; n < 200; n += n < 6 ? 1 : 5) {
+            if (!fault_once(fsync, kinds[k], n, error, false)) {
+                break;
+            }
+        }
+        (void)fault_once(fsync, kinds[k], 3, error, true);
+    }
+}
+
+START_TEST(no_fault_of_the_disk_makes_always_lie)
+{
+    sweep_faults(KVSQL_FSYNC_ALWAYS, EIO);
+}
+END_TEST
+
+START_TEST(no_fault_of_the_disk_makes_a_hole_under_everysec)
+{
+    sweep_faults(KVSQL_FSYNC_EVERYSEC, EIO);
+}
+END_TEST
+
+START_TEST(a_failed_sync_under_everysec_loses_nothing_acknowledged)
+{
+    struct run run;
+
+    run_init(&run, 3, KVSQL_FSYNC_EVERYSEC);
+    run.options.wal_segment_size = 1 << 20;
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    for (int i = 0; i < 20; i++) {
+        ck_assert_int_eq(run_put(&run, i), KVSQL_OK);
+    }
+    fakeos_fail(run.fake, FAKEOS_DATA_SYNC, 1, EIO, false);
+    ck_assert_int_eq(kv_sync(run.db, 20, &run.err), KVSQL_OK); /* F4 */
+    fakeos_restart(run.fake);
+    kvsql *dead = run.db;
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    ck_assert_uint_eq(run_position(&run), 20);
+    run_check(&run, "sync", 0);
+    (void)kv_close(dead, NULL);
+    run_fini(&run);
+}
+END_TEST
+
+START_TEST(a_full_disk_refuses_writes_and_resumes_by_itself)
+{
+    struct run run;
+    int i = 0;
+    kvsql_rc rc;
+
+    run_init(&run, 5, KVSQL_FSYNC_ALWAYS);
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    fakeos_space(run.fake, 4096);
+    while ((rc = run_put(&run, i)) == KVSQL_OK && i < 400) {
+        i++;
+    }
+    ck_assert_int_eq(rc, KVSQL_FULL);
+    wait_for_state(&run, "full");
+    ck_assert_int_eq(run_put(&run, i), KVSQL_FULL);
+    run_check(&run, "full", 0); /* reads work, and see only what is there */
+    fakeos_space(run.fake, 1u << 30);
+    wait_for_state(&run, "ok"); /* F6 */
+    ck_assert_int_eq(run_put(&run, i), KVSQL_OK);
+    ck_assert_int_eq(run_close(&run), KVSQL_OK);
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    ck_assert_uint_eq(run_position(&run), run.acked);
+    run_check(&run, "full", 1);
+    run_fini(&run);
+}
+END_TEST
+
+/* ---- damage (G4, R2, R3) ------------------------------------------------------------ */
+
+static const char *const damaged_files[] = {
+    "data/MANIFEST", "data/wal-0000000000000001", "data/wal-0000000000000002",
+    "data/wal-0000000000000003"};
+
+/* Harm a closed directory. False when the place is not there. */
+static bool damage(struct run *run, unsigned file, unsigned how, uint64_t at)
+{
+    static const uint8_t zero[24];
+    const char *path = damaged_files[file];
+    const int64_t size = fakeos_file_size(run->fake, path);
+    uint8_t byte;
+
+    if ((int64_t)at >= size) {
+        return false;
+    }
+    switch (how) {
+    case 0:
+        ck_assert_int_eq(fakeos_peek(run->fake, path, &byte, 1, at), 1);
+        byte ^= 0x10;
+        return fakeos_poke(run->fake, path, &byte, 1, at);
+    case 1:
+        return fakeos_resize(run->fake, path, at);
+    default:
+        return fakeos_poke(run->fake, path, zero,
+                           (uint64_t)size - at < 24 ? (size_t)size - at : 24,
+                           at);
+    }
+}
+
+START_TEST(damage_is_refused_by_file_and_offset_or_harmless)
+{
+    unsigned refused = 0;
+
+    for (unsigned file = 0; file < 4; file++) {
+        for (unsigned how = 0; how < 3; how++) {
+            for (uint64_t at = 0; at < 1200; at += 61) {
+                struct run run;
+
+                run_init(&run, 9, KVSQL_FSYNC_ALWAYS);
+                run_script(&run, 50);
+                if (!damage(&run, file, how, at)) {
+                    run_fini(&run);
+                    break;
+                }
+                const kvsql_rc rc = run_open(&run);
+                if (rc == KVSQL_OK) { /* nothing that counts was hit */
+                    ck_assert_uint_eq(run_position(&run), 50);
+                    run_check(&run, "damage", at);
+                    run_fini(&run);
+                    continue;
+                }
+                refused++;
+                ck_assert_int_eq(rc, KVSQL_CORRUPT);
+                ck_assert_ptr_nonnull(strstr(run.err.text, "file="));
+                ck_assert_ptr_nonnull(strstr(run.err.text, "offset="));
+                ck_assert_int_eq(kv_check("data", fakeos_os(run.fake), false,
+                                          NULL, NULL, &run.err),
+                                 KVSQL_CORRUPT);
+                run.options.repair = true;
+                ck_assert_msg(run_open(&run) == KVSQL_OK, "%u %u %llu: %s",
+                              file, how, (unsigned long long)at, run.err.text);
+                run_check(&run, "repair", at);
+                const uint64_t kept = run_position(&run);
+                ck_assert_int_eq(run_close(&run), KVSQL_OK);
+                ck_assert_int_eq(run_open(&run), KVSQL_OK); /* twice: same */
+                ck_assert_uint_eq(run_position(&run), kept);
+                run.options.repair = false;
+                ck_assert_int_eq(run_close(&run), KVSQL_OK);
+                ck_assert_msg(run_open(&run) == KVSQL_OK, "%s", run.err.text);
+                ck_assert_uint_eq(run_position(&run), kept);
+                ck_assert_int_eq(run_put(&run, 77), KVSQL_OK);
+                run_fini(&run);
+            }
+        }
+    }
+    ck_assert_uint_gt(refused, 50);
+}
+END_TEST
+
+START_TEST(a_torn_tail_is_cut_and_kept_and_the_rest_survives)
+{
+    static const uint8_t torn[50] = {1, 2, 3};
+    struct run run;
+
+    run_init(&run, 11, KVSQL_FSYNC_ALWAYS);
+    run.options.wal_segment_size = 1 << 20;
+    run_script(&run, 10);
+    const int64_t size = fakeos_file_size(run.fake, damaged_files[1]);
+    ck_assert(fakeos_poke(run.fake, damaged_files[1], torn, sizeof(torn),
+                          (uint64_t)size));
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    ck_assert_uint_eq(run_position(&run), 10);
+    ck_assert_int_eq(fakeos_file_size(run.fake, damaged_files[1]), size);
+    char kept[80]; /* the fake clock stands at 2026-01-01 */
+    (void)snprintf(kept, sizeof(kept),
+                   "data/damaged/1767225600000/wal-0000000000000001.tail-%lld",
+                   (long long)size);
+    ck_assert_int_eq(fakeos_file_size(run.fake, kept), sizeof(torn));
+    run_fini(&run);
+}
+END_TEST
+
+START_TEST(a_missing_segment_is_refused_by_name)
+{
+    struct run run;
+
+    run_init(&run, 12, KVSQL_FSYNC_ALWAYS);
+    run_script(&run, 50);
+    ck_assert(fakeos_erase(run.fake, damaged_files[2]));
+    ck_assert_int_eq(run_open(&run), KVSQL_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(run.err.text, "wal-0000000000000002"));
+    run_fini(&run);
+}
+END_TEST
+
+START_TEST(files_without_a_manifest_are_never_taken_for_a_new_store)
+{
+    struct run run;
+
+    run_init(&run, 13, KVSQL_FSYNC_ALWAYS);
+    run_script(&run, 50);
+    ck_assert(fakeos_erase(run.fake, "data/MANIFEST"));
+    ck_assert_int_eq(run_open(&run), KVSQL_CORRUPT);
+    run.options.repair = true;
+    ck_assert_msg(run_open(&run) == KVSQL_OK, "%s", run.err.text);
+    ck_assert_uint_eq(run_position(&run), 50);
+    run_check(&run, "rebuilt", 0);
+    run_fini(&run);
+}
+END_TEST
+
+START_TEST(a_second_open_of_a_directory_names_the_process)
+{
+    struct run run;
+    kvsql *second;
+
+    run_init(&run, 14, KVSQL_FSYNC_ALWAYS);
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    ck_assert_int_eq(kv_open_os("data", &run.options, fakeos_os(run.fake), NULL,
+                                NULL, &second, &run.err),
+                     KVSQL_LOCKED);
+    ck_assert_ptr_nonnull(strstr(run.err.text, "pid"));
+    run_fini(&run);
+}
+END_TEST
+
+START_TEST(reading_only_changes_nothing_and_refuses_writes)
+{
+    struct run run;
+
+    run_init(&run, 15, KVSQL_FSYNC_ALWAYS);
+    run_script(&run, 10);
+    const uint64_t changes = fakeos_changes(run.fake);
+    run.options.read_only = true;
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    run_check(&run, "read", 0);
+    ck_assert_int_eq(run_put(&run, 1), KVSQL_READONLY);
+    ck_assert_int_eq(run_close(&run), KVSQL_OK);
+    ck_assert_uint_eq(fakeos_changes(run.fake), changes);
+    run_fini(&run);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, always_loses_nothing_wherever_the_power_goes);
+    tcase_add_test(tests, everysec_leaves_a_prefix_wherever_the_power_goes);
+    tcase_add_test(tests, no_does_lose_acknowledged_writes_and_leaves_a_prefix);
+    tcase_add_test(tests, a_killed_process_loses_nothing_under_any_policy);
+    tcase_add_test(tests, no_fault_of_the_disk_makes_always_lie);
+    tcase_add_test(tests, no_fault_of_the_disk_makes_a_hole_under_everysec);
+    tcase_add_test(tests,
+                   a_failed_sync_under_everysec_loses_nothing_acknowledged);
+    tcase_add_test(tests, a_full_disk_refuses_writes_and_resumes_by_itself);
+    tcase_add_test(tests, damage_is_refused_by_file_and_offset_or_harmless);
+    tcase_add_test(tests, a_torn_tail_is_cut_and_kept_and_the_rest_survives);
+    tcase_add_test(tests, a_missing_segment_is_refused_by_name);
+    tcase_add_test(tests,
+                   files_without_a_manifest_are_never_taken_for_a_new_store);
+    tcase_add_test(tests, a_second_open_of_a_directory_names_the_process);
+    tcase_add_test(tests, reading_only_changes_nothing_and_refuses_writes);
+}
+
+int main(void)
+{
+    kv_diag_sink(diag_drop, NULL);
+    return unit_run("wal", add);
+}
