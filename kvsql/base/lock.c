@@ -18,6 +18,14 @@
 
 #include "kvsql/base/os.h"
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LOCK_TIMED_BY_WALL 1
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define LOCK_TIMED_BY_WALL 1
+#endif
+
 /* Longer waits are cut to this, so that adding to the clock never wraps. */
 #define LOCK_WAIT_MAX_MS (365ull * 24 * 3600 * 1000)
 
@@ -85,6 +93,24 @@ static struct timespec lock_deadline(uint64_t now_ns, uint64_t timeout_ms)
                              .tv_nsec = (long)(ns % 1000000000u)};
 }
 
+/* Wait for the mutex on the monotonic clock. ThreadSanitizer knows nothing of
+ * pthread_mutex_clocklock and would call what such a lock guards a race; its
+ * builds wait on the wall clock, whose function it knows. */
+static int lock_wait(pthread_mutex_t *mutex, uint64_t timeout_ms)
+{
+#ifdef LOCK_TIMED_BY_WALL
+    const struct kv_os *const os = kv_os_real();
+    const struct timespec end = lock_deadline(
+        (uint64_t)os->wall_ms(os->arg) * 1000000u, timeout_ms);
+
+    return pthread_mutex_timedlock(mutex, &end);
+#else
+    const struct timespec end = lock_deadline(kv_os_mono_ns(), timeout_ms);
+
+    return pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &end);
+#endif
+}
+
 void kv_lock_init(struct kv_lock *lock, enum kv_lock_rank rank)
 {
     lock->rank = rank;
@@ -107,11 +133,8 @@ bool kv_lock_take_within(struct kv_lock *lock, uint64_t timeout_ms)
 {
     lock_rank_check(lock->rank);
     int rc = pthread_mutex_trylock(&lock->mutex);
-    if (rc == EBUSY && timeout_ms > 0) {
-        const struct timespec end = lock_deadline(kv_os_mono_ns(), timeout_ms);
-
-        rc = pthread_mutex_clocklock(&lock->mutex, CLOCK_MONOTONIC, &end);
-    }
+    if (rc == EBUSY && timeout_ms > 0)
+        rc = lock_wait(&lock->mutex, timeout_ms);
     KV_ASSERT(rc == 0 || rc == EBUSY || rc == ETIMEDOUT);
     if (rc == 0)
         lock_rank_push(lock->rank);
