@@ -658,7 +658,11 @@ static struct fakedisk_file *fakeos_at(const struct fakeos *fake,
 
 bool fakeos_exists(struct fakeos *fake, const char *path)
 {
-    return fakeos_file_size(fake, path) >= 0;
+    pthread_mutex_lock(&fake->lock);
+    const bool found = fakeos_at(fake, path) != NULL ||
+                       fakedisk_dir(&fake->disk, path) >= 0;
+    pthread_mutex_unlock(&fake->lock);
+    return found;
 }
 
 int64_t fakeos_file_size(struct fakeos *fake, const char *path)

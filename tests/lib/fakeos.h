@@ -96,6 +96,7 @@ void fakeos_advance(struct fakeos *fake, uint64_t ms);
 /* ---- looking and damaging ------------------------------------------------ */
 
 /* `path` is "dir/name", dir as it was opened. */
+/* A file or a directory. */
 bool fakeos_exists(struct fakeos *fake, const char *path);
 /* Size, or -1. */
 int64_t fakeos_file_size(struct fakeos *fake, const char *path);
