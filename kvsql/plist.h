@@ -25,8 +25,8 @@
 #include "kvsql/node.h"
 
 /* The bytes of a leaf's items. */
-static inline const uint8_t *kv_plist_leaf_items(const struct kv_node *leaf,
-                                                 uint32_t *size)
+static inline __attribute__((unused)) const uint8_t *
+kv_plist_leaf_items(const struct kv_node *leaf, uint32_t *size)
 {
     *size = (uint32_t)(leaf->used - leaf->hint);
     return (const uint8_t *)leaf + leaf->hint;

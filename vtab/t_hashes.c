@@ -211,7 +211,7 @@ static int hashes_remove(struct vt_write *write)
                    kv_hdel(write->txn, &key, &field, NULL, &write->err));
 }
 
-const struct vt_def vt_hashes_def = {
+KV_INTERNAL const struct vt_def vt_hashes_def = {
     .name = "hashes", .type = KV_HASH, .elem = VT_ELEM_KEY,
     .col_elem = HASHES_FIELD, .col_score = -1, .col_rank = -1,
     .col_expires = -1, .col_id = HASHES_ID, .columns = HASHES_COLUMNS,

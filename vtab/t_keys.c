@@ -119,7 +119,7 @@ static int keys_remove(struct vt_write *write)
     return vt_done(write, rc);
 }
 
-const struct vt_def vt_keys_def = {
+KV_INTERNAL const struct vt_def vt_keys_def = {
     .name = "keys", .type = KV_NONE, .elem = VT_ELEM_NONE,
     .col_elem = -1, .col_score = -1, .col_rank = KEYS_RANK,
     .col_expires = KEYS_EXPIRES, .col_id = -1, .columns = KEYS_COLUMNS,

@@ -253,7 +253,7 @@ static int lists_remove(struct vt_write *write)
     return rc;
 }
 
-const struct vt_def vt_lists_def = {
+KV_INTERNAL const struct vt_def vt_lists_def = {
     .name = "lists", .type = KV_LIST, .elem = VT_ELEM_INDEX,
     .col_elem = LISTS_IDX, .col_score = -1, .col_rank = -1,
     .col_expires = -1, .col_id = LISTS_ID, .columns = LISTS_COLUMNS,

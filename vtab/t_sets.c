@@ -84,7 +84,7 @@ static int sets_remove(struct vt_write *write)
                    kv_srem(write->txn, &key, &member, NULL, &write->err));
 }
 
-const struct vt_def vt_sets_def = {
+KV_INTERNAL const struct vt_def vt_sets_def = {
     .name = "sets", .type = KV_SET, .elem = VT_ELEM_KEY,
     .col_elem = SETS_MEMBER, .col_score = -1, .col_rank = -1,
     .col_expires = -1, .col_id = SETS_ID, .columns = SETS_COLUMNS,

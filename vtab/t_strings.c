@@ -248,7 +248,7 @@ static int strings_remove(struct vt_write *write)
     return rc;
 }
 
-const struct vt_def vt_strings_def = {
+KV_INTERNAL const struct vt_def vt_strings_def = {
     .name = "strings", .type = KV_STRING, .elem = VT_ELEM_NONE,
     .col_elem = -1, .col_score = -1, .col_rank = STRINGS_RANK,
     .col_expires = -1, .col_id = -1, .columns = STRINGS_COLUMNS,

@@ -161,7 +161,7 @@ static int zsets_remove(struct vt_write *write)
                    kv_zrem(write->txn, &key, &member, NULL, &write->err));
 }
 
-const struct vt_def vt_zsets_def = {
+KV_INTERNAL const struct vt_def vt_zsets_def = {
     .name = "zsets", .type = KV_ZSET, .elem = VT_ELEM_KEY,
     .col_elem = ZSETS_MEMBER, .col_score = ZSETS_SCORE,
     .col_rank = ZSETS_RANK, .col_expires = -1, .col_id = ZSETS_ID,

@@ -42,8 +42,12 @@ struct vt_def {
     int (*update)(struct vt_write *write);
     int (*remove)(struct vt_write *write);
 };
-extern KV_INTERNAL const struct vt_def vt_keys_def, vt_strings_def,
-    vt_hashes_def, vt_lists_def, vt_sets_def, vt_zsets_def;
+KV_INTERNAL_DATA const struct vt_def vt_keys_def;
+KV_INTERNAL_DATA const struct vt_def vt_strings_def;
+KV_INTERNAL_DATA const struct vt_def vt_hashes_def;
+KV_INTERNAL_DATA const struct vt_def vt_lists_def;
+KV_INTERNAL_DATA const struct vt_def vt_sets_def;
+KV_INTERNAL_DATA const struct vt_def vt_zsets_def;
 
 struct vt_table {
     sqlite3_vtab base;

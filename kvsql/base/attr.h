@@ -11,8 +11,10 @@
 
 #ifdef KVSQL_AMALGAMATION
 #define KV_INTERNAL static __attribute__((unused))
+#define KV_INTERNAL_DATA static /* the declaration of a table of ours */
 #else
 #define KV_INTERNAL __attribute__((visibility("hidden")))
+#define KV_INTERNAL_DATA extern __attribute__((visibility("hidden")))
 #endif
 
 #define KV_PRINTF(f, a) __attribute__((format(printf, f, a)))
