@@ -53,6 +53,27 @@ static void elems_key(struct kv_elem *out, const struct kv_key *key)
     kv_val_bytes(&out->key, key->p, key->size, key->cls, false);
 }
 
+/* Does the hash have a field that is still there? Asked only when one of them
+ * is due. */
+static bool elems_any_field(const struct kv_cell *cell, uint64_t now)
+{
+    const struct kv_at at = {.now = now};
+    struct kv_elems elems;
+    struct kv_item item;
+
+    kv_item_of(cell, 0, &item);
+    kv_elems_init(&elems, &at, &item, KV_ELEMS_KEY);
+    return kv_elems_first(&elems);
+}
+
+bool kv_cell_due(const struct kv_cell *cell, uint64_t now)
+{
+    if (cell->exp != 0 && cell->exp <= now)
+        return true;
+    return cell->type == KV_HASH && kv_cell_field_bound(cell) <= now >> 6 &&
+           !elems_any_field(cell, now);
+}
+
 bool kv_elem_find(const struct kv_at *at, const struct kv_item *item,
                   const struct kv_key *key, struct kv_elem *out)
 {

@@ -350,6 +350,9 @@ uint64_t kv_packed_deadline(const uint8_t *run, uint32_t size)
 {
     uint64_t lowest = 0;
 
+    if (!(run[0] & KV_PACKED_DEADLINES)) {
+        return 0;
+    }
     for (const uint8_t *p = run + PACKED_HEAD; p < run + size;) {
         uint64_t deadline;
 
@@ -641,6 +644,9 @@ uint32_t kv_packed_put(enum kv_type type, const uint8_t *run, uint32_t size,
     }
     if (grown != 0 && big) {
         out[0] |= KV_PACKED_BIG;
+    }
+    if (grown != 0 && deadline != 0) {
+        out[0] |= KV_PACKED_DEADLINES;
     }
     return grown;
 }

@@ -41,6 +41,8 @@ struct kv_packed_item { /* one element, decoded; pointers into the run */
 /* Flag: a Redis listpack limit was once passed. kv_packed_put sets it with
  * the first key or value over 64 bytes; it stays. */
 #define KV_PACKED_BIG 1
+/* Flag: a field may have a deadline; set with the first one, it stays. */
+#define KV_PACKED_DEADLINES 2
 
 /* An empty run into out; returns its size (2). */
 KV_INTERNAL uint32_t kv_packed_init(uint8_t *out);

@@ -41,11 +41,6 @@ int64_t kv_at_wall(const struct kv_at *at)
     return (int64_t)at->now + at->skew;
 }
 
-static bool read_expired(const struct kv_at *at, const struct kv_cell *cell)
-{
-    return cell->exp != 0 && cell->exp <= at->now;
-}
-
 bool kv_get(const struct kv_at *at, const struct kv_key *key,
             struct kv_item *item)
 {
@@ -57,7 +52,7 @@ bool kv_get(const struct kv_at *at, const struct kv_key *key,
                       &index))
         return false;
     entry_cell(leaf, index, &cell);
-    if (read_expired(at, &cell))
+    if (kv_cell_hidden(&cell, at->now))
         return false;
     kv_item_of(&cell, at->skew, item);
     return true;
@@ -95,7 +90,7 @@ void kv_get_batch(const struct kv_at *at, const struct kv_key *keys,
         if (!found[i])
             continue;
         entry_cell(batch.leaves[i], batch.indexes[i], &cell);
-        found[i] = !read_expired(at, &cell);
+        found[i] = !kv_cell_hidden(&cell, at->now);
         if (found[i])
             kv_item_of(&cell, at->skew, &items[i]);
     }
@@ -249,7 +244,7 @@ static uint64_t count_expired(const struct kv_at *at,
             if (rank < from || rank >= to)
                 continue;
             entry_cell(top->node, i, &cell);
-            count += read_expired(at, &cell);
+            count += kv_cell_hidden(&cell, at->now);
             continue;
         }
         const struct kv_inner_slot *const slot = &inner_slots(top->node)[i];
@@ -298,7 +293,7 @@ static bool keys_wanted(struct kv_keys *keys)
     entry_cell(leaf, index, &cell);
     if (keys->types != 0 && !(keys->types & (1u << cell.type)))
         return false;
-    if (read_expired(&keys->at, &cell))
+    if (kv_cell_hidden(&cell, keys->at.now))
         return false;
     kv_item_of(&cell, keys->at.skew, &keys->item);
     keys->key.p =

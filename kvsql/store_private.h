@@ -227,6 +227,13 @@ static inline kvsql_slice kv_slice_of(const struct kv_key *key)
     return (kvsql_slice){.p = key->p, .size = key->size};
 }
 
+/* Is the key gone for readers at this store time: its own deadline has come, or
+ * that of its last field (elems.c)? */
+KV_INTERNAL bool kv_cell_due(const struct kv_cell *cell, uint64_t now);
+static inline bool kv_cell_hidden(const struct kv_cell *cell, uint64_t now)
+{
+    return (cell->exp != 0 || cell->type == KV_HASH) && kv_cell_due(cell, now);
+}
 /* The packed run of a cell, or NULL for the tree form (value.c). */
 KV_INTERNAL const uint8_t *kv_cell_run(const struct kv_cell *cell,
                                        uint32_t *size);

@@ -274,7 +274,7 @@ kvsql_rc kv_change_find(struct kv_txn *txn, const struct kv_key *key,
     *exists = kv_key_find(txn->store, key, cell);
     if (!*exists)
         return KVSQL_OK;
-    if (!txn->replay && cell->exp != 0 && cell->exp <= txn->now) { /* T4 */
+    if (!txn->replay && kv_cell_hidden(cell, txn->now)) { /* T4 */
         const struct kv_op op = {.kind = KV_OP_DEL, .key = kv_slice_of(key)};
         kvsql_rc rc = kv_change_begin(txn, key, 0, false, &change, err);
         if (rc == KVSQL_OK)

@@ -207,8 +207,21 @@ END_TEST
 START_TEST(a_hash_whose_last_field_expires_is_gone)
 {
     hset("h", "only", "v", clock_wall + 10);
+    ck_assert(exists("h", NULL));
+    pass_ms(10);
+    ck_assert(!exists("h", NULL)); /* at once */
+    set("other", "v", 0);
+    hset("h", "new", "v", 0);
+    ck_assert(exists("h", NULL));
+    ck_assert(!field_exists("h", "only"));
+    hset("h", "new", "v", clock_wall + 10);
     pass_ms(200);
     tick();
+    ck_assert(exists("other", NULL));
+    const struct kv_key other = text_key("other");
+    struct kv_txn *const txn = begin();
+    ck_assert_int_eq(kv_del(txn, &other, NULL, &err), KVSQL_OK);
+    commit(txn);
     ck_assert_uint_eq(info_now().keys, 0);
 }
 END_TEST
