@@ -182,15 +182,15 @@ kvsql_rc kv_gate_await(struct kv_gate *gate, struct kv_ticket ticket)
     kv_lock_init(&sleeper.lock, KV_RANK_GATE);
     kv_cond_init(&sleeper.cond);
     rc = gate_enter(gate, &sleeper.waiter, false);
-    sleeper.rc = rc;
-    if (rc == KVSQL_BUSY) {
+    if (rc == KVSQL_BUSY) { /* entered: from here on rc is the sleeper's */
         kv_lock_take(&sleeper.lock);
         while (!sleeper.done) {
             kv_cond_wait(&sleeper.cond, &sleeper.lock);
         }
+        rc = sleeper.rc;
         kv_lock_drop(&sleeper.lock);
     }
     kv_cond_fini(&sleeper.cond);
     kv_lock_fini(&sleeper.lock);
-    return sleeper.rc;
+    return rc;
 }
