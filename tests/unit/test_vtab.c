@@ -638,8 +638,7 @@ END_TEST
 START_TEST(no_session_leaves_memory_behind_when_an_allocation_fails)
 {
     static const char *const statements[] = {
-        "INSERT INTO hashes(key, field, value) SELECT 'h', key, value FROM"
-        " strings WHERE key IN ('a', 'b')",
+        "INSERT INTO hashes SELECT 'h', key, value, NULL FROM strings",
         "UPDATE strings SET value = value || 'x', expires_at = NULL",
         "DELETE FROM lists WHERE idx IN (0, 2)",
         "SELECT key, rank, memory FROM keys WHERE key LIKE 'A%' ORDER BY key"};
