@@ -101,7 +101,7 @@ static int lock_wait(pthread_mutex_t *mutex, uint64_t timeout_ms)
 #ifdef LOCK_TIMED_BY_WALL
     const struct kv_os *const os = kv_os_real();
     const struct timespec end = lock_deadline(
-        (uint64_t)os->wall_ms(os->arg) * 1000000u, timeout_ms);
+        (uint64_t)(os->wall_ms(os->arg) + 1) * 1000000u, timeout_ms);
 
     return pthread_mutex_timedlock(mutex, &end);
 #else
