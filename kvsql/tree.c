@@ -413,18 +413,69 @@ static struct kv_node *sequence_build(struct kv_store *store,
     return out;
 }
 
-/* Where to divide (ST6: behind a run of ascending inserts, at the place). */
+/* Did the node take a run of ascending inserts that goes on here (ST6)? */
+static bool sequence_runs(const struct tree_sequence *seq)
+{
+    return !seq->replace && seq->node->run >= 4 && seq->index > 0 &&
+           seq->node->hint == seq->index;
+}
+
+/* Where to divide so that both halves are about as large. Each then fits: half
+ * a node, one entry more, the longest prefix. */
 static uint32_t sequence_middle(const struct tree_sequence *seq)
 {
     uint32_t total, sum = 0, m;
 
-    if (!seq->replace && seq->node->run >= 4 && seq->index > 0 &&
-        seq->node->hint == seq->index)
-        return seq->index;
     total = node_live(seq->node); /* near enough: fresh entry left out */
     for (m = 0; m < seq->count - 1 && sum < total / 2; m++)
         sum += sequence_size(seq, m, seq->node->plen);
     return m > 0 ? m : 1;
+}
+
+/* A place to divide at: the separator there and what it makes of the prefixes
+ * of both halves. */
+struct tree_cut {
+    const uint8_t *sep;
+    uint32_t m, sep_size, left_plen, right_plen;
+};
+
+static void sequence_cut(const struct tree_sequence *seq, uint32_t m,
+                         const struct tree_fence *low,
+                         const struct tree_fence *high, uint8_t *key_buffer,
+                         struct tree_cut *cut)
+{
+    uint8_t before_buffer[KV_KEY_BUFFER];
+    uint32_t before_size;
+
+    cut->m = m;
+    cut->sep = sequence_key(seq, m, key_buffer, &cut->sep_size);
+    if (seq->node->level > 0 && cut->sep == seq->fresh->key) {
+        /* it lives in the buffer that the next split will use */
+        if (seq->fresh->keyblob != NULL)
+            cut->sep = seq->fresh->keyblob->d;
+        else
+            cut->sep = memcpy(key_buffer, cut->sep, cut->sep_size);
+    }
+    if (seq->node->level == 0) { /* ST4: shortest separator */
+        const uint8_t *const before =
+            sequence_key(seq, m - 1, before_buffer, &before_size);
+        cut->sep_size =
+            tree_lcp(before, before_size, cut->sep, cut->sep_size) + 1;
+    }
+    cut->left_plen = tree_prefix(low->p, low->size, cut->sep, cut->sep_size);
+    cut->right_plen = tree_prefix(cut->sep, cut->sep_size, high->p, high->size);
+}
+
+/* Does [from, to) fit into one node? An entry whose key is a blob does not
+ * shrink when the prefix grows, so a half may be larger than the whole was. */
+static bool sequence_fits(const struct tree_sequence *seq, uint32_t from,
+                          uint32_t to, uint32_t plen)
+{
+    uint32_t size = (uint32_t)sizeof(struct kv_node) + plen;
+
+    for (uint32_t i = from; i < to; i++)
+        size += sequence_size(seq, i, plen);
+    return size <= KV_LEAF_MAX;
 }
 
 /* Split node number d of the path; *up is the slot for the second half (its
@@ -434,39 +485,29 @@ static bool tree_split(struct kv_store *store, struct kv_node **root,
                        const struct tree_sequence *seq, struct kv_fresh *up,
                        uint8_t *key_buffer)
 {
-    uint8_t before_buffer[KV_KEY_BUFFER];
     struct tree_fence low, high;
     struct kv_summary summary;
-    const uint32_t m = sequence_middle(seq);
-    uint32_t sep_size, before_size;
-    const uint8_t *sep = sequence_key(seq, m, key_buffer, &sep_size);
+    struct tree_cut cut;
+    const bool runs = sequence_runs(seq);
 
-    if (seq->node->level > 0 && sep == seq->fresh->key) {
-        /* it lives in the buffer that the next split will use */
-        if (seq->fresh->keyblob != NULL)
-            sep = seq->fresh->keyblob->d;
-        else
-            sep = memcpy(key_buffer, sep, sep_size);
-    }
-    if (seq->node->level == 0) { /* ST4: shortest separator */
-        const uint8_t *const before =
-            sequence_key(seq, m - 1, before_buffer, &before_size);
-        sep_size = tree_lcp(before, before_size, sep, sep_size) + 1;
-    }
     tree_fence_low(path, d, &low);
     tree_fence_high(path, d, 0, &high);
-    struct kv_node *const left = sequence_build(
-        store, seq, 0, m, sep, tree_prefix(low.p, low.size, sep, sep_size));
+    sequence_cut(seq, runs ? seq->index : sequence_middle(seq), &low, &high,
+                 key_buffer, &cut);
+    if (runs && (!sequence_fits(seq, 0, cut.m, cut.left_plen) ||
+                 !sequence_fits(seq, cut.m, seq->count, cut.right_plen)))
+        sequence_cut(seq, sequence_middle(seq), &low, &high, key_buffer, &cut);
+    struct kv_node *const left =
+        sequence_build(store, seq, 0, cut.m, cut.sep, cut.left_plen);
     if (left == NULL)
         return false;
     struct kv_node *const right =
-        sequence_build(store, seq, m, seq->count, sep,
-                       tree_prefix(sep, sep_size, high.p, high.size));
+        sequence_build(store, seq, cut.m, seq->count, cut.sep, cut.right_plen);
     if (right == NULL)
         return false;
-    left->run = m == seq->index ? seq->node->run : 0;
+    left->run = cut.m == seq->index ? seq->node->run : 0;
     right->run = left->run;
-    *up = (struct kv_fresh){.key = sep, .size = sep_size};
+    *up = (struct kv_fresh){.key = cut.sep, .size = cut.sep_size};
     kv_node_summary(right, &summary);
     up->slot.child = right;
     up->slot.count = summary.count;
@@ -803,6 +844,8 @@ static bool tree_merge(struct kv_store *store, struct kv_path *path,
     kv_node_cut(store, up, left + 1);
     kv_edit_ptr(store, &slot[left].child, out);
     tree_slot_update(store, &slot[left]);
+    if (path->at[parent].index > left) /* the path went through b */
+        path->at[parent + 1].index += a->n;
     path->at[parent].index = left;
     path->at[parent + 1].node = out;
     kv_retire(store, a);
