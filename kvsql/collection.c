@@ -59,15 +59,20 @@ bool kv_collection_store(struct kv_collection *c, const uint8_t *run,
 
 bool kv_collection_own(struct kv_collection *c)
 {
-    struct kv_store *const store = c->txn->store;
-    struct kv_node **const root = &store->live.keys[c->key->cls];
-    struct kv_tree *tree = c->cell.ptr;
-
-    if (atomic_load(&store->versions_from) != 0) {
+    if (atomic_load(&c->txn->store->versions_from) != 0) {
         const struct kv_cell cell = c->cell; /* carries the new version */
         if (!kv_key_put(c->txn, c->key, &cell, true))
             return false;
     }
+    return kv_collection_own_path(c);
+}
+
+bool kv_collection_own_path(struct kv_collection *c)
+{
+    struct kv_store *const store = c->txn->store;
+    struct kv_node **const root = &store->live.keys[c->key->cls];
+    struct kv_tree *tree = c->cell.ptr;
+
     if (!kv_tree_own(store, root, c->key->p, c->key->size, &c->path))
         return false;
     KV_ASSERT(c->path.found);

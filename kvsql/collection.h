@@ -50,6 +50,8 @@ KV_INTERNAL bool kv_collection_store(struct kv_collection *c,
                                      uint32_t size) KV_MUST_USE;
 /* Own the key's path and the kv_tree block. */
 KV_INTERNAL bool kv_collection_own(struct kv_collection *c) KV_MUST_USE;
+/* The same for what is no change of the key: no new version (EN6). */
+KV_INTERNAL bool kv_collection_own_path(struct kv_collection *c) KV_MUST_USE;
 /* A new, empty tree as the value of the key (keeps expiry). The old run is
  * retired: copy it first. */
 KV_INTERNAL bool kv_collection_new_tree(struct kv_collection *c) KV_MUST_USE;

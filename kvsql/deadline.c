@@ -100,7 +100,7 @@ static bool deadline_tree_rebound(struct kv_txn *txn, const struct kv_key *key)
     c.exists = kv_key_find(txn->store, key, &c.cell);
     if (!c.exists || c.cell.form != KV_FORM_TREE)
         return true;
-    if (!kv_collection_own(&c))
+    if (!kv_collection_own_path(&c))
         return false;
     uint64_t bound = kv_tree_bound(c.tree->root[0]);
     const uint64_t blob = kv_tree_bound(c.tree->root[1]);
@@ -137,10 +137,10 @@ static kvsql_rc deadline_tree_fields(struct kv_txn *txn,
             const kvsql_rc rc = kv_hdel(txn, key, &field, NULL, err);
             if (rc != KVSQL_OK)
                 return rc;
-            txn->store->expired_fields++;
+            kv_store_count(txn->store, &txn->store->expired_fields);
             continue;
         }
-        if (!kv_collection_own(&c) ||
+        if (!kv_collection_own_path(&c) ||
             !deadline_rebound(txn->store, &c.tree->root[field.cls], &field))
             return kv_fail(err, KVSQL_NOMEM, "expiry: no memory");
     }
@@ -168,7 +168,7 @@ static kvsql_rc deadline_fields(struct kv_txn *txn, const struct kv_key *key,
         const kvsql_rc rc = kv_hdel(txn, key, &field, NULL, err);
         if (rc != KVSQL_OK)
             return rc;
-        txn->store->expired_fields++;
+        kv_store_count(txn->store, &txn->store->expired_fields);
     }
     return KVSQL_OK;
 }
@@ -229,7 +229,11 @@ bool kv_expire_some(struct kv_store *store)
     int64_t skew;
     bool more = false;
 
-    const uint64_t limit = kv_store_clock(store, &skew) >> 6;
+    /* a bound that does not fit is saturated: it tells nothing, so what it
+     * stands for is hidden when due, not removed */
+    uint64_t limit = kv_store_clock(store, &skew) >> 6;
+    if (limit >= BOUND_NONE)
+        limit = BOUND_NONE - 1;
     kv_lock_take(&store->lock);
     const bool due = deadline_due(store, limit);
     kv_lock_drop(&store->lock);

@@ -185,6 +185,12 @@ static void store_count_key(struct kv_store *store, unsigned cls, int change)
     store->live.count[cls] += (uint64_t)(int64_t)change;
 }
 
+void kv_store_count(struct kv_store *store, uint64_t *counter)
+{
+    kv_edit(store, counter, sizeof(*counter));
+    ++*counter;
+}
+
 static void store_count_expiry(struct kv_store *store, int change)
 {
     if (change == 0)

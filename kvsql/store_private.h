@@ -87,7 +87,7 @@ struct kv_store {
     uint8_t *undo;
     size_t undo_used, undo_cap;
     uint64_t undo_base; /* place of undo[0]; places start at 1 */
-    bool undo_off;      /* loading: nothing is recorded */
+    bool undo_off;      /* closing: nothing is recorded */
 
     struct kv_batch_mark *marks; /* ring of unreleased batches */
     uint32_t mark_first, mark_count, mark_cap;
@@ -117,6 +117,8 @@ KV_INTERNAL uint64_t kv_undo_mark(const struct kv_store *store);
  * are lowered to it (F2). Cannot fail. */
 KV_INTERNAL void kv_undo_to(struct kv_store *store, uint64_t mark,
                             uint64_t stamps_max);
+/* No stamp of a list is larger than stamp_max from here on. */
+KV_INTERNAL void kv_undo_lower(struct kv_store *store, uint64_t stamp_max);
 /* Forget the log of released batches. */
 KV_INTERNAL void kv_undo_trim(struct kv_store *store);
 KV_INTERNAL void kv_undo_record(struct kv_store *store, enum kv_undo_kind kind,
@@ -163,13 +165,19 @@ KV_INTERNAL bool kv_reap_some(struct kv_store *store, unsigned budget);
 KV_INTERNAL uint64_t kv_store_clock(struct kv_store *store, int64_t *skew);
 static inline uint64_t kv_time_keep(int64_t wall, int64_t skew)
 {
-    const int64_t kept = wall - skew;
+    int64_t kept;
+
+    if (__builtin_sub_overflow(wall, skew, &kept))
+        kept = INT64_MAX; /* the skew is never positive */
     return wall == 0 ? 0 : kept > 0 ? (uint64_t)kept : 1;
 }
 static inline int64_t kv_time_show(uint64_t kept, int64_t skew)
 {
     return kept == 0 ? 0 : (int64_t)kept + skew;
 }
+/* A counter plus one, taken back with the batch. A change went before: so
+ * there is room in the log. */
+KV_INTERNAL void kv_store_count(struct kv_store *store, uint64_t *counter);
 /* Put the key's cell into the live tree, with its version; *old (may be NULL)
  * is what was there. What the old cell held is retired unless `keep`. */
 KV_INTERNAL bool kv_key_put(struct kv_txn *txn, const struct kv_key *key,

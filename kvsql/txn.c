@@ -130,8 +130,12 @@ kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
     }
     if (txn->count > 0)
         txn_finish(txn);
-    else if (!txn->keep_bounds) /* copies of paths that nothing came of */
+    else if (txn->keep_bounds) /* there is no batch to wait for: trap 8 */
+        kv_undo_lower(store, store->pos);
+    else /* copies of paths that nothing came of */
         kv_undo_to(store, txn->base, UINT64_MAX);
+    if (txn->count == 0 && txn->prepared && store->sink.cancel != NULL)
+        store->sink.cancel(store->sink.arg); /* restored since */
     txn->open = false;
     if (ticket != NULL)
         *ticket = (struct kv_ticket){.position = store->pos,
@@ -281,7 +285,7 @@ kvsql_rc kv_change_find(struct kv_txn *txn, const struct kv_key *key,
             rc = kv_change_end(txn, &change,
                                kv_key_remove(txn, key, false, NULL), &op, err);
         if (rc == KVSQL_OK)
-            txn->store->expired_keys++;
+            kv_store_count(txn->store, &txn->store->expired_keys);
         *exists = false;
         return rc;
     }
@@ -362,8 +366,7 @@ void kv_store_set_position(struct kv_store *store, uint64_t position)
     kv_lock_drop(&store->lock);
 }
 
-/* Single-threaded start: no log is kept, and nothing retired can be reached by
- * anyone. */
+/* Single-threaded start. */
 static kvsql_rc txn_bulk(struct kv_store *store, struct kv_txn **out,
                          struct kvsql_error *err)
 {
@@ -375,9 +378,21 @@ static kvsql_rc txn_bulk(struct kv_store *store, struct kv_txn **out,
         kv_lock_drop(&store->lock);
         return rc;
     }
-    store->undo_off = store->newest == NULL;
     *out = &store->txn;
     return KVSQL_OK;
+}
+
+/* An op is applied whole or not at all: that needs its log. Nobody takes back
+ * more at the start, so it is forgotten op by op and stays in the cache. */
+static kvsql_rc txn_bulk_op(struct kv_txn *txn, const struct kv_op *op,
+                            struct kvsql_error *err)
+{
+    struct kv_store *const store = txn->store;
+    const kvsql_rc rc = txn_replay_op(txn, op, err);
+
+    if (store->newest == NULL && store->mark_count == 0)
+        kv_undo_trim(store);
+    return rc;
 }
 
 #define TXN_BULK_GC 4096
@@ -387,7 +402,6 @@ static void txn_bulk_end(struct kv_store *store)
                        store->reap.count > TXN_BULK_GC;
 
     store->txn.open = false;
-    store->undo_off = false;
     if (sweep)
         while (kv_reap_some(store, TXN_BULK_GC))
             continue;
@@ -411,11 +425,13 @@ kvsql_rc kv_store_replay(struct kv_store *store, uint64_t position,
     while (rc == KVSQL_OK && p < ops + size) {
         rc = kv_op_decode(&p, ops + size, &op, err);
         if (rc == KVSQL_OK)
-            rc = txn_replay_op(txn, &op, err);
+            rc = txn_bulk_op(txn, &op, err);
     }
     if (rc == KVSQL_OK) {
         txn_finish(txn);
         store->commits--; /* counted when it was made */
+    } else if (store->newest != NULL) {
+        kv_undo_to(store, txn->base, UINT64_MAX); /* D4: views may follow */
     }
     txn_bulk_end(store);
     return rc;
@@ -429,7 +445,7 @@ kvsql_rc kv_store_load(struct kv_store *store, const struct kv_op *op,
 
     if (rc != KVSQL_OK)
         return rc;
-    rc = txn_replay_op(txn, op, err);
+    rc = txn_bulk_op(txn, op, err);
     txn_bulk_end(store);
     return rc;
 }

@@ -152,6 +152,11 @@ kvsql_rc kv_hdel(struct kv_txn *txn, const struct kv_key *key,
                  const struct kv_key *field, bool *existed,
                  struct kvsql_error *err)
 {
+    int64_t expires_at = 0;
+    const kvsql_rc rc = set_expire_field(txn, key, field, &expires_at, err);
+
+    if (rc != KVSQL_OK)
+        return rc;
     return set_remove(txn, key, KV_HASH, field, KV_OP_HDEL, existed, err);
 }
 

@@ -194,11 +194,13 @@ void kv_edit(struct kv_store *store, void *p, size_t n)
 }
 
 /* The position whose release lets the block go: the batch's; between batches
- * the last one's, for pos + 1 might never come; while loading nothing can be
- * taken back. */
+ * the last one's, for pos + 1 might never come; what is loaded or replayed is
+ * released already. */
 static uint64_t undo_stamp(const struct kv_store *store)
 {
-    return store->undo_off || !store->txn.open ? store->pos : store->pos + 1;
+    const struct kv_txn *const txn = &store->txn;
+
+    return !txn->open || txn->replay ? store->pos : store->pos + 1;
 }
 
 void kv_retire_silent(struct kv_store *store, void *block)
@@ -305,6 +307,23 @@ static void undo_lower_stamps(struct kv_list *list, uint64_t stamp_max)
     }
 }
 
+void kv_undo_lower(struct kv_store *store, uint64_t stamp_max)
+{
+    undo_lower_stamps(&store->pend, stamp_max);
+    undo_lower_stamps(&store->reap, stamp_max);
+}
+
+/* The last view was dropped. What a reap retired while it was there has no
+ * DEAD record and still waits for that view: nobody will release it. */
+static void undo_orphans(struct kv_store *store, uint64_t stamp)
+{
+    for (struct kv_list_chunk *chunk = store->dead.head; chunk != NULL;
+         chunk = chunk->next)
+        for (uint32_t i = chunk->from; i < chunk->to; i++)
+            chunk->entry[i].stamp = stamp; /* I9: no stamp is larger */
+    kv_list_join(&store->pend, &store->dead);
+}
+
 static void undo_unreap(struct kv_store *store, const struct kv_tree *tree)
 {
     for (struct kv_list_chunk *chunk = store->reap.tail; chunk != NULL;
@@ -375,16 +394,16 @@ void kv_undo_to(struct kv_store *store, uint64_t mark, uint64_t stamps_max)
          view = view->older)
         back = undo_unlist(&view->dead, back);
     KV_ASSERT(back == 0); /* I3 */
-    if (stamps_max != UINT64_MAX) {
-        undo_lower_stamps(&store->pend, stamps_max);
-        undo_lower_stamps(&store->reap, stamps_max);
-    }
+    if (stamps_max != UINT64_MAX)
+        kv_undo_lower(store, stamps_max);
     while (store->undo_used > stop) {
         memcpy(&trailer, store->undo + store->undo_used - sizeof(trailer),
                sizeof(trailer));
         store->undo_used -= sizeof(trailer) + trailer.size;
         undo_one(store, &trailer, store->undo + store->undo_used);
     }
+    if (store->newest == NULL && stamps_max != UINT64_MAX)
+        undo_orphans(store, stamps_max);
 }
 
 void kv_undo_fini(struct kv_store *store)

@@ -205,12 +205,17 @@ kvsql_rc kv_pin(kvsql *db, struct kv_view **view, struct kvsql_error *err)
 
         const struct kv_ticket ticket = {.position = v->pos,
                                          .epoch = v->epoch};
-        if (kv_gate_open(db, ticket) ||
-            kv_gate_wait(db, ticket, err) == KVSQL_OK) {
+        const kvsql_rc rc = kv_gate_open(db, ticket)
+                                ? KVSQL_OK
+                                : kv_gate_wait(db, ticket, err);
+        if (rc == KVSQL_OK) {
             *view = v;
             return KVSQL_OK;
         }
-        kv_unpin(v); /* its batch was taken back: look again (I7) */
+        kv_unpin(v);
+        if (rc != KVSQL_FULL && rc != KVSQL_IO)
+            return rc;
+        /* its batch was taken back: look again (I7) */
     }
 }
 
