@@ -120,8 +120,9 @@ static kvsql_rc set_expire_field(struct kv_txn *txn, const struct kv_key *key,
     const bool there = set_field(&c, field, &deadline, &value);
     if (there && deadline != 0 && deadline <= txn->now && !txn->replay) {
         deadline = 0;
-        txn->store->expired_fields++;
         rc = set_remove(txn, key, KV_HASH, field, KV_OP_HDEL, NULL, err);
+        if (rc == KVSQL_OK)
+            kv_store_count(txn->store, &txn->store->expired_fields);
     }
     if (*expires_at == KV_KEEP_EXPIRY)
         *expires_at = kv_time_show(deadline, txn->skew);
