@@ -105,7 +105,8 @@ static bool set_is_past(const struct kv_txn *txn, int64_t expires_at)
 }
 
 /* A field that expired is removed by an op of its own before it is written
- * anew, so that `created` tells what readers see (T4). */
+ * anew or deleted, so that `created` and `existed` tell what readers see
+ * (T4). */
 static kvsql_rc set_expire_field(struct kv_txn *txn, const struct kv_key *key,
                                  const struct kv_key *field,
                                  int64_t *expires_at, struct kvsql_error *err)
