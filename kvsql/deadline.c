@@ -137,7 +137,6 @@ static kvsql_rc deadline_tree_fields(struct kv_txn *txn,
             const kvsql_rc rc = kv_hdel(txn, key, &field, NULL, err);
             if (rc != KVSQL_OK)
                 return rc;
-            kv_store_count(txn->store, &txn->store->expired_fields);
             continue;
         }
         if (!kv_collection_own_path(&c) ||
@@ -168,7 +167,6 @@ static kvsql_rc deadline_fields(struct kv_txn *txn, const struct kv_key *key,
         const kvsql_rc rc = kv_hdel(txn, key, &field, NULL, err);
         if (rc != KVSQL_OK)
             return rc;
-        kv_store_count(txn->store, &txn->store->expired_fields);
     }
     return KVSQL_OK;
 }
