@@ -5,11 +5,11 @@
  *                             "params":["s"]}]}
  *
  * Commands alone run in a txn of the store. As soon as one op is SQL, the
- * whole batch runs in one SQL transaction, and its commands go through the
- * table kv_exec, which is part of it. Either way the conditions of "if" are
- * checked before the first op: under the store's lock in the first case, in
- * the second by what the transaction reads, since a store that moves on
- * between that and the first write ends it with KVSQL_SNAPSHOT.
+ * whole batch runs in one SQL transaction, and its commands in the txn behind
+ * it. Either way the conditions of "if" are checked before the first op: under
+ * the store's lock in the first case, in the second by what the transaction
+ * reads, since a store that moves on between that and the first write ends it
+ * with KVSQL_SNAPSHOT.
  *
  * With "atomic":false each op runs by itself and errors stand in the results.
  *
@@ -398,72 +398,26 @@ static kvsql_rc batch_statement(struct batch *batch,
     return rc;
 }
 
-/* A word as redis-cli would have to be given it. */
-static void batch_quote(struct kv_buf *out, kvsql_slice word)
-{
-    const uint8_t *p = word.p;
-
-    kv_buf_text(out, out->size ? " \"" : "\"");
-    for (size_t i = 0; i < word.size; i++) {
-        if (p[i] >= 0x20 && p[i] < 0x7F && p[i] != '"' && p[i] != '\\')
-            kv_buf_byte(out, p[i]);
-        else
-            kv_buf_printf(out, "\\x%02x", p[i]);
-    }
-    kv_buf_byte(out, '"');
-}
-
-static kvsql_rc batch_one(struct vt_session *session, const char *sql,
-                          const struct kv_buf *line, struct kv_buf *out,
-                          struct kvsql_error *err)
-{
-    struct vt_statement *statement = NULL;
-    struct vt_value value;
-    bool row = false;
-    kvsql_rc rc = vt_prepare(session, sql, strlen(sql), NULL, &statement, err);
-
-    if (rc == KVSQL_OK && line != NULL) {
-        value = (struct vt_value){
-            .kind = VT_TEXT, .p = line->p, .size = line->size};
-        rc = vt_bind(statement, 1, &value, err);
-    }
-    if (rc == KVSQL_OK)
-        rc = vt_step(statement, &row, err);
-    if (rc == KVSQL_OK && row && out != NULL) {
-        vt_column(statement, 0, &value);
-        if (value.kind == VT_TEXT)
-            kv_buf_add(out, value.p, value.size);
-        else
-            http_rows_value(out, &value, false);
-    }
-    if (statement != NULL)
-        vt_finish(statement);
-    return rc;
-}
-
-/* A command inside the SQL transaction; kv_last() is its reply in JSON. */
+/* A command inside the SQL transaction. */
 static kvsql_rc batch_exec(struct batch *batch, struct vt_session *session,
                            const struct batch_op *op, struct kvsql_error *err)
 {
-    struct kv_buf line;
-    kvsql_rc rc = KVSQL_OK;
+    char text[KVSQL_ERROR_SIZE];
+    struct cmd_reply reply;
+    struct kv_txn *txn;
+    kvsql_rc rc = vt_write(session, &txn, err);
 
-    kv_buf_init(&line, KV_MEM_CLIENT, 5 * batch->request->server->body_max);
-    for (unsigned i = 0; i < op->argc; i++)
-        batch_quote(&line, op->argv[i]);
-    if (line.failed)
-        rc = kv_fail(err, KVSQL_NOMEM, "no memory for a command");
-    if (rc == KVSQL_OK)
-        rc = batch_one(session, "INSERT INTO kv_exec(cmd) VALUES(?1)", &line,
-                       NULL, err);
-    if (rc == KVSQL_OK) {
+    if (rc != KVSQL_OK)
+        return rc;
+    cmd_reply_init(&reply, HTTP_REPLY_MAX);
+    rc = cmd_run_in(txn, op->argc, op->argv, &reply);
+    if (rc != KVSQL_OK) {
+        rc = kv_fail(err, rc, "%s", batch_reply_text(&reply, text));
+    } else {
         batch_comma(batch);
-        kv_buf_text(&batch->results, "{\"result\":");
-        rc = batch_one(session, "SELECT kv_last()", NULL, &batch->results,
-                       err);
-        kv_buf_byte(&batch->results, '}');
+        (void)http_reply_object(&batch->results, &reply, false);
     }
-    kv_buf_fini(&line);
+    cmd_reply_fini(&reply);
     return rc;
 }
 

@@ -754,6 +754,28 @@ bool vt_in_transaction(const struct vt_session *session)
     return !sqlite3_get_autocommit(session->sql);
 }
 
+/* SQLite ends only those tables that it began itself, so a statement that
+ * changes nothing joins one. */
+kvsql_rc vt_write(struct vt_session *session, struct kv_txn **txn,
+                  struct kvsql_error *err)
+{
+    static const char join[] = "DELETE FROM keys WHERE 0";
+    struct vt_statement *statement = NULL;
+    kvsql_rc rc = KVSQL_OK;
+    bool row;
+
+    *txn = NULL;
+    KV_ASSERT(vt_in_transaction(session));
+    if (session->txn == NULL) {
+        rc = vt_prepare(session, join, sizeof(join) - 1, NULL, &statement, err);
+        if (rc == KVSQL_OK) rc = vt_step(statement, &row, err);
+        if (statement != NULL) vt_finish(statement);
+    }
+    KV_ASSERT(rc != KVSQL_OK || session->txn != NULL);
+    *txn = session->txn;
+    return rc;
+}
+
 void vt_interrupt(struct vt_session *session)
 {
     atomic_store_explicit(&session->cancel, true, memory_order_relaxed);

@@ -101,6 +101,11 @@ KV_INTERNAL kvsql_rc vt_commit(struct vt_session *session,
                                struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL void vt_rollback(struct vt_session *session);
 KV_INTERNAL bool vt_in_transaction(const struct vt_session *session);
+/* The write transaction of what vt_begin began, begun now if nothing was
+ * written yet: for commands between two statements, with no statement running.
+ * Never finish it; not valid behind the next statement. */
+KV_INTERNAL kvsql_rc vt_write(struct vt_session *session, struct kv_txn **txn,
+                              struct kvsql_error *err) KV_MUST_USE;
 
 /* Ask the running statement to end with KVSQL_INTERRUPT. Any thread. */
 KV_INTERNAL void vt_interrupt(struct vt_session *session);
