@@ -266,6 +266,19 @@ void kv_elems_init(struct kv_elems *elems, const struct kv_at *at,
     }
 }
 
+static void elems_zero_sign(const struct kv_tree *tree, struct kv_elem *elem)
+{
+    const struct kv_node *leaf;
+    struct kv_cell cell;
+    uint32_t index;
+
+    if (kv_tree_find(tree->root[elem->key.cls], elem->key.p, elem->key.size,
+                     &leaf, &index)) {
+        entry_cell(leaf, index, &cell);
+        elem->score = kv_score_read(cell.payload);
+    }
+}
+
 static bool elems_fill_walk(struct kv_elems *elems)
 {
     const struct kv_node *const leaf = kv_walk_leaf(&elems->walk);
@@ -282,6 +295,8 @@ static bool elems_fill_walk(struct kv_elems *elems)
         kv_val_bytes(&out->key, key + SCORE_SIZE, size - SCORE_SIZE,
                      (uint8_t)kv_class_of(key + SCORE_SIZE, size - SCORE_SIZE),
                      stable);
+        if (out->score == 0) /* the member tree keeps the sign (EN3) */
+            elems_zero_sign(elems->item.tree, out);
     } else {
         entry_cell(leaf, index, &cell);
         if (elems_expired(&elems->at, cell.exp))

@@ -204,6 +204,22 @@ START_TEST(expired_fields_vanish_in_small_and_large_hashes)
 }
 END_TEST
 
+START_TEST(deleting_an_expired_field_finds_nothing)
+{
+    const struct kv_key k = text_key("h"), f = text_key("f");
+    bool existed = true;
+
+    hset("h", "f", "v", clock_wall + 10);
+    hset("h", "other", "v", 0);
+    pass_ms(10);
+    struct kv_txn *const txn = begin();
+    ck_assert_int_eq(kv_hdel(txn, &k, &f, &existed, &err), KVSQL_OK);
+    ck_assert(!existed);
+    commit(txn);
+    ck_assert(field_exists("h", "other"));
+}
+END_TEST
+
 START_TEST(a_hash_whose_last_field_expires_is_gone)
 {
     hset("h", "only", "v", clock_wall + 10);
@@ -504,6 +520,7 @@ START_TEST(equal_scores_order_by_bytes_and_minus_zero_sorts_as_zero)
         ck_assert(kv_elems_next(&elems));
         snprintf(order, sizeof(order), "m%03d", i);
         ck_assert_mem_eq(elems.elem.key.p, order, 4);
+        ck_assert_int_eq(signbit(elems.elem.score) != 0, i % 2 == 0);
     }
     ck_assert(kv_elems_next(&elems));
     ck_assert(isinf(elems.elem.score));
@@ -904,6 +921,7 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    many_expired_keys_go_and_those_without_deadline_stay);
     tcase_add_test(tests, expired_fields_vanish_in_small_and_large_hashes);
+    tcase_add_test(tests, deleting_an_expired_field_finds_nothing);
     tcase_add_test(tests, a_hash_whose_last_field_expires_is_gone);
     tcase_add_test(tests,
                    a_plain_write_drops_a_fields_ttl_and_keeping_keeps_it);
