@@ -41,6 +41,7 @@ void http_answer(struct http_request *request, unsigned status,
     answer->type = type;
     answer->header_count = 0;
     answer->cache = NULL;
+    request->head_bytes = 0;
     kv_buf_reset(&answer->body, HTTP_BLOCK);
 }
 
@@ -248,6 +249,9 @@ static struct MHD_Response *answer_make(struct http_request *request,
     if (open)
         response = MHD_create_response_from_callback(
             MHD_SIZE_UNKNOWN, HTTP_BLOCK, answer_reader, request, NULL);
+    else if (request->head_bytes > 0) /* HEAD: the reader is never called */
+        response = MHD_create_response_from_callback(
+            request->head_bytes + body->size, 1, answer_reader, request, NULL);
     else /* the bytes live as long as the request, which outlives this */
         response = MHD_create_response_from_buffer(
             body->size, body->size ? (void *)body->p : (void *)(uintptr_t)"",

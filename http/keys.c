@@ -30,6 +30,7 @@ struct keys_page {
     uint64_t limit, found, scanned;
     struct kv_buf last; /* the cursor's bytes: class letter, key */
     bool more;
+    bool text_only; /* this walk ends where the BLOB keys begin */
     uint64_t position;
     uint8_t literal[KV_KEY_BUFFER]; /* prefix of the pattern */
 };
@@ -82,6 +83,8 @@ static enum keys_verdict keys_judge(const struct keys_page *page,
                                                 : key->size;
     int order = size ? memcmp(key->p, page->prefix.p, size) : 0;
 
+    if (page->text_only && key->kind == VT_BLOB)
+        return KEYS_STOP;
     if (order < 0 || (order == 0 && key->size < page->prefix.size))
         return KEYS_SKIP;
     if (order > 0)
@@ -189,8 +192,10 @@ static kvsql_rc keys_page(struct keys_page *page, struct kvsql_error *err)
     if (!resumed) /* of a prefix that is no text, its text part */
         from = keys_bound(false, page->prefix.p,
                           kv_utf8_prefix(page->prefix.p, page->prefix.size));
+    page->text_only = !blob && page->prefix.size > 0;
     rc = keys_walk(page, &from, resumed, &full, err);
-    if (rc == KVSQL_OK && !full && !blob && page->prefix.size > 0) {
+    if (rc == KVSQL_OK && !full && page->text_only) {
+        page->text_only = false;
         from = keys_bound(true, page->prefix.p, page->prefix.size);
         rc = keys_walk(page, &from, false, &full, err);
     }

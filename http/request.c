@@ -178,12 +178,14 @@ bool http_stream_push(struct http_request *request)
     struct http_stream *stream = &request->stream;
     struct kv_buf *block = &request->answer.body;
 
+    if (request->method == HTTP_HEAD && !block->failed) {
+        request->head_bytes += block->size;
+        kv_buf_reset(block, 2 * HTTP_BLOCK);
+        return true;
+    }
     kv_lock_take(&request->lock);
     bool good = request_room(request) && !block->failed;
-    if (good && request->method == HTTP_HEAD) {
-        stream->open = true; /* the head is known; no body is made (A HEAD) */
-        good = false;
-    } else if (good) {
+    if (good) {
         request_compact(stream);
         kv_buf_add(&stream->queue, block->p, block->size);
         good = !stream->queue.failed;

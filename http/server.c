@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "http/request.h"
@@ -236,6 +237,16 @@ static void *server_target(void *arg, const char *raw,
     return request;
 }
 
+/* A client that has shut its side down while it was answered: the library saw
+ * that edge before it asked for the next request, and would wait for ever. */
+static void server_half_closed(const struct http_conn *conn)
+{
+    char byte;
+
+    if (recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        (void)shutdown(conn->fd, SHUT_RDWR);
+}
+
 static void server_completed(void *arg, struct MHD_Connection *connection,
                              void **state,
                              enum MHD_RequestTerminationCode code)
@@ -244,7 +255,6 @@ static void server_completed(void *arg, struct MHD_Connection *connection,
     struct http_request *request = *state;
 
     (void)connection;
-    (void)code;
     *state = NULL;
     if (request == NULL)
         return;
@@ -258,6 +268,8 @@ static void server_completed(void *arg, struct MHD_Connection *connection,
     kv_lock_drop(&request->lock);
     http_stats_done(request);
     http_watch_deadline(request->conn, SERVER_IDLE_MS);
+    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+        server_half_closed(request->conn);
     http_request_unref(request);
     if (atomic_fetch_sub(&server->stats.active, 1) == 1)
         http_watch_went_down(server);

@@ -1,0 +1,718 @@
+/* test_http.c - the HTTP door over raw sockets: framing, waiting, stopping.
+ *
+ * Each test opens a store in memory, starts the door on a free port and speaks
+ * bytes of its own making, because a well-behaved client cannot ask what a
+ * hostile one does. Nothing sleeps to wait: reads end at the peer's close or
+ * at a socket timeout, which is a failure. */
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "http/request.h"
+#include "kvsql/base/os.h"
+#include "tests/lib/unit.h"
+#include "vtab/session.h"
+
+#define SLICE(s) (s), sizeof(s) - 1
+#define HOST "Host: localhost\r\n"
+#define JSON "Content-Type: application/json\r\n"
+#define REPLY_MAX (4u << 20)
+#define SLOW_SQL                                                              \
+    "GET /v1/sql?q=WITH+RECURSIVE+c(x)+AS+(SELECT+1+UNION+ALL+SELECT+x%2B1+" \
+    "FROM+c)+SELECT+count(*)+FROM+c HTTP/1.1\r\n" HOST "\r\n"
+
+static struct kvsql_error err;
+static kvsql *db;
+static struct http_server *server;
+static char *reply;
+static size_t reply_size;
+
+static void start(struct http_config config)
+{
+    ck_assert_int_eq(vt_start(&err), KVSQL_OK);
+    ck_assert_int_eq(kvsql_open(NULL, NULL, &db, &err), KVSQL_OK);
+    ck_assert_msg(http_start(db, &config, &server, &err) == KVSQL_OK, "%s",
+                  err.text);
+    reply = malloc(REPLY_MAX);
+    ck_assert_ptr_nonnull(reply);
+}
+
+static void stop(void)
+{
+    http_stop(server);
+    ck_assert_int_eq(kvsql_close(db, &err), KVSQL_OK);
+    free(reply);
+}
+
+static int dial(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(http_port(server)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval patience = {.tv_sec = 20};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience,
+                                sizeof patience),
+                     0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+static void say(int fd, const char *p, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = send(fd, p, size, MSG_NOSIGNAL);
+        if (n <= 0)
+            return; /* refused early: what was answered is there to read */
+        p += n;
+        size -= (size_t)n;
+    }
+}
+
+static void say_text(int fd, const char *text)
+{
+    say(fd, text, strlen(text));
+}
+
+/* Everything until the peer closes. */
+static const char *hear_all(int fd)
+{
+    ssize_t n;
+
+    reply_size = 0;
+    while ((n = recv(fd, reply + reply_size, REPLY_MAX - 1 - reply_size, 0)) >
+           0)
+        reply_size += (size_t)n;
+    reply[reply_size] = 0;
+    close(fd);
+    return reply;
+}
+
+/* One answer of known length on a connection that stays. */
+static const char *hear_one(int fd)
+{
+    const char *end = NULL, *length;
+    size_t want = 0;
+
+    reply_size = 0;
+    reply[0] = 0;
+    while (end == NULL || reply_size < want) {
+        ssize_t n = recv(fd, reply + reply_size, 1, 0);
+        if (n <= 0)
+            break;
+        reply_size += (size_t)n;
+        reply[reply_size] = 0;
+        if (end == NULL && (end = strstr(reply, "\r\n\r\n")) != NULL) {
+            length = strcasestr(reply, "Content-Length: ");
+            ck_assert_ptr_nonnull(length);
+            want = reply_size + strtoul(length + 16, NULL, 10);
+        }
+    }
+    return reply;
+}
+
+static int status_of(const char *text)
+{
+    return strncmp(text, "HTTP/1.1 ", 9) == 0 ? (int)strtol(text + 9, NULL, 10)
+                                              : 0;
+}
+
+static unsigned count_of(const char *text, const char *what)
+{
+    unsigned count = 0;
+
+    for (; (text = strstr(text, what)) != NULL; text += strlen(what))
+        count++;
+    return count;
+}
+
+static const char *ask(const char *p, size_t size)
+{
+    int fd = dial();
+
+    say(fd, p, size);
+    shutdown(fd, SHUT_WR);
+    return hear_all(fd);
+}
+
+/* ---- framing -------------------------------------------------------------------- */
+
+#define GET "GET /get/k HTTP/1.1\r\n"
+#define POST "POST / HTTP/1.1\r\n" HOST JSON
+#define BODY "[\"GET\",\"k\"]"
+#define SECOND "GET /set/smuggled/1 HTTP/1.1\r\n" HOST                        \
+               "Authorization: Bearer x\r\n\r\n"
+
+START_TEST(framing_that_two_readers_could_read_differently_is_refused)
+{
+    static const struct {
+        const char *name, *p;
+        size_t size;
+        int status;
+    } rows[] = {
+        {"plain", SLICE(GET HOST "Connection: close\r\n\r\n"), 200},
+        {"empty value", SLICE(GET HOST "X-A:\r\nConnection: close\r\n\r\n"),
+         200},
+        {"padded value",
+         SLICE(GET HOST "X-A: \t b \t\r\nConnection: close\r\n\r\n"), 200},
+        {"cookie",
+         SLICE(GET HOST "Cookie: a=b; c=\"d\"\r\nConnection: close\r\n\r\n"),
+         200},
+        {"two lengths",
+         SLICE(POST "Content-Length: 11\r\nContent-Length: 5\r\n\r\n" BODY),
+         400},
+        {"two equal lengths",
+         SLICE(POST "Content-Length: 11\r\nContent-Length: 11\r\n\r\n" BODY),
+         400},
+        {"length and chunks",
+         SLICE(POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    "0\r\n\r\n" SECOND),
+         400},
+        {"chunks and length",
+         SLICE(POST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"
+                    "0\r\n\r\n" SECOND),
+         400},
+        {"two codings",
+         SLICE(POST "Transfer-Encoding: chunked\r\n"
+                    "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+         400},
+        {"other coding",
+         SLICE(POST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), 400},
+        {"chunks in 1.0",
+         SLICE("POST / HTTP/1.0\r\n" HOST JSON
+               "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+         400},
+        {"signed length", SLICE(POST "Content-Length: +11\r\n\r\n" BODY), 400},
+        {"two hosts", SLICE(GET HOST "Host: evil\r\n\r\n"), 400},
+        {"two tokens",
+         SLICE(GET HOST "Authorization: Bearer a\r\n"
+                        "Authorization: Bearer b\r\n\r\n"),
+         400},
+        {"two origins",
+         SLICE(GET HOST "Origin: http://localhost\r\nOrigin: null\r\n\r\n"),
+         400},
+        {"space before colon", SLICE(GET HOST "X-A : b\r\n\r\n"), 400},
+        {"bare CR in value", SLICE(GET HOST "X-A: b\rc\r\n\r\n"), 400},
+        {"control byte", SLICE(GET HOST "X-A: b\x01\r\n\r\n"), 400},
+        {"delete byte", SLICE(GET HOST "X-A: b\x7f\r\n\r\n"), 400},
+        {"NUL in value",
+         SLICE(GET HOST "Authorization: Bearer T\0x\r\n\r\n"), 400},
+        {"NUL in name", SLICE(GET HOST "X-\0A: b\r\n\r\n"), 400},
+        {"bare LF", SLICE(GET HOST "X-A: b\nX-B: c\r\n\r\n"), 400},
+        {"folded", SLICE(GET HOST "X-A: b\r\n c\r\nX-B: d\r\n\r\n"), 400},
+        {"folded by tab", SLICE(GET HOST "X-A: b\r\n\tc\r\n\r\n"), 400},
+        {"NUL in target",
+         SLICE("GET /get/k\0y HTTP/1.1\r\n" HOST "\r\n"), 400},
+        {"absolute form",
+         SLICE("GET http://localhost/get/k HTTP/1.1\r\n" HOST "\r\n"), 400},
+        {"star", SLICE("GET * HTTP/1.1\r\n" HOST "\r\n"), 400},
+        {"no slash", SLICE("GET get/k HTTP/1.1\r\n" HOST "\r\n"), 400},
+        {"bad percent", SLICE("GET /get/%zz HTTP/1.1\r\n" HOST "\r\n"), 400},
+        {"cut percent", SLICE("GET /get/%4 HTTP/1.1\r\n" HOST "\r\n"), 400},
+        {"bad percent in query",
+         SLICE("GET /get/k?a=%q1 HTTP/1.1\r\n" HOST "\r\n"), 400},
+        {"unknown method", SLICE("FOO /get/k HTTP/1.1\r\n" HOST "\r\n"), 501},
+        {"small method", SLICE("get /get/k HTTP/1.1\r\n" HOST "\r\n"), 501},
+        {"no host in 1.1", SLICE("GET /get/k HTTP/1.1\r\n\r\n"), 400},
+        {"no host in 1.0", SLICE("GET /get/k HTTP/1.0\r\n\r\n"), 421},
+        {"other host", SLICE(GET "Host: evil.example\r\n\r\n"), 421},
+        {"other port", SLICE(GET "Host: localhost:1\r\n\r\n"), 421},
+        {"host with user", SLICE(GET "Host: a@localhost\r\n\r\n"), 421},
+    };
+
+    start((struct http_config){0});
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *got = ask(rows[i].p, rows[i].size);
+        ck_assert_msg(status_of(got) == rows[i].status ||
+                          (rows[i].status == 400 && reply_size == 0),
+                      "%s: %.200s", rows[i].name, got);
+        /* What stood behind was not served as a request of its own. */
+        ck_assert_msg(count_of(got, "HTTP/1.1 200") ==
+                          (rows[i].status == 200),
+                      "%s: %s", rows[i].name, got);
+    }
+    const char *got = ask(SLICE("GET /get/smuggled HTTP/1.1\r\n" HOST
+                                "Connection: close\r\n\r\n"));
+    ck_assert_ptr_nonnull(strstr(got, "{\"result\":null}"));
+    stop();
+}
+END_TEST
+
+START_TEST(a_refusal_by_the_guard_says_close)
+{
+    start((struct http_config){0});
+    int fd = dial();
+    say_text(fd, POST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n");
+    const char *got = hear_all(fd); /* the server closes */
+    ck_assert_int_eq(status_of(got), 400);
+    ck_assert_ptr_nonnull(strcasestr(got, "connection: close"));
+    ck_assert_ptr_nonnull(strstr(got, "application/problem+json"));
+    stop();
+}
+END_TEST
+
+START_TEST(segments_are_data_however_they_look)
+{
+    static const struct {
+        const char *set, *get;
+    } rows[] = {
+        {"/set/a%2Fb/1", "/get/a%2Fb"},
+        {"/set/%00/1", "/get/%00"},
+        {"/set/../1", "/get/.."},
+        {"/set/v1/1", "/get/v1"},
+        {"/set/a+b/1", "/get/a%2Bb"},
+        {"/set//1", "/get/?x"},
+    };
+
+    start((struct http_config){0});
+    for (size_t i = 0; i + 1 < sizeof rows / sizeof *rows; i++) {
+        char text[256];
+        int fd = dial();
+        snprintf(text, sizeof text,
+                 "POST %s HTTP/1.1\r\n" HOST JSON "\r\n", rows[i].set);
+        say_text(fd, text);
+        ck_assert_msg(status_of(hear_one(fd)) == 200, "%s: %s", rows[i].set,
+                      reply);
+        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\n" HOST "\r\n",
+                 rows[i].get);
+        say_text(fd, text);
+        ck_assert_msg(strstr(hear_one(fd), "{\"result\":\"1\"}") != NULL,
+                      "%s: %s", rows[i].get, reply);
+        close(fd);
+    }
+    stop();
+}
+END_TEST
+
+START_TEST(bodies_over_the_limit_are_refused_known_or_not)
+{
+    char *big = malloc(4096);
+
+    memset(big, ' ', 4096);
+    start((struct http_config){.body_max = 1000});
+    const char *got = ask(SLICE(POST "Content-Length: 2000\r\n\r\n"));
+    ck_assert_int_eq(status_of(got), 413);
+    got = ask(SLICE(POST "Expect: 100-continue\r\n"
+                         "Content-Length: 2000\r\n\r\n"));
+    ck_assert_int_eq(status_of(got), 413);
+    int fd = dial();
+    say_text(fd, POST "Transfer-Encoding: chunked\r\n\r\n1000\r\n");
+    say(fd, big, 4096);
+    say_text(fd, "\r\n0\r\n\r\n");
+    ck_assert_uint_eq(strlen(hear_all(fd)), 0); /* cut, nothing to read */
+    got = ask(SLICE(POST "Transfer-Encoding: chunked\r\n"
+                         "Connection: close\r\n\r\n"
+                         "5\r\n[\"GET\r\n6\r\n\",\"k\"]\r\n0\r\n\r\n"));
+    ck_assert_ptr_nonnull(strstr(got, "{\"result\":null}"));
+    free(big);
+    stop();
+}
+END_TEST
+
+/* ---- connections ------------------------------------------------------------------ */
+
+START_TEST(a_connection_serves_many_requests_and_pipelined_ones_in_order)
+{
+    start((struct http_config){0});
+    int fd = dial();
+    for (int i = 1; i <= 20; i++) {
+        char want[32];
+        snprintf(want, sizeof want, "{\"result\":%d}", i);
+        say_text(fd, POST "Content-Length: 12\r\n\r\n[\"INCR\",\"n\"]");
+        ck_assert_ptr_nonnull(strstr(hear_one(fd), want));
+    }
+    say_text(fd, "GET /v1/nope HTTP/1.1\r\n" HOST "\r\n"); /* 404 stays open */
+    ck_assert_int_eq(status_of(hear_one(fd)), 404);
+    for (int i = 0; i < 5; i++)
+        say_text(fd, POST "Content-Length: 12\r\n\r\n[\"INCR\",\"n\"]");
+    for (int i = 21; i <= 25; i++) {
+        char want[32];
+        snprintf(want, sizeof want, "{\"result\":%d}", i);
+        ck_assert_ptr_nonnull(strstr(hear_one(fd), want));
+    }
+    close(fd);
+    stop();
+}
+END_TEST
+
+START_TEST(each_request_of_a_connection_is_judged_by_itself)
+{
+    start((struct http_config){.token = "all-rights",
+                               .token_readonly = "read-only",
+                               .password = "secret"});
+    int fd = dial();
+    say_text(fd, GET HOST "Authorization: Bearer all-rights\r\n\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 200);
+    say_text(fd, GET HOST "\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 401);
+    ck_assert_ptr_nonnull(strstr(reply, "WWW-Authenticate: Bearer"));
+    ck_assert_ptr_nonnull(strstr(
+        reply, "{\"error\":\"WRONGPASS invalid or missing auth token\"}"));
+    say_text(fd, "GET /get/k?_token=all-rights HTTP/1.1\r\n" HOST "\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 200);
+    say_text(fd, "GET /nothing/here HTTP/1.1\r\n" HOST "\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 401);
+    say_text(fd, "GET /v1/../livez HTTP/1.1\r\n" HOST "\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 401);
+    say_text(fd, "GET /livez HTTP/1.1\r\n" HOST "\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 200);
+    say_text(fd, GET HOST "Authorization: Bearer all-right\r\n\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 401);
+    say_text(fd, GET HOST "Authorization: Basic "
+                          "ZGVmYXVsdDpzZWNyZXQ=\r\n\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 200);
+    say_text(fd, GET HOST "Authorization: Basic "
+                          "ZGVmYXVsdDpzZWNyZVQ=\r\n\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 401);
+    say_text(fd, GET HOST "Authorization: Bearer read-only\r\n\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 200);
+    say_text(fd, "GET /keys/* HTTP/1.1\r\n" HOST
+                 "Authorization: Bearer read-only\r\n\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 400);
+    ck_assert_ptr_nonnull(strstr(reply, "NOPERM this user has no permissions "
+                                        "to run the 'keys' command"));
+    say_text(fd, "GET /v1/keys HTTP/1.1\r\n" HOST
+                 "Authorization: Bearer read-only\r\n\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 403);
+    close(fd);
+    stop();
+}
+END_TEST
+
+START_TEST(web_pages_of_strangers_are_refused)
+{
+    static const struct {
+        const char *headers;
+        int status;
+    } rows[] = {
+        {"", 200},
+        {"Origin: http://localhost\r\n", 200},
+        {"Origin: https://app.example\r\n", 200}, /* listed */
+        {"Origin: https://evil.example\r\n", 403},
+        {"Origin: https://localhost\r\n", 403},
+        {"Origin: null\r\n", 403},
+        {"Sec-Fetch-Site: cross-site\r\n", 403},
+        {"Sec-Fetch-Site: same-origin\r\n", 200},
+        {"Sec-Fetch-Mode: cors\r\n", 200},
+        {"Origin: https://app.example\r\nSec-Fetch-Site: cross-site\r\n",
+         200},
+    };
+    const char *origins[] = {"https://app.example", NULL};
+
+    start((struct http_config){.cors_origins = origins});
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[256];
+        int n = snprintf(text, sizeof text,
+                         GET HOST "%sConnection: close\r\n\r\n",
+                         rows[i].headers);
+        ck_assert_msg(status_of(ask(text, (size_t)n)) == rows[i].status,
+                      "%s: %s", rows[i].headers, reply);
+        bool listed = strstr(rows[i].headers, "app.example") != NULL;
+        ck_assert(listed == (strstr(reply, "Access-Control-Allow-Origin: "
+                                           "https://app.example") != NULL));
+    }
+    const char *got = ask(SLICE("OPTIONS / HTTP/1.1\r\n" HOST
+                                "Origin: https://app.example\r\n"
+                                "Access-Control-Request-Method: POST\r\n"
+                                "Connection: close\r\n\r\n"));
+    ck_assert_int_eq(status_of(got), 204);
+    ck_assert_ptr_nonnull(strstr(got, "Access-Control-Allow-Methods: "
+                                      "POST, PUT, OPTIONS"));
+    ck_assert_ptr_nonnull(strstr(got, "Access-Control-Max-Age: 600"));
+    stop();
+}
+END_TEST
+
+/* ---- waiting ------------------------------------------------------------------------ */
+
+static uint64_t metric(const char *name)
+{
+    const char *got = ask(SLICE("GET /metrics HTTP/1.1\r\n" HOST
+                                "Connection: close\r\n\r\n"));
+    char line[128];
+
+    snprintf(line, sizeof line, "\n%s ", name);
+    const char *found = strstr(got, line);
+    ck_assert_ptr_nonnull(found);
+    return strtoull(found + strlen(line), NULL, 10);
+}
+
+/* Until the metric has at least this value; each look is a request, and the
+ * case's own timeout ends a test where it never comes. */
+static void until(const char *name, uint64_t least)
+{
+    while (metric(name) < least)
+        ;
+}
+
+START_TEST(a_statement_ends_when_its_client_leaves)
+{
+    start((struct http_config){.sql_threads = 1});
+    int fd = dial();
+    say_text(fd, SLOW_SQL);
+    until("kvsql_http_requests_waiting", 1);
+    close(fd);
+    until("kvsql_http_lost_total", 1);
+    until("kvsql_sql_interrupted_total", 1);
+    /* The only worker is free again, and its session is a good one. */
+    const char *got = ask(SLICE("GET /v1/sql?q=SELECT+1 HTTP/1.1\r\n" HOST
+                                "\r\n"));
+    (void)got; /* half-closed by ask: may count as lost */
+    fd = dial();
+    say_text(fd, "GET /v1/sql?q=SELECT+42 HTTP/1.1\r\n" HOST "\r\n");
+    ck_assert_ptr_nonnull(strstr(hear_one(fd), "\"rows\":[[42]]"));
+    close(fd);
+    stop();
+}
+END_TEST
+
+START_TEST(a_statement_ends_at_its_deadline)
+{
+    start((struct http_config){.sql_deadline_ms = 200});
+    int fd = dial();
+    say_text(fd, SLOW_SQL);
+    ck_assert_int_eq(status_of(hear_one(fd)), 504);
+    ck_assert_ptr_nonnull(strstr(reply, "\"code\":\"INTERRUPT\""));
+    close(fd);
+    stop();
+}
+END_TEST
+
+START_TEST(stopping_with_fifty_waiting_ends_them_all)
+{
+    int fd[50];
+
+    start((struct http_config){.sql_threads = 4});
+    for (int i = 0; i < 50; i++) {
+        fd[i] = dial();
+        say_text(fd[i], SLOW_SQL);
+    }
+    until("kvsql_http_requests_waiting", 50);
+    for (int i = 0; i < 50; i += 2)
+        close(fd[i]);
+    uint64_t before = kv_os_mono_ns();
+    stop(); /* aborts if one is still suspended */
+    ck_assert_uint_lt((kv_os_mono_ns() - before) / 1000000, 8000);
+    for (int i = 1; i < 50; i += 2)
+        close(fd[i]);
+}
+END_TEST
+
+START_TEST(writes_wait_for_the_disk_and_all_come_back)
+{
+    char dir[] = "/tmp/kvsql-http-XXXXXX", command[128];
+    struct kvsql_options options = {.fsync = KVSQL_FSYNC_ALWAYS};
+    struct http_config config = {0};
+    int fd[40];
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ck_assert_int_eq(vt_start(&err), KVSQL_OK);
+    ck_assert_int_eq(kvsql_open(dir, &options, &db, &err), KVSQL_OK);
+    ck_assert_int_eq(http_start(db, &config, &server, &err), KVSQL_OK);
+    reply = malloc(REPLY_MAX);
+    for (int i = 0; i < 40; i++)
+        fd[i] = dial();
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < 40; i++)
+            say_text(fd[i], POST "Content-Length: 12\r\n\r\n[\"INCR\",\"n\"]");
+        for (int i = 0; i < 40; i++)
+            ck_assert_int_eq(status_of(hear_one(fd[i])), 200);
+    }
+    for (int i = 0; i < 40; i++)
+        close(fd[i]);
+    ck_assert_ptr_nonnull(strstr(ask(SLICE("GET /get/n HTTP/1.1\r\n" HOST
+                                           "Connection: close\r\n\r\n")),
+                                 "{\"result\":\"400\"}"));
+    stop();
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
+/* ---- streams --------------------------------------------------------------------------- */
+
+#define MANY                                                                  \
+    "q=WITH+RECURSIVE+c(x)+AS+(SELECT+1+UNION+ALL+SELECT+x%2B1+FROM+c+WHERE+" \
+    "x%3C9000)+SELECT+x,hex(zeroblob(100))+AS+z+FROM+c"
+
+START_TEST(a_large_result_streams_whole_to_a_slow_reader)
+{
+    char small[257];
+    size_t size = 0;
+    ssize_t n;
+    int window = 32768;
+
+    start((struct http_config){0});
+    int fd = dial();
+    ck_assert_int_eq(
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window), 0);
+    say_text(fd, "GET /v1/sql.ndjson?" MANY " HTTP/1.1\r\n" HOST
+                 "Connection: close\r\n\r\n");
+    while ((n = recv(fd, small, 256, 0)) > 0) {
+        ck_assert_uint_lt(size + (size_t)n, REPLY_MAX);
+        memcpy(reply + size, small, (size_t)n);
+        size += (size_t)n;
+    }
+    reply[size] = 0;
+    close(fd);
+    ck_assert_ptr_nonnull(strcasestr(reply, "transfer-encoding: chunked"));
+    ck_assert_ptr_nonnull(strstr(reply, "\"rows\":9000"));
+    ck_assert_str_eq(reply + size - 5, "0\r\n\r\n");
+    stop();
+}
+END_TEST
+
+START_TEST(a_stream_whose_reader_leaves_frees_its_worker)
+{
+    start((struct http_config){.sql_threads = 1});
+    for (int i = 0; i < 5; i++) {
+        char some[100];
+        int fd = dial();
+        say_text(fd, "GET /v1/sql.ndjson?" MANY " HTTP/1.1\r\n" HOST "\r\n");
+        ck_assert_int_gt((int)recv(fd, some, sizeof some, 0), 0);
+        close(fd);
+    }
+    int fd = dial();
+    say_text(fd, "GET /v1/sql?q=SELECT+42 HTTP/1.1\r\n" HOST "\r\n");
+    ck_assert_ptr_nonnull(strstr(hear_one(fd), "\"rows\":[[42]]"));
+    close(fd);
+    stop();
+}
+END_TEST
+
+START_TEST(head_never_starts_a_stream)
+{
+    start((struct http_config){0});
+    int fd = dial();
+    say_text(fd, "HEAD /v1/sql?" MANY " HTTP/1.1\r\n" HOST
+                 "Connection: close\r\n\r\n");
+    const char *got = hear_all(fd);
+    ck_assert_int_eq(status_of(got), 200);
+    ck_assert_str_eq(strstr(got, "\r\n\r\n"), "\r\n\r\n");
+    ck_assert_ptr_null(strcasestr(got, "chunked"));
+    const char *length = strcasestr(got, "Content-Length: ");
+    ck_assert_ptr_nonnull(length);
+    ck_assert_uint_gt(strtoul(length + 16, NULL, 10), 9000 * 200);
+    stop();
+}
+END_TEST
+
+/* ---- start and stop ------------------------------------------------------------------------ */
+
+START_TEST(before_the_store_is_open_only_health_answers)
+{
+    struct http_config config = {0};
+    struct kv_progress progress = {.what = "replay", .done = 5, .total = 10};
+
+    ck_assert_int_eq(vt_start(&err), KVSQL_OK);
+    ck_assert_int_eq(http_start(NULL, &config, &server, &err), KVSQL_OK);
+    reply = malloc(REPLY_MAX);
+    http_loading(server, &progress);
+    ck_assert_int_eq(status_of(ask(SLICE("GET /livez HTTP/1.1\r\n" HOST
+                                         "Connection: close\r\n\r\n"))),
+                     200);
+    ck_assert_int_eq(status_of(ask(SLICE("GET /readyz HTTP/1.1\r\n" HOST
+                                         "Connection: close\r\n\r\n"))),
+                     503);
+    ck_assert_ptr_nonnull(strstr(reply, "replay: 5 of 10"));
+    ck_assert_int_eq(
+        status_of(ask(SLICE(GET HOST "Connection: close\r\n\r\n"))), 503);
+    ck_assert_ptr_nonnull(strstr(reply, "{\"error\":\"LOADING"));
+    ck_assert_ptr_nonnull(strstr(reply, "Retry-After: 1"));
+    ck_assert_int_eq(kvsql_open(NULL, NULL, &db, &err), KVSQL_OK);
+    http_ready(server, db);
+    ck_assert_int_eq(
+        status_of(ask(SLICE(GET HOST "Connection: close\r\n\r\n"))), 200);
+    stop();
+}
+END_TEST
+
+START_TEST(what_cannot_be_started_says_why)
+{
+    struct http_server *other;
+
+    start((struct http_config){0});
+    struct http_config config = {.port = http_port(server)};
+    ck_assert_int_eq(http_start(db, &config, &other, &err), KVSQL_IO);
+    ck_assert_ptr_null(other);
+    ck_assert_ptr_nonnull(strstr(err.text, "is in use by test_http (pid "));
+    ck_assert_ptr_nonnull(strstr(err.text, "--http-port"));
+    config = (struct http_config){.bind = "0.0.0.0"};
+    ck_assert_int_eq(http_start(db, &config, &other, &err), KVSQL_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.text, "token"));
+    config = (struct http_config){.bind = "example.org"};
+    ck_assert_int_eq(http_start(db, &config, &other, &err), KVSQL_INVALID);
+    config = (struct http_config){.bind = "192.0.2.1", .token = "t"};
+    ck_assert_int_eq(http_start(db, &config, &other, &err), KVSQL_IO);
+    stop();
+}
+END_TEST
+
+START_TEST(every_row_of_the_routes_answers_something_documented)
+{
+    start((struct http_config){0});
+    for (unsigned i = 0; http_route_at(i) != NULL; i++) {
+        const struct http_route *row = http_route_at(i);
+        for (unsigned method = 1; method <= HTTP_DELETE; method <<= 1) {
+            char text[256], name[16], path[64];
+            snprintf(path, sizeof path, "%s", row->pattern);
+            for (char *p = path; *p; p++)
+                if (strchr("{}*", *p))
+                    *p = 'x';
+            http_methods(method, name, sizeof name);
+            int n = snprintf(text, sizeof text,
+                             "%s %s HTTP/1.1\r\n" HOST JSON
+                             "Content-Length: 0\r\nConnection: close\r\n\r\n",
+                             name, path);
+            int fd = dial();
+            say(fd, text, (size_t)n);
+            int status = status_of(hear_all(fd));
+            ck_assert_msg(status >= 200 && status < 500, "%s %s: %s", name,
+                          path, reply);
+            ck_assert_ptr_nonnull(
+                strstr(reply, "X-Content-Type-Options: nosniff"));
+            ck_assert_ptr_nonnull(strstr(reply, "X-Request-Id: "));
+            ck_assert_ptr_nonnull(strstr(reply, "Cache-Control: no-"));
+            if (status == 405)
+                ck_assert_ptr_nonnull(strstr(reply, "Allow: "));
+        }
+    }
+    stop();
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(
+        tests, framing_that_two_readers_could_read_differently_is_refused);
+    tcase_add_test(tests, a_refusal_by_the_guard_says_close);
+    tcase_add_test(tests, segments_are_data_however_they_look);
+    tcase_add_test(tests, bodies_over_the_limit_are_refused_known_or_not);
+    tcase_add_test(
+        tests, a_connection_serves_many_requests_and_pipelined_ones_in_order);
+    tcase_add_test(tests, each_request_of_a_connection_is_judged_by_itself);
+    tcase_add_test(tests, web_pages_of_strangers_are_refused);
+    tcase_add_test(tests, a_statement_ends_when_its_client_leaves);
+    tcase_add_test(tests, a_statement_ends_at_its_deadline);
+    tcase_add_test(tests, stopping_with_fifty_waiting_ends_them_all);
+    tcase_add_test(tests, writes_wait_for_the_disk_and_all_come_back);
+    tcase_add_test(tests, a_large_result_streams_whole_to_a_slow_reader);
+    tcase_add_test(tests, a_stream_whose_reader_leaves_frees_its_worker);
+    tcase_add_test(tests, head_never_starts_a_stream);
+    tcase_add_test(tests, before_the_store_is_open_only_health_answers);
+    tcase_add_test(tests, what_cannot_be_started_says_why);
+    tcase_add_test(tests,
+                   every_row_of_the_routes_answers_something_documented);
+}
+
+int main(void)
+{
+    return unit_run("http", add);
+}
