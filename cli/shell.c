@@ -267,7 +267,9 @@ static kvsql_rc shell_statements(struct cli_shell *shell)
     kvsql_rc rc = KVSQL_OK;
 
     while ((end = cli_statement_end(text + at, shell->text.size - at)) > 0) {
-        const kvsql_rc one = cli_shell_sql(shell, text + at, end);
+        const kvsql_rc one = cli_statement_is_empty(text + at, end)
+                                 ? KVSQL_OK
+                                 : cli_shell_sql(shell, text + at, end);
 
         at += end;
         if (one != KVSQL_OK)
@@ -311,7 +313,7 @@ kvsql_rc cli_shell_finish(struct cli_shell *shell)
 {
     kvsql_rc rc = KVSQL_OK;
 
-    if (shell->text.size > 0)
+    if (!cli_statement_is_empty((const char *)shell->text.p, shell->text.size))
         rc = cli_shell_sql(shell, (const char *)shell->text.p,
                            shell->text.size);
     kv_buf_reset(&shell->text, SHELL_TEXT_MAX);

@@ -55,6 +55,8 @@ KV_INTERNAL kvsql_rc cli_shell_trouble(struct cli_shell *shell,
 
 /* Does the text begin as SQL? */
 KV_INTERNAL bool cli_statement_is_sql(const char *text, size_t size);
+/* Blanks, comments and semicolons alone? */
+KV_INTERNAL bool cli_statement_is_empty(const char *text, size_t size);
 /* Bytes up to and with the `;` that ends the first statement; 0 when it has
  * not ended. Quotes, comments and bodies of triggers are seen. */
 KV_INTERNAL size_t cli_statement_end(const char *text, size_t size);

@@ -43,6 +43,17 @@ bool cli_statement_begins(const char *text, size_t size, const char *word)
            (size - at == n || !statement_letter(text[at + n]));
 }
 
+bool cli_statement_is_empty(const char *text, size_t size)
+{
+    size_t at = statement_blank(text, size, 0);
+
+    while (at < size && text[at] == ';') {
+        at++;
+        at += statement_blank(text, size, at);
+    }
+    return at == size;
+}
+
 bool cli_statement_is_sql(const char *text, size_t size)
 {
     static const char *const words[] = {
@@ -53,7 +64,7 @@ bool cli_statement_is_sql(const char *text, size_t size)
     const size_t at = statement_blank(text, size, 0);
 
     if (at == size)
-        return at > 0 && memchr(text, '-', size) != NULL;
+        return strspn(text, " \t\r\n") < size; /* a comment */
     if (text[at] == '(' || text[at] == ';')
         return true;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
