@@ -205,6 +205,7 @@ struct http_request {
     struct kv_waiter waiter;  /* at the gate */
     void (*work)(struct http_request *request, struct http_worker *worker);
     struct http_request *queue_next; /* guarded by the queue's lock */
+    uint64_t queued_ns;              /* when it was given to the workers */
     char client_id[65];       /* X-Request-Id, "" = ours */
     char target_inline[HTTP_TARGET_INLINE];
     union {

@@ -9,6 +9,7 @@
 
 #include "http/request.h"
 #include "kvsql/base/diag.h"
+#include "kvsql/base/os.h"
 #include "vtab/session.h"
 
 static struct http_request *work_take(struct http_server *server)
@@ -50,13 +51,29 @@ static bool work_wanted(struct http_request *request)
     return wanted;
 }
 
+/* Whether it has waited longer than a statement may run: its client is told
+ * to come again, or a crowd of long ones would hold up the short for hours. */
+static bool work_stale(struct http_request *request)
+{
+    const uint64_t most = request->server->sql_deadline_ms;
+    const uint64_t waited =
+        (kv_os_mono_ns() - request->queued_ns) / 1000000;
+
+    if (waited <= most)
+        return false;
+    http_refuse(request, HTTP_P_BUSY,
+                "no worker was free within %llu ms; nothing was done",
+                (unsigned long long)most);
+    return true;
+}
+
 static void *work_run(void *arg)
 {
     struct http_worker *worker = arg;
     struct http_request *request;
 
     while ((request = work_take(worker->server)) != NULL) {
-        if (work_wanted(request))
+        if (work_wanted(request) && !work_stale(request))
             request->work(request, worker);
         work_done(request);
     }
@@ -70,6 +87,7 @@ bool http_work_give(struct http_request *request)
     struct http_server *server = request->server;
 
     http_request_ref(request);
+    request->queued_ns = kv_os_mono_ns();
     kv_lock_take(&server->queue_lock);
     bool room = !server->queue_closed && server->queue_count < HTTP_QUEUE_MAX;
     if (room) {

@@ -484,6 +484,30 @@ START_TEST(a_statement_ends_at_its_deadline)
 }
 END_TEST
 
+START_TEST(what_waits_too_long_for_a_worker_is_told_to_come_again)
+{
+    int fd[4];
+
+    start((struct http_config){.sql_deadline_ms = 200, .sql_threads = 1});
+    for (int i = 0; i < 4; i++) {
+        fd[i] = dial();
+        say_text(fd[i], SLOW_SQL);
+    }
+    ck_assert_int_eq(status_of(hear_one(fd[0])), 504);
+    for (int i = 1; i < 4; i++)
+        (void)hear_one(fd[i]);
+    ck_assert_int_eq(status_of(reply), 503); /* the last */
+    ck_assert_ptr_nonnull(strstr(reply, "\"code\":\"BUSY\""));
+    for (int i = 0; i < 4; i++)
+        close(fd[i]);
+    fd[0] = dial();
+    say_text(fd[0], "GET /v1/sql?q=SELECT+1 HTTP/1.1\r\n" HOST "\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd[0])), 200);
+    close(fd[0]);
+    stop();
+}
+END_TEST
+
 START_TEST(stopping_with_fifty_waiting_ends_them_all)
 {
     int fd[50];
@@ -701,6 +725,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, web_pages_of_strangers_are_refused);
     tcase_add_test(tests, a_statement_ends_when_its_client_leaves);
     tcase_add_test(tests, a_statement_ends_at_its_deadline);
+    tcase_add_test(tests,
+                   what_waits_too_long_for_a_worker_is_told_to_come_again);
     tcase_add_test(tests, stopping_with_fifty_waiting_ends_them_all);
     tcase_add_test(tests, writes_wait_for_the_disk_and_all_come_back);
     tcase_add_test(tests, a_large_result_streams_whole_to_a_slow_reader);
