@@ -54,12 +54,13 @@ struct vt_session *http_sql_session(struct http_request *request,
 
 void http_sql_leave(struct http_request *request, struct http_worker *worker)
 {
+    /* First of all: an open write holds the store's lock (H4). */
+    if (vt_in_transaction(worker->session))
+        vt_rollback(worker->session);
     kv_lock_take(&request->lock);
     request->session = NULL;
     bool gone = request->gone;
     kv_lock_drop(&request->lock);
-    if (vt_in_transaction(worker->session))
-        vt_rollback(worker->session);
     if (gone) {
         atomic_fetch_add(&request->server->stats.sql_interrupted, 1);
         vt_session_close(worker->session);
