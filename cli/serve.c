@@ -41,88 +41,7 @@ struct serve {
         password[HTTP_TOKEN_MAX + 2];
 };
 
-/* ---- commands inside SQL ------------------------------------------------------- */
-
-/* A leaf of a reply as an SQL value; false for what only counts others. */
-static bool serve_value(const struct cmd_item *item, struct vt_value *out)
-{
-    *out = (struct vt_value){.kind = VT_NULL};
-    switch (item->kind) {
-    case CMD_REPLY_NULL:
-    case CMD_REPLY_NULL_ARRAY:
-        return true;
-    case CMD_REPLY_INT:
-    case CMD_REPLY_BOOL:
-        out->kind = VT_INTEGER;
-        out->integer = item->number;
-        return true;
-    case CMD_REPLY_DOUBLE:
-        out->kind = VT_REAL;
-        out->real = item->real;
-        return true;
-    case CMD_REPLY_STATUS:
-    case CMD_REPLY_ERROR:
-    case CMD_REPLY_BULK:
-    case CMD_REPLY_VERBATIM:
-        out->kind = kv_class_of(item->p, item->size) == KV_TEXT ? VT_TEXT
-                                                                : VT_BLOB;
-        out->p = item->p;
-        out->size = item->size;
-        return true;
-    default:
-        return false;
-    }
-}
-
-static kvsql_rc serve_reply_rows(const struct cmd_reply *reply,
-                                 void (*each)(void *arg,
-                                              const struct vt_value *value),
-                                 void *arg, struct kvsql_error *err)
-{
-    struct cmd_item item;
-    struct vt_value value;
-
-    for (size_t offset = 0; cmd_reply_next(reply, &offset, &item);) {
-        if (item.kind == CMD_REPLY_ERROR && reply->rc != KVSQL_OK)
-            return kv_fail(err, reply->rc, "%.*s", (int)item.size,
-                           (const char *)item.p);
-        if (serve_value(&item, &value))
-            each(arg, &value);
-    }
-    return KVSQL_OK;
-}
-
-static kvsql_rc serve_command(kvsql *db, struct kv_txn *txn, bool allow_write,
-                              unsigned argc, const kvsql_slice *argv,
-                              void (*each)(void *arg,
-                                           const struct vt_value *value),
-                              void *arg, struct kvsql_error *err)
-{
-    const struct cmd_row *row =
-        argc > 0 ? cmd_find(argv[0].p, argv[0].size) : NULL;
-    struct kv_ticket ticket = {0};
-    struct cmd_reply reply;
-    kvsql_rc rc = KVSQL_OK;
-
-    if (!allow_write && row != NULL && (row->flags & CMD_WRITE) != 0)
-        return kv_fail(err, KVSQL_READONLY,
-                       "kv() runs reading commands only; %s writes: INSERT "
-                       "INTO kv_exec(cmd) instead",
-                       row->name);
-    cmd_reply_init(&reply, (size_t)1 << 28);
-    if (txn != NULL) {
-        rc = cmd_check(argc, argv, true, true, err);
-        if (rc == KVSQL_OK)
-            (void)cmd_run_in(txn, argc, argv, &reply);
-    } else {
-        cmd_run(db, argc, argv, allow_write, &reply, &ticket);
-        rc = kv_gate_wait(db, ticket, err);
-    }
-    if (rc == KVSQL_OK)
-        rc = serve_reply_rows(&reply, each, arg, err);
-    cmd_reply_fini(&reply);
-    return rc;
-}
+/* ---- what SQL may know of commands -------------------------------------------- */
 
 static bool serve_command_row(unsigned index, const char **name, int *arity,
                               unsigned *flags, int *first_key, int *last_key,
@@ -146,8 +65,7 @@ static bool serve_command_row(unsigned index, const char **name, int *arity,
 
 void cli_join_sql(void)
 {
-    static const struct vt_host host = {.command = serve_command,
-                                        .command_row = serve_command_row};
+    static const struct vt_host host = {.command_row = serve_command_row};
 
     vt_host_set(&host);
 }

@@ -112,12 +112,6 @@ KV_INTERNAL void vt_interrupt(struct vt_session *session);
 
 /* What upper rooms fill in cli/serve.c; NULL entries leave tables out. */
 struct vt_host {
-    /* Run a command inside the session's txn (kv_exec) or on live (kv()): the
-     * answer as rows: each(arg, index, value). */
-    kvsql_rc (*command)(kvsql *db, struct kv_txn *txn, bool allow_write,
-                        unsigned argc, const kvsql_slice *argv,
-                        void (*each)(void *arg, const struct vt_value *value),
-                        void *arg, struct kvsql_error *err);
     /* Row `index` of the command table; false behind the last. */
     bool (*command_row)(unsigned index, const char **name, int *arity,
                         unsigned *flags, int *first_key, int *last_key,
