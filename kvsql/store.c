@@ -77,6 +77,7 @@ void kv_store_close(struct kv_store *store)
     kv_lock_take(&store->lock);
     KV_ASSERT(store->dead.count == 0);
     kv_lock_drop(&store->lock);
+    kv_mem_free(KV_MEM_VIEW, store->view_spare, sizeof(struct kv_view));
     kv_undo_fini(store);
     while (store->spare != NULL) {
         struct kv_list_chunk *const chunk = store->spare;

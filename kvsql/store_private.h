@@ -79,6 +79,7 @@ struct kv_store {
     uint64_t viewgen; /* word of the newest view, 0 = none */
     struct kv_view *oldest, *newest;
     uint64_t view_count;
+    struct kv_view *view_spare; /* one struct, for the next */
     struct kv_list dead, pend, reap;
     struct kv_list_chunk *spare; /* chunks for room() */
     unsigned spare_count;

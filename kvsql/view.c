@@ -21,11 +21,14 @@ static void view_free(struct kv_view *view)
 
 struct kv_view *kv_view_take(struct kv_store *store, bool inside)
 {
-    struct kv_view *const view = kv_mem_zalloc(KV_MEM_VIEW, sizeof(*view));
+    struct kv_view *view = store->view_spare;
 
     if (view == NULL)
+        view = kv_mem_alloc(KV_MEM_VIEW, sizeof(*view));
+    if (view == NULL)
         return NULL;
-    view->store = store;
+    store->view_spare = NULL;
+    *view = (struct kv_view){.store = store};
     store->spare_reserved += VIEW_SPARES;
     if (!kv_room(store, 0, 1)) {
         store->spare_reserved -= VIEW_SPARES;
@@ -129,7 +132,10 @@ static bool view_release(struct kv_store *store, struct kv_view *view,
     *from = view->dead;
     view->dead = (struct kv_list){.head = NULL};
     view_unlink(store, view);
-    view_free(view);
+    if (store->view_spare == NULL)
+        store->view_spare = view;
+    else
+        view_free(view);
     return true;
 }
 
