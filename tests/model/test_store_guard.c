@@ -164,12 +164,12 @@ START_TEST(nothing_that_a_view_sees_is_written)
         protect_visible(view);
         run(1500);
         kv_store_tick(kv_db_store(db));
-        kv_unpin(view);
-        while (kv_store_tick(kv_db_store(db)))
-            continue;
         ck_assert_int_eq(mprotect(guard_base, (size_t)PAGES_MAX * PAGE,
                                   PROT_READ | PROT_WRITE),
                          0);
+        kv_unpin(view);
+        while (kv_store_tick(kv_db_store(db)))
+            continue;
     }
     kv_store_check(kv_db_store(db));
 }
