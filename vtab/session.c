@@ -107,6 +107,7 @@ static void session_cache_clear(struct vt_session *session);
 void vt_session_limits(struct vt_session *session,
                        const struct vt_limits *limits)
 {
+    atomic_store_explicit(&session->cancel, false, memory_order_relaxed);
     bool stricter = session->limits.trusted != limits->trusted ||
                     session->limits.read_only != limits->read_only;
 
@@ -347,7 +348,11 @@ static struct vt_budget *session_enter(struct vt_session *session, bool fresh)
         session->failure.rc = KVSQL_OK;
         session->timed_out = false;
         session->budget.over = session->budget.late = false;
-        atomic_store_explicit(&session->cancel, false, memory_order_relaxed);
+        /* A door's client may leave before its statement begins: what it said
+         * holds until the door sets the limits of the next request. */
+        if (session->limits.trusted)
+            atomic_store_explicit(&session->cancel, false,
+                                  memory_order_relaxed);
         session->budget.deadline_ns =
             deadline > 0 ? kv_os_mono_ns() + deadline * 1000000 : 0;
     }

@@ -6,6 +6,7 @@
  * at a socket timeout, which is a failure. */
 #include <netinet/in.h>
 #include <stdio.h>
+#include <poll.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -136,8 +137,14 @@ static const char *ask(const char *p, size_t size)
 {
     int fd = dial();
 
+    struct pollfd answer = {.fd = fd, .events = POLLIN};
+
     say(fd, p, size);
-    shutdown(fd, SHUT_WR);
+    if (memmem(p, size, "Connection: close", 17) == NULL) {
+        /* a FIN together with the request may be lost on libmicrohttpd */
+        (void)poll(&answer, 1, 500);
+        shutdown(fd, SHUT_WR);
+    }
     return hear_all(fd);
 }
 
