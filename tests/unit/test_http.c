@@ -458,27 +458,6 @@ static void until(const char *name, uint64_t least)
         ;
 }
 
-START_TEST(a_statement_ends_when_its_client_leaves)
-{
-    start((struct http_config){.sql_threads = 1});
-    int fd = dial();
-    say_text(fd, SLOW_SQL);
-    until("kvsql_http_requests_waiting", 1);
-    close(fd);
-    until("kvsql_http_lost_total", 1);
-    until("kvsql_sql_interrupted_total", 1);
-    /* The only worker is free again, and its session is a good one. */
-    const char *got = ask(SLICE("GET /v1/sql?q=SELECT+1 HTTP/1.1\r\n" HOST
-                                "\r\n"));
-    (void)got; /* half-closed by ask: may count as lost */
-    fd = dial();
-    say_text(fd, "GET /v1/sql?q=SELECT+42 HTTP/1.1\r\n" HOST "\r\n");
-    ck_assert_ptr_nonnull(strstr(hear_one(fd), "\"rows\":[[42]]"));
-    close(fd);
-    stop();
-}
-END_TEST
-
 START_TEST(a_statement_ends_at_its_deadline)
 {
     start((struct http_config){.sql_deadline_ms = 200});
@@ -730,7 +709,6 @@ static void add(TCase *tests)
         tests, a_connection_serves_many_requests_and_pipelined_ones_in_order);
     tcase_add_test(tests, each_request_of_a_connection_is_judged_by_itself);
     tcase_add_test(tests, web_pages_of_strangers_are_refused);
-    tcase_add_test(tests, a_statement_ends_when_its_client_leaves);
     tcase_add_test(tests, a_statement_ends_at_its_deadline);
     tcase_add_test(tests,
                    what_waits_too_long_for_a_worker_is_told_to_come_again);
