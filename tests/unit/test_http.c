@@ -479,11 +479,15 @@ START_TEST(what_waits_too_long_for_a_worker_is_told_to_come_again)
         fd[i] = dial();
         say_text(fd[i], SLOW_SQL);
     }
-    ck_assert_int_eq(status_of(hear_one(fd[0])), 504);
-    for (int i = 1; i < 4; i++)
-        (void)hear_one(fd[i]);
-    ck_assert_int_eq(status_of(reply), 503); /* the last */
-    ck_assert_ptr_nonnull(strstr(reply, "\"code\":\"BUSY\""));
+    int ran = 0, refused = 0; /* which goes first is the threads' affair */
+    for (int i = 0; i < 4; i++) {
+        const int status = status_of(hear_one(fd[i]));
+        ran += status == 504;
+        refused += status == 503 && strstr(reply, "\"code\":\"BUSY\"");
+    }
+    ck_assert_int_ge(ran, 1);
+    ck_assert_int_ge(refused, 1);
+    ck_assert_int_eq(ran + refused, 4);
     for (int i = 0; i < 4; i++)
         close(fd[i]);
     fd[0] = dial();
