@@ -37,6 +37,46 @@ bool cmd_deadline(struct cmd_context *c, unsigned index, enum cmd_time unit,
     return true;
 }
 
+/* ---- options of commands that set a time -------------------------------- */
+
+bool cmd_ttl_option(const struct cmd_context *c, unsigned *i, unsigned known,
+                    struct cmd_ttl *ttl)
+{
+    static const char *const words[] = {"EX", "PX", "EXAT", "PXAT"};
+
+    if ((known & CMD_TTL_KEEP) && cmd_is(c, *i, "KEEPTTL")) {
+        ttl->keep = !ttl->has_time && !ttl->persist;
+        return ttl->keep;
+    }
+    if ((known & CMD_TTL_PERSIST) && cmd_is(c, *i, "PERSIST")) {
+        ttl->persist = !ttl->has_time && !ttl->keep;
+        return ttl->persist;
+    }
+    if (ttl->keep || ttl->persist || *i + 1 >= c->argc) {
+        return false;
+    }
+    for (unsigned unit = 0; unit < 4; unit++) {
+        if (cmd_is(c, *i, words[unit])) {
+            if (ttl->has_time && ttl->unit != (enum cmd_time)unit) {
+                return false;
+            }
+            ttl->has_time = true;
+            ttl->unit = (enum cmd_time)unit;
+            ttl->index = ++*i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool cmd_ttl_deadline(struct cmd_context *c, const struct cmd_ttl *ttl,
+                      int64_t *expires_at)
+{
+    *expires_at = 0;
+    return !ttl->has_time ||
+           cmd_deadline(c, ttl->index, ttl->unit, expires_at);
+}
+
 /* ---- conditions --------------------------------------------------------- */
 
 enum expire_if {
@@ -217,10 +257,8 @@ void cmd_do_persist(struct cmd_context *c)
 
 /* ---- fields ------------------------------------------------------------- */
 
-/* FIELDS numfields field ... at `index`; *first is the first field, and they
- * reach to the end. False: answered. */
-static bool expire_fields(struct cmd_context *c, unsigned index,
-                          unsigned *first)
+bool cmd_fields(struct cmd_context *c, unsigned index, unsigned each,
+                unsigned *first)
 {
     int64_t count;
 
@@ -230,11 +268,12 @@ static bool expire_fields(struct cmd_context *c, unsigned index,
                  "position");
         return false;
     }
-    if (!cmd_int_within(c, index + 1, 1, INT64_MAX, &count,
+    if (!cmd_int_within(c, index + 1, 1, INT64_MAX / 2,
+                        &count,
                         "ERR Parameter `numFields` should be greater than 0")) {
         return false;
     }
-    if (count != (int64_t)c->argc - index - 2) {
+    if (count * each != (int64_t)c->argc - index - 2) {
         cmd_fail(c, KVSQL_SYNTAX,
                  "ERR The `numfields` parameter must match the number of "
                  "arguments");
@@ -244,20 +283,19 @@ static bool expire_fields(struct cmd_context *c, unsigned index,
     return true;
 }
 
-/* Deadline of argument 2 for fields. False: answered. */
-static bool expire_field_time(struct cmd_context *c, enum cmd_time unit,
-                              int64_t now, int64_t *at)
+bool cmd_field_deadline(struct cmd_context *c, unsigned index,
+                        enum cmd_time unit, int64_t *at)
 {
     int64_t number;
 
-    if (!cmd_int(c, 2, &number, NULL)) {
+    if (!cmd_int(c, index, &number, NULL)) {
         return false;
     }
     if (number < 0) {
         cmd_fail(c, KVSQL_INVALID, "ERR invalid expire time, must be >= 0");
         return false;
     }
-    if (!expire_absolute(number, unit, now, at)) {
+    if (!expire_absolute(number, unit, cmd_wall(c), at)) {
         cmd_fail_expire(c);
         return false;
     }
@@ -308,8 +346,8 @@ static void expire_field(struct cmd_context *c, enum cmd_time unit)
     unsigned first;
     int64_t at;
 
-    if (!expire_field_time(c, unit, now, &at) ||
-        !expire_fields(c, conditions == EXPIRE_ALWAYS ? 3 : 4, &first) ||
+    if (!cmd_field_deadline(c, 2, unit, &at) ||
+        !cmd_fields(c, conditions == EXPIRE_ALWAYS ? 3 : 4, 1, &first) ||
         cmd_get_type(c, &key, KV_HASH, &item) == KVSQL_WRONGTYPE) {
         return;
     }
@@ -352,7 +390,7 @@ static void expire_field_ask(struct cmd_context *c, enum cmd_time unit)
     unsigned first;
     kvsql_rc rc;
 
-    if (!expire_fields(c, 2, &first)) {
+    if (!cmd_fields(c, 2, 1, &first)) {
         return;
     }
     rc = cmd_get_type(c, &key, KV_HASH, &item);
@@ -399,7 +437,7 @@ void cmd_do_hpersist(struct cmd_context *c)
     struct kv_item item;
     unsigned first;
 
-    if (!expire_fields(c, 2, &first) ||
+    if (!cmd_fields(c, 2, 1, &first) ||
         cmd_get_type(c, &key, KV_HASH, &item) == KVSQL_WRONGTYPE) {
         return;
     }

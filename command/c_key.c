@@ -254,6 +254,22 @@ void cmd_do_copy(struct cmd_context *c)
     }
 }
 
+/* There is one keyspace: what is no error elsewhere is none here, too. */
+void cmd_do_move(struct cmd_context *c)
+{
+    int64_t number;
+
+    if (!cmd_int_within(c, 2, INT_MIN, INT_MAX, &number, NULL)) {
+        return;
+    }
+    if (number != 0) {
+        cmd_fail(c, KVSQL_RANGE, "ERR DB index is out of range");
+    } else {
+        cmd_fail(c, KVSQL_INVALID,
+                 "ERR source and destination objects are the same");
+    }
+}
+
 /* ---- OBJECT ------------------------------------------------------------- */
 
 /* A container without a subcommand; arity keeps it from being called. */

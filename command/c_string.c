@@ -7,6 +7,7 @@
 #include "command/context.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kvsql/base/num.h"
 
@@ -127,9 +128,8 @@ void cmd_do_getrange(struct cmd_context *c)
 
 /* ---- setting ------------------------------------------------------------ */
 
-/* kv_set, or a deletion when the time has come already. */
-static bool string_set(struct cmd_context *c, const struct kv_key *key,
-                       kvsql_slice value, int64_t expires_at)
+bool cmd_string_set(struct cmd_context *c, const struct kv_key *key,
+                    kvsql_slice value, int64_t expires_at)
 {
     if (expires_at != 0 && expires_at <= cmd_wall(c)) {
         return cmd_ok(c, kv_del(c->txn, key, NULL, &c->err));
@@ -137,59 +137,101 @@ static bool string_set(struct cmd_context *c, const struct kv_key *key,
     return cmd_ok(c, kv_set(c->txn, key, value, expires_at, &c->err));
 }
 
+bool cmd_string_equals(const struct kv_item *item, kvsql_slice bytes)
+{
+    struct kv_val value;
+
+    kv_item_string(item, &value);
+    return value.size == bytes.size &&
+           (value.size == 0 || memcmp(value.p, bytes.p, value.size) == 0);
+}
+
+/* When SET writes: always, or as what is there says. */
+enum string_if { STRING_ALWAYS, STRING_NX, STRING_XX, STRING_IFEQ, STRING_IFNE };
+
 struct string_options {
-    bool nx, xx, get, keep, persist, has_time;
-    enum cmd_time unit;
-    unsigned time_index;
+    enum string_if when;
+    unsigned compare; /* the argument that IFEQ and IFNE compare with */
+    bool get;
+    struct cmd_ttl ttl;
 };
 
-/* EX PX EXAT PXAT at `i`; false when it is none of them or may not stand
- * here. */
-static bool string_option_time(struct cmd_context *c,
-                               struct string_options *o, unsigned i)
+/* NX XX IFEQ IFNE at `*i`, each at most once and alone (NX NX is NX). */
+static bool string_option_if(struct cmd_context *c, struct string_options *o,
+                             unsigned *i)
 {
-    static const char *const words[] = {"EX", "PX", "EXAT", "PXAT"};
+    static const char *const words[] = {"", "NX", "XX", "IFEQ", "IFNE"};
 
-    if (o->keep || o->persist || i + 1 >= c->argc) {
-        return false;
-    }
-    for (unsigned unit = 0; unit < 4; unit++) {
-        if (cmd_is(c, i, words[unit])) {
-            if (o->has_time && o->unit != (enum cmd_time)unit) {
+    for (unsigned when = STRING_NX; when <= STRING_IFNE; when++) {
+        if (!cmd_is(c, *i, words[when])) {
+            continue;
+        }
+        if (when >= STRING_IFEQ) {
+            if (o->when != STRING_ALWAYS || *i + 1 >= c->argc) {
                 return false;
             }
-            o->has_time = true;
-            o->unit = (enum cmd_time)unit;
-            o->time_index = i + 1;
-            return true;
+            o->compare = ++*i;
+        } else if (o->when != STRING_ALWAYS && o->when != when) {
+            return false;
         }
+        o->when = (enum string_if)when;
+        return true;
     }
     return false;
 }
 
-/* Options of SET (`set`) and GETEX. False: answered. */
-static bool string_options_parse(struct cmd_context *c, unsigned i, bool set,
+/* Options of SET. False: answered. */
+static bool string_options_parse(struct cmd_context *c,
                                  struct string_options *o)
 {
     *o = (struct string_options){0};
-    for (; i < c->argc; i++) {
-        if (set && cmd_is(c, i, "NX") && !o->xx) {
-            o->nx = true;
-        } else if (set && cmd_is(c, i, "XX") && !o->nx) {
-            o->xx = true;
-        } else if (set && cmd_is(c, i, "GET")) {
+    for (unsigned i = 3; i < c->argc; i++) {
+        if (cmd_is(c, i, "GET")) {
             o->get = true;
-        } else if (set && cmd_is(c, i, "KEEPTTL") && !o->has_time) {
-            o->keep = true;
-        } else if (!set && cmd_is(c, i, "PERSIST") && !o->has_time) {
-            o->persist = true;
-        } else if (string_option_time(c, o, i)) {
-            i++;
-        } else {
+        } else if (!string_option_if(c, o, &i) &&
+                   !cmd_ttl_option(c, &i, CMD_TTL_KEEP, &o->ttl)) {
             cmd_fail_syntax(c);
             return false;
         }
     }
+    return true;
+}
+
+static bool string_if_holds(struct cmd_context *c,
+                            const struct string_options *o,
+                            const struct kv_item *item, bool found)
+{
+    switch (o->when) {
+    case STRING_NX:
+        return !found;
+    case STRING_XX:
+        return found;
+    case STRING_IFEQ:
+        return found && cmd_string_equals(item, c->argv[o->compare]);
+    case STRING_IFNE:
+        return !found || !cmd_string_equals(item, c->argv[o->compare]);
+    default:
+        return true;
+    }
+}
+
+/* What stands under the key of SET, as far as the options ask for it; with GET
+ * it is answered. False: wrong type, answered. */
+static bool string_before(struct cmd_context *c, const struct kv_key *key,
+                          const struct string_options *o,
+                          struct kv_item *item, bool *found)
+{
+    if (o->get) {
+        return string_answer(c, key, item, found);
+    }
+    if (o->when >= STRING_IFEQ) {
+        const kvsql_rc rc = cmd_get_type(c, key, KV_STRING, item);
+
+        *found = rc == KVSQL_OK;
+        return rc != KVSQL_WRONGTYPE;
+    }
+    *found = (o->when != STRING_ALWAYS || o->ttl.keep) &&
+             cmd_get(c, key, item);
     return true;
 }
 
@@ -198,30 +240,24 @@ void cmd_do_set(struct cmd_context *c)
     const struct kv_key key = cmd_key(c, 1);
     struct string_options o;
     struct kv_item item;
-    int64_t expires_at = 0;
+    int64_t expires_at;
     bool found;
 
-    if (!string_options_parse(c, 3, true, &o) ||
-        (o.has_time && !cmd_deadline(c, o.time_index, o.unit, &expires_at))) {
+    if (!string_options_parse(c, &o) ||
+        !cmd_ttl_deadline(c, &o.ttl, &expires_at) ||
+        !string_before(c, &key, &o, &item, &found)) {
         return;
     }
-    if (o.get) {
-        if (!string_answer(c, &key, &item, &found)) {
-            return;
-        }
-    } else {
-        found = (o.nx || o.xx || o.keep) && cmd_get(c, &key, &item);
-    }
-    if ((o.nx && found) || (o.xx && !found)) {
+    if (!string_if_holds(c, &o, &item, found)) {
         if (!o.get) {
             cmd_reply_null(c->reply);
         }
         return;
     }
-    if (o.keep && found) {
+    if (o.ttl.keep && found) {
         expires_at = item.expires_at;
     }
-    if (string_set(c, &key, c->argv[2], expires_at) && !o.get) {
+    if (cmd_string_set(c, &key, c->argv[2], expires_at) && !o.get) {
         cmd_answer_ok(c);
     }
 }
@@ -232,7 +268,7 @@ static void string_setex(struct cmd_context *c, enum cmd_time unit)
     int64_t expires_at;
 
     if (cmd_deadline(c, 2, unit, &expires_at) &&
-        string_set(c, &key, c->argv[3], expires_at)) {
+        cmd_string_set(c, &key, c->argv[3], expires_at)) {
         cmd_answer_ok(c);
     }
 }
@@ -254,7 +290,7 @@ void cmd_do_setnx(struct cmd_context *c)
 
     if (cmd_get(c, &key, &item)) {
         cmd_reply_int(c->reply, 0);
-    } else if (string_set(c, &key, c->argv[2], 0)) {
+    } else if (cmd_string_set(c, &key, c->argv[2], 0)) {
         cmd_reply_int(c->reply, 1);
     }
 }
@@ -266,7 +302,7 @@ void cmd_do_getset(struct cmd_context *c)
     bool found;
 
     if (string_answer(c, &key, &item, &found)) {
-        (void)string_set(c, &key, c->argv[2], 0);
+        (void)cmd_string_set(c, &key, c->argv[2], 0);
     }
 }
 
@@ -284,21 +320,24 @@ void cmd_do_getdel(struct cmd_context *c)
 void cmd_do_getex(struct cmd_context *c)
 {
     const struct kv_key key = cmd_key(c, 1);
-    struct string_options o;
+    struct cmd_ttl ttl = {0};
     struct kv_item item;
     int64_t expires_at = 0;
     bool found;
 
-    if (!string_options_parse(c, 2, false, &o) ||
-        !string_answer(c, &key, &item, &found) || !found) {
+    for (unsigned i = 2; i < c->argc; i++) {
+        if (!cmd_ttl_option(c, &i, CMD_TTL_PERSIST, &ttl)) {
+            cmd_fail_syntax(c);
+            return;
+        }
+    }
+    if (!string_answer(c, &key, &item, &found) || !found ||
+        !cmd_ttl_deadline(c, &ttl, &expires_at)) {
         return;
     }
-    if (o.has_time && !cmd_deadline(c, o.time_index, o.unit, &expires_at)) {
-        return;
-    }
-    if (o.has_time && expires_at <= cmd_wall(c)) {
+    if (ttl.has_time && expires_at <= cmd_wall(c)) {
         (void)cmd_ok(c, kv_del(c->txn, &key, NULL, &c->err));
-    } else if (o.has_time || (o.persist && item.expires_at != 0)) {
+    } else if (ttl.has_time || (ttl.persist && item.expires_at != 0)) {
         (void)cmd_ok(c, kv_expire(c->txn, &key, expires_at, &c->err));
     }
 }
@@ -309,7 +348,7 @@ static bool string_set_all(struct cmd_context *c)
     for (unsigned i = 1; i + 1 < c->argc; i += 2) {
         const struct kv_key key = cmd_key(c, i);
 
-        if (!string_set(c, &key, c->argv[i + 1], 0)) {
+        if (!cmd_string_set(c, &key, c->argv[i + 1], 0)) {
             return false;
         }
     }

@@ -143,6 +143,42 @@ KV_INTERNAL bool cmd_deadline(struct cmd_context *c, unsigned index,
 /* "ERR invalid expire time in 'set' command" */
 KV_INTERNAL void cmd_fail_expire(struct cmd_context *c);
 
+/* EX PX EXAT PXAT KEEPTTL PERSIST: when what a command writes goes. At most
+ * one of them, but the same unit may come again. */
+struct cmd_ttl {
+    bool keep, persist, has_time;
+    enum cmd_time unit;
+    unsigned index; /* the argument with the time */
+};
+#define CMD_TTL_KEEP 1u    /* KEEPTTL is known */
+#define CMD_TTL_PERSIST 2u /* PERSIST is known */
+/* Take the option at `*i`, leaving *i at its last argument. False: it is none
+ * of `known` and the four units, or may not stand here. */
+KV_INTERNAL bool cmd_ttl_option(const struct cmd_context *c, unsigned *i,
+                                unsigned known, struct cmd_ttl *ttl);
+/* The deadline that was given; 0 without one. False: answered. */
+KV_INTERNAL bool cmd_ttl_deadline(struct cmd_context *c,
+                                  const struct cmd_ttl *ttl,
+                                  int64_t *expires_at);
+
+/* Argument `index` as a deadline in wall ms of fields, which may have passed.
+ * False: answered. */
+KV_INTERNAL bool cmd_field_deadline(struct cmd_context *c, unsigned index,
+                                    enum cmd_time unit, int64_t *at);
+/* FIELDS numfields, then arguments in groups of `each` up to the end, at
+ * `index`; *first is the first of them. False: answered. */
+KV_INTERNAL bool cmd_fields(struct cmd_context *c, unsigned index,
+                            unsigned each, unsigned *first);
+
+/* ---- strings (c_string.c) ----------------------------------------------- */
+
+/* kv_set, or a deletion when the time has come already. False: answered. */
+KV_INTERNAL bool cmd_string_set(struct cmd_context *c,
+                                const struct kv_key *key, kvsql_slice value,
+                                int64_t expires_at);
+KV_INTERNAL bool cmd_string_equals(const struct kv_item *item,
+                                   kvsql_slice bytes);
+
 /* ---- the table (command.c) ---------------------------------------------- */
 
 /* How many rows there are; cmd_at(index) gives each. */
