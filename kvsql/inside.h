@@ -138,6 +138,11 @@ KV_INTERNAL uint64_t kv_item_length(const struct kv_item *item);
 /* Bytes of memory of the key and its value, estimated. O(1). */
 KV_INTERNAL uint64_t kv_item_memory(const struct kv_item *item,
                                     uint32_t key_size);
+/* Bytes of memory that the key takes, its value and its share of the nodes
+ * included: the sum over all keys is the memory of the data. False when the
+ * key is absent or expired. O(log n). */
+KV_INTERNAL bool kv_key_memory(const struct kv_at *at, const struct kv_key *key,
+                               uint64_t *bytes);
 /* Redis's name of the encoding: "int", "embstr", "listpack", ... */
 KV_INTERNAL const char *kv_item_encoding(const struct kv_item *item);
 /* Version of the key (EN6). Starts version keeping at the first question, so

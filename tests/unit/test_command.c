@@ -56,6 +56,23 @@ START_TEST(refusals_use_the_sentences_of_redis)
 }
 END_TEST
 
+START_TEST(memory_usage_takes_samples_as_redis_does)
+{
+    ASK("MEMORY USAGE a", "$-1|");
+    ASK("SET a 1", "+OK|");
+    ck_assert(strtol(ask("MEMORY USAGE a") + 1, NULL, 10) > 60);
+    ck_assert(strtol(ask("MEMORY USAGE a SAMPLES 0") + 1, NULL, 10) > 60);
+    ASK("MEMORY USAGE a SAMPLES -1", "-ERR syntax error|");
+    ASK("MEMORY USAGE a SAMPLES x",
+        "-ERR value is not an integer or out of range|");
+    ASK("MEMORY USAGE a SAMPLES", "-ERR syntax error|");
+    ASK("MEMORY USAGE a foo", "-ERR syntax error|");
+    ASK("MEMORY USAGE",
+        "-ERR wrong number of arguments for 'memory|usage' command|");
+    ASK("MEMORY foo", "-ERR unknown subcommand 'foo'. Try MEMORY HELP.|");
+}
+END_TEST
+
 START_TEST(an_unknown_command_shows_128_bytes_of_arguments_at_most)
 {
     char line[2000];
@@ -474,6 +491,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, the_oldest_cursors_make_room);
     tcase_add_test(tests, a_pattern_finds_keys_of_both_classes);
     tcase_add_test(tests, large_collections_are_read_on_a_view);
+    tcase_add_test(tests, memory_usage_takes_samples_as_redis_does);
     tcase_add_test(tests, ranks_come_with_scores_when_asked);
     tcase_add_test(tests, info_shows_what_clients_parse);
     tcase_add_test(tests, command_tells_about_commands);
