@@ -14,7 +14,7 @@
 
 static void reap_leaf_blob(void *arg, struct kv_blob *blob)
 {
-    kv_retire_silent(arg, blob);
+    kv_retire_reaped(arg, blob);
 }
 
 static unsigned reap_leaf(struct kv_store *store, const struct kv_node *leaf)
@@ -30,12 +30,12 @@ static unsigned reap_leaf(struct kv_store *store, const struct kv_node *leaf)
     for (uint32_t i = 0; i < leaf->n; i++) {
         entry_open(leaf, i, &entry);
         if (entry.keyblob != NULL)
-            kv_retire_silent(store, (void *)(uintptr_t)entry.keyblob);
+            kv_retire_reaped(store, (void *)(uintptr_t)entry.keyblob);
         entry_cell(leaf, i, &cell);
         if (cell.form == KV_FORM_TREE)
             kv_list_push(store, &store->reap, cell.ptr, store->pos);
         else if (entry_has_ptr(cell.form))
-            kv_retire_silent(store, cell.ptr);
+            kv_retire_reaped(store, cell.ptr);
         blocks++;
     }
     return blocks;
@@ -51,7 +51,7 @@ static void reap_inner(struct kv_store *store, const struct kv_node *node)
         if (e[0] != INNER_KEYBLOB)
             continue;
         memcpy(&blob, e + 1, sizeof(blob));
-        kv_retire_silent(store, blob);
+        kv_retire_reaped(store, blob);
     }
 }
 
@@ -92,7 +92,7 @@ static bool reap_next_root(struct kv_store *store)
             path->at[0].index = 0;
             return true;
         }
-        kv_retire_silent(store, store->reap_tree);
+        kv_retire_reaped(store, store->reap_tree);
         store->reap_tree = NULL;
     }
 }
@@ -120,7 +120,7 @@ bool kv_reap_some(struct kv_store *store, unsigned budget)
         else
             blocks = reap_leaf(store, node);
         path->depth--;
-        kv_retire_silent(store, node);
+        kv_retire_reaped(store, node);
         budget -= blocks < budget ? blocks : budget;
     }
     return true;

@@ -50,6 +50,7 @@ static void store_free_keyspace(struct kv_store *store)
             store->bytes_live -= sizeof(*tree);
             kv_block_free(tree);
         } else {
+            tree->bytes = store->bytes_live - sizeof(*tree); /* of both */
             kv_retire_tree(store, tree);
         }
     }

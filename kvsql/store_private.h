@@ -125,8 +125,9 @@ KV_INTERNAL void kv_undo_trim(struct kv_store *store);
 KV_INTERNAL void kv_undo_record(struct kv_store *store, enum kv_undo_kind kind,
                                 void *p);
 KV_INTERNAL void kv_undo_void(struct kv_store *store, uint64_t record);
-/* Push without a DEAD record (reap). */
-KV_INTERNAL void kv_retire_silent(struct kv_store *store, void *block);
+/* A block of a removed tree (reap): no DEAD record, and its bytes have been
+ * counted as dead since the tree was removed. */
+KV_INTERNAL void kv_retire_reaped(struct kv_store *store, void *block);
 KV_INTERNAL void kv_block_free(void *block);
 KV_INTERNAL void kv_undo_fini(struct kv_store *store);
 

@@ -297,6 +297,7 @@ kvsql_rc kv_flush(struct kv_txn *txn, struct kvsql_error *err)
         if (!ok)
             break;
         tree->root[0] = store->live.keys[cls]; /* the whole keyspace: MA2 */
+        tree->bytes = store->bytes_live - sizeof(*tree); /* of both classes */
         kv_edit_ptr(store, &store->live.keys[cls], NULL);
         kv_edit(store, &store->live.count[cls], sizeof(uint64_t));
         store->live.count[cls] = 0;

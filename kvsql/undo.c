@@ -203,13 +203,24 @@ static uint64_t undo_stamp(const struct kv_store *store)
     return !txn->open || txn->replay ? store->pos : store->pos + 1;
 }
 
-void kv_retire_silent(struct kv_store *store, void *block)
+/* From here on the bytes do not count as live. */
+static void undo_count_dead(struct kv_store *store, uint64_t size)
 {
-    const size_t size = kv_block_size(block);
-    const uint64_t stamp = undo_stamp(store);
-
+    KV_ASSERT(store->bytes_live >= size);
     store->bytes_live -= size;
     store->bytes_retired += size;
+}
+
+static void undo_count_back(struct kv_store *store, uint64_t size)
+{
+    store->bytes_live += size;
+    store->bytes_retired -= size;
+}
+
+void kv_retire_reaped(struct kv_store *store, void *block)
+{
+    const uint64_t stamp = undo_stamp(store);
+
     if (kv_owned(store, block))
         kv_list_push(store, &store->pend, block, stamp);
     else
@@ -218,14 +229,18 @@ void kv_retire_silent(struct kv_store *store, void *block)
 
 void kv_retire(struct kv_store *store, void *block)
 {
+    const size_t size = kv_block_size(block);
+
     kv_undo_record(store, UNDO_DEAD, block);
-    store->delta_bytes -= (int64_t)kv_block_size(block);
-    kv_retire_silent(store, block);
+    store->delta_bytes -= (int64_t)size;
+    undo_count_dead(store, size);
+    kv_retire_reaped(store, block);
 }
 
 void kv_retire_tree(struct kv_store *store, struct kv_tree *tree)
 {
     kv_undo_record(store, UNDO_REAP, tree);
+    undo_count_dead(store, sizeof(*tree) + tree->bytes);
     kv_list_push(store, &store->reap, tree, undo_stamp(store));
 }
 
@@ -333,6 +348,7 @@ static void undo_unreap(struct kv_store *store, const struct kv_tree *tree)
                 continue;
             chunk->entry[i].block = NULL;
             store->reap.count--;
+            undo_count_back(store, sizeof(*tree) + tree->bytes);
             return;
         }
     }
@@ -356,8 +372,7 @@ static void undo_one(struct kv_store *store, const struct undo_trailer *trailer,
     case UNDO_DEAD: {
         const size_t size = kv_block_size(trailer->p);
         *(uint64_t *)trailer->p &= ~KV_BACK;
-        store->bytes_live += size;
-        store->bytes_retired -= size;
+        undo_count_back(store, size);
         store->delta_bytes += (int64_t)size;
         break;
     }

@@ -54,8 +54,9 @@ static inline void kv_edit_ptr(struct kv_store *store, void *place, void *value)
  * of the step at least, but do not rely on its content after changing things
  * (trap 4). */
 KV_INTERNAL void kv_retire(struct kv_store *store, void *block);
-/* Put a whole removed tree (kv_tree and all below) on the reap queue: O(1),
- * freed in slices by the keeper (MA2). */
+/* Put a whole removed tree (kv_tree and all below, tree->bytes of them) on the
+ * reap queue: O(1), freed in slices by the keeper (MA2). Its bytes are no longer
+ * live at once. */
 KV_INTERNAL void kv_retire_tree(struct kv_store *store, struct kv_tree *tree);
 
 /* Size class of at least `size` bytes: 64, 80, 96, 112, 128, 160 ... 2048. */

@@ -112,10 +112,59 @@ START_TEST(an_absent_and_an_expired_key_take_nothing)
 }
 END_TEST
 
+/* The memory that counts as data after a change that is kept or taken back. */
+static uint64_t data_after(kvsql_rc (*change)(struct kv_txn *txn), bool keep)
+{
+    struct kv_txn *txn;
+    struct kv_info info;
+
+    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
+    ck_assert_int_eq(change(txn), KVSQL_OK);
+    if (keep)
+        ck_assert_int_eq(kv_txn_commit(txn, NULL, &err), KVSQL_OK);
+    else
+        kv_txn_rollback(txn);
+    kv_info_get(db, &info);
+    return info.memory_data;
+}
+
+static kvsql_rc change_del(struct kv_txn *txn)
+{
+    const struct kv_key key = kv_key_of("rank:1", 6);
+
+    return kv_del(txn, &key, NULL, &err);
+}
+
+static kvsql_rc change_flush(struct kv_txn *txn)
+{
+    return kv_flush(txn, &err);
+}
+
+START_TEST(a_removed_collection_is_no_data_from_then_on)
+{
+    struct kv_info info;
+
+    fill(2000);
+    kv_info_get(db, &info);
+    const uint64_t full = info.memory_data;
+    ck_assert_uint_eq(data_after(change_del, false), full);
+    const uint64_t less = data_after(change_del, true);
+    ck_assert_uint_lt(less, full - 2000); /* before anything was freed */
+    ck_assert_uint_eq(data_after(change_flush, false), less);
+    ck_assert_uint_eq(data_after(change_flush, true), 0);
+    while (kv_store_tick(kv_db_store(db)))
+        continue;
+    kv_info_get(db, &info);
+    ck_assert_uint_eq(info.memory_data, 0);
+    ck_assert_uint_eq(info.memory_retired, 0);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, the_shares_of_all_keys_are_the_memory_of_the_data);
+    tcase_add_test(tests, a_removed_collection_is_no_data_from_then_on);
     tcase_add_test(tests, an_absent_and_an_expired_key_take_nothing);
 }
 
