@@ -87,7 +87,7 @@ static size_t command_fold(char out[COMMAND_NAME_MAX], size_t used,
     for (size_t i = 0; i < size; i++) {
         const char ch = p[i] >= 'a' && p[i] <= 'z' ? (char)(p[i] - 32) : p[i];
 
-        if (ch < 'A' || ch > 'Z') {
+        if ((ch < 'A' || ch > 'Z') && ch != '-' && ch != '_') {
             return 0;
         }
         out[used + i] = ch;
@@ -218,10 +218,8 @@ static bool command_is_box(const struct cmd_row *row)
            behind->name[size] == '|';
 }
 
-/* The row that argv means, subcommands included. UNKNOWN, ARITY. */
-static kvsql_rc command_resolve(unsigned argc, const kvsql_slice *argv,
-                                const struct cmd_row **row,
-                                struct kvsql_error *err)
+kvsql_rc cmd_resolve(unsigned argc, const kvsql_slice *argv,
+                     const struct cmd_row **row, struct kvsql_error *err)
 {
     const struct cmd_row *found;
     char name[COMMAND_NAME_MAX], word[2 * COMMAND_QUOTE_MAX];
@@ -257,7 +255,7 @@ kvsql_rc cmd_check(unsigned argc, const kvsql_slice *argv, bool in_batch,
                    bool over_rest, struct kvsql_error *err)
 {
     const struct cmd_row *row;
-    const kvsql_rc rc = command_resolve(argc, argv, &row, err);
+    const kvsql_rc rc = cmd_resolve(argc, argv, &row, err);
 
     if (rc != KVSQL_OK) {
         return rc;
@@ -393,7 +391,7 @@ void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
     /* Waits for nothing until a state was seen. */
     *ticket = (struct kv_ticket){.position = 0, .epoch = UINT64_MAX};
     cmd_reply_reset(reply);
-    if (command_resolve(argc, argv, &row, &err) != KVSQL_OK) {
+    if (cmd_resolve(argc, argv, &row, &err) != KVSQL_OK) {
         command_refuse(reply, row, &err);
         return;
     }
@@ -420,7 +418,7 @@ kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc, const kvsql_slice *argv,
     struct kvsql_error err;
 
     cmd_reply_reset(reply);
-    if (command_resolve(argc, argv, &c.row, &err) != KVSQL_OK) {
+    if (cmd_resolve(argc, argv, &c.row, &err) != KVSQL_OK) {
         command_refuse(reply, c.row, &err);
         return reply->rc;
     }

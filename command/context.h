@@ -185,6 +185,11 @@ KV_INTERNAL bool cmd_string_equals(const struct kv_item *item,
 KV_INTERNAL unsigned cmd_count(void);
 /* The row of a name in any case, "object|encoding" included, or NULL. */
 KV_INTERNAL const struct cmd_row *cmd_find_full(const void *name, size_t size);
+/* The row that argv means, subcommands included; NULL and UNKNOWN, or ARITY,
+ * with Redis's sentence. */
+KV_INTERNAL kvsql_rc cmd_resolve(unsigned argc, const kvsql_slice *argv,
+                                 const struct cmd_row **row,
+                                 struct kvsql_error *err);
 
 /* ---- scan cursors (cursor.c) -------------------------------------------- */
 

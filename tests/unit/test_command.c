@@ -444,18 +444,6 @@ START_TEST(info_shows_what_clients_parse)
 }
 END_TEST
 
-START_TEST(command_tells_about_commands)
-{
-    ck_assert_mem_eq(ask("COMMAND INFO get nosuch"),
-                     "*2|*10|$3|get|:2|*2|+readonly|+fast|:1|:1|:1|", 44);
-    ck_assert_ptr_nonnull(strstr(ask("COMMAND DOCS get"), "summary"));
-    ck_assert_ptr_nonnull(
-        strstr(ask("COMMAND LIST FILTERBY PATTERN hge*"), "hgetall"));
-    ASK("COMMAND LIST FILTERBY MODULE x", "*0|");
-    ASK("COMMAND LIST FOO", "-ERR syntax error|");
-}
-END_TEST
-
 START_TEST(a_store_without_files_says_that_it_cannot_save)
 {
     ck_assert_int_eq(ask("SAVE")[0], '-');
@@ -494,7 +482,6 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, memory_usage_takes_samples_as_redis_does);
     tcase_add_test(tests, ranks_come_with_scores_when_asked);
     tcase_add_test(tests, info_shows_what_clients_parse);
-    tcase_add_test(tests, command_tells_about_commands);
     tcase_add_test(tests, a_store_without_files_says_that_it_cannot_save);
 }
 
