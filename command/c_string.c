@@ -11,9 +11,6 @@
 
 #include "kvsql/base/num.h"
 
-#define STRING_TEXT_TOOBIG                                                    \
-    "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
-
 /* ---- reading ------------------------------------------------------------ */
 
 /* Answer with the string of key; null when absent. False: wrong type,
@@ -409,7 +406,7 @@ void cmd_do_append(struct cmd_context *c)
         return;
     }
     if (size + bytes.size > KVSQL_VALUE_MAX) {
-        cmd_fail(c, KVSQL_TOOBIG, STRING_TEXT_TOOBIG);
+        cmd_fail(c, KVSQL_TOOBIG, CMD_TEXT_STRING_TOOBIG);
         return;
     }
     /* Nothing appended to nothing is an empty string, not no string. */
@@ -443,7 +440,7 @@ void cmd_do_setrange(struct cmd_context *c)
     }
     end = (uint64_t)offset + bytes.size;
     if (end > KVSQL_VALUE_MAX) {
-        cmd_fail(c, KVSQL_TOOBIG, STRING_TEXT_TOOBIG);
+        cmd_fail(c, KVSQL_TOOBIG, CMD_TEXT_STRING_TOOBIG);
         return;
     }
     if (cmd_ok(c, kv_patch(c->txn, &key, (uint64_t)offset, bytes, &c->err))) {

@@ -36,6 +36,8 @@ struct cmd_context {
 #define CMD_TEXT_NOTFLOAT "ERR value is not a valid float"
 #define CMD_TEXT_SYNTAX "ERR syntax error"
 #define CMD_TEXT_OVERFLOW "ERR increment or decrement would overflow"
+#define CMD_TEXT_STRING_TOOBIG                                                \
+    "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 #define CMD_TEXT_NAN "ERR increment would produce NaN or Infinity"
 
 /* ---- saying no ---------------------------------------------------------- */

@@ -13,7 +13,7 @@ TABLE = os.path.join(HERE, "..", "command", "commands.def")
 PAGE = os.path.join(HERE, "COMMANDS.md")
 TITLES = {
     "string": "Strings", "hash": "Hashes", "list": "Lists", "set": "Sets",
-    "sorted-set": "Sorted sets", "generic": "Keys of any type",
+    "sorted-set": "Sorted sets", "bitmap": "Bitmaps", "generic": "Keys of any type",
     "connection": "Connection", "server": "Server",
 }
 FLAGS = {"W": "writes", "R": "reads", "C": "needs no data",

@@ -66,8 +66,9 @@ struct diff_row {
 /* Letters: k any key, s h l t z key of a type (mostly), v value, f field,
  * m member, i integer, I small index, d score, r score end, x lex end,
  * e expiry in seconds from now or far away, E in ms, a time to come in
- * seconds, A in ms, p pattern, * a few more of the letter before, ? maybe the
- * next option; upper case words in [] are one of them, maybe none; in {} one
+ * seconds, A in ms, p pattern, b offset of a bit, B one of a bit field, w width
+ * of a bit field, j number for one, * a few more of the letter before, ? maybe
+ * the next option; upper case words in [] are one of them, maybe none; in {} one
  * of them. */
 static const struct diff_row diff_rows[] = {
     {"GET", "s", DIFF_EXACT},
@@ -230,6 +231,27 @@ static const struct diff_row diff_rows[] = {
     {"ZSCAN", "z{0}{COUNT}{100000}[MATCH FOO]p", DIFF_SCAN},
     {"ZRANGESTORE", "zzII[REV WITHSCORES]", DIFF_EXACT},
     {"ZRANGESTORE", "zzrr{BYSCORE}[REV]", DIFF_EXACT},
+    {"SETBIT", "sb{0 1 1 2 x}", DIFF_EXACT},
+    {"SETBIT", "sb{0 1}", DIFF_EXACT},
+    {"GETBIT", "sb", DIFF_EXACT},
+    {"GETBIT", "s{4294967295 4294967296 -1 #1}", DIFF_EXACT},
+    {"BITCOUNT", "s", DIFF_EXACT},
+    {"BITCOUNT", "sII", DIFF_EXACT},
+    {"BITCOUNT", "sbb[BIT bit BYTE FOO]", DIFF_EXACT},
+    {"BITPOS", "s{0 1 0 1 2 x}", DIFF_EXACT},
+    {"BITPOS", "s{0 1}I", DIFF_EXACT},
+    {"BITPOS", "s{0 1}II[BIT BYTE byte FOO]", DIFF_EXACT},
+    {"BITPOS", "s{0 1}bb[BIT BYTE]", DIFF_EXACT},
+    {"BITOP", "{AND OR XOR NOT xor FOO}ss", DIFF_EXACT},
+    {"BITOP", "{AND OR XOR NOT}sss*", DIFF_EXACT},
+    {"BITFIELD", "s{GET get SET FOO}wB", DIFF_EXACT},
+    {"BITFIELD", "s{SET INCRBY incrby}wBj[GET]wB", DIFF_EXACT},
+    {"BITFIELD", "s{OVERFLOW}{WRAP SAT FAIL sat FOO}{SET INCRBY}wBj",
+     DIFF_EXACT},
+    {"BITFIELD", "s{OVERFLOW}{SAT FAIL}{SET INCRBY}wBj{OVERFLOW}{WRAP FAIL}"
+                 "{INCRBY SET}wBj", DIFF_EXACT},
+    {"BITFIELD_RO", "s{GET}wB[GET SET]wB", DIFF_EXACT},
+    {"BITFIELD_RO", "s{GET}wB{GET}wB", DIFF_EXACT},
     {"PING", "", DIFF_EXACT},
     {"PING", "v", DIFF_EXACT},
     {"PING", "vv", DIFF_EXACT},
@@ -274,7 +296,8 @@ static void diff_add_key(struct diff_command *c, char type)
     char name[32];
 
     if (type == 'k' || diff_below(25) == 0) {
-        type = types[diff_below(5)];
+        /* Ranges of bytes mean nothing in sorted sets of many scores. */
+        type = types[diff_below(type == 'L' ? 4 : 5)];
     }
     if (type == 'L') {
         diff_add(c, "lex", 3);
@@ -396,6 +419,43 @@ static void diff_add_time(struct diff_command *c, char letter)
              (size_t)snprintf(text, sizeof(text), "%lld", number));
 }
 
+static void diff_add_bit(struct diff_command *c, char letter)
+{
+    static const char *const odd[] = {"4294967296", "-1", "x", "", "1.5",
+                                      "9223372036854775807", "#x", "##1"};
+    static const unsigned below[] = {16, 150, 150, 3000};
+    char text[32];
+
+    if (diff_below(25) == 0) {
+        const char *word = PICK(odd);
+
+        diff_add(c, word, strlen(word));
+        return;
+    }
+    diff_add(c, text,
+             (size_t)snprintf(text, sizeof(text), "%s%u",
+                              letter == 'B' && diff_below(3) == 0 ? "#" : "",
+                              diff_below(below[diff_below(4)])));
+}
+
+static void diff_add_width(struct diff_command *c)
+{
+    static const char *const odd[] = {"u0", "u64", "i65", "i", "x8", "", "u+8",
+                                      "i-1", "U8"};
+    static const char *const some[] = {"i64", "u63", "i1", "u1", "i8", "u8"};
+    char text[32];
+
+    if (diff_below(3) == 0) {
+        const char *word = diff_below(5) == 0 ? PICK(odd) : PICK(some);
+
+        diff_add(c, word, strlen(word));
+        return;
+    }
+    diff_add(c, text, (size_t)snprintf(text, sizeof(text), "%c%u",
+                                       diff_below(2) == 0 ? 'i' : 'u',
+                                       1 + diff_below(63)));
+}
+
 static void diff_add_letter(struct diff_command *c, char letter)
 {
     static const char *const lex[] = {"-", "+", "[a", "(a", "[b", "(hello",
@@ -421,8 +481,11 @@ static void diff_add_letter(struct diff_command *c, char letter)
                                                letter, diff_below(12)));
         }
         break;
-    case 'i':
+    case 'i': case 'j':
         diff_add_number(c);
+        if (letter == 'j' && c->argc > 0 && c->size[c->argc - 1] == 20) {
+            c->size[c->argc - 1]--; /* F: INT64_MIN becomes another */
+        }
         break;
     case 'I':
         diff_add_small(c);
@@ -436,6 +499,12 @@ static void diff_add_letter(struct diff_command *c, char letter)
     case 'x':
         word = PICK(lex);
         diff_add(c, word, strlen(word));
+        break;
+    case 'b': case 'B':
+        diff_add_bit(c, letter);
+        break;
+    case 'w':
+        diff_add_width(c);
         break;
     case 'p':
         word = PICK(patterns);
