@@ -58,12 +58,12 @@ void cmd_fail_syntax(struct cmd_context *c)
     cmd_fail(c, KVSQL_SYNTAX, CMD_TEXT_SYNTAX);
 }
 
-/* Names are answered in lower case. */
-static const char *args_lower(char *out, size_t size, const char *name)
+const char *cmd_name(const struct cmd_context *c, char out[CMD_NAME_MAX])
 {
+    const char *name = c->row->name;
     size_t i = 0;
 
-    for (; name[i] != '\0' && i + 1 < size; i++) {
+    for (; name[i] != '\0' && i + 1 < CMD_NAME_MAX; i++) {
         const char ch = name[i];
 
         out[i] = ch >= 'A' && ch <= 'Z' ? (char)(ch + 32) : ch;
@@ -74,18 +74,18 @@ static const char *args_lower(char *out, size_t size, const char *name)
 
 void cmd_fail_arity(struct cmd_context *c)
 {
-    char name[64];
+    char name[CMD_NAME_MAX];
 
     cmd_fail(c, KVSQL_ARITY, "ERR wrong number of arguments for '%s' command",
-             args_lower(name, sizeof(name), c->row->name));
+             cmd_name(c, name));
 }
 
 void cmd_fail_expire(struct cmd_context *c)
 {
-    char name[64];
+    char name[CMD_NAME_MAX];
 
     cmd_fail(c, KVSQL_INVALID, "ERR invalid expire time in '%s' command",
-             args_lower(name, sizeof(name), c->row->name));
+             cmd_name(c, name));
 }
 
 void cmd_fail_nomem(struct cmd_context *c)
@@ -163,6 +163,41 @@ bool cmd_double(struct cmd_context *c, unsigned index, double *out,
     return false;
 }
 
+bool cmd_mpop_parse(struct cmd_context *c, unsigned index, const char *low,
+                    const char *high, struct cmd_mpop *m)
+{
+    int64_t keys, count = 1;
+    unsigned where;
+
+    if (!cmd_int_within(c, index, 1, INT64_MAX, &keys,
+                        "ERR numkeys should be greater than 0")) {
+        return false;
+    }
+    if (keys >= (int64_t)(c->argc - index - 1)) {
+        cmd_fail_syntax(c);
+        return false;
+    }
+    where = index + 1 + (unsigned)keys;
+    *m = (struct cmd_mpop){.first = index + 1, .keys = (unsigned)keys,
+                           .high = cmd_is(c, where, high)};
+    if (!m->high && !cmd_is(c, where, low)) {
+        cmd_fail_syntax(c);
+        return false;
+    }
+    for (unsigned i = where + 1; i < c->argc; i += 2) {
+        if (i > where + 1 || i + 1 == c->argc || !cmd_is(c, i, "COUNT")) {
+            cmd_fail_syntax(c);
+            return false;
+        }
+        if (!cmd_int_within(c, i + 1, 1, INT64_MAX, &count,
+                            "ERR count should be greater than 0")) {
+            return false;
+        }
+    }
+    m->count = (uint64_t)count;
+    return true;
+}
+
 /* ---- reading ------------------------------------------------------------ */
 
 static void args_at(struct cmd_context *c)
@@ -186,6 +221,22 @@ bool cmd_get(struct cmd_context *c, const struct kv_key *key,
         cmd_stats_lookup(found);
     }
     return found;
+}
+
+void cmd_get_batch(struct cmd_context *c, unsigned first, unsigned step,
+                   unsigned n, struct kv_item *items, bool *found)
+{
+    struct kv_key keys[KV_BATCH_MAX];
+
+    KV_ASSERT(n <= KV_BATCH_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        keys[i] = cmd_key(c, first + i * step);
+    }
+    args_at(c);
+    kv_get_batch(&c->at, keys, items, found, n);
+    for (unsigned i = 0; i < n && (c->row->flags & CMD_READONLY); i++) {
+        cmd_stats_lookup(found[i]);
+    }
 }
 
 kvsql_rc cmd_get_type(struct cmd_context *c, const struct kv_key *key,
@@ -218,6 +269,35 @@ bool cmd_defer(struct cmd_context *c, uint64_t count)
 
 /* ---- replies ------------------------------------------------------------ */
 
+void cmd_answer_length(struct cmd_context *c, enum kv_type type)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    const kvsql_rc rc = cmd_get_type(c, &key, type, &item);
+
+    if (rc != KVSQL_WRONGTYPE) {
+        cmd_reply_int(c->reply,
+                      rc == KVSQL_OK ? (int64_t)kv_item_length(&item) : 0);
+    }
+}
+
+void cmd_answer_elements(struct cmd_context *c, cmd_element_fn effect)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    int64_t count = 0;
+
+    for (unsigned i = 2; i < c->argc; i++) {
+        const struct kv_key element = cmd_key(c, i);
+        bool changed = false;
+
+        if (!cmd_ok(c, effect(c->txn, &key, &element, &changed, &c->err))) {
+            return;
+        }
+        count += changed;
+    }
+    cmd_reply_int(c->reply, count);
+}
+
 void cmd_answer_ok(struct cmd_context *c)
 {
     cmd_reply_status(c->reply, "OK");
@@ -228,97 +308,7 @@ void cmd_answer_val(struct cmd_context *c, const struct kv_val *value)
     cmd_reply_bulk(c->reply, value->p, value->size);
 }
 
-/* ---- elements copied out ------------------------------------------------ */
-
-#define ARGS_LIST_HEAD 20 /* u32 size | score | number */
-
-void cmd_list_init(struct cmd_list *list)
-{
-    kv_buf_init(&list->bytes, KV_MEM_CLIENT, CMD_LIST_MAX);
-    kv_buf_init(&list->at, KV_MEM_CLIENT, CMD_LIST_MAX);
-    list->count = 0;
-}
-
-void cmd_list_fini(struct cmd_list *list)
-{
-    kv_buf_fini(&list->bytes);
-    kv_buf_fini(&list->at);
-}
-
-void cmd_list_add(struct cmd_list *list, const void *p, size_t size,
-                  double score, int64_t number)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &score, sizeof(bits));
-    kv_buf_u64(&list->at, list->bytes.size);
-    kv_buf_u32(&list->bytes, (uint32_t)size);
-    kv_buf_u64(&list->bytes, bits);
-    kv_buf_u64(&list->bytes, (uint64_t)number);
-    kv_buf_add(&list->bytes, p, size);
-    list->count++;
-}
-
-struct cmd_list_item cmd_list_at(const struct cmd_list *list, uint64_t index)
-{
-    const uint8_t *p;
-    struct cmd_list_item item;
-    uint64_t bits;
-
-    KV_ASSERT(index < list->count && !list->bytes.failed && !list->at.failed);
-    p = list->bytes.p + kv_u64_get(list->at.p + 8 * index);
-    bits = kv_u64_get(p + 4);
-    item = (struct cmd_list_item){.p = p + ARGS_LIST_HEAD,
-                                  .size = kv_u32_get(p),
-                                  .number = (int64_t)kv_u64_get(p + 12)};
-    memcpy(&item.score, &bits, sizeof(bits));
-    return item;
-}
-
-bool cmd_list_ok(struct cmd_context *c, const struct cmd_list *list)
-{
-    if (!list->bytes.failed && !list->at.failed) {
-        return true;
-    }
-    if (list->bytes.too_big || list->at.too_big) {
-        cmd_fail(c, KVSQL_TOOBIG,
-                 "ERR command: more than %zu bytes at a time; do it in parts",
-                 CMD_LIST_MAX);
-    } else {
-        cmd_fail_nomem(c);
-    }
-    return false;
-}
-
 /* ---- numbers ------------------------------------------------------------ */
-
-/* xorshift64*, seeded once per thread: good enough to choose members by. */
-static uint64_t args_random_next(void)
-{
-    static _Thread_local uint64_t state;
-
-    while (state == 0) {
-        const struct kv_os *os = kv_os_real();
-
-        os->random(os->arg, &state, sizeof(state));
-    }
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return state * UINT64_C(0x2545F4914F6CDD1D);
-}
-
-uint64_t cmd_random(uint64_t below)
-{
-    uint64_t limit, x;
-
-    KV_ASSERT(below > 0);
-    limit = UINT64_MAX - UINT64_MAX % below; /* above, small ones win */
-    do {
-        x = args_random_next();
-    } while (x >= limit);
-    return x % below;
-}
 
 /* strtold and printf follow the locale of the thread; numbers here do not. */
 static locale_t args_locale;

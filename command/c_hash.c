@@ -88,23 +88,7 @@ void cmd_do_hsetnx(struct cmd_context *c)
 
 void cmd_do_hdel(struct cmd_context *c)
 {
-    const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
-    int64_t count = 0;
-
-    if (cmd_get_type(c, &key, KV_HASH, &item) == KVSQL_WRONGTYPE) {
-        return;
-    }
-    for (unsigned i = 2; i < c->argc; i++) {
-        const struct kv_key field = cmd_key(c, i);
-        bool existed = false;
-
-        if (!cmd_ok(c, kv_hdel(c->txn, &key, &field, &existed, &c->err))) {
-            return;
-        }
-        count += existed;
-    }
-    cmd_reply_int(c->reply, count);
+    cmd_answer_elements(c, kv_hdel);
 }
 
 /* ---- reading ------------------------------------------------------------ */
@@ -172,14 +156,7 @@ void cmd_do_hmget(struct cmd_context *c)
 
 void cmd_do_hlen(struct cmd_context *c)
 {
-    const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
-    const kvsql_rc rc = cmd_get_type(c, &key, KV_HASH, &item);
-
-    if (rc != KVSQL_WRONGTYPE) {
-        cmd_reply_int(c->reply,
-                      rc == KVSQL_OK ? (int64_t)kv_item_length(&item) : 0);
-    }
+    cmd_answer_length(c, KV_HASH);
 }
 
 /* All fields, values, or both. */
@@ -304,102 +281,7 @@ void cmd_do_hincrbyfloat(struct cmd_context *c)
 
 /* ---- by chance ---------------------------------------------------------- */
 
-static void hash_answer_elem(struct cmd_context *c, const struct kv_elem *elem,
-                             bool values)
-{
-    cmd_answer_val(c, &elem->key);
-    if (values) {
-        cmd_answer_val(c, &elem->value);
-    }
-}
-
-/* `count` draws, fields may repeat. */
-static void hash_draw(struct cmd_context *c, const struct kv_item *item,
-                      uint64_t count, bool values)
-{
-    const uint64_t length = kv_item_length(item);
-    const size_t place = cmd_reply_begin(
-        c->reply, values ? CMD_REPLY_PAIRS : CMD_REPLY_ARRAY);
-    struct kv_elems elems;
-    uint64_t i;
-
-    kv_elems_init(&elems, &c->at, item, KV_ELEMS_KEY);
-    for (i = 0; i < count && !c->reply->buf.failed; i++) {
-        /* Expired fields are passed over, to the end and then from the
-         * start. */
-        if (!kv_elems_seek_rank(&elems, cmd_random(length)) &&
-            !kv_elems_first(&elems)) {
-            break;
-        }
-        hash_answer_elem(c, &elems.elem, values);
-    }
-    cmd_reply_end(c->reply, place, i);
-}
-
-/* At most `count` different fields, each set of them equally likely: every
- * element is taken with the chance (wanted left) / (elements left). */
-static void hash_sample(struct cmd_context *c, const struct kv_item *item,
-                        uint64_t count, bool values)
-{
-    uint64_t left = kv_item_length(item), taken = 0;
-    const size_t place = cmd_reply_begin(
-        c->reply, values ? CMD_REPLY_PAIRS : CMD_REPLY_ARRAY);
-    struct kv_elems elems;
-    bool valid;
-
-    count = count < left ? count : left;
-    kv_elems_init(&elems, &c->at, item, KV_ELEMS_KEY);
-    for (valid = kv_elems_first(&elems);
-         valid && taken < count && left > 0 && !c->reply->buf.failed;
-         valid = kv_elems_next(&elems), left--) {
-        if (cmd_random(left) < count - taken) {
-            hash_answer_elem(c, &elems.elem, values);
-            taken++;
-        }
-    }
-    cmd_reply_end(c->reply, place, taken);
-}
-
 void cmd_do_hrandfield(struct cmd_context *c)
 {
-    const struct kv_key key = cmd_key(c, 1);
-    const bool has_count = c->argc >= 3, values = c->argc == 4;
-    struct kv_item item;
-    struct kv_elems elems;
-    int64_t count = 1;
-    kvsql_rc rc;
-
-    if (has_count && !cmd_int_within(c, 2, -INT64_MAX, INT64_MAX, &count,
-                                     NULL)) {
-        return;
-    }
-    if (c->argc > 4 || (values && !cmd_is(c, 3, "WITHVALUES"))) {
-        cmd_fail_syntax(c);
-        return;
-    }
-    if (values && (count < -INT64_MAX / 2 || count > INT64_MAX / 2)) {
-        cmd_fail(c, KVSQL_RANGE, "ERR value is out of range");
-        return;
-    }
-    rc = cmd_get_type(c, &key, KV_HASH, &item);
-    if (rc == KVSQL_WRONGTYPE) {
-        return;
-    }
-    if (has_count && (rc == KVSQL_NOTFOUND || count == 0)) {
-        cmd_reply_array(c->reply, 0);
-    } else if (rc == KVSQL_NOTFOUND) {
-        cmd_reply_null(c->reply);
-    } else if (!has_count) {
-        kv_elems_init(&elems, &c->at, &item, KV_ELEMS_KEY);
-        if (kv_elems_seek_rank(&elems, cmd_random(kv_item_length(&item))) ||
-            kv_elems_first(&elems)) {
-            cmd_answer_val(c, &elems.elem.key);
-        } else {
-            cmd_reply_null(c->reply);
-        }
-    } else if (count < 0) {
-        hash_draw(c, &item, (uint64_t)-count, values);
-    } else {
-        hash_sample(c, &item, (uint64_t)count, values);
-    }
+    cmd_answer_random(c, KV_HASH, "WITHVALUES");
 }

@@ -1,12 +1,10 @@
-/* c_list.c - lists: ends, indexes, moves, searches.
+/* c_list.c - lists: ends, indexes, moves. Searches are in c_lsearch.c.
  *
  * Indexes of clients may be negative (from the end); below this file they are
  * 0-based. What is taken out is answered first, then removed.
  *
  * Thread: the caller's of cmd_run(). */
 #include "command/context.h"
-
-#include <string.h>
 
 /* An index of a client as one from 0 on; false when it is outside. */
 static bool list_index(int64_t index, uint64_t length, uint64_t *out)
@@ -34,12 +32,6 @@ static bool list_range(int64_t start, int64_t stop, uint64_t length,
     *first = (uint64_t)start;
     *count = (uint64_t)(stop - start) + 1;
     return true;
-}
-
-static bool list_equal(const struct kv_val *value, kvsql_slice bytes)
-{
-    return value->size == bytes.size &&
-           memcmp(value->p, bytes.p != NULL ? bytes.p : "", bytes.size) == 0;
 }
 
 /* ---- pushes ------------------------------------------------------------- */
@@ -165,6 +157,37 @@ void cmd_do_rpop(struct cmd_context *c)
     list_pop(c, KV_RIGHT);
 }
 
+/* Take from the first of the keys that is there. False: none is, and nothing
+ * is answered. */
+static bool list_pop_first(struct cmd_context *c, const struct cmd_mpop *m)
+{
+    for (unsigned i = m->first; i < m->first + m->keys; i++) {
+        const struct kv_key key = cmd_key(c, i);
+        struct kv_item item;
+        const kvsql_rc rc = cmd_get_type(c, &key, KV_LIST, &item);
+
+        if (rc == KVSQL_OK) {
+            cmd_reply_array(c->reply, 2);
+            cmd_reply_bulk(c->reply, key.p, key.size);
+            list_pop_many(c, &key, &item, m->high ? KV_RIGHT : KV_LEFT,
+                          m->count);
+        }
+        if (rc != KVSQL_NOTFOUND) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void cmd_do_lmpop(struct cmd_context *c)
+{
+    struct cmd_mpop m;
+
+    if (cmd_mpop_parse(c, 1, "LEFT", "RIGHT", &m) && !list_pop_first(c, &m)) {
+        cmd_reply_null_array(c->reply);
+    }
+}
+
 /* ---- moves -------------------------------------------------------------- */
 
 /* Take from one end of `from`, put at one end of `to`; the element is answered
@@ -239,14 +262,7 @@ void cmd_do_rpoplpush(struct cmd_context *c)
 
 void cmd_do_llen(struct cmd_context *c)
 {
-    const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
-    const kvsql_rc rc = cmd_get_type(c, &key, KV_LIST, &item);
-
-    if (rc != KVSQL_WRONGTYPE) {
-        cmd_reply_int(c->reply,
-                      rc == KVSQL_OK ? (int64_t)kv_item_length(&item) : 0);
-    }
+    cmd_answer_length(c, KV_LIST);
 }
 
 void cmd_do_lindex(struct cmd_context *c)
@@ -371,228 +387,4 @@ void cmd_do_ltrim(struct cmd_context *c)
         cmd_ok(c, kv_lremove(c->txn, &key, 0, first, &c->err))) {
         cmd_answer_ok(c);
     }
-}
-
-/* ---- searches ----------------------------------------------------------- */
-
-/* Index of the first element that equals `pivot`. */
-static bool list_search(struct cmd_context *c, const struct kv_item *item,
-                        kvsql_slice pivot, uint64_t *index)
-{
-    struct kv_elems elems;
-    bool valid;
-
-    kv_elems_init(&elems, &c->at, item, KV_ELEMS_INDEX);
-    for (valid = kv_elems_first(&elems); valid;
-         valid = kv_elems_next(&elems)) {
-        if (list_equal(&elems.elem.value, pivot)) {
-            *index = elems.elem.index;
-            return true;
-        }
-    }
-    return false;
-}
-
-void cmd_do_linsert(struct cmd_context *c)
-{
-    const struct kv_key key = cmd_key(c, 1);
-    const bool after = cmd_is(c, 2, "AFTER");
-    struct kv_item item;
-    uint64_t index;
-    int64_t length;
-    kvsql_rc rc;
-
-    if (!after && !cmd_is(c, 2, "BEFORE")) {
-        cmd_fail_syntax(c);
-        return;
-    }
-    rc = cmd_get_type(c, &key, KV_LIST, &item);
-    if (rc == KVSQL_WRONGTYPE) {
-        return;
-    }
-    if (rc == KVSQL_NOTFOUND) {
-        cmd_reply_int(c->reply, 0);
-        return;
-    }
-    if (!list_search(c, &item, c->argv[3], &index)) {
-        cmd_reply_int(c->reply, -1);
-        return;
-    }
-    length = (int64_t)kv_item_length(&item);
-    if (cmd_ok(c, kv_linsert(c->txn, &key, index + after, c->argv[4],
-                             &c->err))) {
-        cmd_reply_int(c->reply, length + 1);
-    }
-}
-
-/* Indexes of the elements that equal `value`, in the order of the search, at
- * most `max` of them, among the first `looked_max`; the first `skip` are left
- * out. */
-static void list_find(struct cmd_context *c, const struct kv_item *item,
-                      kvsql_slice value, bool backwards, uint64_t skip,
-                      uint64_t max, uint64_t looked_max,
-                      struct cmd_list *found)
-{
-    struct kv_elems elems;
-    uint64_t looked = 0;
-    bool valid;
-
-    kv_elems_init(&elems, &c->at, item, KV_ELEMS_INDEX);
-    valid = backwards ? kv_elems_last(&elems) : kv_elems_first(&elems);
-    while (valid && looked < looked_max && found->count < max) {
-        if (list_equal(&elems.elem.value, value)) {
-            if (skip > 0) {
-                skip--;
-            } else {
-                cmd_list_add(found, NULL, 0, 0, (int64_t)elems.elem.index);
-            }
-        }
-        looked++;
-        valid = backwards ? kv_elems_prev(&elems) : kv_elems_next(&elems);
-    }
-}
-
-/* Remove the elements whose indexes were found; runs of neighbours go at
- * once, from the end on, so that the indexes of the others stay true. */
-static bool list_remove_found(struct cmd_context *c, const struct kv_key *key,
-                              const struct cmd_list *found, bool backwards)
-{
-    uint64_t i = 0;
-
-    while (i < found->count) {
-        uint64_t high, low;
-
-        high = (uint64_t)cmd_list_at(found, backwards ? i
-                                                      : found->count - 1 - i)
-                   .number;
-        low = high;
-        for (i++; i < found->count; i++) {
-            const uint64_t next =
-                (uint64_t)cmd_list_at(found, backwards ? i
-                                                       : found->count - 1 - i)
-                    .number;
-
-            if (next + 1 != low) {
-                break;
-            }
-            low = next;
-        }
-        if (!cmd_ok(c, kv_lremove(c->txn, key, low, high - low + 1,
-                                  &c->err))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-void cmd_do_lrem(struct cmd_context *c)
-{
-    const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
-    struct cmd_list found;
-    int64_t count;
-    uint64_t max;
-    kvsql_rc rc;
-
-    if (!cmd_int(c, 2, &count, NULL)) {
-        return;
-    }
-    rc = cmd_get_type(c, &key, KV_LIST, &item);
-    if (rc == KVSQL_WRONGTYPE) {
-        return;
-    }
-    if (rc == KVSQL_NOTFOUND) {
-        cmd_reply_int(c->reply, 0);
-        return;
-    }
-    max = count == 0 ? UINT64_MAX
-                     : count < 0 ? -(uint64_t)count : (uint64_t)count;
-    cmd_list_init(&found);
-    list_find(c, &item, c->argv[3], count < 0, 0, max, UINT64_MAX, &found);
-    if (cmd_list_ok(c, &found) &&
-        list_remove_found(c, &key, &found, count < 0)) {
-        cmd_reply_int(c->reply, (int64_t)found.count);
-    }
-    cmd_list_fini(&found);
-}
-
-struct list_pos {
-    int64_t rank, count, maxlen;
-    bool has_count;
-};
-
-/* Options of LPOS. False: answered. */
-static bool list_pos_options(struct cmd_context *c, struct list_pos *o)
-{
-    *o = (struct list_pos){.rank = 1};
-    for (unsigned i = 3; i < c->argc; i++) {
-        const bool more = i + 1 < c->argc;
-
-        if (more && cmd_is(c, i, "RANK")) {
-            if (!cmd_int_within(c, ++i, -INT64_MAX, INT64_MAX, &o->rank,
-                                NULL)) {
-                return false;
-            }
-            if (o->rank == 0) {
-                cmd_fail(c, KVSQL_INVALID,
-                         "ERR RANK can't be zero: use 1 to start from the "
-                         "first match, 2 from the second ... or use negative "
-                         "to start from the end of the list");
-                return false;
-            }
-        } else if (more && cmd_is(c, i, "COUNT")) {
-            if (!cmd_int_within(c, ++i, 0, INT64_MAX, &o->count,
-                                "ERR COUNT can't be negative")) {
-                return false;
-            }
-            o->has_count = true;
-        } else if (more && cmd_is(c, i, "MAXLEN")) {
-            if (!cmd_int_within(c, ++i, 0, INT64_MAX, &o->maxlen,
-                                "ERR MAXLEN can't be negative")) {
-                return false;
-            }
-        } else {
-            cmd_fail_syntax(c);
-            return false;
-        }
-    }
-    return true;
-}
-
-void cmd_do_lpos(struct cmd_context *c)
-{
-    const struct kv_key key = cmd_key(c, 1);
-    struct list_pos o;
-    struct kv_item item;
-    struct cmd_list found;
-    kvsql_rc rc;
-
-    if (!list_pos_options(c, &o)) {
-        return;
-    }
-    rc = cmd_get_type(c, &key, KV_LIST, &item);
-    if (rc == KVSQL_WRONGTYPE) {
-        return;
-    }
-    cmd_list_init(&found);
-    if (rc == KVSQL_OK) {
-        const uint64_t rank =
-            o.rank < 0 ? (uint64_t)-o.rank : (uint64_t)o.rank;
-        const uint64_t max =
-            !o.has_count ? 1 : o.count == 0 ? UINT64_MAX : (uint64_t)o.count;
-
-        list_find(c, &item, c->argv[2], o.rank < 0, rank - 1, max,
-                  o.maxlen == 0 ? UINT64_MAX : (uint64_t)o.maxlen, &found);
-    }
-    if (cmd_list_ok(c, &found)) {
-        if (o.has_count) {
-            cmd_reply_array(c->reply, found.count);
-        } else if (found.count == 0) {
-            cmd_reply_null(c->reply);
-        }
-        for (uint64_t i = 0; i < found.count; i++) {
-            cmd_reply_int(c->reply, cmd_list_at(&found, i).number);
-        }
-    }
-    cmd_list_fini(&found);
 }

@@ -387,11 +387,10 @@ void cmd_do_zrevrangebylex(struct cmd_context *c)
 
 void cmd_do_zrangestore(struct cmd_context *c)
 {
-    const struct kv_key to = cmd_key(c, 1), from = cmd_key(c, 2);
+    const struct kv_key from = cmd_key(c, 2);
     struct zrange r;
     struct kv_item item;
     struct cmd_list list;
-    bool ok;
     kvsql_rc rc;
 
     if (!zrange_parse(c, 2, true, &(struct zrange_fixed){.any = true}, &r)) {
@@ -405,17 +404,8 @@ void cmd_do_zrangestore(struct cmd_context *c)
     if (rc == KVSQL_OK) {
         zrange_copy(c, &item, zrange_run_of(c, &r, &item), r.reverse, &list);
     }
-    ok = cmd_list_ok(c, &list) &&
-         cmd_ok(c, kv_del(c->txn, &to, NULL, &c->err));
-    for (uint64_t i = 0; ok && i < list.count; i++) {
-        const struct cmd_list_item one = cmd_list_at(&list, i);
-        const struct kv_key member = kv_key_of(one.p, one.size);
-
-        ok = cmd_ok(c, kv_zadd(c->txn, &to, &member, one.score, NULL,
-                               &c->err));
-    }
-    if (ok) {
-        cmd_reply_int(c->reply, (int64_t)list.count);
+    if (cmd_list_ok(c, &list)) {
+        cmd_list_store(c, 1, KV_ZSET, &list);
     }
     cmd_list_fini(&list);
 }
@@ -453,20 +443,6 @@ void cmd_do_zlexcount(struct cmd_context *c)
 
 /* ---- removing ----------------------------------------------------------- */
 
-static bool zrange_remove_list(struct cmd_context *c, const struct kv_key *key,
-                               const struct cmd_list *list)
-{
-    for (uint64_t i = 0; i < list->count; i++) {
-        const struct cmd_list_item one = cmd_list_at(list, i);
-        const struct kv_key member = kv_key_of(one.p, one.size);
-
-        if (!cmd_ok(c, kv_zrem(c->txn, key, &member, NULL, &c->err))) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void zrange_remove(struct cmd_context *c, enum zrange_kind kind)
 {
     const struct kv_key key = cmd_key(c, 1);
@@ -488,7 +464,7 @@ static void zrange_remove(struct cmd_context *c, enum zrange_kind kind)
     if (rc == KVSQL_OK) {
         zrange_copy(c, &item, zrange_run_of(c, &r, &item), false, &list);
     }
-    if (cmd_list_ok(c, &list) && zrange_remove_list(c, &key, &list)) {
+    if (cmd_list_ok(c, &list) && cmd_list_zrem(c, &key, &list)) {
         cmd_reply_int(c->reply, (int64_t)list.count);
     }
     cmd_list_fini(&list);
@@ -507,58 +483,4 @@ void cmd_do_zremrangebyrank(struct cmd_context *c)
 void cmd_do_zremrangebylex(struct cmd_context *c)
 {
     zrange_remove(c, ZRANGE_LEX);
-}
-
-static void zrange_pop(struct cmd_context *c, bool reverse)
-{
-    const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
-    struct cmd_list list;
-    int64_t count = 1;
-    kvsql_rc rc;
-
-    if (c->argc > 3) {
-        cmd_fail_syntax(c);
-        return;
-    }
-    if (c->argc == 3 &&
-        !cmd_int_within(c, 2, 0, INT64_MAX, &count,
-                        "ERR value is out of range, must be positive")) {
-        return;
-    }
-    rc = cmd_get_type(c, &key, KV_ZSET, &item);
-    if (rc == KVSQL_WRONGTYPE) {
-        return;
-    }
-    cmd_list_init(&list);
-    if (rc == KVSQL_OK && count > 0) {
-        const struct zrange r = {.kind = ZRANGE_RANK, .stop = count - 1,
-                                 .reverse = reverse};
-
-        zrange_copy(c, &item, zrange_run_of(c, &r, &item), reverse, &list);
-    }
-    if (cmd_list_ok(c, &list) && zrange_remove_list(c, &key, &list)) {
-        if (c->argc == 3 && list.count > 0) {
-            cmd_reply_pairs(c->reply, list.count);
-        } else {
-            cmd_reply_array(c->reply, 2 * list.count);
-        }
-        for (uint64_t i = 0; i < list.count; i++) {
-            const struct cmd_list_item one = cmd_list_at(&list, i);
-
-            cmd_reply_bulk(c->reply, one.p, one.size);
-            cmd_reply_double(c->reply, one.score);
-        }
-    }
-    cmd_list_fini(&list);
-}
-
-void cmd_do_zpopmin(struct cmd_context *c)
-{
-    zrange_pop(c, false);
-}
-
-void cmd_do_zpopmax(struct cmd_context *c)
-{
-    zrange_pop(c, true);
 }

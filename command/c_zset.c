@@ -1,6 +1,7 @@
 /* c_zset.c - sorted sets: members and scores.
  *
- * Ranges are in c_zrange.c, ZSCAN in c_scan.c.
+ * Ranges are in c_zrange.c, pops in c_zpop.c, unions and their kin in
+ * c_zalgebra.c, ZSCAN in c_scan.c.
  *
  * Thread: the caller's of cmd_run(). */
 #include "command/context.h"
@@ -154,37 +155,19 @@ void cmd_do_zincrby(struct cmd_context *c)
 
 void cmd_do_zrem(struct cmd_context *c)
 {
-    const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
-    int64_t count = 0;
-
-    if (cmd_get_type(c, &key, KV_ZSET, &item) == KVSQL_WRONGTYPE) {
-        return;
-    }
-    for (unsigned i = 2; i < c->argc; i++) {
-        const struct kv_key member = cmd_key(c, i);
-        bool existed = false;
-
-        if (!cmd_ok(c, kv_zrem(c->txn, &key, &member, &existed, &c->err))) {
-            return;
-        }
-        count += existed;
-    }
-    cmd_reply_int(c->reply, count);
+    cmd_answer_elements(c, kv_zrem);
 }
 
 /* ---- reading ------------------------------------------------------------ */
 
 void cmd_do_zcard(struct cmd_context *c)
 {
-    const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
-    const kvsql_rc rc = cmd_get_type(c, &key, KV_ZSET, &item);
+    cmd_answer_length(c, KV_ZSET);
+}
 
-    if (rc != KVSQL_WRONGTYPE) {
-        cmd_reply_int(c->reply,
-                      rc == KVSQL_OK ? (int64_t)kv_item_length(&item) : 0);
-    }
+void cmd_do_zrandmember(struct cmd_context *c)
+{
+    cmd_answer_random(c, KV_ZSET, "WITHSCORES");
 }
 
 /* The score of argument `index`, or null. */

@@ -48,6 +48,10 @@ KV_INTERNAL void cmd_fail(struct cmd_context *c, kvsql_rc rc,
 /* The same for what an effect answered: its sentence is in c->err. */
 KV_INTERNAL void cmd_fail_rc(struct cmd_context *c, kvsql_rc rc);
 KV_INTERNAL void cmd_fail_syntax(struct cmd_context *c);
+/* The command's name as answers show it. */
+#define CMD_NAME_MAX 48
+KV_INTERNAL const char *cmd_name(const struct cmd_context *c,
+                                 char out[CMD_NAME_MAX]);
 KV_INTERNAL void cmd_fail_arity(struct cmd_context *c);
 KV_INTERNAL void cmd_fail_nomem(struct cmd_context *c);
 /* True when an effect succeeded, else answers for it. */
@@ -77,6 +81,17 @@ KV_INTERNAL bool cmd_int_within(struct cmd_context *c, unsigned index,
 KV_INTERNAL bool cmd_double(struct cmd_context *c, unsigned index, double *out,
                             const char *text);
 
+/* numkeys key [key ...] <low | high> [COUNT count] */
+struct cmd_mpop {
+    unsigned first, keys; /* arguments */
+    bool high;            /* the second of the two words */
+    uint64_t count;       /* at most so many, > 0 */
+};
+/* From argument `index` on. False: answered. */
+KV_INTERNAL bool cmd_mpop_parse(struct cmd_context *c, unsigned index,
+                                const char *low, const char *high,
+                                struct cmd_mpop *m);
+
 /* ---- reading ------------------------------------------------------------ */
 
 /* Refresh c->at and look the key up. */
@@ -87,6 +102,10 @@ KV_INTERNAL bool cmd_get(struct cmd_context *c, const struct kv_key *key,
 KV_INTERNAL kvsql_rc cmd_get_type(struct cmd_context *c,
                                   const struct kv_key *key, enum kv_type type,
                                   struct kv_item *item);
+/* n <= KV_BATCH_MAX keys at once: arguments first, first + step, ... */
+KV_INTERNAL void cmd_get_batch(struct cmd_context *c, unsigned first,
+                               unsigned step, unsigned n,
+                               struct kv_item *items, bool *found);
 /* Wall ms of the command; the same during one batch. */
 KV_INTERNAL int64_t cmd_wall(struct cmd_context *c);
 /* True: `count` elements are much, a view can be had, and the handler must
@@ -98,8 +117,17 @@ KV_INTERNAL bool cmd_defer(struct cmd_context *c, uint64_t count);
 KV_INTERNAL void cmd_answer_ok(struct cmd_context *c);
 KV_INTERNAL void cmd_answer_val(struct cmd_context *c,
                                 const struct kv_val *value);
+/* Number of elements of the key, 0 when it is absent. */
+KV_INTERNAL void cmd_answer_length(struct cmd_context *c, enum kv_type type);
+/* kv_sadd, kv_srem, kv_zrem, kv_hdel */
+typedef kvsql_rc (*cmd_element_fn)(struct kv_txn *txn, const struct kv_key *key,
+                                   const struct kv_key *element, bool *changed,
+                                   struct kvsql_error *err);
+/* The effect on each of the arguments behind the key; how many it changed. */
+KV_INTERNAL void cmd_answer_elements(struct cmd_context *c,
+                                     cmd_element_fn effect);
 
-/* ---- elements copied out ------------------------------------------------ */
+/* ---- elements copied out (elements.c) ------------------------------------ */
 
 /* A run of byte strings, each with numbers, copied out of the store so that
  * the store can be changed while they are walked. Owner: the handler. */
@@ -125,11 +153,69 @@ KV_INTERNAL struct cmd_list_item cmd_list_at(const struct cmd_list *list,
 /* False, and answered, when something did not fit. */
 KV_INTERNAL bool cmd_list_ok(struct cmd_context *c,
                              const struct cmd_list *list);
+/* By score, then bytes. */
+KV_INTERNAL void cmd_list_sort(struct cmd_list *list);
+/* Replace argument `index` by a set, or a sorted set, of the elements, and
+ * answer with their number. */
+KV_INTERNAL void cmd_list_store(struct cmd_context *c, unsigned index,
+                                enum kv_type type,
+                                const struct cmd_list *list);
+/* Remove the elements from a sorted set. False: answered. */
+KV_INTERNAL bool cmd_list_zrem(struct cmd_context *c, const struct kv_key *key,
+                               const struct cmd_list *list);
 
-/* ---- numbers ------------------------------------------------------------ */
+/* ---- elements by chance (elements.c) ------------------------------------- */
 
 /* Uniform in [0, below); below > 0. */
 KV_INTERNAL uint64_t cmd_random(uint64_t below);
+/* Put a cursor in KEY order on an element by chance. False: all fields have
+ * expired. */
+KV_INTERNAL bool cmd_seek_random(struct kv_elems *elems);
+/* key [count [with]], `with` NULL: two arguments at most. */
+KV_INTERNAL void cmd_answer_random(struct cmd_context *c, enum kv_type type,
+                                   const char *with);
+
+/* ---- sets made of sets (algebra.c) --------------------------------------- */
+
+enum cmd_algebra { CMD_INTER, CMD_UNION, CMD_DIFF };
+enum cmd_aggregate { CMD_SUM, CMD_MIN, CMD_MAX };
+
+struct cmd_source {
+    struct kv_item item; /* when count > 0 */
+    uint64_t count;      /* members; 0: absent */
+    double weight;
+    unsigned place;      /* among the arguments */
+};
+/* The sets that a command names. Owner: the handler. */
+struct cmd_sources {
+    struct cmd_source *at;
+    unsigned count;
+    bool scored;      /* sorted sets, too, and scores are asked for */
+    bool missing;     /* one is absent */
+    uint64_t members; /* of all */
+    enum cmd_aggregate aggregate;
+};
+/* `count` keys from argument `first` on. False: answered, nothing to free. */
+KV_INTERNAL bool cmd_sources_find(struct cmd_context *c, unsigned first,
+                                  unsigned count, bool scored,
+                                  struct cmd_sources *s);
+KV_INTERNAL void cmd_sources_fini(struct cmd_sources *s);
+/* Gets each member of a result, in order of bytes; false: no more. */
+typedef bool (*cmd_member_fn)(void *arg, const struct kv_val *member,
+                              double score);
+/* Changes the order of the sources. False: answered. */
+KV_INTERNAL bool cmd_sources_walk(struct cmd_context *c, struct cmd_sources *s,
+                                  enum cmd_algebra algebra, cmd_member_fn take,
+                                  void *arg);
+/* A cmd_member_fn whose arg is a cmd_list. */
+KV_INTERNAL bool cmd_member_list(void *arg, const struct kv_val *member,
+                                 double score);
+/* How many members all sources have; counts up to `limit`, 0 = all. */
+KV_INTERNAL void cmd_answer_inter_count(struct cmd_context *c,
+                                        struct cmd_sources *s, int64_t limit);
+
+/* ---- numbers ------------------------------------------------------------ */
+
 /* Numbers of INCRBYFLOAT: at least as precise as double. */
 KV_INTERNAL bool cmd_real_parse(const void *p, size_t size, long double *out);
 #define CMD_REAL_TEXT_MAX 5200

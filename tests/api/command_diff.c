@@ -52,6 +52,7 @@ enum diff_how {
     DIFF_EXACT,
     DIFF_SET,   /* one array in any order */
     DIFF_MAP,   /* pairs in any order */
+    DIFF_SCORES, /* pairs in any order, the second as numbers */
     DIFF_REAL,  /* bulk texts that are equal as numbers */
     DIFF_NEAR,  /* integers that differ by one at most: rounded clocks */
     DIFF_SHAPE, /* chosen by chance or by the clock: the same kind of reply */
@@ -64,7 +65,8 @@ struct diff_row {
 };
 
 /* Letters: k any key, s h l t z key of a type (mostly), v value, f field,
- * m member, i integer, I small index, d score, r score end, x lex end,
+ * U key of a set or sorted set, L key of a sorted set with equal scores, m
+ * member, i integer, I small index, d score, r score end, x lex end,
  * e expiry in seconds from now or far away, E in ms, a time to come in
  * seconds, A in ms, p pattern, b offset of a bit, B one of a bit field, w width
  * of a bit field, j number for one, * a few more of the letter before, ? maybe
@@ -171,6 +173,9 @@ static const struct diff_row diff_rows[] = {
     {"LPOS", "lv{RANK}I{COUNT MAXLEN}I", DIFF_EXACT},
     {"LMOVE", "ll{LEFT RIGHT FOO}{LEFT RIGHT left}", DIFF_EXACT},
     {"RPOPLPUSH", "ll", DIFF_EXACT},
+    {"LMPOP", "{1}l{LEFT RIGHT left FOO}", DIFF_EXACT},
+    {"LMPOP", "{2 2 1 3 0 x}ll{LEFT RIGHT}[COUNT FOO]I", DIFF_EXACT},
+    {"LMPOP", "{3}lll{LEFT RIGHT}{COUNT}I[COUNT][2]", DIFF_EXACT},
     {"SADD", "tmm*", DIFF_EXACT},
     {"SREM", "tmm*", DIFF_EXACT},
     {"SMEMBERS", "t", DIFF_SET},
@@ -191,6 +196,10 @@ static const struct diff_row diff_rows[] = {
     {"SDIFFSTORE", "ttt*", DIFF_EXACT},
     {"SINTERCARD", "{1 2 3 0 x}tt[LIMIT]I", DIFF_EXACT},
     {"SINTERCARD", "{2}tt", DIFF_EXACT},
+    {"SINTERCARD", "{2}tt{LIMIT}I[LIMIT]", DIFF_EXACT},
+    {"SUNION", "ttttt", DIFF_SET},
+    {"SINTER", "ttt", DIFF_SET},
+    {"SPOP", "t{100}v", DIFF_SET},
     {"ZADD", "zdm", DIFF_EXACT},
     {"ZADD", "zdmdm", DIFF_EXACT},
     {"ZADD", "z[NX XX][GT LT CH]dm", DIFF_EXACT},
@@ -229,6 +238,42 @@ static const struct diff_row diff_rows[] = {
     {"ZPOPMIN", "zI", DIFF_REAL},
     {"ZPOPMAX", "zI", DIFF_REAL},
     {"ZSCAN", "z{0}{COUNT}{100000}[MATCH FOO]p", DIFF_SCAN},
+    {"ZADD", "z[GT LT]{XX}{CH}dmdm", DIFF_EXACT},
+    {"ZADD", "z{NX}[INCR CH]dm", DIFF_REAL},
+    {"ZCOUNT", "z{-inf}r", DIFF_EXACT},
+    {"ZRANGE", "zII[LIMIT]II", DIFF_REAL},
+    {"ZREVRANGEBYLEX", "Lxx", DIFF_EXACT},
+    {"ZRANGEBYLEX", "Lxx{LIMIT}II", DIFF_EXACT},
+    {"ZUNION", "{2}UU[WITHSCORES FOO]", DIFF_REAL},
+    {"ZUNION", "{1 2 3 0 -1 x}UU[WITHSCORES]", DIFF_REAL},
+    {"ZUNION", "{3}UUU{WEIGHTS}ddd[WITHSCORES]", DIFF_REAL},
+    {"ZUNION", "{2}UU{AGGREGATE}{SUM MIN max FOO}{WITHSCORES}", DIFF_REAL},
+    {"ZUNION", "{2}UU{AGGREGATE}{MIN MAX}{WEIGHTS}dd{WITHSCORES}", DIFF_REAL},
+    {"ZINTER", "{2}UU[WITHSCORES WEIGHTS]", DIFF_REAL},
+    {"ZINTER", "{3}UUU{WEIGHTS weights}ddd[WITHSCORES]", DIFF_REAL},
+    {"ZINTER", "{2}UU{AGGREGATE}{SUM MIN max}{WITHSCORES}", DIFF_REAL},
+    {"ZINTER", "{2}UU{WEIGHTS}dd{AGGREGATE}{MIN MAX SUM}{WITHSCORES}",
+     DIFF_REAL},
+    {"ZDIFF", "{2}UU[WITHSCORES WEIGHTS]", DIFF_REAL},
+    {"ZDIFF", "{1 2 3 0 x}UUU[WITHSCORES]", DIFF_REAL},
+    {"ZUNIONSTORE", "z{2}UU[WITHSCORES]", DIFF_EXACT},
+    {"ZUNIONSTORE", "z{2}UU{WEIGHTS}dd[AGGREGATE][MIN MAX SUM]", DIFF_EXACT},
+    {"ZINTERSTORE", "z{2 3 0}UU[AGGREGATE][MIN MAX SUM]", DIFF_EXACT},
+    {"ZINTERSTORE", "z{2}UU{WEIGHTS}dd", DIFF_EXACT},
+    {"ZDIFFSTORE", "z{2 1 x}UU[AGGREGATE]", DIFF_EXACT},
+    {"ZINTERCARD", "{2}UU[LIMIT WITHSCORES]", DIFF_EXACT},
+    {"ZINTERCARD", "{1 2 3 0 x}UU{LIMIT}I", DIFF_EXACT},
+    {"ZRANDMEMBER", "z", DIFF_SHAPE},
+    {"ZRANDMEMBER", "z{0 x -5}", DIFF_SHAPE},
+    {"ZRANDMEMBER", "z{100}", DIFF_SET},
+    {"ZRANDMEMBER", "z{100}{WITHSCORES}", DIFF_SCORES},
+    {"ZRANDMEMBER", "z{9223372036854775807 -3}{WITHSCORES FOO}[x]",
+     DIFF_SHAPE},
+    {"ZMPOP", "{1}z{MIN MAX min FOO}", DIFF_REAL},
+    {"ZMPOP", "{2 2 1 3 0 x}zz{MIN MAX}[COUNT FOO]I", DIFF_REAL},
+    {"ZMPOP", "{3}zzz{MIN MAX}{COUNT}I[COUNT][2]", DIFF_REAL},
+    {"ZRANGESTORE", "zLxx{BYLEX}[REV LIMIT]II", DIFF_EXACT},
+    {"ZRANGESTORE", "zzrr{BYSCORE}{LIMIT}II[REV]", DIFF_EXACT},
     {"ZRANGESTORE", "zzII[REV WITHSCORES]", DIFF_EXACT},
     {"ZRANGESTORE", "zzrr{BYSCORE}[REV]", DIFF_EXACT},
     {"SETBIT", "sb{0 1 1 2 x}", DIFF_EXACT},
@@ -295,13 +340,15 @@ static void diff_add_key(struct diff_command *c, char type)
     static const char types[] = "shltz";
     char name[32];
 
-    if (type == 'k' || diff_below(25) == 0) {
-        /* Ranges of bytes mean nothing in sorted sets of many scores. */
-        type = types[diff_below(type == 'L' ? 4 : 5)];
+    if (type == 'U') {
+        type = diff_below(3) == 0 ? 't' : 'z';
     }
-    if (type == 'L') {
+    if (type == 'L') { /* all scores are equal, or ranges mean nothing */
         diff_add(c, "lex", 3);
         return;
+    }
+    if (type == 'k' || diff_below(25) == 0) {
+        type = types[diff_below(5)];
     }
     diff_add(c, name, (size_t)snprintf(name, sizeof(name), "%c:%u", type,
                                        diff_below(6)));
@@ -468,6 +515,7 @@ static void diff_add_letter(struct diff_command *c, char letter)
 
     switch (letter) {
     case 'k': case 's': case 'h': case 'l': case 't': case 'z': case 'L':
+    case 'U':
         diff_add_key(c, letter);
         break;
     case 'v':
@@ -751,6 +799,17 @@ static bool diff_item_equal(const struct diff_item *a,
            kv_num_double(b->p, b->size, &y) && x == y;
 }
 
+/* A score of -0 as 0, so that texts are sorted alike. */
+static void diff_drop_sign(struct diff_item *items, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (items[i].size == 2 && memcmp(items[i].p, "-0", 2) == 0) {
+            items[i].p++;
+            items[i].size--;
+        }
+    }
+}
+
 static bool diff_equal(enum diff_how how, const struct kv_buf *ours,
                        const struct kv_buf *theirs)
 {
@@ -778,17 +837,22 @@ static bool diff_equal(enum diff_how how, const struct kv_buf *ours,
     if (n != m) {
         return false;
     }
+    if (how == DIFF_SCAN) {
+        diff_drop_sign(a, n);
+        diff_drop_sign(b, n);
+    }
     head = how == DIFF_SCAN ? 3 : 1;
     if (how == DIFF_SCAN || how == DIFF_SET) {
         qsort(a + head, n - head, sizeof(*a), diff_order_one);
         qsort(b + head, n - head, sizeof(*b), diff_order_one);
-    } else if (how == DIFF_MAP) {
+    } else if (how == DIFF_MAP || how == DIFF_SCORES) {
         qsort(a + 1, (n - 1) / 2, 2 * sizeof(*a), diff_order_pair);
         qsort(b + 1, (n - 1) / 2, 2 * sizeof(*b), diff_order_pair);
     }
     for (unsigned i = 0; i < n; i++) {
         if (!diff_item_equal(&a[i], &b[i],
-                             how == DIFF_REAL || how == DIFF_SCAN)) {
+                             how == DIFF_REAL || how == DIFF_SCAN ||
+                                 (how == DIFF_SCORES && i % 2 == 0))) {
             return false;
         }
     }
