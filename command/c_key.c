@@ -1,4 +1,4 @@
-/* c_key.c - keys of any type: DEL, EXISTS, TYPE, RENAME, COPY, OBJECT.
+/* c_key.c - keys of any type: DEL, EXISTS, TYPE, RENAME, COPY, DUMP, OBJECT.
  *
  * Thread: the caller's of cmd_run(). */
 #include "command/context.h"
@@ -140,96 +140,6 @@ static bool key_copy_options(struct cmd_context *c, bool *replace)
     return true;
 }
 
-/* The elements of `item`, in the order in which they are put in again; of a
- * hash each field is followed by its value. */
-static void key_copy_out(const struct kv_at *at, const struct kv_item *item,
-                         struct cmd_list *list)
-{
-    struct kv_elems elems;
-    bool valid;
-
-    kv_elems_init(&elems, at, item,
-                  item->type == KV_LIST ? KV_ELEMS_INDEX : KV_ELEMS_KEY);
-    for (valid = kv_elems_first(&elems); valid;
-         valid = kv_elems_next(&elems)) {
-        const struct kv_elem *e = &elems.elem;
-
-        if (item->type != KV_LIST) {
-            cmd_list_add(list, e->key.p, e->key.size, e->score,
-                         e->expires_at);
-        }
-        if (item->type == KV_LIST || item->type == KV_HASH) {
-            cmd_list_add(list, e->value.p, e->value.size, 0, 0);
-        }
-    }
-}
-
-/* Put element `*i` of the list in and step over it. */
-static kvsql_rc key_copy_in(struct cmd_context *c, const struct kv_key *to,
-                            enum kv_type type, const struct cmd_list *list,
-                            uint64_t *i)
-{
-    const struct cmd_list_item one = cmd_list_at(list, (*i)++);
-    const struct kv_key name = kv_key_of(one.p, one.size);
-    struct cmd_list_item value;
-
-    switch (type) {
-    case KV_HASH:
-        value = cmd_list_at(list, (*i)++);
-        return kv_hset(c->txn, to, &name, (kvsql_slice){value.p, value.size},
-                       one.number, NULL, &c->err);
-    case KV_SET:
-        return kv_sadd(c->txn, to, &name, NULL, &c->err);
-    case KV_ZSET:
-        return kv_zadd(c->txn, to, &name, one.score, NULL, &c->err);
-    default:
-        KV_ASSERT(type == KV_LIST);
-        return kv_push(c->txn, to, KV_RIGHT, (kvsql_slice){one.p, one.size},
-                       &c->err);
-    }
-}
-
-static bool key_copy_collection(struct cmd_context *c, const struct kv_key *to,
-                                const struct kv_item *item)
-{
-    const enum kv_type type = item->type;
-    const int64_t expires_at = item->expires_at;
-    struct cmd_list list;
-    bool ok;
-
-    cmd_list_init(&list);
-    key_copy_out(&c->at, item, &list);
-    ok = cmd_list_ok(c, &list) &&
-         cmd_ok(c, kv_del(c->txn, to, NULL, &c->err));
-    for (uint64_t i = 0; ok && i < list.count;) {
-        ok = cmd_ok(c, key_copy_in(c, to, type, &list, &i));
-    }
-    cmd_list_fini(&list);
-    return ok && (expires_at == 0 ||
-                  cmd_ok(c, kv_expire(c->txn, to, expires_at, &c->err)));
-}
-
-static bool key_copy_string(struct cmd_context *c, const struct kv_key *to,
-                            const struct kv_item *item)
-{
-    const int64_t expires_at = item->expires_at;
-    struct kv_val value;
-    struct kv_buf copy; /* what is read may move when the store changes */
-    bool ok;
-
-    kv_item_string(item, &value);
-    kv_buf_init(&copy, KV_MEM_CLIENT, KVSQL_VALUE_MAX);
-    kv_buf_add(&copy, value.p, value.size);
-    if (copy.failed) {
-        cmd_fail_nomem(c);
-    }
-    ok = !copy.failed &&
-         cmd_ok(c, kv_set(c->txn, to, (kvsql_slice){copy.p, copy.size},
-                          expires_at, &c->err));
-    kv_buf_fini(&copy);
-    return ok;
-}
-
 void cmd_do_copy(struct cmd_context *c)
 {
     const struct kv_key from = cmd_key(c, 1), to = cmd_key(c, 2);
@@ -248,9 +158,123 @@ void cmd_do_copy(struct cmd_context *c)
         cmd_reply_int(c->reply, 0);
         return;
     }
-    if (item.type == KV_STRING ? key_copy_string(c, &to, &item)
-                               : key_copy_collection(c, &to, &item)) {
+    if (cmd_ok(c, kv_copy(c->txn, &from, &to, &c->err))) {
         cmd_reply_int(c->reply, 1);
+    }
+}
+
+/* ---- values as bytes ---------------------------------------------------- */
+
+void cmd_do_dump(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+    struct kv_buf buf;
+
+    if (!cmd_get(c, &key, &item)) {
+        cmd_reply_null(c->reply);
+        return;
+    }
+    if (cmd_defer(c, item.type == KV_STRING ? 1 : kv_item_length(&item))) {
+        return;
+    }
+    kv_buf_init(&buf, KV_MEM_CLIENT, CMD_LIST_MAX);
+    if (!kv_item_dump(&c->at, &item, &buf)) {
+        cmd_reply_null(c->reply);
+    } else if (cmd_ok(c, kv_buf_result(&buf, "the value as bytes", &c->err))) {
+        cmd_reply_bulk(c->reply, buf.p, buf.size);
+    }
+    kv_buf_fini(&buf);
+}
+
+struct key_restore {
+    bool replace, absolute, has_idle, has_freq;
+};
+
+/* IDLETIME or FREQ at `*i`, hints that are checked. False: answered. */
+static bool key_restore_hint(struct cmd_context *c, struct key_restore *r,
+                             unsigned *i)
+{
+    const bool idle = cmd_is(c, *i, "IDLETIME");
+    int64_t number;
+
+    if (*i + 1 >= c->argc || !(idle || cmd_is(c, *i, "FREQ")) ||
+        (idle ? r->has_freq : r->has_idle)) {
+        cmd_fail_syntax(c);
+        return false;
+    }
+    if (!cmd_int(c, ++*i, &number, NULL)) {
+        return false;
+    }
+    r->has_idle = r->has_idle || idle;
+    r->has_freq = r->has_freq || !idle;
+    if (number < 0 || (!idle && number > 255)) {
+        cmd_fail(c, KVSQL_RANGE, "%s",
+                 idle ? "ERR Invalid IDLETIME value, must be >= 0"
+                      : "ERR Invalid FREQ value, must be >= 0 and <= 255");
+        return false;
+    }
+    return true;
+}
+
+/* False: answered. */
+static bool key_restore_options(struct cmd_context *c, struct key_restore *r)
+{
+    *r = (struct key_restore){0};
+    for (unsigned i = 4; i < c->argc; i++) {
+        if (cmd_is(c, i, "REPLACE")) {
+            r->replace = true;
+        } else if (cmd_is(c, i, "ABSTTL")) {
+            r->absolute = true;
+        } else if (!key_restore_hint(c, r, &i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Argument 2 as a deadline, 0 for none. False: answered. */
+static bool key_restore_deadline(struct cmd_context *c, bool absolute,
+                                 int64_t *at)
+{
+    if (!cmd_int(c, 2, at, NULL)) {
+        return false;
+    }
+    if (*at < 0) {
+        cmd_fail(c, KVSQL_INVALID, "ERR Invalid TTL value, must be >= 0");
+        return false;
+    }
+    /* So far ahead that it does not fit: never. */
+    if (*at > 0 && !absolute &&
+        __builtin_add_overflow(*at, cmd_wall(c), at)) {
+        *at = 0;
+    }
+    return true;
+}
+
+void cmd_do_restore(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct key_restore r;
+    struct kv_item item;
+    int64_t at;
+    kvsql_rc rc;
+
+    if (!key_restore_options(c, &r)) {
+        return;
+    }
+    if (!r.replace && cmd_get(c, &key, &item)) {
+        cmd_fail(c, KVSQL_EXISTS, "BUSYKEY Target key name already exists.");
+        return;
+    }
+    if (!key_restore_deadline(c, r.absolute, &at)) {
+        return;
+    }
+    rc = kv_restore(c->txn, &key, c->argv[3], at, &c->err);
+    if (rc == KVSQL_CORRUPT) {
+        cmd_fail(c, KVSQL_INVALID, "ERR %s", c->err.text);
+    } else if (cmd_ok(c, rc)) {
+        cmd_answer_ok(c);
     }
 }
 

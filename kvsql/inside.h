@@ -152,6 +152,12 @@ KV_INTERNAL uint64_t kv_item_version(const struct kv_at *at,
 /* Value of a string. */
 KV_INTERNAL void kv_item_string(const struct kv_item *item, struct kv_val *out);
 
+struct kv_buf;
+/* Append the value as bytes for kv_restore(), its expiry not included (format:
+ * docs/FORMATS.md). False: nothing is left of it, every field has expired. */
+KV_INTERNAL bool kv_item_dump(const struct kv_at *at,
+                              const struct kv_item *item, struct kv_buf *out);
+
 /* Keys in the whole keyspace (expired ones that are not removed included). */
 KV_INTERNAL uint64_t kv_count_all(const struct kv_at *at);
 /* Keys before `key` in KO1 order, whether `key` exists or not. O(log n). */
@@ -367,6 +373,15 @@ KV_INTERNAL kvsql_rc kv_rename(struct kv_txn *txn, const struct kv_key *from,
                                const struct kv_key *to,
                                struct kvsql_error *err);
 KV_INTERNAL kvsql_rc kv_flush(struct kv_txn *txn, struct kvsql_error *err);
+/* Copy value, expiry and the expiries of fields; replaces `to`. NOTFOUND.
+ * O(elements). */
+KV_INTERNAL kvsql_rc kv_copy(struct kv_txn *txn, const struct kv_key *from,
+                             const struct kv_key *to, struct kvsql_error *err);
+/* Put in what kv_item_dump() gave, under another key, in another store;
+ * replaces what is there. CORRUPT: not such bytes, or damaged ones. */
+KV_INTERNAL kvsql_rc kv_restore(struct kv_txn *txn, const struct kv_key *key,
+                                kvsql_slice payload, int64_t expires_at,
+                                struct kvsql_error *err);
 
 /* expires_at is the field's, wall ms; 0 = none, and drops one that was there;
  * KV_KEEP_EXPIRY keeps it. */
