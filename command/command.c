@@ -26,6 +26,9 @@
 /* How long a command waits for the store lock before it answers BUSY. */
 #define COMMAND_WAIT_MS 10000
 #define COMMAND_NAME_MAX 48
+#define COMMAND_TEXT_CLIENT                                                   \
+    "ERR this command is about a connection of the Redis protocol; here is "  \
+    "none"
 
 /* ---- the table ---------------------------------------------------------- */
 
@@ -264,7 +267,7 @@ kvsql_rc cmd_check(unsigned argc, const kvsql_slice *argv, bool in_batch,
         return kv_fail(err, KVSQL_AUTH,
                        "ERR Command not allowed inside a transaction");
     }
-    if (over_rest && (row->flags & CMD_NO_REST)) {
+    if (over_rest && (row->flags & (CMD_NO_REST | CMD_CLIENT))) {
         return kv_fail(err, KVSQL_AUTH,
                        "ERR Command is not available over REST: '%s'",
                        row->name);
@@ -286,9 +289,8 @@ const struct cmd_host *cmd_host_get(void)
     return &command_host;
 }
 
-/* Answer with a sentence made elsewhere, prefix first. */
-static void command_refuse(struct cmd_reply *reply, const struct cmd_row *row,
-                           const struct kvsql_error *err)
+void cmd_refuse(struct cmd_reply *reply, const struct cmd_row *row,
+                const struct kvsql_error *err)
 {
     cmd_reply_reset(reply);
     cmd_reply_error(reply, err->rc, "%s", err->text);
@@ -329,8 +331,7 @@ static void command_call(struct cmd_context *c)
                    c->reply->rc != KVSQL_OK);
 }
 
-/* The second call of a handler that asked for a view. */
-static void command_run_view(struct cmd_context *c)
+void cmd_execute_view(struct cmd_context *c)
 {
     struct kv_view *view = NULL;
     struct kv_at at;
@@ -350,16 +351,21 @@ static void command_run_view(struct cmd_context *c)
     kv_unpin(view);
 }
 
-static void command_run_txn(struct cmd_context *c, struct kv_ticket *ticket)
+bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket)
 {
     const bool write = (c->row->flags & CMD_WRITE) != 0;
     struct kv_mark mark;
-    kvsql_rc rc = kv_txn_begin(c->db, write, COMMAND_WAIT_MS, &c->txn, &c->err);
+    kvsql_rc rc;
 
+    if (c->row->flags & CMD_CONTROL) {
+        command_call(c);
+        return true;
+    }
+    rc = kv_txn_begin(c->db, write, COMMAND_WAIT_MS, &c->txn, &c->err);
     if (rc != KVSQL_OK) {
         c->txn = NULL;
         cmd_fail_rc(c, rc);
-        return;
+        return true;
     }
     c->may_defer = (c->row->flags & CMD_LONG) != 0;
     mark = kv_txn_mark(c->txn);
@@ -372,11 +378,8 @@ static void command_run_txn(struct cmd_context *c, struct kv_ticket *ticket)
     if (rc != KVSQL_OK) {
         cmd_fail_rc(c, rc);
         c->deferred = false;
-        return;
     }
-    if (c->deferred) {
-        command_run_view(c);
-    }
+    return !c->deferred;
 }
 
 void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
@@ -389,24 +392,51 @@ void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
     struct kvsql_error err;
 
     /* Waits for nothing until a state was seen. */
-    *ticket = (struct kv_ticket){.position = 0, .epoch = UINT64_MAX};
+    *ticket = CMD_NO_TICKET;
+    c.ticket = ticket;
     cmd_reply_reset(reply);
     if (cmd_resolve(argc, argv, &row, &err) != KVSQL_OK) {
-        command_refuse(reply, row, &err);
+        cmd_refuse(reply, row, &err);
         return;
     }
     if ((row->flags & CMD_WRITE) && !allow_write) {
         (void)kv_fail(&err, KVSQL_READONLY,
                       "READONLY You can't write here: this way in only reads.");
-        command_refuse(reply, row, &err);
+        cmd_refuse(reply, row, &err);
         return;
     }
     c.row = row;
-    if (row->flags & CMD_CONTROL) {
-        command_call(&c);
-    } else {
-        command_run_txn(&c, ticket);
+    if ((row->flags & CMD_CLIENT) != 0) {
+        (void)kv_fail(&err, KVSQL_AUTH, COMMAND_TEXT_CLIENT);
+        cmd_refuse(reply, row, &err);
+        return;
     }
+    if (!cmd_execute(&c, ticket)) {
+        cmd_execute_view(&c);
+    }
+}
+
+kvsql_rc cmd_execute_in(struct cmd_context *c)
+{
+    const struct kv_mark mark = kv_txn_mark(c->txn);
+    struct kvsql_error err;
+    kvsql_rc rc = KVSQL_OK;
+
+    if (c->row->flags & CMD_NO_MULTI) {
+        rc = kv_fail(&err, KVSQL_AUTH,
+                     "ERR Command not allowed inside a transaction");
+    } else if ((c->row->flags & CMD_CLIENT) && c->client == NULL) {
+        rc = kv_fail(&err, KVSQL_AUTH, COMMAND_TEXT_CLIENT);
+    }
+    if (rc != KVSQL_OK) {
+        cmd_refuse(c->reply, c->row, &err);
+        return rc;
+    }
+    command_call(c);
+    if (c->reply->rc != KVSQL_OK) {
+        kv_txn_restore(c->txn, mark); /* CM2 */
+    }
+    return c->reply->rc;
 }
 
 kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc, const kvsql_slice *argv,
@@ -414,25 +444,14 @@ kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc, const kvsql_slice *argv,
 {
     struct cmd_context c = {.db = kv_txn_db(txn), .txn = txn, .argc = argc,
                             .argv = argv, .reply = reply};
-    const struct kv_mark mark = kv_txn_mark(txn);
     struct kvsql_error err;
 
     cmd_reply_reset(reply);
     if (cmd_resolve(argc, argv, &c.row, &err) != KVSQL_OK) {
-        command_refuse(reply, c.row, &err);
+        cmd_refuse(reply, c.row, &err);
         return reply->rc;
     }
-    if (c.row->flags & CMD_NO_MULTI) {
-        (void)kv_fail(&err, KVSQL_AUTH,
-                      "ERR Command not allowed inside a transaction");
-        command_refuse(reply, c.row, &err);
-        return reply->rc;
-    }
-    command_call(&c);
-    if (reply->rc != KVSQL_OK) {
-        kv_txn_restore(txn, mark); /* CM2 */
-    }
-    return reply->rc;
+    return cmd_execute_in(&c);
 }
 
 /* Errors that are there before anything runs. */
@@ -463,7 +482,7 @@ kvsql_rc cmd_run_batch(kvsql *db, unsigned count, const unsigned *argc,
     struct kv_txn *txn;
     kvsql_rc rc;
 
-    *ticket = (struct kv_ticket){.position = 0, .epoch = UINT64_MAX};
+    *ticket = CMD_NO_TICKET;
     *failed = count;
     rc = command_check_batch(count, argc, argv, failed, err);
     if (rc != KVSQL_OK) {

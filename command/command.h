@@ -20,7 +20,12 @@ enum cmd_flag {
     CMD_LONG = 16,      /* may run long: runs on a view, outside the lock */
     CMD_NO_MULTI = 32,  /* not inside a batch */
     CMD_NO_REST = 64,   /* refused over REST (rest.md 3.4) */
-    CMD_CONTROL = 128   /* needs no txn: PING, INFO, SAVE ... */
+    CMD_CONTROL = 128,  /* needs no txn: PING, INFO, SAVE ... */
+    CMD_CLIENT = 256,   /* needs a connection: refused over REST */
+    CMD_NO_AUTH = 512,  /* before the password, too */
+    CMD_LOADING = 1024, /* while loading, too */
+    CMD_AT_ONCE = 2048, /* runs inside MULTI, is not queued: EXEC */
+    CMD_WORKER = 4096   /* runs long: never on an event loop */
 };
 
 struct cmd_context; /* one call; see command.c */
@@ -49,6 +54,10 @@ struct cmd_host {
     int64_t started_at; /* wall ms */
 };
 KV_INTERNAL void cmd_host_set(const struct cmd_host *host);
+
+/* Waits for nothing: no state was seen. */
+#define CMD_NO_TICKET                                                         \
+    ((struct kv_ticket){.position = 0, .epoch = UINT64_MAX})
 
 /* Run one command in a batch of its own. Always leaves exactly one value in
  * `reply` (an error reply included). *ticket is what the reply must wait for

@@ -12,6 +12,9 @@
 
 #include "command/command.h"
 
+struct cmd_client;
+struct vt_session;
+
 struct cmd_context {
     const struct cmd_row *row;
     unsigned argc;
@@ -22,6 +25,9 @@ struct cmd_context {
     const struct kv_at *view; /* where to read without a txn */
     struct kv_at at;         /* where cmd_get() read last */
     struct kvsql_error err;  /* for effects */
+    struct cmd_client *client;  /* the connection, or NULL */
+    struct vt_session *session; /* for SQL, or NULL */
+    struct kv_ticket *ticket;   /* for handlers that make a batch themselves */
     bool may_defer;          /* on the live tree, and a view could be had */
     bool deferred;           /* the handler asked for a view */
 };
@@ -267,17 +273,60 @@ KV_INTERNAL bool cmd_string_set(struct cmd_context *c,
 KV_INTERNAL bool cmd_string_equals(const struct kv_item *item,
                                    kvsql_slice bytes);
 
+/* ---- connections (client.c, multi.c) ------------------------------------- */
+
+/* Take and drop the lock of the registry: for a client's name and library,
+ * and to walk all clients with cmd_client_first() and ->next. Rank COMMAND. */
+KV_INTERNAL void cmd_registry_lock(void);
+KV_INTERNAL void cmd_registry_unlock(void);
+KV_INTERNAL struct cmd_client *cmd_client_first(void);
+/* Hold commands until `until_ns` (monotonic, 0 = no more); with `all` reads,
+ * too. */
+KV_INTERNAL void cmd_pause_set(uint64_t until_ns, bool all);
+/* 1 right, 0 wrong, -1 there is none. `user` may be NULL. */
+KV_INTERNAL int cmd_password_check(const kvsql_slice *user,
+                                   kvsql_slice password);
+/* Tell the messages of a wrong password, not more than once a minute. */
+KV_INTERNAL void cmd_auth_failed(const struct cmd_client *client);
+#define CMD_TEXT_CLIENT_NAME                                                  \
+    "ERR Client names cannot contain spaces, newlines or special characters."
+KV_INTERNAL bool cmd_client_name_ok(kvsql_slice name);
+KV_INTERNAL void cmd_client_name_set(struct cmd_client *client,
+                                     kvsql_slice name);
+KV_INTERNAL void cmd_monitor_change(int by);
+/* Show a command to those who MONITOR. */
+KV_INTERNAL void cmd_monitor_feed(const struct cmd_context *c);
+/* Put a command behind MULTI; false: no room, or no memory. */
+KV_INTERNAL bool cmd_queue_add(struct cmd_client *client,
+                               const struct cmd_row *row, unsigned argc,
+                               const kvsql_slice *argv);
+/* Forget MULTI, and forget WATCH. */
+KV_INTERNAL void cmd_multi_end(struct cmd_client *client);
+KV_INTERNAL void cmd_watch_end(struct cmd_client *client);
+/* SQL of one command on c->session; leaves one value in the reply (c_sql.c). */
+KV_INTERNAL void cmd_sql_statement(struct cmd_context *c);
+
 /* ---- the table (command.c) ---------------------------------------------- */
+
+/* The row that argv means, subcommands included; *row is NULL when there is
+ * none. UNKNOWN, ARITY, SYNTAX: with the sentence, prefix first. */
+KV_INTERNAL kvsql_rc cmd_resolve(unsigned argc, const kvsql_slice *argv,
+                                 const struct cmd_row **row,
+                                 struct kvsql_error *err);
+/* Answer with a sentence made elsewhere, prefix first, and count it. */
+KV_INTERNAL void cmd_refuse(struct cmd_reply *reply, const struct cmd_row *row,
+                            const struct kvsql_error *err);
+/* Run c->row in a batch of its own. False: it wants a view and has done
+ * nothing yet (c->deferred); cmd_execute_view() does it. */
+KV_INTERNAL bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket);
+KV_INTERNAL void cmd_execute_view(struct cmd_context *c);
+/* Run c->row inside the open c->txn; on an error nothing has changed. */
+KV_INTERNAL kvsql_rc cmd_execute_in(struct cmd_context *c);
 
 /* How many rows there are; cmd_at(index) gives each. */
 KV_INTERNAL unsigned cmd_count(void);
 /* The row of a name in any case, "object|encoding" included, or NULL. */
 KV_INTERNAL const struct cmd_row *cmd_find_full(const void *name, size_t size);
-/* The row that argv means, subcommands included; NULL and UNKNOWN, or ARITY,
- * with Redis's sentence. */
-KV_INTERNAL kvsql_rc cmd_resolve(unsigned argc, const kvsql_slice *argv,
-                                 const struct cmd_row **row,
-                                 struct kvsql_error *err);
 
 /* ---- scan cursors (cursor.c) -------------------------------------------- */
 

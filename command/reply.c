@@ -1,4 +1,4 @@
-/* reply.c - an answer as a flat run of typed items, and its RESP2 form.
+/* reply.c - an answer as a flat run of typed items.
  *
  *   item:  u8 kind | body
  *   body   NULL, NULL_ARRAY                    nothing
@@ -180,6 +180,18 @@ void cmd_reply_error(struct cmd_reply *reply, kvsql_rc rc, const char *format,
     reply_bytes(reply, CMD_REPLY_ERROR, line, size);
 }
 
+void cmd_reply_append(struct cmd_reply *reply, const struct cmd_reply *part)
+{
+    struct cmd_item item;
+    size_t offset = 0;
+
+    if (!part->buf.failed) {
+        kv_buf_add(&reply->buf, part->buf.p, part->buf.size);
+    } else if (cmd_reply_next(part, &offset, &item)) {
+        reply_bytes(reply, CMD_REPLY_ERROR, item.p, item.size);
+    }
+}
+
 /* ---- reading ------------------------------------------------------------ */
 
 /* RP1: the one item of a reply that has no room for its content. */
@@ -248,73 +260,4 @@ bool cmd_reply_next(const struct cmd_reply *reply, size_t *offset,
     KV_ASSERT(p <= end); /* RP2 */
     *offset = (size_t)(p - reply->buf.p);
     return true;
-}
-
-/* ---- RESP2 -------------------------------------------------------------- */
-
-static void reply_resp2_line(struct kv_buf *out, char mark, const void *p,
-                             size_t size)
-{
-    kv_buf_byte(out, (uint8_t)mark);
-    kv_buf_add(out, p, size);
-    kv_buf_add(out, "\r\n", 2);
-}
-
-static void reply_resp2_number(struct kv_buf *out, char mark, int64_t number)
-{
-    char text[KV_INT_TEXT_MAX];
-
-    reply_resp2_line(out, mark, text, kv_num_format_int(text, number));
-}
-
-static void reply_resp2_bulk(struct kv_buf *out, const void *p, size_t size)
-{
-    reply_resp2_number(out, '$', (int64_t)size);
-    kv_buf_add(out, p, size);
-    kv_buf_add(out, "\r\n", 2);
-}
-
-void cmd_reply_resp2(const struct cmd_reply *reply, struct kv_buf *out)
-{
-    struct cmd_item item;
-    size_t offset = 0;
-
-    while (cmd_reply_next(reply, &offset, &item)) {
-        char text[KV_DOUBLE_TEXT_MAX];
-
-        switch (item.kind) {
-        case CMD_REPLY_NULL:
-            kv_buf_text(out, "$-1\r\n");
-            break;
-        case CMD_REPLY_NULL_ARRAY:
-            kv_buf_text(out, "*-1\r\n");
-            break;
-        case CMD_REPLY_STATUS:
-            reply_resp2_line(out, '+', item.p, item.size);
-            break;
-        case CMD_REPLY_ERROR:
-            reply_resp2_line(out, '-', item.p, item.size);
-            break;
-        case CMD_REPLY_INT:
-        case CMD_REPLY_BOOL:
-            reply_resp2_number(out, ':', item.number);
-            break;
-        case CMD_REPLY_DOUBLE:
-            reply_resp2_bulk(out, text,
-                             kv_num_format_double(text, item.real));
-            break;
-        case CMD_REPLY_BULK:
-        case CMD_REPLY_VERBATIM:
-            reply_resp2_bulk(out, item.p, item.size);
-            break;
-        case CMD_REPLY_ARRAY:
-        case CMD_REPLY_SET:
-            reply_resp2_number(out, '*', item.number);
-            break;
-        case CMD_REPLY_MAP:
-        case CMD_REPLY_PAIRS:
-            reply_resp2_number(out, '*', 2 * item.number);
-            break;
-        }
-    }
 }

@@ -82,11 +82,20 @@ KV_INTERNAL void cmd_reply_end(struct cmd_reply *reply, size_t place,
 KV_INTERNAL void cmd_reply_error(struct cmd_reply *reply, kvsql_rc rc,
                                  const char *format, ...) KV_PRINTF(3, 4);
 
+/* The whole of `part` as the next value; what failed becomes its error. */
+KV_INTERNAL void cmd_reply_append(struct cmd_reply *reply,
+                                  const struct cmd_reply *part);
+
 /* Reading: start at *offset = 0; false at the end. */
 KV_INTERNAL bool cmd_reply_next(const struct cmd_reply *reply, size_t *offset,
                                 struct cmd_item *item);
-/* RESP2 bytes of the whole reply (REST's resp2 format, tests, later resp/). */
-KV_INTERNAL void cmd_reply_resp2(const struct cmd_reply *reply,
-                                 struct kv_buf *out);
+/* The bytes of the whole reply in protocol 2 or 3 (reply_resp.c). */
+KV_INTERNAL void cmd_reply_resp(const struct cmd_reply *reply, unsigned resp,
+                                struct kv_buf *out);
+static inline void cmd_reply_resp2(const struct cmd_reply *reply,
+                                   struct kv_buf *out)
+{
+    cmd_reply_resp(reply, 2, out);
+}
 
 #endif

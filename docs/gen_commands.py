@@ -13,11 +13,14 @@ TABLE = os.path.join(HERE, "..", "command", "commands.def")
 PAGE = os.path.join(HERE, "COMMANDS.md")
 TITLES = {
     "string": "Strings", "hash": "Hashes", "list": "Lists", "set": "Sets",
-    "sorted-set": "Sorted sets", "bitmap": "Bitmaps", "generic": "Keys of any type",
-    "connection": "Connection", "server": "Server",
+    "sorted-set": "Sorted sets", "bitmap": "Bitmaps",
+    "hyperloglog": "HyperLogLog", "geo": "Geo", "generic": "Keys of any type",
+    "transactions": "Transactions", "connection": "Connection",
+    "server": "Server",
 }
 FLAGS = {"W": "writes", "R": "reads", "C": "needs no data",
-         "L": "on a view when long", "CMD_NO_MULTI": "not in a transaction"}
+         "L": "on a view when long", "K": "of a connection",
+         "CMD_NO_MULTI": "not in a transaction"}
 
 
 def strings(text):
@@ -49,6 +52,8 @@ def page():
            "case. *Since* is the version of Redis whose form a command "
            "follows.", ""]
     for group, title in TITLES.items():
+        if group not in {c["group"] for c in commands}:
+            continue
         out += [f"## {title}", ""]
         for c in commands:
             if c["group"] != group:

@@ -334,6 +334,8 @@ KV_INTERNAL void kv_txn_restore(struct kv_txn *txn, struct kv_mark mark);
 /* Read the live tree with the batch's own changes; one `now` for the batch. */
 KV_INTERNAL void kv_at_txn(const struct kv_txn *txn, struct kv_at *at);
 KV_INTERNAL kvsql *kv_txn_db(const struct kv_txn *txn);
+/* Epoch of the state that the txn reads (struct kv_ticket). */
+KV_INTERNAL uint64_t kv_txn_epoch(const struct kv_txn *txn);
 /* Ops so far: 0 means nothing has changed. */
 KV_INTERNAL uint64_t kv_txn_count(const struct kv_txn *txn);
 

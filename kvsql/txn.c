@@ -190,6 +190,11 @@ kvsql *kv_txn_db(const struct kv_txn *txn)
     return txn->store->db;
 }
 
+uint64_t kv_txn_epoch(const struct kv_txn *txn)
+{
+    return atomic_load(&txn->store->epoch);
+}
+
 uint64_t kv_txn_count(const struct kv_txn *txn)
 {
     return txn->count;

@@ -1,0 +1,132 @@
+/* client.h - one connection of the Redis protocol, as commands see it.
+ *
+ * A client is what outlives a command: the protocol and name it chose, whether
+ * it may do anything, its MULTI queue and its WATCHes. The door owns the
+ * struct, and runs every command of the connection through cmd_client_run().
+ * All open clients are in one registry, which CLIENT LIST, CLIENT KILL and
+ * MONITOR walk.
+ *
+ * Two kinds of commands may take long, and the door's loop must not wait for
+ * them: cmd_client_run() answers CMD_WORK for these, and the door calls
+ * cmd_client_work() with the same arguments in a thread that may take its
+ * time, before it looks at the next command of this connection.
+ *
+ * Thread: all but the registry's functions belong to whoever runs the
+ * connection's commands at the moment, one thread at a time. */
+#ifndef KVSQL_COMMAND_CLIENT_H
+#define KVSQL_COMMAND_CLIENT_H
+
+#include <stdatomic.h>
+
+#include "command/command.h"
+
+struct vt_session;
+struct cmd_client;
+
+#define CMD_CLIENT_ADDR_MAX 64
+#define CMD_CLIENT_WORD_MAX 64   /* bytes of lib-name, lib-ver */
+#define CMD_CLIENT_NAME_MAX 256  /* bytes of a name */
+#define CMD_PASSWORD_MAX 256
+/* Bytes of commands that one MULTI may hold (client-query-buffer-limit). */
+#define CMD_QUEUE_SIZE_MAX ((size_t)1 << 30)
+#define CMD_WATCH_MAX 65536 /* keys that one client may watch */
+
+/* What the door knows of a connection. */
+struct cmd_client_facts {
+    uint64_t query_size, query_room; /* bytes of input held, room for more */
+    uint64_t output_size;            /* bytes of replies that wait */
+    uint64_t memory;                 /* all bytes that the connection holds */
+};
+
+/* What the door does for commands. Each is called with the registry's lock
+ * held, from any thread, and must neither wait nor call back. */
+struct cmd_door {
+    /* Close the connection soon; `after_replies`: when what it has to be
+     * told is sent. */
+    void (*kill)(struct cmd_client *client, bool after_replies);
+    /* Send bytes that are no reply (MONITOR). */
+    void (*push)(struct cmd_client *client, const void *p, size_t size);
+    void (*facts)(struct cmd_client *client, struct cmd_client_facts *facts);
+};
+
+enum cmd_mute { CMD_MUTE_NO, CMD_MUTE_ON, CMD_MUTE_NEXT, CMD_MUTE_THIS };
+
+struct cmd_watch;
+
+struct cmd_client {
+    uint64_t id;
+    const struct cmd_door *door;
+    char addr[CMD_CLIENT_ADDR_MAX], laddr[CMD_CLIENT_ADDR_MAX];
+    int fd;
+    int64_t created_ns;
+    struct cmd_client *next, **link; /* registry */
+
+    /* the connection's */
+    uint8_t resp; /* 2 or 3 */
+    bool closing; /* nothing more is read; close when the replies are sent */
+    bool multi, multi_failed, multi_rollback, multi_sql;
+    enum cmd_mute mute; /* CLIENT REPLY */
+    struct kv_buf queue; /* MULTI: u32 argc, argc times (u32 size, bytes) */
+    unsigned queued;
+    struct cmd_watch *watched;
+    unsigned watch_count, watch_cap;
+    uint64_t watch_epoch;
+    struct kv_ticket last_write; /* what WAITAOF waits for */
+
+    /* written by the connection under the registry's lock, read under it */
+    char name[CMD_CLIENT_NAME_MAX + 1];
+    char lib_name[CMD_CLIENT_WORD_MAX + 1], lib_version[CMD_CLIENT_WORD_MAX + 1];
+
+    /* read by anybody */
+    atomic_bool authenticated, monitor, no_evict, no_touch;
+    _Atomic int64_t used_ns;               /* when the last command came */
+    _Atomic(const struct cmd_row *) last;  /* the last command */
+    _Atomic unsigned shown_queued, shown_watched; /* UINT_MAX: no MULTI */
+    _Atomic uint8_t shown_resp;
+    _Atomic uint64_t commands;
+};
+
+enum cmd_next {
+    CMD_DONE, /* the reply is there */
+    CMD_WORK, /* call cmd_client_work(), from a thread that may take long */
+    CMD_HOLD  /* CLIENT PAUSE: try again when cmd_pause_ns() says */
+};
+
+/* Enter the registry; gives an id. `client` is zeroed by the caller but for
+ * fd, addr, laddr; it stays where it is until cmd_client_close(). */
+KV_INTERNAL void cmd_client_open(struct cmd_client *client,
+                                 const struct cmd_door *door);
+KV_INTERNAL void cmd_client_close(struct cmd_client *client);
+
+/* Run one command of the connection. With CMD_DONE `reply` holds one value,
+ * *ticket what it must wait for; cmd_client_speaks() tells whether it is sent. `db` NULL: still loading. */
+KV_INTERNAL enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
+                                         unsigned argc,
+                                         const kvsql_slice *argv,
+                                         struct cmd_reply *reply,
+                                         struct kv_ticket *ticket);
+/* The rest of a command that answered CMD_WORK. `session` is for the SQL of
+ * this call; no transaction of it is open before or after. */
+KV_INTERNAL void cmd_client_work(struct cmd_client *client, kvsql *db,
+                                 struct vt_session *session, unsigned argc,
+                                 const kvsql_slice *argv,
+                                 struct cmd_reply *reply,
+                                 struct kv_ticket *ticket);
+
+/* Whether the reply of the command that just ran is to be sent. */
+static inline bool cmd_client_speaks(const struct cmd_client *client)
+{
+    return client->mute == CMD_MUTE_NO;
+}
+
+/* Monotonic ns at which a pause ends; 0 when there is none. Any thread. */
+KV_INTERNAL uint64_t cmd_pause_ns(void);
+
+/* The password that AUTH asks for, "" or NULL = none. At start, or at a
+ * change of the configuration: connections keep what they have. Any thread. */
+KV_INTERNAL void cmd_password_set(const char *password);
+
+/* How many clients there are. Any thread. */
+KV_INTERNAL unsigned cmd_client_count(void);
+
+#endif
