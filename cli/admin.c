@@ -67,12 +67,13 @@ static void admin_config_line(const struct cli_settings *settings, unsigned id,
                               bool origin)
 {
     static const char *const layers[] = {"built-in", "file", "environment",
-                                         "command line"};
+                                         "command line", "CONFIG SET"};
     const struct cli_option *row = cli_option_row(id);
     const char *value = settings->value[id];
     const bool secret = row->kind == CLI_SECRET && value[0] != '\0';
     const bool quote = value[0] == '\0' || strpbrk(value, " \"'#") != NULL;
-    const bool pairs = row->kind == CLI_SAVE || row->kind == CLI_WORDS;
+    const bool pairs = row->kind == CLI_SAVE || row->kind == CLI_WORDS ||
+                       row->kind == CLI_LIMITS || row->kind == CLI_PERCENTS;
 
     if (secret)
         printf("# %s is set", row->name);
@@ -99,7 +100,9 @@ int cli_config(int argc, char **argv)
     if (strcmp(verb, "dump") == 0) {
         for (unsigned i = 0; cli_option_row(i) != NULL; i++)
             if ((cli_option_row(i)->scope & CLI_IN_SERVE) != 0 &&
-                (cli_option_row(i)->where & CLI_FROM_FILE) != 0)
+                (cli_option_row(i)->where & CLI_FROM_FILE) != 0 &&
+                ((cli_option_row(i)->where & CLI_REMEMBERED) == 0 ||
+                 settings.layer[i] != CLI_LAYER_BUILTIN))
                 admin_config_line(&settings, i,
                                   cli_flag(&settings, CLI_OPT_ORIGIN));
     } else if (strcmp(verb, "check") == 0) {

@@ -6,7 +6,6 @@
  * Thread: main. */
 #include <locale.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,39 +33,6 @@ static const struct main_row main_rows[] = {
 #undef CLI_SUBCOMMAND
 };
 #define MAIN_ROWS (sizeof main_rows / sizeof *main_rows)
-
-/* ---- saying no ---------------------------------------------------------------- */
-
-int cli_refuse(enum cli_exit code, const char *format, ...)
-{
-    va_list args;
-
-    fflush(stdout);
-    fputs("kvsql: ", stderr);
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    return (int)code;
-}
-
-int cli_refuse_error(const struct kvsql_error *err)
-{
-    const struct kv_error_row *row = kv_error_row(err->rc);
-
-    if (err->rc == KVSQL_CORRUPT || err->rc == KVSQL_NEWER)
-        return cli_refuse(CLI_DAMAGED, "%s", err->text);
-    if (err->rc == KVSQL_INTERRUPT)
-        return cli_refuse(CLI_INTERRUPTED, "%s", err->text);
-    if (err->rc == KVSQL_NOMEM)
-        return cli_refuse(CLI_FAILED, "%s (%s)", err->text, row->hint);
-    return cli_refuse(CLI_FAILED, "%s", err->text);
-}
-
-bool cli_flush_stdout(void)
-{
-    return fflush(stdout) == 0 && ferror(stdout) == 0;
-}
 
 /* ---- help --------------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "command/command.h"
 #include "kvsql/base/buf.h"
@@ -23,6 +24,7 @@
 
 #define OPTION_FILE_MAX (1u << 20) /* bytes of a configuration file */
 #define OPTION_ENV_MAX 128         /* bytes of a name in the environment */
+#define OPTION_NOTE_MAX 900        /* bytes of names in a message */
 #define OPTION_SHORT_HELP 'h'
 #define OPTION_SHORT_COMMAND 'c'
 #define OPTION_LONG_HELP 1000      /* getopt value; others are 1001 + id */
@@ -40,19 +42,32 @@ struct cli_kept {
 #define EL (CLI_FROM_ENV | CLI_FROM_LINE)
 #define L CLI_FROM_LINE
 #define FEL (CLI_FROM_FILE | CLI_FROM_ENV | CLI_FROM_LINE)
+#define FER (FE | CLI_AT_RELOAD)
 #define FELR (FEL | CLI_AT_RELOAD)
+#define FELG (FEL | CLI_GUARDED)
+#define FN (F | CLI_REMEMBERED)
+#define FNG (FN | CLI_GUARDED)
+#define FNR (FN | CLI_AT_RELOAD)
 static const struct cli_option option_rows[] = {
 #define CLI_OPTION(id, name, scope, kind, initial, argument, where, doc)      \
     {name, scope, kind, initial, argument, where, doc},
+#define CLI_REDIS(id, name, kind, initial, argument, where)                   \
+    {name, CLI_SERVING, kind, initial, argument, where, ""},
 #include "cli/options.def"
 #undef CLI_OPTION
+#undef CLI_REDIS
 };
 #undef F
 #undef FE
 #undef EL
 #undef L
 #undef FEL
+#undef FER
 #undef FELR
+#undef FELG
+#undef FN
+#undef FNG
+#undef FNR
 
 struct option_alias {
     const char *name;
@@ -66,16 +81,19 @@ static const struct option_alias option_aliases[] = {
 #undef CLI_ALIAS
 };
 
-static const char *const option_ignored[] = {
+/* Lines of a redis.conf that stop the start, and why. */
+static const struct {
+    const char *name, *why;
+} option_refused[] = {
 #define CLI_OPTION(id, name, scope, kind, initial, argument, where, doc)
-#define CLI_IGNORED(name) name,
+#define CLI_REFUSED(name, why) {name, why},
 #include "cli/options.def"
 #undef CLI_OPTION
-#undef CLI_IGNORED
+#undef CLI_REFUSED
 };
 
 #define OPTION_ALIASES (sizeof option_aliases / sizeof *option_aliases)
-#define OPTION_IGNORED (sizeof option_ignored / sizeof *option_ignored)
+#define OPTION_REFUSED (sizeof option_refused / sizeof *option_refused)
 #define OPTION_NAMES_MAX (CLI_OPT_COUNT + OPTION_ALIASES + 2)
 
 const struct cli_option *cli_option_row(unsigned id)
@@ -85,19 +103,26 @@ const struct cli_option *cli_option_row(unsigned id)
 
 /* ---- finding ------------------------------------------------------------------ */
 
-/* The option called `name` in a scope that may be set at `where`; -1. */
-static int option_find(const char *name, unsigned scope, unsigned where)
+const char *cli_option_alias(unsigned index, enum cli_option_id *id)
+{
+    if (index >= OPTION_ALIASES)
+        return NULL;
+    *id = option_aliases[index].id;
+    return option_aliases[index].name;
+}
+
+int cli_option_find(const char *name, unsigned scope, unsigned where)
 {
     for (int i = 0; i < CLI_OPT_COUNT; i++)
         if ((option_rows[i].scope & scope) != 0 &&
             (option_rows[i].where & where) != 0 &&
-            strcmp(option_rows[i].name, name) == 0)
+            strcasecmp(option_rows[i].name, name) == 0)
             return i;
     for (size_t i = 0; i < OPTION_ALIASES; i++) {
         const struct cli_option *row = &option_rows[option_aliases[i].id];
 
         if ((row->scope & scope) != 0 && (row->where & where) != 0 &&
-            strcmp(option_aliases[i].name, name) == 0)
+            strcasecmp(option_aliases[i].name, name) == 0)
             return (int)option_aliases[i].id;
     }
     return -1;
@@ -127,136 +152,28 @@ static const char *option_nearest(const char *name, unsigned scope,
     return found < 0 ? NULL : names[found];
 }
 
-/* ---- values ------------------------------------------------------------------- */
-
-/* True when `word` is one of "a|b|c". */
-static bool option_choice(const char *choices, const char *word)
-{
-    const size_t size = strlen(word);
-
-    for (const char *p = choices; size > 0;) {
-        const size_t n = strcspn(p, "|");
-
-        if (n == size && memcmp(p, word, n) == 0)
-            return true;
-        if (p[n] == '\0')
-            return false;
-        p += n + 1;
-    }
-    return false;
-}
-
-static bool option_bool(const char *text, bool *value)
-{
-    *value = strcmp(text, "yes") == 0;
-    return *value || strcmp(text, "no") == 0;
-}
-
-/* The next word of `*text`: pointer and length; 0 at the end. */
-static size_t option_word(const char **text, const char **word)
-{
-    *word = *text + strspn(*text, " \t");
-    const size_t n = strcspn(*word, " \t");
-    *text = *word + n;
-    return n;
-}
-
-/* Read "SECONDS CHANGES ...": the seconds of the pair with the fewest changes,
- * 0 when there is no pair. */
-static bool option_save(const char *text, uint64_t *seconds)
-{
-    uint64_t fewest = UINT64_MAX;
-
-    *seconds = 0;
-    if (strcmp(text, "\"\"") == 0)
-        return true;
-    for (;;) {
-        const char *a, *b;
-        uint64_t s, changes;
-        const size_t a_size = option_word(&text, &a);
-
-        if (a_size == 0)
-            return true;
-        const size_t b_size = option_word(&text, &b);
-        if (!kv_num_uint(a, a_size, &s) || s == 0 || s > UINT32_MAX ||
-            !kv_num_uint(b, b_size, &changes) || changes == 0)
-            return false;
-        if (changes < fewest) {
-            fewest = changes;
-            *seconds = s;
-        }
-    }
-}
-
-/* Is `text` a value of the option? The sentence does not show secrets. */
-static kvsql_rc option_check(const struct cli_option *row, const char *text,
-                             struct kvsql_error *err)
-{
-    uint64_t number;
-    bool flag;
-
-    switch (row->kind) {
-    case CLI_TEXT:
-    case CLI_WORDS:
-    case CLI_SECRET:
-        return KVSQL_OK;
-    case CLI_UINT:
-        if (kv_num_uint(text, strlen(text), &number) && number <= UINT32_MAX)
-            return KVSQL_OK;
-        return kv_fail(err, KVSQL_INVALID,
-                       "%s: '%s' is not a number from 0 to %u", row->name,
-                       text, UINT32_MAX);
-    case CLI_PORT:
-        if (kv_num_uint(text, strlen(text), &number) && number <= UINT16_MAX)
-            return KVSQL_OK;
-        return kv_fail(err, KVSQL_INVALID,
-                       "%s: '%s' is not a port from 0 to 65535", row->name,
-                       text);
-    case CLI_SIZE:
-        if (kv_num_size(text, &number))
-            return KVSQL_OK;
-        return kv_fail(err, KVSQL_INVALID,
-                       "%s: '%s' is not a size like 512kb, 64mb or 2gb",
-                       row->name, text);
-    case CLI_DURATION:
-        if (kv_num_duration(text, 1000, &number) && number > 0)
-            return KVSQL_OK;
-        return kv_fail(err, KVSQL_INVALID,
-                       "%s: '%s' is not a time like 500ms, 10s or 5m",
-                       row->name, text);
-    case CLI_CHOICE:
-        if (option_choice(row->argument, text))
-            return KVSQL_OK;
-        return kv_fail(err, KVSQL_INVALID, "%s: '%s' is none of %s", row->name,
-                       text, row->argument);
-    case CLI_SAVE:
-        if (option_save(text, &number))
-            return KVSQL_OK;
-        return kv_fail(err, KVSQL_INVALID,
-                       "%s: '%s' is not SECONDS CHANGES, like 3600 1",
-                       row->name, text);
-    case CLI_FLAG:
-        if (option_bool(text, &flag))
-            return KVSQL_OK;
-        break;
-    }
-    return kv_fail(err, KVSQL_INVALID, "%s: '%s' is not yes or no", row->name,
-                   text);
-}
-
-/* A copy of `size` bytes that lives as long as the settings. */
-static const char *option_keep(struct cli_settings *settings, const char *p,
-                               size_t size)
+static struct cli_kept *option_copy(const char *p, size_t size)
 {
     const size_t block = sizeof(struct cli_kept) + size + 1;
     struct cli_kept *text = kv_mem_alloc(KV_MEM_MISC, block);
 
     if (text == NULL)
         return NULL;
-    text->next = settings->texts;
     text->size = block;
     memcpy(text->text, p, size);
     text->text[size] = '\0';
+    return text;
+}
+
+/* A copy of `size` bytes that lives as long as the settings. */
+static const char *option_keep(struct cli_settings *settings, const char *p,
+                               size_t size)
+{
+    struct cli_kept *text = option_copy(p, size);
+
+    if (text == NULL)
+        return NULL;
+    text->next = settings->texts;
     settings->texts = text;
     return text->text;
 }
@@ -265,7 +182,7 @@ static kvsql_rc option_set(struct cli_settings *settings, int id,
                            const char *text, enum cli_layer layer,
                            struct kvsql_error *err)
 {
-    const kvsql_rc rc = option_check(&option_rows[id], text, err);
+    const kvsql_rc rc = cli_value_check(&option_rows[id], text, err);
 
     if (rc == KVSQL_OK) {
         settings->value[id] = text;
@@ -280,13 +197,15 @@ static kvsql_rc option_file(struct cli_settings *settings, const char *path,
                             unsigned depth, struct kvsql_error *err);
 
 /* Set option `id` from the words behind its name, joined by blanks. A second
- * `save` line adds its pairs to those before, as in redis.conf. */
+ * line of `save` or of client-output-buffer-limit adds to those before, as in
+ * redis.conf. */
 static kvsql_rc option_line_set(struct cli_settings *settings, int id,
                                 unsigned argc, const kvsql_slice *argv,
                                 struct kvsql_error *err)
 {
     const enum cli_kind kind = option_rows[id].kind;
-    const bool many = kind == CLI_WORDS || kind == CLI_SAVE;
+    const bool adds = kind == CLI_SAVE || kind == CLI_LIMITS;
+    const bool many = adds || kind == CLI_WORDS || kind == CLI_PERCENTS;
     struct kv_buf joined;
 
     if (argc < 2 || (argc > 2 && !many))
@@ -294,8 +213,8 @@ static kvsql_rc option_line_set(struct cli_settings *settings, int id,
                        option_rows[id].name, many ? "values" : "one value",
                        argc - 1);
     kv_buf_init(&joined, KV_MEM_MISC, OPTION_FILE_MAX);
-    if (kind == CLI_SAVE && settings->layer[id] == CLI_LAYER_FILE &&
-        argv[1].size > 0) {
+    if (adds && settings->layer[id] == CLI_LAYER_FILE && argv[1].size > 0 &&
+        settings->value[id][0] != '\0') {
         kv_buf_text(&joined, settings->value[id]);
         kv_buf_byte(&joined, ' ');
     }
@@ -323,7 +242,7 @@ static kvsql_rc option_line(struct cli_settings *settings, const char *name,
                             unsigned argc, const kvsql_slice *argv,
                             unsigned depth, struct kvsql_error *err)
 {
-    const int id = option_find(name, settings->scope, CLI_FROM_FILE);
+    const int id = cli_option_find(name, settings->scope, CLI_FROM_FILE);
 
     if (id >= 0)
         return option_line_set(settings, id, argc, argv, err);
@@ -335,12 +254,11 @@ static kvsql_rc option_line(struct cli_settings *settings, const char *name,
             return kv_fail(err, KVSQL_NOMEM, "no memory for a file name");
         return option_file(settings, path, depth + 1, err);
     }
-    for (size_t i = 0; i < OPTION_IGNORED; i++)
-        if (strcmp(name, option_ignored[i]) == 0) {
-            kv_diag(KV_INFO, "config.ignored", "option=%s", name);
-            return KVSQL_OK;
-        }
-    if (option_find(name, settings->scope, CLI_FROM_LINE) >= 0)
+    for (size_t i = 0; i < OPTION_REFUSED; i++)
+        if (strcasecmp(name, option_refused[i].name) == 0)
+            return kv_fail(err, KVSQL_SYNTAX, "%s: %s", name,
+                           option_refused[i].why);
+    if (cli_option_find(name, settings->scope, CLI_FROM_LINE) >= 0)
         return kv_fail(err, KVSQL_SYNTAX,
                        "%s is for the command line only, as --%s", name, name);
     const char *near = option_nearest(name, settings->scope, CLI_FROM_FILE);
@@ -438,6 +356,29 @@ static kvsql_rc option_file(struct cli_settings *settings, const char *path,
     return rc;
 }
 
+/* One message for all lines that mean nothing here. */
+static void option_note(const struct cli_settings *settings)
+{
+    char names[OPTION_NOTE_MAX] = "";
+    size_t size = 0;
+    unsigned count = 0;
+
+    for (int i = 0; i < CLI_OPT_COUNT; i++)
+        if ((option_rows[i].where & CLI_REMEMBERED) != 0 &&
+            settings->layer[i] == CLI_LAYER_FILE) {
+            const char *name = option_rows[i].name;
+
+            count++;
+            if (size + strlen(name) + 2 < sizeof names)
+                size += (size_t)snprintf(names + size, sizeof names - size,
+                                         "%s%s", size > 0 ? " " : "", name);
+        }
+    if (count > 0)
+        kv_diag(KV_INFO, "config.remembered",
+                "count=%u note=\"without meaning here\" options=\"%s\"", count,
+                names);
+}
+
 /* ---- the environment ---------------------------------------------------------- */
 
 /* "KVSQL_HTTP_PORT=" -> "http-port"; false for a name that is too long. */
@@ -475,7 +416,7 @@ static kvsql_rc option_environment(struct cli_settings *settings,
         if (equals == NULL || strncmp(*p, "KVSQL_", 6) != 0 ||
             !option_env_name(*p + 6, (size_t)(equals - *p) - 6, name))
             continue;
-        const int id = option_find(name, settings->scope, CLI_FROM_ENV);
+        const int id = cli_option_find(name, settings->scope, CLI_FROM_ENV);
         if (id < 0) {
             if (!option_env_other(name))
                 kv_diag(KV_WARN, "config.environment",
@@ -514,13 +455,13 @@ static kvsql_rc option_line_wrong(const struct cli_settings *settings,
     (void)option_env_name(word, strcspn(word, "="), name);
     if (strcspn(word, "=") >= OPTION_ENV_MAX)
         return kv_fail(err, KVSQL_INVALID, "unknown option --%.40s...", word);
-    const int id = option_find(name, settings->scope, CLI_FROM_LINE);
+    const int id = cli_option_find(name, settings->scope, CLI_FROM_LINE);
     if (id >= 0 && missing)
         return kv_fail(err, KVSQL_INVALID, "--%s needs a value: %s", name,
                        option_rows[id].argument);
     if (id >= 0)
         return kv_fail(err, KVSQL_INVALID, "--%s takes no value", name);
-    if (option_find(name, settings->scope, CLI_FROM_FILE) >= 0)
+    if (cli_option_find(name, settings->scope, CLI_FROM_FILE) >= 0)
         return kv_fail(err, KVSQL_INVALID,
                        "--%s is not for the command line, where others can "
                        "read it: put it into a file",
@@ -600,7 +541,7 @@ static kvsql_rc option_command_line(struct cli_settings *settings, int argc,
                            : got - OPTION_LONG_HELP - 1;
         struct kvsql_error why;
         words->value[id] = option_rows[id].kind == CLI_FLAG ? "yes" : optarg;
-        if (option_check(&option_rows[id], words->value[id], &why) != KVSQL_OK)
+        if (cli_value_check(&option_rows[id], words->value[id], &why) != KVSQL_OK)
             return kv_fail(err, KVSQL_INVALID, "--%s", why.text);
     }
     for (int i = optind; i < argc; i++) {
@@ -649,6 +590,8 @@ kvsql_rc cli_settings_load(struct cli_settings *settings, unsigned scope,
         if (path != NULL && path[0] != '\0') {
             settings->value[CLI_OPT_CONFIG] = path;
             rc = option_file(settings, path, 0, err);
+            if (rc == KVSQL_OK)
+                option_note(settings);
         }
         if (rc == KVSQL_OK)
             rc = option_environment(settings, err);
@@ -661,8 +604,35 @@ kvsql_rc cli_settings_load(struct cli_settings *settings, unsigned scope,
     return rc;
 }
 
+void cli_settings_drop_live(struct cli_settings *settings,
+                            enum cli_option_id id)
+{
+    struct cli_kept *kept = settings->live[id];
+
+    if (kept != NULL)
+        kv_mem_free(KV_MEM_MISC, kept, kept->size);
+    settings->live[id] = NULL;
+}
+
+kvsql_rc cli_settings_set_live(struct cli_settings *settings,
+                               enum cli_option_id id, const char *text,
+                               struct kvsql_error *err)
+{
+    struct cli_kept *kept = option_copy(text, strlen(text));
+
+    if (kept == NULL)
+        return kv_fail(err, KVSQL_NOMEM, "no memory for an option");
+    settings->value[id] = kept->text;
+    settings->layer[id] = CLI_LAYER_LIVE;
+    cli_settings_drop_live(settings, id);
+    settings->live[id] = kept;
+    return KVSQL_OK;
+}
+
 void cli_settings_fini(struct cli_settings *settings)
 {
+    for (int i = 0; i < CLI_OPT_COUNT; i++)
+        cli_settings_drop_live(settings, (enum cli_option_id)i);
     while (settings->texts != NULL) {
         struct cli_kept *text = settings->texts;
 
@@ -728,8 +698,31 @@ enum kvsql_fsync cli_fsync(const struct cli_settings *settings,
 uint64_t cli_save_seconds(const struct cli_settings *settings)
 {
     uint64_t seconds = 0;
-    const bool good = option_save(settings->value[CLI_OPT_SAVE], &seconds);
+    const bool good = cli_value_save(settings->value[CLI_OPT_SAVE], &seconds);
 
     KV_ASSERT(good); /* was checked when it was set */
     return seconds;
+}
+
+bool cli_bind_address(const struct cli_settings *settings, unsigned index,
+                      char out[CLI_ADDRESS_MAX], bool *optional)
+{
+    const char *text = settings->value[CLI_OPT_BIND], *word;
+    size_t size;
+
+    do {
+        size = cli_value_word(&text, &word);
+    } while (size > 0 && index-- > 0);
+    *optional = size > 0 && *word == '-';
+    word += *optional;
+    size -= *optional;
+    if (size == 0 || size >= CLI_ADDRESS_MAX)
+        return false;
+    memcpy(out, word, size);
+    out[size] = '\0';
+    if (strcmp(out, "*") == 0)
+        memcpy(out, "0.0.0.0", sizeof "0.0.0.0");
+    else if (strcmp(out, "::*") == 0)
+        memcpy(out, "::", sizeof "::");
+    return true;
 }

@@ -10,6 +10,7 @@
 #define KVSQL_CLI_OPTION_H
 
 #include "cli/cli.h"
+#include "kvsql/base/buf.h"
 
 enum cli_scope {
     CLI_IN_SERVE = 1,
@@ -36,6 +37,10 @@ enum cli_kind {
     CLI_DURATION, /* with ms s m h d; bare numbers are seconds */
     CLI_CHOICE,   /* one of the words in `argument`, '|' between */
     CLI_SAVE,     /* SECONDS CHANGES, several pairs, or nothing */
+    CLI_RANGE,    /* a number in LOW..HIGH of `argument` */
+    CLI_PERCENTS, /* numbers from 0 to 100 */
+    CLI_EVENTS,   /* classes of keyspace events, a letter each */
+    CLI_LIMITS,   /* CLASS HARD SOFT SECONDS, several times */
     CLI_SECRET,   /* text that is never shown */
     CLI_FLAG
 };
@@ -45,7 +50,9 @@ enum cli_where {
     CLI_FROM_FILE = 1,
     CLI_FROM_ENV = 2,
     CLI_FROM_LINE = 4,
-    CLI_AT_RELOAD = 8
+    CLI_AT_RELOAD = 8,
+    CLI_REMEMBERED = 16, /* a parameter of Redis without a meaning here */
+    CLI_GUARDED = 32     /* CONFIG SET: protected */
 };
 
 /* Layers, the later wins. */
@@ -53,14 +60,17 @@ enum cli_layer {
     CLI_LAYER_BUILTIN,
     CLI_LAYER_FILE,
     CLI_LAYER_ENV,
-    CLI_LAYER_LINE
+    CLI_LAYER_LINE,
+    CLI_LAYER_LIVE /* CONFIG SET */
 };
 
 enum cli_option_id {
 #define CLI_OPTION(id, name, scope, kind, initial, argument, where, doc)      \
     CLI_OPT_##id,
+#define CLI_REDIS(id, name, kind, initial, argument, where) CLI_OPT_##id,
 #include "cli/options.def"
 #undef CLI_OPTION
+#undef CLI_REDIS
     CLI_OPT_COUNT
 };
 
@@ -86,10 +96,18 @@ struct cli_settings {
     unsigned operand_count;
     bool help; /* -h or --help was among them */
     struct cli_kept *texts;
+    struct cli_kept *live[CLI_OPT_COUNT]; /* values of CLI_LAYER_LIVE */
 };
 
 /* Row `id`; NULL behind the last. */
 KV_INTERNAL const struct cli_option *cli_option_row(unsigned id);
+/* The id of an option of `scope` that may be set at `where`, by its name or a
+ * second name in any case; -1. */
+KV_INTERNAL int cli_option_find(const char *name, unsigned scope,
+                                unsigned where);
+/* Second name `index` and whose it is; NULL behind the last. */
+KV_INTERNAL const char *cli_option_alias(unsigned index,
+                                         enum cli_option_id *id);
 
 /* Read the command line of the subcommand `scope`; for those that serve also
  * the environment and the configuration file before it. KVSQL_INVALID: the
@@ -104,6 +122,33 @@ KV_INTERNAL void cli_settings_fini(struct cli_settings *settings);
  * exit code. */
 KV_INTERNAL int cli_settings_refuse(const struct kvsql_error *err);
 
+/* Set a value, that has been checked, at run time. NOMEM: nothing changed. */
+KV_INTERNAL kvsql_rc cli_settings_set_live(struct cli_settings *settings,
+                                           enum cli_option_id id,
+                                           const char *text,
+                                           struct kvsql_error *err);
+
+/* Free the copy of a value of CLI_LAYER_LIVE, if there is one. */
+KV_INTERNAL void cli_settings_drop_live(struct cli_settings *settings,
+                                        enum cli_option_id id);
+
+/* ---- values (value.c) ------------------------------------------------------ */
+
+/* Is `text` a value of the option? The sentence does not show secrets. */
+KV_INTERNAL kvsql_rc cli_value_check(const struct cli_option *row,
+                                     const char *text,
+                                     struct kvsql_error *err);
+/* What Redis says of a value that is none. */
+KV_INTERNAL void cli_value_complain(const struct cli_option *row,
+                                    const char *text, char *out, size_t size);
+/* Append the value as CONFIG GET gives it: sizes in bytes, no secrets. */
+KV_INTERNAL void cli_value_show(const struct cli_option *row, const char *text,
+                                struct kv_buf *out);
+/* Seconds of the `save` pair that counts, 0 for none; false: not pairs. */
+KV_INTERNAL bool cli_value_save(const char *text, uint64_t *seconds);
+/* The next word of *text, its size; 0 at the end. */
+KV_INTERNAL size_t cli_value_word(const char **text, const char **word);
+
 /* Getters. */
 KV_INTERNAL const char *cli_text(const struct cli_settings *settings,
                                  enum cli_option_id id);
@@ -117,6 +162,12 @@ KV_INTERNAL enum kvsql_fsync cli_fsync(const struct cli_settings *settings,
                                        enum cli_option_id id);
 /* Seconds of the `save` pair that counts; 0 when there is none. */
 KV_INTERNAL uint64_t cli_save_seconds(const struct cli_settings *settings);
+#define CLI_ADDRESS_MAX 64
+/* Address `index` of `bind`, without its mark; false behind the last. With
+ * *optional it may be missing on this machine. */
+KV_INTERNAL bool cli_bind_address(const struct cli_settings *settings,
+                                  unsigned index, char out[CLI_ADDRESS_MAX],
+                                  bool *optional);
 
 /* The parser of the file, for tests: lines of `text` from a file called
  * `name`. */

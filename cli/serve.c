@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/live.h"
 #include "cli/option.h"
 #include "cli/progress.h"
 #include "command/command.h"
@@ -30,9 +31,11 @@
 #define SERVE_PATH_MAX 4096
 
 struct serve {
-    struct cli_settings settings;
+    struct cli_settings settings; /* running: under the lock of `live` */
+    struct cli_live live;
     int argc; /* kept for a reload */
     char **argv;
+    char bind[CLI_ADDRESS_MAX]; /* of HTTP */
     struct http_server *http;
     kvsql *db;
     struct cli_progress progress;
@@ -86,18 +89,6 @@ static void serve_store_options(const struct cli_settings *settings,
         .snapshot_every_s = every > 0 ? every : SERVE_NEVER_S,
         .snapshot_wal_size = cli_number(settings, CLI_OPT_SNAPSHOT_WAL),
         .repair = cli_flag(settings, CLI_OPT_REPAIR)};
-}
-
-static void serve_loglevel(const struct cli_settings *settings)
-{
-    static const char *const names[] = {"debug", "info", "warn", "error"};
-    static const enum kv_diag_level levels[] = {KV_DEBUG, KV_INFO, KV_WARN,
-                                                KV_ERROR_LEVEL};
-    const char *level = cli_text(settings, CLI_OPT_LOGLEVEL);
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(level, names[i]) == 0)
-            kv_diag_level_set(levels[i]);
 }
 
 /* A secret from its file: the first line; nobody else may read the file. */
@@ -182,6 +173,20 @@ static kvsql_rc serve_words(const char *name, const char *value, char *text,
     return KVSQL_OK;
 }
 
+/* The address of HTTP: the first of `bind`; the others are told once. */
+static const char *serve_bind(struct serve *serve)
+{
+    char other[CLI_ADDRESS_MAX];
+    bool optional;
+
+    if (!cli_bind_address(&serve->settings, 0, serve->bind, &optional))
+        serve->bind[0] = '\0';
+    if (cli_bind_address(&serve->settings, 1, other, &optional))
+        kv_diag(KV_INFO, "http.bind", "address=%s left_out=%s", serve->bind,
+                other);
+    return serve->bind;
+}
+
 /* ---- starting ------------------------------------------------------------------- */
 
 static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
@@ -198,8 +203,12 @@ static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
                          origins_text, origins, err);
     if (rc != KVSQL_OK)
         return rc;
+    const char *bind = serve_bind(serve);
+    if (bind[0] == '\0')
+        return kv_fail(err, KVSQL_INVALID, "bind: '%s' has no address",
+                       cli_text(settings, CLI_OPT_BIND));
     const struct http_config config = {
-        .bind = cli_text(settings, CLI_OPT_BIND),
+        .bind = bind,
         .port = (uint16_t)cli_number(settings, CLI_OPT_HTTP_PORT),
         .token = serve->token,
         .token_readonly = serve->token_readonly,
@@ -273,7 +282,7 @@ static void serve_signals(struct serve *serve)
 
 static void serve_banner(const struct serve *serve)
 {
-    const char *bind = cli_text(&serve->settings, CLI_OPT_BIND);
+    const char *bind = serve->bind;
     const uint16_t port = http_port(serve->http);
     const bool six = strchr(bind, ':') != NULL;
     const bool any = strcmp(bind, "0.0.0.0") == 0 || strcmp(bind, "::") == 0;
@@ -284,6 +293,10 @@ static void serve_banner(const struct serve *serve)
     char url[128];
 
     kv_info_get(serve->db, &info);
+    /* Words that tools which start a Redis server wait for. */
+    printf("kvsql %s  PID: %d  Server initialized\n"
+           "Ready to accept connections\n",
+           KVSQL_VERSION, kv_os_pid());
     (void)snprintf(url, sizeof url, six && !any ? "http://[%s]:%u" : "http://%s:%u",
                    host, port);
     printf("kvsql %s  data %s (%s keys, position %s)  fsync %s\n",
@@ -335,15 +348,11 @@ static void serve_reload(struct serve *serve)
         cli_settings_fini(&fresh);
         return;
     }
-    cli_settings_fini(&serve->settings);
-    serve->settings = fresh;
-    serve_loglevel(&fresh);
-    kv_set_maxmemory(serve->db, cli_number(&fresh, CLI_OPT_MAXMEMORY));
-    kv_set_fsync(serve->db, cli_fsync(&fresh, CLI_OPT_APPENDFSYNC));
+    cli_live_reload(&serve->live, &fresh);
     kv_diag(KV_INFO, "config.reload", "fsync=%s maxmemory=%s loglevel=%s",
-            cli_text(&fresh, CLI_OPT_APPENDFSYNC),
-            cli_text(&fresh, CLI_OPT_MAXMEMORY),
-            cli_text(&fresh, CLI_OPT_LOGLEVEL));
+            cli_text(&serve->settings, CLI_OPT_APPENDFSYNC),
+            cli_text(&serve->settings, CLI_OPT_MAXMEMORY),
+            cli_text(&serve->settings, CLI_OPT_LOGLEVEL));
 }
 
 /* Until TERM or INT. */
@@ -377,6 +386,9 @@ static int serve_stop(struct serve *serve)
     kv_diag(KV_INFO, "server.stopping", "pid=%d", kv_os_pid());
     http_stop(serve->http);
     serve->http = NULL;
+    const struct cmd_host no_host = {.port = 0};
+    cmd_host_set(&no_host);
+    cli_live_stop(&serve->live);
     const kvsql_rc rc = kv_close(serve->db, &err);
     serve->db = NULL;
     if (rc != KVSQL_OK)
@@ -392,7 +404,7 @@ static int serve_run(struct serve *serve)
 
     if (rc != KVSQL_OK)
         return cli_settings_refuse(&err);
-    serve_loglevel(&serve->settings);
+    cli_live_loglevel(&serve->settings);
     serve_raise_files();
     serve_signals(serve);
     cli_join_sql();
@@ -407,12 +419,13 @@ static int serve_run(struct serve *serve)
         http_stop(serve->http);
         return cli_refuse_error(&err);
     }
-    const struct cmd_host host = {
+    struct cmd_host host = {
         .http_port = http_port(serve->http),
         .port = (uint16_t)cli_number(&serve->settings, CLI_OPT_PORT),
         .config_file = cli_text(&serve->settings, CLI_OPT_CONFIG),
         .executable = program_invocation_name,
         .started_at = kv_now(serve->db)};
+    cli_live_start(&serve->live, &serve->settings, serve->db, &host);
     cmd_host_set(&host);
     http_ready(serve->http, serve->db);
     serve_banner(serve);

@@ -46,9 +46,25 @@ KV_INTERNAL const struct cmd_row *cmd_at(unsigned index);
 /* Nearest name for "did you mean", or NULL. */
 KV_INTERNAL const char *cmd_nearest(const void *name, size_t size);
 
-/* Facts about the program that INFO shows and lower rooms do not know; filled
- * in cli/serve.c. Zeroes are fine. */
+/* The options of the program, for CONFIG. Errors are whole lines, prefix
+ * first. Functions may be called by any thread, also inside a txn. */
+#define CMD_CONFIG_PAIRS_MAX 256
+struct cmd_config {
+    void *arg;
+    /* Parameter `index`: "" for none here, NULL behind the last. */
+    const char *(*name)(void *arg, unsigned index);
+    /* Append its value. */
+    void (*get)(void *arg, unsigned index, struct kv_buf *out);
+    /* `count` names, each followed by its value; all or none. */
+    kvsql_rc (*set)(void *arg, unsigned count, const kvsql_slice *pairs,
+                    struct kvsql_error *err);
+    kvsql_rc (*rewrite)(void *arg, struct kvsql_error *err);
+};
+
+/* Facts about the program that commands show and lower rooms do not know, and
+ * what it can do for them; filled in cli/serve.c. Zeroes are fine. */
 struct cmd_host {
+    struct cmd_config config; /* name NULL: there is none */
     uint16_t http_port, port;
     const char *config_file, *executable;
     int64_t started_at; /* wall ms */

@@ -370,6 +370,8 @@ KV_INTERNAL uint64_t cmd_stats_errors(void);
 KV_INTERNAL void cmd_stats_lookup(bool hit);
 KV_INTERNAL uint64_t cmd_stats_hits(void);
 KV_INTERNAL uint64_t cmd_stats_misses(void);
+/* All counters become zero. */
+KV_INTERNAL void cmd_stats_reset(void);
 KV_INTERNAL const struct cmd_host *cmd_host_get(void);
 
 /* ---- the handlers ------------------------------------------------------- */

@@ -171,3 +171,24 @@ void cmd_stats_write_errors(struct kv_buf *out)
                       (unsigned long long)stats_read(&stats_errors[i].count));
     }
 }
+
+void cmd_stats_reset(void)
+{
+    const unsigned used = atomic_load(&stats_errors_used);
+
+    for (unsigned i = 0; i < cmd_count(); i++) {
+        struct stats_row *row = &stats_rows[i];
+
+        atomic_store(&row->calls, 0);
+        atomic_store(&row->ns, 0);
+        atomic_store(&row->failed, 0);
+        atomic_store(&row->rejected, 0);
+    }
+    for (unsigned i = 0; i < used; i++) {
+        atomic_store(&stats_errors[i].count, 0);
+    }
+    atomic_store(&stats_calls, 0);
+    atomic_store(&stats_error_count, 0);
+    atomic_store(&stats_hits, 0);
+    atomic_store(&stats_misses, 0);
+}

@@ -26,7 +26,9 @@ def config():
     aliases = {}
     for name, id_ in rows("cli/options.def", "CLI_ALIAS"):
         aliases.setdefault(id_.strip(), []).append(name)
-    ignored = [row[0] for row in rows("cli/options.def", "CLI_IGNORED")]
+    remembered = [(row[1].strip(), row[3], "R" in row[5])
+                  for row in rows("cli/options.def", "CLI_REDIS")]
+    refused = list(rows("cli/options.def", "CLI_REFUSED"))
     print("""# Options of the server
 
 Made from `cli/options.def` by `docs/generate.py`; edit the table, not this
@@ -37,7 +39,8 @@ configuration file (`name value`, redis.conf's format, `#` begins a comment,
 `include FILE`), a variable of the environment (`KVSQL_HTTP_PORT` for
 `http-port`), or the command line (`--http-port 8090`). `kvsql config dump
 --origin` shows what counts and why. SIGHUP reads all layers again; options
-marked *reload* change then.
+marked *reload* change then, and CONFIG SET changes them over all layers until
+the server ends; CONFIG REWRITE puts what it changed into the file.
 
 Sizes take `kb mb gb` (1024) and `k m g` (1000), times take `ms s m h d`.
 
@@ -59,11 +62,23 @@ Sizes take `kb mb gb` (1024) and `k m g` (1000), times take `ms s m h d`.
         print("| %s | %s | %s | %s |" % (
             title, "`%s`" % initial if initial else "-", ", ".join(places), doc))
     print("""
-## Redis options that are accepted and mean nothing here
+## Parameters of Redis that mean nothing here
 
-A file may hold them; each is told once at `info` and left out.
+A file may hold them, with values that Redis takes; one message names those
+that were found. CONFIG GET gives them back, and CONFIG SET takes those without
+a star as Redis does.
 """)
-    print(", ".join("`%s`" % name for name in ignored) + ".")
+    print(", ".join("`%s`%s" % (name, "" if live else "\\*")
+                    for name, _, live in remembered) + ".")
+    print("""
+## Lines of a redis.conf that stop the start
+
+They would mean something that this server does not do.
+
+| line | why |
+|---|---|""")
+    for name, why in refused:
+        print("| `%s` | %s |" % (name.strip(), why.strip()))
     print("""
 Any other name stops the start with file, line and the nearest name.""")
 

@@ -345,6 +345,8 @@ static void db_options(kvsql *db, const struct kvsql_options *options)
     if (db->options.snapshot_wal_size == 0) {
         db->options.snapshot_wal_size = DB_SNAPSHOT_WAL;
     }
+    kv_set_snapshots(db, db->options.snapshot_every_s,
+                     db->options.snapshot_wal_size);
 }
 
 static void db_init(kvsql *db, const struct kvsql_options *options,
@@ -469,6 +471,12 @@ void kv_set_fsync(kvsql *db, enum kvsql_fsync policy)
     if (db->wal != NULL) {
         kv_wal_set_fsync(db->wal, policy);
     }
+}
+
+void kv_set_snapshots(kvsql *db, uint64_t every_s, uint64_t wal_size)
+{
+    atomic_store(&db->snapshot_every_s, every_s);
+    atomic_store(&db->snapshot_wal_size, wal_size);
 }
 
 kvsql_rc kv_sync(kvsql *db, uint64_t position, struct kvsql_error *err)

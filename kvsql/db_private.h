@@ -28,6 +28,8 @@ struct kvsql {
     uint64_t snapshot_next_ns;  /* not before, after a failure */
     uint64_t snapshot_since_ns; /* begin of the hour */
     uint64_t snapshot_wal_bytes; /* written by the wal up to the last one */
+    /* When one is due; changed at run time. */
+    _Atomic uint64_t snapshot_every_s, snapshot_wal_size;
     uint64_t snapshot_count;
     struct kv_snapshot_info known[KV_MANIFEST_SNAPSHOTS_MAX]; /* newest first */
     unsigned known_count;

@@ -389,12 +389,12 @@ void kv_db_snapshot_due(kvsql *db)
         return;
     }
     const bool time = now - db->snapshot_since_ns >=
-                      db->options.snapshot_every_s * DBSNAP_NS_PER_S;
+                      atomic_load(&db->snapshot_every_s) * DBSNAP_NS_PER_S;
     if (!time) {
         kv_wal_info(db->wal, &info);
     }
     if (time || info.wal_bytes - db->snapshot_wal_bytes >=
-                    db->options.snapshot_wal_size) {
+                    atomic_load(&db->snapshot_wal_size)) {
         db->snapshot_wanted = true;
         kv_cond_wake_all(&db->snapshot_work);
     }

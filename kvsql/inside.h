@@ -504,6 +504,10 @@ KV_INTERNAL void kv_info_get(kvsql *db, struct kv_info *info);
 /* Settings that may change at run time. */
 KV_INTERNAL void kv_set_maxmemory(kvsql *db, uint64_t bytes);
 KV_INTERNAL void kv_set_fsync(kvsql *db, enum kvsql_fsync policy);
+/* A snapshot when so many seconds passed, or so many bytes of wal were written,
+ * since the last; both > 0. */
+KV_INTERNAL void kv_set_snapshots(kvsql *db, uint64_t every_s,
+                                  uint64_t wal_size);
 
 /* Wall ms now, from the handle's clock. */
 KV_INTERNAL int64_t kv_now(kvsql *db);
