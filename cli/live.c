@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "command/hll.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/inside.h"
 
@@ -47,6 +48,7 @@ static void live_apply(struct cli_live *live)
     kv_set_fsync(live->db, cli_fsync(settings, CLI_OPT_APPENDFSYNC));
     kv_set_snapshots(live->db, every > 0 ? every : LIVE_NEVER_S,
                      cli_number(settings, CLI_OPT_SNAPSHOT_WAL));
+    cmd_hll_sparse_max_set(cli_number(settings, CLI_OPT_HLL_SPARSE_MAX));
 }
 
 /* ---- GET ---------------------------------------------------------------------- */

@@ -243,12 +243,15 @@ void cmd_do_bitcount(struct cmd_context *c)
         cmd_fail_syntax(c);
         return;
     }
-    if (c->argc > 3 && (!cmd_int(c, 2, &start, NULL) ||
-                        !cmd_int(c, 3, &end, NULL) || !bit_unit(c, 4, &bits))) {
+    if (c->argc > 3 &&
+        (!cmd_int(c, 2, &start, NULL) || !cmd_int(c, 3, &end, NULL))) {
         return;
     }
-    if (c->argc > 3 && start < 0 && end < 0 && start > end) {
+    if (start < 0 && end < 0 && start > end) {
         cmd_reply_int(c->reply, 0);
+        return;
+    }
+    if (!bit_unit(c, 4, &bits)) {
         return;
     }
     r = bit_range_of(start, end, value.size, bits);

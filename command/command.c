@@ -387,7 +387,7 @@ void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
              struct kv_ticket *ticket)
 {
     struct cmd_context c = {.db = db, .argc = argc, .argv = argv,
-                            .reply = reply};
+                            .reply = reply, .may_keep = allow_write};
     const struct cmd_row *row;
     struct kvsql_error err;
 
@@ -443,7 +443,8 @@ kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc, const kvsql_slice *argv,
                     struct cmd_reply *reply)
 {
     struct cmd_context c = {.db = kv_txn_db(txn), .txn = txn, .argc = argc,
-                            .argv = argv, .reply = reply};
+                            .argv = argv, .reply = reply,
+                            .may_keep = true};
     struct kvsql_error err;
 
     cmd_reply_reset(reply);

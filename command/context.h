@@ -28,6 +28,7 @@ struct cmd_context {
     struct cmd_client *client;  /* the connection, or NULL */
     struct vt_session *session; /* for SQL, or NULL */
     struct kv_ticket *ticket;   /* for handlers that make a batch themselves */
+    bool may_keep;           /* a read may keep what it worked out in the store */
     bool may_defer;          /* on the live tree, and a view could be had */
     bool deferred;           /* the handler asked for a view */
 };

@@ -69,9 +69,9 @@ struct diff_row {
  * member, i integer, I small index, d score, r score end, x lex end,
  * e expiry in seconds from now or far away, E in ms, a time to come in
  * seconds, A in ms, p pattern, b offset of a bit, B one of a bit field, w width
- * of a bit field, j number for one, y pattern of SORT, * a few more of the
- * letter before, ? maybe the next option; upper case words in [] are one of
- * them, maybe none; in {} one of them. */
+ * of a bit field, j number for one, y pattern of SORT, Y key of a HyperLogLog,
+ * q element of one, * a few more of the letter before, ? maybe the next option;
+ * upper case words in [] are one of them, maybe none; in {} one of them. */
 static const struct diff_row diff_rows[] = {
     {"GET", "s", DIFF_EXACT},
     {"SET", "kv", DIFF_EXACT},
@@ -312,6 +312,33 @@ static const struct diff_row diff_rows[] = {
                  "{INCRBY SET}wBj", DIFF_EXACT},
     {"BITFIELD_RO", "s{GET}wB[GET SET]wB", DIFF_EXACT},
     {"BITFIELD_RO", "s{GET}wB{GET}wB", DIFF_EXACT},
+    {"PFADD", "Y", DIFF_EXACT},
+    {"PFADD", "Yq*", DIFF_EXACT},
+    {"PFADD", "Yqqqqqqqqqqqq", DIFF_EXACT},
+    {"PFADD", "{Y:5}qqqqqqqqqqqq", DIFF_EXACT},
+    {"PFCOUNT", "Y", DIFF_EXACT},
+    {"PFCOUNT", "YY*", DIFF_EXACT},
+    {"PFMERGE", "YY*", DIFF_EXACT},
+    {"PFMERGE", "{Y:0}", DIFF_EXACT},
+    {"PFDEBUG", "{ENCODING DECODE TODENSE encoding FOO}{Y:0 Y:1 Y:5}",
+     DIFF_EXACT},
+    {"PFDEBUG", "{ENCODING DECODE GETREG}Y", DIFF_EXACT},
+    {"PFSELFTEST", "v", DIFF_EXACT},
+    {"GET", "Y", DIFF_EXACT},
+    {"STRLEN", "Y", DIFF_EXACT},
+    {"DEL", "{Y:0 Y:1 Y:2}", DIFF_EXACT},
+    /* Y:9 is damaged, now and then. Nothing is added to it: Redis keeps what
+     * it did before it saw the damage. */
+    {"COPY", "Y{Y:9}{REPLACE}", DIFF_EXACT},
+    {"SETRANGE", "{Y:9}{0 3 4}{Z a HYLL}", DIFF_EXACT},
+    {"SETRANGE", "{Y:9}{8 15 16 17 18 40}{Z a HYLL \x7f \xff \x01}",
+     DIFF_EXACT},
+    {"APPEND", "{Y:9}{Z a \x7f \xff \x01}", DIFF_EXACT},
+    {"PFCOUNT", "{Y:9}[Y:1 Y:9]", DIFF_EXACT},
+    {"PFMERGE", "Y{Y:9}", DIFF_EXACT},
+    {"PFMERGE", "{Y:9}Y", DIFF_EXACT},
+    {"PFDEBUG", "{ENCODING DECODE TODENSE GETREG}{Y:9}", DIFF_EXACT},
+    {"GET", "{Y:9}", DIFF_EXACT},
     {"PING", "", DIFF_EXACT},
     {"PING", "v", DIFF_EXACT},
     {"PING", "vv", DIFF_EXACT},
@@ -532,7 +559,7 @@ static void diff_add_letter(struct diff_command *c, char letter)
 
     switch (letter) {
     case 'k': case 's': case 'h': case 'l': case 't': case 'z': case 'L':
-    case 'U':
+    case 'U': case 'Y':
         diff_add_key(c, letter);
         break;
     case 'v':
@@ -574,6 +601,10 @@ static void diff_add_letter(struct diff_command *c, char letter)
     case 'y':
         word = PICK(weights);
         diff_add(c, word, strlen(word));
+        break;
+    case 'q':
+        diff_add(c, text, (size_t)snprintf(text, sizeof(text), "%u",
+                                           diff_below(100000)));
         break;
     case 'p':
         word = PICK(patterns);
