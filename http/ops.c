@@ -199,8 +199,10 @@ static void ops_door(struct kv_buf *out, const struct http_stats *stats)
          stats->sql_rows},
         {"sql_truncated_total", "counter", "Results cut at a limit.",
          stats->sql_truncated},
-        {"sql_interrupted_total", "counter", "Statements whose client left.",
-         stats->sql_interrupted},
+        {"sql_running", "gauge", "Sessions of SQL that work now.",
+         stats->sql_running},
+        {"sql_interrupted_total", "counter",
+         "Of them, those whose client left.", stats->sql_interrupted},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -222,8 +222,9 @@ struct http_conn {
     int fd;
     uint32_t serial; /* tells a reused descriptor */
     _Atomic uint64_t deadline_ns; /* monotonic; 0 = none */
+    atomic_bool ended; /* the client sends no more; set by the watcher */
     struct http_request *request; /* H2; guarded by the watch lock */
-    bool watched;                 /* in the epoll set; same guard */
+    bool lost; /* ... which ends with its client; same guard */
 };
 
 #define HTTP_LATENCY_BUCKETS 14
@@ -238,6 +239,7 @@ struct http_stats {
     _Atomic uint64_t connected;     /* now */
     _Atomic uint64_t waiting;       /* suspended now */
     _Atomic uint64_t active;        /* requests now */
+    _Atomic uint64_t sql_running;   /* sessions in use by requests now */
     _Atomic uint64_t sql_rows, sql_truncated, sql_interrupted;
     _Atomic uint64_t bytes_in, bytes_out;
 };
@@ -308,7 +310,7 @@ KV_INTERNAL void *http_alloc(struct http_request *request, size_t size);
 /* The client is lost or the server stops: interrupt, wake, give up. */
 KV_INTERNAL void http_request_cancel(struct http_request *request);
 /* Suspend, unless the request is gone or the server stops: false then. The
- * lock is held. `lost` also watches for the client's disconnect. */
+ * lock is held. `lost`: and unless the client has left, now or later. */
 KV_INTERNAL bool http_suspend(struct http_request *request, bool lost);
 /* Resume if suspended. The lock is held. */
 KV_INTERNAL void http_wake(struct http_request *request);
@@ -398,9 +400,13 @@ KV_INTERNAL void http_watch_closed(struct http_server *server,
                                    struct http_conn *conn);
 /* Absolute time by which the next thing must have happened; 0 = never. */
 KV_INTERNAL void http_watch_deadline(struct http_conn *conn, uint64_t ms);
-/* Enter and leave the slot (H2). enter: false while stopping. */
+/* Enter and leave the slot (H2). enter: false while stopping and, with `lost`,
+ * when the client has left already. */
 KV_INTERNAL bool http_watch_enter(struct http_request *request, bool lost);
 KV_INTERNAL void http_watch_leave(struct http_request *request);
+/* The library is about to wait for more of this connection: remind it of an
+ * end that it saw and forgot. */
+KV_INTERNAL void http_watch_answered(struct http_conn *conn);
 /* Stop: cancel all that is suspended; hang up on everybody. */
 KV_INTERNAL void http_watch_cancel_all(struct http_server *server);
 KV_INTERNAL void http_watch_hang_up(struct http_server *server);

@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "http/request.h"
@@ -237,16 +236,6 @@ static void *server_target(void *arg, const char *raw,
     return request;
 }
 
-/* A client that has shut its side down while it was answered: the library saw
- * that edge before it asked for the next request, and would wait for ever. */
-static void server_half_closed(const struct http_conn *conn)
-{
-    char byte;
-
-    if (recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
-        (void)shutdown(conn->fd, SHUT_RDWR);
-}
-
 static void server_completed(void *arg, struct MHD_Connection *connection,
                              void **state,
                              enum MHD_RequestTerminationCode code)
@@ -269,7 +258,7 @@ static void server_completed(void *arg, struct MHD_Connection *connection,
     http_stats_done(request);
     http_watch_deadline(request->conn, SERVER_IDLE_MS);
     if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-        server_half_closed(request->conn);
+        http_watch_answered(request->conn);
     http_request_unref(request);
     if (atomic_fetch_sub(&server->stats.active, 1) == 1)
         http_watch_went_down(server);

@@ -49,7 +49,10 @@ struct vt_session *http_sql_session(struct http_request *request,
     if (!gone)
         request->session = worker->session;
     kv_lock_drop(&request->lock);
-    return gone ? NULL : worker->session;
+    if (gone)
+        return NULL;
+    atomic_fetch_add(&request->server->stats.sql_running, 1);
+    return worker->session;
 }
 
 void http_sql_leave(struct http_request *request, struct http_worker *worker)
@@ -61,6 +64,7 @@ void http_sql_leave(struct http_request *request, struct http_worker *worker)
     request->session = NULL;
     bool gone = request->gone;
     kv_lock_drop(&request->lock);
+    atomic_fetch_sub(&request->server->stats.sql_running, 1);
     if (gone) {
         atomic_fetch_add(&request->server->stats.sql_interrupted, 1);
         vt_session_close(worker->session);

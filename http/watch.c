@@ -3,7 +3,16 @@
  * The library's own timer counts inactivity only, and a suspended connection
  * sees neither its client go nor any timeout. So one thread of ours keeps the
  * table of all connections, hangs up on those past their absolute deadline
- * (L3), and has the sockets of suspended requests in an epoll set of its own.
+ * (L3), and has every socket in an epoll set of its own, for its end alone.
+ *
+ * The end of a client is told by the kernel once, and the library, whose set
+ * is edge-triggered, forgets it when it came together with bytes: it reads
+ * those, reads no further, and waits for an edge that was. So the end is kept
+ * here (`ended`), and used three ways: a request that waits for a worker is
+ * cancelled, also when the end was there before it began to wait; when a
+ * request is answered, a moment later, and every tick, the library is told
+ * again. Telling is shutdown(SHUT_RD), which raises a new edge and loses
+ * nothing: what arrived is still read, what is being sent is still sent.
  *
  * Hanging up is shutdown(): the library sees the end of the connection and
  * closes it in its own time. A descriptor stays in the table until the library
@@ -24,7 +33,8 @@
 #include "kvsql/base/diag.h"
 #include "kvsql/base/os.h"
 
-#define WATCH_TICK_MS 500
+#define WATCH_TICK_NS UINT64_C(500000000)
+#define WATCH_AGAIN_NS UINT64_C(20000000) /* after an end: tell it again */
 #define WATCH_EVENTS 64
 #define WATCH_WAKE UINT64_MAX
 #define WATCH_CONNS_FIRST 64
@@ -72,6 +82,11 @@ struct http_conn *http_watch_opened(struct http_server *server, int fd)
     conn->fd = fd;
     conn->serial = ++server->conn_serial;
     server->conns[fd] = conn;
+    /* One shot: our own shutdown() is no news. Without the event the client's
+     * end is only seen at a deadline; not a fault. */
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT,
+                                .data.u64 = watch_key(conn)};
+    (void)epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event);
     kv_lock_drop(&server->watch_lock);
     return conn;
 }
@@ -80,6 +95,7 @@ void http_watch_closed(struct http_server *server, struct http_conn *conn)
 {
     kv_lock_take(&server->watch_lock);
     KV_ASSERT(conn->request == NULL); /* H2: not suspended any more */
+    (void)epoll_ctl(server->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
     server->conns[conn->fd] = NULL;
     kv_lock_drop(&server->watch_lock);
     kv_mem_free(KV_MEM_CLIENT, conn, sizeof *conn);
@@ -99,15 +115,14 @@ bool http_watch_enter(struct http_request *request, bool lost)
 
     kv_lock_take(&server->watch_lock);
     bool good = !atomic_load(&server->stopping);
-    if (good && lost) {
-        struct epoll_event event = {.events = EPOLLRDHUP | EPOLLHUP,
-                                    .data.u64 = watch_key(conn)};
-        /* Without it the client's end is only seen later; not a fault. */
-        conn->watched =
-            epoll_ctl(server->epoll, EPOLL_CTL_ADD, conn->fd, &event) == 0;
+    if (good && lost && atomic_load(&conn->ended)) {
+        atomic_fetch_add(&server->stats.lost, 1);
+        good = false;
     }
-    if (good)
+    if (good) {
         conn->request = request; /* H2 */
+        conn->lost = lost;
+    }
     kv_lock_drop(&server->watch_lock);
     return good;
 }
@@ -119,24 +134,31 @@ void http_watch_leave(struct http_request *request)
 
     kv_lock_take(&server->watch_lock);
     conn->request = NULL;
-    if (conn->watched)
-        (void)epoll_ctl(server->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
-    conn->watched = false;
     kv_cond_wake_all(&server->watch_quiet);
     kv_lock_drop(&server->watch_lock);
 }
 
+void http_watch_answered(struct http_conn *conn)
+{
+    if (atomic_load(&conn->ended))
+        (void)shutdown(conn->fd, SHUT_RD);
+}
+
 /* ---- the thread -------------------------------------------------------------------- */
 
-static void watch_lost(struct http_server *server, uint64_t key)
+static void watch_ended(struct http_server *server, uint64_t key)
 {
     unsigned fd = (uint32_t)key;
     struct http_request *request = NULL;
 
     kv_lock_take(&server->watch_lock);
     struct http_conn *conn = fd < server->conn_cap ? server->conns[fd] : NULL;
-    if (conn != NULL && watch_key(conn) == key)
-        request = conn->request;
+    if (conn != NULL && watch_key(conn) == key) {
+        atomic_store(&conn->ended, true);
+        (void)shutdown(conn->fd, SHUT_RD);
+        if (conn->lost)
+            request = conn->request;
+    }
     if (request != NULL)
         http_request_ref(request);
     kv_lock_drop(&server->watch_lock);
@@ -147,7 +169,8 @@ static void watch_lost(struct http_server *server, uint64_t key)
     http_request_unref(request);
 }
 
-static void watch_reap(struct http_server *server)
+/* The tick: deadlines, and ends of which the library was told too early. */
+static void watch_tick(struct http_server *server)
 {
     uint64_t now = kv_os_mono_ns();
 
@@ -156,6 +179,7 @@ static void watch_reap(struct http_server *server)
         struct http_conn *conn = server->conns[i];
         if (conn == NULL)
             continue;
+        http_watch_answered(conn);
         uint64_t at =
             atomic_load_explicit(&conn->deadline_ns, memory_order_relaxed);
         if (at == 0 || now < at)
@@ -167,18 +191,27 @@ static void watch_reap(struct http_server *server)
     kv_lock_drop(&server->watch_lock);
 }
 
+/* Milliseconds from now until `at`, rounded up. */
+static int watch_until(uint64_t at)
+{
+    uint64_t now = kv_os_mono_ns();
+
+    return at > now ? (int)((at - now + 999999) / 1000000) : 0;
+}
+
 static void *watch_run(void *arg)
 {
     struct http_server *server = arg;
     struct epoll_event events[WATCH_EVENTS];
-    uint64_t reaped_at = kv_os_mono_ns();
+    uint64_t tick_at = kv_os_mono_ns() + WATCH_TICK_NS;
 
     for (;;) {
-        int n = epoll_wait(server->epoll, events, WATCH_EVENTS, WATCH_TICK_MS);
+        int n = epoll_wait(server->epoll, events, WATCH_EVENTS,
+                           watch_until(tick_at));
         for (int i = 0; i < n; i++) {
             if (events[i].data.u64 == WATCH_WAKE)
                 return NULL;
-            watch_lost(server, events[i].data.u64);
+            watch_ended(server, events[i].data.u64);
         }
         if (n < 0 && errno != EINTR) {
             kv_diag(KV_ERROR_LEVEL, "http.watch", "error=%s",
@@ -186,9 +219,11 @@ static void *watch_run(void *arg)
             return NULL;
         }
         uint64_t now = kv_os_mono_ns();
-        if (now - reaped_at >= WATCH_TICK_MS * UINT64_C(1000000)) {
-            watch_reap(server);
-            reaped_at = now;
+        if (now >= tick_at) {
+            watch_tick(server);
+            tick_at = now + WATCH_TICK_NS;
+        } else if (n > 0 && tick_at > now + WATCH_AGAIN_NS) {
+            tick_at = now + WATCH_AGAIN_NS;
         }
     }
 }

@@ -4,9 +4,9 @@
  * bytes of its own making, because a well-behaved client cannot ask what a
  * hostile one does. Nothing sleeps to wait: reads end at the peer's close or
  * at a socket timeout, which is a failure. */
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <poll.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -31,6 +31,7 @@ static kvsql *db;
 static struct http_server *server;
 static char *reply;
 static size_t reply_size;
+static bool heard_end; /* the peer closed, in time */
 
 static void start(struct http_config config)
 {
@@ -90,6 +91,7 @@ static const char *hear_all(int fd)
     while ((n = recv(fd, reply + reply_size, REPLY_MAX - 1 - reply_size, 0)) >
            0)
         reply_size += (size_t)n;
+    heard_end = n == 0 || errno == ECONNRESET;
     reply[reply_size] = 0;
     close(fd);
     return reply;
@@ -137,14 +139,9 @@ static const char *ask(const char *p, size_t size)
 {
     int fd = dial();
 
-    struct pollfd answer = {.fd = fd, .events = POLLIN};
-
     say(fd, p, size);
-    if (memmem(p, size, "Connection: close", 17) == NULL) {
-        /* a FIN together with the request may be lost on libmicrohttpd */
-        (void)poll(&answer, 1, 500);
+    if (memmem(p, size, "Connection: close", 17) == NULL)
         shutdown(fd, SHUT_WR);
-    }
     return hear_all(fd);
 }
 
@@ -458,6 +455,87 @@ static void until(const char *name, uint64_t least)
         ;
 }
 
+static void answers_42(void)
+{
+    int fd = dial();
+
+    say_text(fd, "GET /v1/sql?q=SELECT+42 HTTP/1.1\r\n" HOST "\r\n");
+    ck_assert_ptr_nonnull(strstr(hear_one(fd), "\"rows\":[[42]]"));
+    close(fd);
+}
+
+START_TEST(a_statement_ends_when_its_client_leaves)
+{
+    start((struct http_config){.sql_threads = 1});
+    int fd = dial();
+    say_text(fd, SLOW_SQL);
+    until("kvsql_sql_running", 1);
+    close(fd);
+    until("kvsql_http_lost_total", 1);
+    until("kvsql_sql_interrupted_total", 1);
+    /* The only worker is free again, and its session is a good one. */
+    answers_42();
+    stop();
+}
+END_TEST
+
+START_TEST(a_statement_whose_client_left_before_its_turn_never_runs)
+{
+    start((struct http_config){.sql_threads = 1});
+    int first = dial();
+    say_text(first, SLOW_SQL);
+    until("kvsql_sql_running", 1);
+    int second = dial();
+    say_text(second, SLOW_SQL);
+    until("kvsql_http_requests_waiting", 2);
+    close(second);
+    until("kvsql_http_lost_total", 1);
+    close(first);
+    answers_42();
+    ck_assert_uint_eq(metric("kvsql_sql_interrupted_total"), 1);
+    stop();
+}
+END_TEST
+
+/* The end of a client may reach us in one piece with its request, before, while
+ * and after it is worked on: it is seen each time, at once or by the next tick,
+ * and never only at a deadline. Deadlines are 10 s and more, so the patience of
+ * a socket here is less. */
+START_TEST(a_client_that_ends_with_its_request_is_seen)
+{
+    static const struct {
+        const char *text;
+        bool whole;
+    } rows[] = {
+        {GET HOST "\r\n", true},
+        {GET HOST "\r\n" GET HOST "\r\n", true},
+        {SLOW_SQL, false},
+        {POST "Content-Length: 12\r\n\r\n[\"INCR\"", false},
+        {"GET /get/k HT", false},
+        {"", false},
+    };
+    struct timeval patience = {.tv_sec = 5};
+
+    start((struct http_config){.sql_threads = 1});
+    for (int round = 0; round < 5; round++)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            int fd = dial();
+            ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience,
+                                        sizeof patience),
+                             0);
+            say_text(fd, rows[i].text);
+            ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
+            hear_all(fd);
+            ck_assert_msg(heard_end, "%s: still open", rows[i].text);
+            if (rows[i].whole)
+                ck_assert_int_eq(status_of(reply), 200);
+        }
+    answers_42();
+    ck_assert_uint_eq(metric("kvsql_http_reaped_total"), 0);
+    stop();
+}
+END_TEST
+
 START_TEST(a_statement_ends_at_its_deadline)
 {
     start((struct http_config){.sql_deadline_ms = 200});
@@ -713,6 +791,10 @@ static void add(TCase *tests)
         tests, a_connection_serves_many_requests_and_pipelined_ones_in_order);
     tcase_add_test(tests, each_request_of_a_connection_is_judged_by_itself);
     tcase_add_test(tests, web_pages_of_strangers_are_refused);
+    tcase_add_test(tests, a_statement_ends_when_its_client_leaves);
+    tcase_add_test(tests,
+                   a_statement_whose_client_left_before_its_turn_never_runs);
+    tcase_add_test(tests, a_client_that_ends_with_its_request_is_seen);
     tcase_add_test(tests, a_statement_ends_at_its_deadline);
     tcase_add_test(tests,
                    what_waits_too_long_for_a_worker_is_told_to_come_again);
