@@ -8,6 +8,7 @@
  * sigwaitinfo, so no handler runs anywhere.
  *
  * Thread: main. */
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -189,6 +190,17 @@ static const char *serve_bind(struct serve *serve)
 
 /* ---- starting ------------------------------------------------------------------- */
 
+/* The options stand in the order of vtab/limits.def. */
+static void serve_limits(const struct cli_settings *settings)
+{
+    static_assert(CLI_OPT_SQL_MAX_PARAMS - CLI_OPT_SQL_MEMORY ==
+                      VT_LIMIT_COUNT - 1,
+                  "an option for each limit of SQL");
+    for (unsigned i = 0; i < VT_LIMIT_COUNT; i++)
+        vt_limit_set((enum vt_limit_id)i,
+                     cli_number(settings, CLI_OPT_SQL_MEMORY + i));
+}
+
 static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
 {
     const struct cli_settings *settings = &serve->settings;
@@ -207,6 +219,7 @@ static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
     if (bind[0] == '\0')
         return kv_fail(err, KVSQL_INVALID, "bind: '%s' has no address",
                        cli_text(settings, CLI_OPT_BIND));
+    serve_limits(settings);
     const struct http_config config = {
         .bind = bind,
         .port = (uint16_t)cli_number(settings, CLI_OPT_HTTP_PORT),

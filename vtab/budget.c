@@ -58,6 +58,12 @@ static bool vbudget_allows(size_t size)
     return true;
 }
 
+static void *vbudget_refused(void)
+{
+    if (vbudget_current != NULL) vbudget_current->refused = true;
+    return NULL;
+}
+
 static size_t vbudget_block_size(const void *p)
 {
     uint64_t size;
@@ -79,7 +85,7 @@ static void *vbudget_malloc(int n)
 
     if (n <= 0 || !vbudget_allows(size)) return NULL;
     block = kv_mem_alloc(KV_MEM_MISC, size + VBUDGET_HEADER);
-    if (block == NULL) return NULL;
+    if (block == NULL) return vbudget_refused();
     memcpy(block, &stored, sizeof(stored));
     vbudget_count((int64_t)size);
     return block + VBUDGET_HEADER;
@@ -107,7 +113,7 @@ static void *vbudget_realloc(void *p, int n)
     if (size > before && !vbudget_allows(size - before)) return NULL;
     block = kv_mem_realloc(KV_MEM_MISC, (uint8_t *)p - VBUDGET_HEADER,
                            before + VBUDGET_HEADER, size + VBUDGET_HEADER);
-    if (block == NULL) return NULL;
+    if (block == NULL) return vbudget_refused();
     memcpy(block, &stored, sizeof(stored));
     vbudget_count((int64_t)size - (int64_t)before);
     return block + VBUDGET_HEADER;

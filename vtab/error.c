@@ -121,6 +121,7 @@ kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
 {
     const char *text = sqlite3_errmsg(session->sql);
     bool stopped = (code & 0xff) == SQLITE_INTERRUPT || session->budget.late;
+    kvsql_rc rc, met;
 
     session->error_offset = sqlite3_error_offset(session->sql);
     if (session->failure.rc != KVSQL_OK && session->failure.rc != KVSQL_NOMEM &&
@@ -129,15 +130,14 @@ kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
         return kv_fail(err, session->failure.rc, "%s", text);
     if (stopped && (session->timed_out || session->budget.late))
         return kv_fail(err, KVSQL_INTERRUPT,
-                       "the statement ran into its deadline of %llu ms",
+                       "the statement ran into its deadline of %llu ms "
+                       "(sql-timeout)",
                        (unsigned long long)session->limits.deadline_ms);
     if (stopped)
         return kv_fail(err, KVSQL_INTERRUPT, "the statement was cancelled");
-    if (session->budget.over)
-        return kv_fail(err, KVSQL_NOMEM,
-                       "the statement needs more than its %lld bytes of memory",
-                       (long long)session->budget.size_max);
     if (preparing && session->denied)
         return kv_fail(err, KVSQL_AUTH, "%s", text);
-    return kv_fail(err, verror_result(code, preparing), "%s", text);
+    rc = verror_result(code, preparing);
+    met = vt_limit_met(session, code, rc, text, err);
+    return met != KVSQL_OK ? met : kv_fail(err, rc, "%s", text);
 }

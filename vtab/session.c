@@ -17,7 +17,6 @@
 #define SESSION_DEADLINE_MS 10000
 #define SESSION_ROW_MAX 10000
 #define SESSION_BYTE_MAX (16u << 20)
-#define SESSION_MEMORY_MAX (64 << 20)
 #define SESSION_PROGRESS 100     /* VM steps between looks at the clock */
 #define SESSION_PROGRESS_FREE 2000
 
@@ -78,30 +77,6 @@ static int session_harden(struct vt_session *session)
     return rc;
 }
 
-/* Q5, for sessions of others; a trusted one keeps SQLite's own limits. */
-static void session_limit(struct vt_session *session)
-{
-    static const struct {
-        int id, value;
-    } limits[] = {
-        {SQLITE_LIMIT_LENGTH, 16 << 20},
-        {SQLITE_LIMIT_SQL_LENGTH, 1 << 20},
-        {SQLITE_LIMIT_COLUMN, 200},
-        {SQLITE_LIMIT_EXPR_DEPTH, 100},
-        {SQLITE_LIMIT_COMPOUND_SELECT, 50},
-        {SQLITE_LIMIT_VDBE_OP, 250000},
-        {SQLITE_LIMIT_FUNCTION_ARG, 32},
-        {SQLITE_LIMIT_ATTACHED, 0},
-        {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000},
-        {SQLITE_LIMIT_VARIABLE_NUMBER, 10000},
-        {SQLITE_LIMIT_TRIGGER_DEPTH, 10},
-        {SQLITE_LIMIT_WORKER_THREADS, 0}};
-
-    if (session->limits.trusted) return;
-    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
-        (void)sqlite3_limit(session->sql, limits[i].id, limits[i].value);
-}
-
 static void session_cache_clear(struct vt_session *session);
 
 void vt_session_limits(struct vt_session *session,
@@ -118,12 +93,13 @@ void vt_session_limits(struct vt_session *session,
         if (limits->row_max == 0) session->limits.row_max = SESSION_ROW_MAX;
         if (limits->byte_max == 0) session->limits.byte_max = SESSION_BYTE_MAX;
     }
-    session->budget.size_max = limits->trusted ? 0 : SESSION_MEMORY_MAX;
+    session->budget.size_max =
+        limits->trusted ? 0 : vt_limit_get(VT_LIMIT_MEMORY);
     sqlite3_progress_handler(session->sql,
                              limits->trusted ? SESSION_PROGRESS_FREE
                                              : SESSION_PROGRESS,
                              session_progress, session);
-    session_limit(session);
+    if (!limits->trusted) vt_limit_apply(session->sql); /* Q5 */
     if (!stricter) return;
     session_cache_clear(session); /* rights are decided at prepare */
     (void)sqlite3_exec(session->sql,
@@ -348,6 +324,7 @@ static struct vt_budget *session_enter(struct vt_session *session, bool fresh)
         session->failure.rc = KVSQL_OK;
         session->timed_out = false;
         session->budget.over = session->budget.late = false;
+        session->budget.refused = false;
         /* A door's client may leave before its statement begins: what it said
          * holds until the door sets the limits of the next request. */
         if (session->limits.trusted)

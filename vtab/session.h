@@ -37,6 +37,18 @@ struct vt_value {
     size_t size;
 };
 
+/* The limits of vtab/limits.def, for sessions that are not trusted. */
+enum vt_limit_id {
+#define VT_LIMIT(id, key, sqlite, value, least, sentence) VT_LIMIT_##id,
+#include "vtab/limits.def"
+#undef VT_LIMIT
+    VT_LIMIT_COUNT
+};
+/* Set one for the process, before the first session; 0 is the value of the
+ * table. What is less than the table's least becomes that. */
+KV_INTERNAL void vt_limit_set(enum vt_limit_id id, uint64_t value);
+KV_INTERNAL int vt_limit_get(enum vt_limit_id id);
+
 /* Once per process before the first session: allocator budget (Q3) and
  * SQLite's own log to diag. */
 KV_INTERNAL kvsql_rc vt_start(struct kvsql_error *err) KV_MUST_USE;

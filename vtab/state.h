@@ -27,6 +27,7 @@ struct vt_budget {
     unsigned calls;
     bool over;               /* an allocation was refused for size */
     bool late;               /* ... because the deadline had passed */
+    bool refused;            /* ... because there was no memory at all */
 };
 
 /* A view of the state inside a write transaction, shared by the cursors of a
@@ -116,6 +117,15 @@ KV_INTERNAL int vt_constraint(struct vt_session *session, sqlite3_vtab *vtab,
 /* What SQLite reports now, as a result of ours with its sentence. */
 KV_INTERNAL kvsql_rc vt_sqlite_error(struct vt_session *session, int code,
                                      bool preparing, struct kvsql_error *err);
+
+/* ---- limits (limit.c) ------------------------------------------------------ */
+
+KV_INTERNAL void vt_limit_apply(sqlite3 *sql);
+/* Was it a limit? Then err names it, and its result is returned: rc, or a
+ * better one. KVSQL_OK when it was none. */
+KV_INTERNAL kvsql_rc vt_limit_met(const struct vt_session *session, int code,
+                                  kvsql_rc rc, const char *text,
+                                  struct kvsql_error *err);
 
 /* ---- budget and deadline (budget.c) ---------------------------------------- */
 

@@ -456,10 +456,96 @@ START_TEST(an_untrusted_session_is_held_to_what_is_listed)
     GIVES("SELECT key FROM strings", "1\n2\n3");
     FAILS("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c)"
           " SELECT count(*) FROM c",
-          KVSQL_INTERRUPT, "the statement ran into its deadline of 200 ms");
+          KVSQL_INTERRUPT, "the statement ran into its deadline of 200 ms (sql-timeout)");
     ck_assert_int_eq(vt_begin(fx.session, &fx.err), KVSQL_OK);
     ok("DELETE FROM strings WHERE key = 1");
     ck_assert_int_eq(vt_commit(fx.session, &fx.err), KVSQL_OK);
+}
+END_TEST
+
+/* `count` times `piece` between `head` and `tail`; lives until the next. */
+static const char *long_sql(const char *head, unsigned count, const char *piece,
+                            const char *tail)
+{
+    static struct kv_buf sql;
+
+    kv_buf_fini(&sql);
+    kv_buf_init(&sql, KV_MEM_MISC, 8 << 20);
+    kv_buf_text(&sql, head);
+    for (unsigned i = 0; i < count; i++) kv_buf_text(&sql, piece);
+    kv_buf_text(&sql, tail);
+    kv_buf_byte(&sql, 0);
+    ck_assert(!sql.failed);
+    return (const char *)sql.p;
+}
+
+START_TEST(a_limit_that_is_met_is_named_with_its_value)
+{
+    const struct {
+        const char *head, *piece, *tail;
+        unsigned count;
+        kvsql_rc rc;
+        const char *end;
+    } rows[] = {
+        {"SELECT hex(zeroblob(", "1", "0000000))", 2, KVSQL_TOOBIG,
+         "string or blob too big: the limit sql-max-value is 16777216"},
+        {"SELECT 1 /*", "xxxxxxxxxxxxxxxx", "*/", 65536, KVSQL_TOOBIG,
+         "statement too long: the limit sql-max-text is 1048576"},
+        {"SELECT 1", ",1", "", 200, KVSQL_SYNTAX,
+         "too many columns in result set: the limit sql-max-columns is 200"},
+        {"SELECT 1 ORDER BY 1", ",1", "", 200, KVSQL_SYNTAX,
+         "too many terms in ORDER BY clause: the limit sql-max-columns is 200"},
+        {"SELECT 1", "+1", "", 100, KVSQL_SYNTAX,
+         "(maximum depth 100): the limit sql-max-depth is 100"},
+        {"SELECT 1", " UNION SELECT 1", "", 50, KVSQL_SYNTAX,
+         "too many terms in compound SELECT: the limit sql-max-compound is 50"},
+        {"SELECT 1 FROM keys WHERE key IN (length(key)", ",length(key)", ")",
+         70000, KVSQL_TOOBIG, "too many steps: the limit sql-max-ops is 250000"},
+        {"SELECT max(1", ",1", ")", 32, KVSQL_SYNTAX,
+         "too many arguments on function max: the limit sql-max-args is 32"},
+        {"SELECT 'a' LIKE '", "abcdefghijklmnop", "'", 63, KVSQL_INVALID,
+         "pattern too complex: the limit sql-max-pattern is 1000"},
+        {"SELECT ?10001", "", "", 0, KVSQL_SYNTAX,
+         "between ?1 and ?10000: the limit sql-max-params is 10000"},
+        {"SELECT group_concat(hex(randomblob(8000000))) FROM (SELECT 1",
+         " UNION ALL SELECT 1", ")", 9, KVSQL_TOOBIG,
+         "string or blob too big: the limit sql-max-value is 16777216"},
+    };
+
+    vt_session_limits(fx.session, &(struct vt_limits){.deadline_ms = 60000});
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        kvsql_rc rc = run_in(fx.session,
+                             long_sql(rows[i].head, rows[i].count,
+                                      rows[i].piece, rows[i].tail));
+        size_t size = strlen(fx.err.text), end = strlen(rows[i].end);
+        ck_assert_msg(rc == rows[i].rc, "%zu: %d %s", i, rc, fx.err.text);
+        ck_assert_msg(size >= end && strcmp(fx.err.text + size - end,
+                                            rows[i].end) == 0,
+                      "%zu: %s", i, fx.err.text);
+    }
+}
+END_TEST
+
+START_TEST(a_limit_is_what_was_set_and_never_less_than_our_own_tables_need)
+{
+    vt_limit_set(VT_LIMIT_MEMORY, 1);
+    vt_limit_set(VT_LIMIT_COLUMNS, 33);
+    vt_limit_set(VT_LIMIT_DEPTH, UINT64_MAX);
+    ck_assert_int_eq(vt_limit_get(VT_LIMIT_MEMORY), 1 << 20);
+    ck_assert_int_eq(vt_limit_get(VT_LIMIT_DEPTH), INT32_MAX);
+    vt_session_limits(fx.session, &(struct vt_limits){0});
+    FAILS(long_sql("SELECT 1", 33, ",1", ""), KVSQL_SYNTAX,
+          "too many columns in result set: the limit sql-max-columns is 33");
+    FAILS("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT"
+          " 100000) SELECT count(*) FROM (SELECT x, hex(zeroblob(100)) FROM c"
+          " ORDER BY 2)",
+          KVSQL_NOMEM,
+          "the statement needs more bytes of memory than it may have: the "
+          "limit sql-memory is 1048576");
+    GIVES("SELECT count(*) FROM keys", "0"); /* and goes on */
+    for (unsigned i = 0; i < VT_LIMIT_COUNT; i++)
+        vt_limit_set((enum vt_limit_id)i, 0);
+    ck_assert_int_eq(vt_limit_get(VT_LIMIT_COLUMNS), 200);
 }
 END_TEST
 
@@ -708,6 +794,9 @@ static void add(TCase *tests)
     tcase_add_test(tests, parameters_are_bound_by_number_and_name);
     tcase_add_test(tests, one_statement_at_a_time_unless_the_tail_is_asked_for);
     tcase_add_test(tests, an_untrusted_session_is_held_to_what_is_listed);
+    tcase_add_test(tests, a_limit_that_is_met_is_named_with_its_value);
+    tcase_add_test(
+        tests, a_limit_is_what_was_set_and_never_less_than_our_own_tables_need);
     tcase_add_test(tests, a_doubling_statement_ends_in_its_memory_or_time);
     tcase_add_test(tests, a_read_only_session_refuses_writes);
     tcase_add_test(tests, another_thread_can_end_a_statement);
