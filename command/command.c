@@ -475,6 +475,23 @@ static kvsql_rc command_check_batch(unsigned count, const unsigned *argc,
     return KVSQL_OK;
 }
 
+/* A batch that writes is refused whole while the disk takes no writes, as
+ * Redis refuses to queue them. */
+static kvsql_rc command_writable(const struct kv_txn *txn, unsigned count,
+                                 const kvsql_slice *const *argv,
+                                 unsigned *failed, struct kvsql_error *err)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (cmd_find(argv[i][0].p, argv[i][0].size)->flags & CMD_WRITE) {
+            const kvsql_rc rc = kv_txn_writable(txn, err);
+
+            *failed = rc != KVSQL_OK ? i : count;
+            return rc;
+        }
+    }
+    return KVSQL_OK;
+}
+
 kvsql_rc cmd_run_batch(kvsql *db, unsigned count, const unsigned *argc,
                        const kvsql_slice *const *argv, bool rollback,
                        struct cmd_reply *replies, unsigned *failed,
@@ -491,6 +508,11 @@ kvsql_rc cmd_run_batch(kvsql *db, unsigned count, const unsigned *argc,
     }
     rc = kv_txn_begin(db, true, COMMAND_WAIT_MS, &txn, err);
     if (rc != KVSQL_OK) {
+        return rc;
+    }
+    rc = command_writable(txn, count, argv, failed, err);
+    if (rc != KVSQL_OK) {
+        kv_txn_rollback(txn);
         return rc;
     }
     for (unsigned i = 0; i < count; i++) {

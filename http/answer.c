@@ -156,6 +156,13 @@ unsigned http_rc_status(kvsql_rc rc)
     return (unsigned)kv_error_row(rc)->http;
 }
 
+unsigned http_command_status(kvsql_rc rc)
+{
+    const unsigned status = http_rc_status(rc);
+
+    return status >= 500 ? status : 400;
+}
+
 void http_fail(struct http_request *request, kvsql_rc rc, const char *detail,
                const char *extra)
 {
@@ -163,8 +170,8 @@ void http_fail(struct http_request *request, kvsql_rc rc, const char *detail,
     char id[65];
 
     if (request->tier == HTTP_TIER_COMMAND) {
-        bool as_is = status == 413 || status == 503 || status == 507;
-        http_answer(request, as_is ? status : 400, HTTP_TYPE_JSON);
+        http_answer(request, status == 413 ? 413 : http_command_status(rc),
+                    HTTP_TYPE_JSON);
         answer_error(request, kv_error_row(rc)->resp, detail);
     } else {
         http_answer(request, status, HTTP_TYPE_PROBLEM);

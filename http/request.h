@@ -370,6 +370,9 @@ KV_INTERNAL void http_problem_body(struct kv_buf *out, kvsql_rc rc,
                                    const char *detail, const char *id,
                                    const char *extra);
 KV_INTERNAL unsigned http_rc_status(kvsql_rc rc);
+/* Of a failed command on tier 1: 400 when its sender is wrong, the row's own
+ * status when the server cannot (F5: a full disk is 507 for every write). */
+KV_INTERNAL unsigned http_command_status(kvsql_rc rc);
 /* Begin an answer: status and type; the body is empty. */
 KV_INTERNAL void http_answer(struct http_request *request, unsigned status,
                              const char *type);

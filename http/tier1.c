@@ -403,13 +403,13 @@ static void tier1_one(struct http_request *request,
     tier1_run(request, call->argc[0], call->argv[0], &reply);
     http_answer(request, 200,
                 call->resp2 ? "application/octet-stream" : HTTP_TYPE_JSON);
-    if (call->resp2) {
+    if (call->resp2)
         cmd_reply_resp2(&reply, out);
-        if (out->size > 0 && out->p[0] == '-')
-            request->answer.status = 400;
-    } else if (!http_reply_object(out, &reply, call->base64)) {
-        request->answer.status = 400;
-    }
+    if (call->resp2 ? out->size > 0 && out->p[0] == '-'
+                    : !http_reply_object(out, &reply, call->base64))
+        request->answer.status = http_command_status(reply.rc);
+    if (request->answer.status == 503)
+        http_answer_header(request, "Retry-After", "1");
     cmd_reply_fini(&reply);
     tier1_sync_token(request);
 }

@@ -314,6 +314,10 @@ KV_INTERNAL kvsql_rc kv_txn_begin(kvsql *db, bool write, uint64_t timeout_ms,
  * txn is still open; roll it back. Optional: commit does it itself. */
 KV_INTERNAL kvsql_rc kv_txn_prepare(struct kv_txn *txn, struct kvsql_error *err)
     KV_MUST_USE;
+/* KVSQL_FULL, KVSQL_IO, KVSQL_READONLY: no change of this txn would be taken
+ * now. Each change asks by itself; this is for who runs all or nothing. */
+KV_INTERNAL kvsql_rc kv_txn_writable(const struct kv_txn *txn,
+                                     struct kvsql_error *err) KV_MUST_USE;
 /* Hand the ops to the wal, publish, unlock; the txn is gone. On failure
  * (never after a successful prepare) everything is undone and unlocked.
  * *ticket (may be NULL) is what the reply must wait for. */

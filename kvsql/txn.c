@@ -232,6 +232,13 @@ static kvsql_rc change_limits(const struct kv_key *key, size_t size,
     return KVSQL_OK;
 }
 
+kvsql_rc kv_txn_writable(const struct kv_txn *txn, struct kvsql_error *err)
+{
+    const struct kv_sink *sink = &txn->store->sink;
+
+    return sink->writable != NULL ? sink->writable(sink->arg, err) : KVSQL_OK;
+}
+
 kvsql_rc kv_change_begin(struct kv_txn *txn, const struct kv_key *key,
                          size_t size, bool grow, struct kv_change *change,
                          struct kvsql_error *err)
@@ -246,8 +253,7 @@ kvsql_rc kv_change_begin(struct kv_txn *txn, const struct kv_key *key,
                                  .ops_count = txn->count};
     if (rc != KVSQL_OK || txn->replay)
         return rc;
-    if (store->sink.writable != NULL)
-        rc = store->sink.writable(store->sink.arg, err);
+    rc = kv_txn_writable(txn, err);
     if (rc == KVSQL_OK && grow && max != 0 && store->bytes_live > max)
         rc = kv_fail(err, KVSQL_OOM,
                      "command not allowed when used memory > 'maxmemory'.");

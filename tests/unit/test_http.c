@@ -6,9 +6,11 @@
  * at a socket timeout, which is a failure. */
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -39,6 +41,18 @@ static void start(struct http_config config)
     ck_assert_int_eq(kvsql_open(NULL, NULL, &db, &err), KVSQL_OK);
     ck_assert_msg(http_start(db, &config, &server, &err) == KVSQL_OK, "%s",
                   err.text);
+    reply = malloc(REPLY_MAX);
+    ck_assert_ptr_nonnull(reply);
+}
+
+static void start_in(const char *dir, enum kvsql_fsync fsync)
+{
+    const struct kvsql_options options = {.fsync = fsync};
+    const struct http_config config = {0};
+
+    ck_assert_int_eq(vt_start(&err), KVSQL_OK);
+    ck_assert_int_eq(kvsql_open(dir, &options, &db, &err), KVSQL_OK);
+    ck_assert_int_eq(http_start(db, &config, &server, &err), KVSQL_OK);
     reply = malloc(REPLY_MAX);
     ck_assert_ptr_nonnull(reply);
 }
@@ -599,15 +613,10 @@ END_TEST
 START_TEST(writes_wait_for_the_disk_and_all_come_back)
 {
     char dir[] = "/tmp/kvsql-http-XXXXXX", command[128];
-    struct kvsql_options options = {.fsync = KVSQL_FSYNC_ALWAYS};
-    struct http_config config = {0};
     int fd[40];
 
     ck_assert_ptr_nonnull(mkdtemp(dir));
-    ck_assert_int_eq(vt_start(&err), KVSQL_OK);
-    ck_assert_int_eq(kvsql_open(dir, &options, &db, &err), KVSQL_OK);
-    ck_assert_int_eq(http_start(db, &config, &server, &err), KVSQL_OK);
-    reply = malloc(REPLY_MAX);
+    start_in(dir, KVSQL_FSYNC_ALWAYS);
     for (int i = 0; i < 40; i++)
         fd[i] = dial();
     for (int round = 0; round < 10; round++) {
@@ -621,6 +630,88 @@ START_TEST(writes_wait_for_the_disk_and_all_come_back)
     ck_assert_ptr_nonnull(strstr(ask(SLICE("GET /get/n HTTP/1.1\r\n" HOST
                                            "Connection: close\r\n\r\n")),
                                  "{\"result\":\"400\"}"));
+    stop();
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
+/* Files may not grow beyond this: EFBIG, which is a full disk to us (F). */
+static void disk_size(rlim_t size)
+{
+    struct rlimit limit;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = size;
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* "METHOD TARGET", a JSON body or NULL: the status of the answer. */
+static int status_for(const char *line, const char *body)
+{
+    static char text[65536];
+    int n = snprintf(text, sizeof text,
+                     "%s HTTP/1.1\r\n" HOST JSON "Content-Length: %zu\r\n"
+                     "Connection: close\r\n\r\n%s",
+                     line, body ? strlen(body) : 0, body ? body : "");
+
+    ck_assert_int_lt(n, (int)sizeof text);
+    return status_of(ask(text, (size_t)n));
+}
+
+START_TEST(a_full_disk_is_507_for_every_write_and_none_for_reads)
+{
+    static const struct {
+        const char *line, *body;
+    } writes[] = {
+        {"POST /", "[\"SET\",\"k\",\"w\"]"},
+        {"POST /set/k", "\"w\""},
+        {"POST /multi-exec", "[[\"SET\",\"k\",\"w\"],[\"INCR\",\"n\"]]"},
+        {"DELETE /v1/keys/k", NULL},
+        {"POST /v1/sql", "{\"sql\":\"UPDATE strings SET value='w'\"}"},
+        {"POST /v1/batch", "{\"ops\":[[\"SET\",\"k\",\"w\"]]}"},
+        {"POST /v1/batch", "{\"ops\":[{\"sql\":\"DELETE FROM strings\"}]}"},
+    };
+    char dir[] = "/tmp/kvsql-http-XXXXXX", command[128];
+
+    static char big[60000];
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ck_assert(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    start_in(dir, KVSQL_FSYNC_ALWAYS);
+    ck_assert_int_eq(status_for("POST /", "[\"SET\",\"k\",\"v\"]"), 200);
+    disk_size(100000);
+    /* The write that meets the end is told so by its gate... */
+    int status = 200;
+    memset(big, 'x', sizeof big - 1);
+    for (int i = 0; i < 3 && status == 200; i++)
+        status = status_for("POST /append/big", big);
+    ck_assert_int_eq(status, 507);
+    ck_assert_ptr_nonnull(strstr(reply, "{\"error\":\"MISCONF "));
+    /* ... those behind it by the store, and all in the same words. */
+    for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) {
+        ck_assert_msg(status_for(writes[i].line, writes[i].body) == 507,
+                      "%s: %s", writes[i].line, reply);
+        ck_assert_msg(strstr(reply, i < 3 ? "{\"error\":\"MISCONF "
+                                          : "\"code\":\"FULL\"") != NULL,
+                      "%s: %s", writes[i].line, reply);
+    }
+    ck_assert_int_eq(status_for("POST /pipeline",
+                                "[[\"SET\",\"k\",\"w\"],[\"GET\",\"k\"]]"),
+                     200);
+    ck_assert_ptr_nonnull(strstr(reply, "[{\"error\":\"MISCONF "));
+    ck_assert_ptr_nonnull(strstr(reply, "{\"result\":\"v\"}]"));
+    ck_assert_int_eq(status_for("GET /get/k", NULL), 200);
+    ck_assert_int_eq(status_for("GET /v1/sql?q=SELECT+value+FROM+strings",
+                                NULL),
+                     200);
+    ck_assert_ptr_nonnull(strstr(reply, "[\"v\"]"));
+    ck_assert_int_eq(status_for("POST /", "[\"NOSUCH\"]"), 400);
+    disk_size(RLIM_INFINITY);
+    uint64_t before = kv_os_mono_ns();
+    while (status_for("POST /", "[\"SET\",\"k\",\"w\"]") == 507)
+        ck_assert_uint_lt((kv_os_mono_ns() - before) / 1000000, 10000);
+    ck_assert_int_eq(status_of(reply), 200);
     stop();
     snprintf(command, sizeof command, "rm -rf %s", dir);
     ck_assert_int_eq(system(command), 0);
@@ -800,6 +891,8 @@ static void add(TCase *tests)
                    what_waits_too_long_for_a_worker_is_told_to_come_again);
     tcase_add_test(tests, stopping_with_fifty_waiting_ends_them_all);
     tcase_add_test(tests, writes_wait_for_the_disk_and_all_come_back);
+    tcase_add_test(tests,
+                   a_full_disk_is_507_for_every_write_and_none_for_reads);
     tcase_add_test(tests, a_large_result_streams_whole_to_a_slow_reader);
     tcase_add_test(tests, a_stream_whose_reader_leaves_frees_its_worker);
     tcase_add_test(tests, head_never_starts_a_stream);
