@@ -209,10 +209,10 @@ static kvsql_rc snapshot_dir_open(const struct kv_os *os, const char *path,
 }
 
 /* *size is that of the file; with `sync` it is fsynced first. */
-static kvsql_rc snapshot_size(const char *path, bool sync, uint64_t *size,
+static kvsql_rc snapshot_size(const struct kv_os *os, const char *path,
+                              bool sync, uint64_t *size,
                               struct kvsql_error *err)
 {
-    const struct kv_os *os = kv_os_real();
     const char *name;
     int dir, file;
     kvsql_rc rc = snapshot_dir_open(os, path, &dir, &name, err);
@@ -563,9 +563,9 @@ static const sqlite3_module snapshot_module = {
 /* ---- writing: the file -------------------------------------------------- */
 
 /* Make the file, empty, 0600; it must not exist (P9). */
-static kvsql_rc snapshot_create(const char *path, struct kvsql_error *err)
+static kvsql_rc snapshot_create(const struct kv_os *os, const char *path,
+                                struct kvsql_error *err)
 {
-    const struct kv_os *os = kv_os_real();
     const char *name;
     int dir, file;
     kvsql_rc rc = snapshot_dir_open(os, path, &dir, &name, err);
@@ -722,13 +722,14 @@ kvsql_rc kv_snapshot_write(const struct kv_view *view, const char *path,
                            struct kvsql_error *err)
 {
     uint64_t began_ns = kv_os_mono_ns();
+    const struct kv_os *os = kv_store_os(kv_view_store(view));
     struct snapshot_writer writer = {
         .path = path, .progress = progress, .progress_arg = arg};
 
     KV_ASSERT(strlen(store_id) == 32);
     *info = (struct kv_snapshot_info){.size = 0};
     kv_at_view(view, &writer.at);
-    kvsql_rc rc = snapshot_create(path, err);
+    kvsql_rc rc = snapshot_create(os, path, err);
     if (rc != KVSQL_OK)
         return rc;
     rc = snapshot_open(path, "?mode=rw", SQLITE_OPEN_READWRITE, &writer.db,
@@ -738,7 +739,7 @@ kvsql_rc kv_snapshot_write(const struct kv_view *view, const char *path,
     int code = sqlite3_close(writer.db); /* NULL is fine */
     KV_ASSERT(code == SQLITE_OK); /* every statement was finalized */
     if (rc == KVSQL_OK)
-        rc = snapshot_size(path, true, &info->size, err);
+        rc = snapshot_size(os, path, true, &info->size, err);
     if (rc != KVSQL_OK)
         return rc;
     info->position = kv_view_position(view);
@@ -1291,7 +1292,7 @@ kvsql_rc kv_snapshot_load(struct kv_store *store, const char *path,
     *info = (struct kv_snapshot_info){.size = 0};
     kv_buf_init(&reader.key_last, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
     kv_buf_init(&reader.elem_last, KV_MEM_MISC, (size_t)KVSQL_VALUE_MAX + 1);
-    kvsql_rc rc = snapshot_size(path, false, &size, err);
+    kvsql_rc rc = snapshot_size(kv_store_os(store), path, false, &size, err);
     if (rc == KVSQL_OK)
         rc = snapshot_reader_open(&reader);
     if (rc == KVSQL_OK)

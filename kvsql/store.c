@@ -114,6 +114,11 @@ struct kv_lock *kv_store_lock(struct kv_store *store)
     return &store->lock;
 }
 
+const struct kv_os *kv_store_os(const struct kv_store *store)
+{
+    return store->os;
+}
+
 uint64_t kv_store_position(const struct kv_store *store)
 {
     return atomic_load(&store->position_hint);

@@ -42,6 +42,8 @@ KV_INTERNAL void kv_store_close(struct kv_store *store);
 KV_INTERNAL void kv_store_sink(struct kv_store *store,
                                const struct kv_sink *sink);
 KV_INTERNAL struct kv_lock *kv_store_lock(struct kv_store *store);
+KV_INTERNAL const struct kv_os *kv_store_os(const struct kv_store *store);
+KV_INTERNAL const struct kv_store *kv_view_store(const struct kv_view *view);
 
 /* Positions. `position`: last finished batch (under the lock, or a hint).
  * released: atomic, only grows but for kv_store_fail. */

@@ -244,6 +244,11 @@ void kv_unpin(struct kv_view *view)
         kv_lock_drop(&store->lock);
 }
 
+const struct kv_store *kv_view_store(const struct kv_view *view)
+{
+    return view->store;
+}
+
 uint64_t kv_view_position(const struct kv_view *view)
 {
     return view->pos;
