@@ -1,102 +1,20 @@
 /* test_wal.c - the wal as a promise: D1, D2, F1, F5, F6, R1-R3, W4, on a disk
- * in memory that loses power, fails and is damaged.
- *
- * A run puts the number i under the key k<i mod KEYS>, one batch each, and
- * remembers which number each position carried and up to where it was
- * acknowledged. After any accident the store that opens must be the state at
- * one position, and under `always` at none below the last acknowledged. */
+ * in memory that loses power, fails and is damaged. What is written are the
+ * numbers of tests/lib/run.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "kvsql/base/diag.h"
 #include "kvsql/inside.h"
-#include "tests/lib/fakeos.h"
 #include "tests/lib/rand.h"
+#include "tests/lib/run.h"
 #include "tests/lib/unit.h"
-
-#define KEYS 13
-#define PUTS_MAX 512
-
-struct run {
-    struct fakeos *fake;
-    kvsql *db;
-    struct kvsql_options options;
-    struct kvsql_error err;
-    int at[PUTS_MAX], before[PUTS_MAX]; /* number put at a position; the one
-                                           that it had before an undo */
-    uint64_t last, acked;
-};
 
 static void diag_drop(void *arg, const char *line)
 {
     (void)arg;
     (void)line;
-}
-
-static void run_init(struct run *run, uint64_t seed, enum kvsql_fsync fsync)
-{
-    memset(run, 0, sizeof(*run));
-    run->fake = fakeos_new(seed);
-    run->options.fsync = fsync;
-    run->options.wal_segment_size = 1024;
-    run->options.no_keeper = true;
-}
-
-static kvsql_rc run_open(struct run *run)
-{
-    return kv_open_os("data", &run->options, fakeos_os(run->fake), NULL, NULL,
-                      &run->db, &run->err);
-}
-
-static kvsql_rc run_close(struct run *run)
-{
-    kvsql_rc rc = KVSQL_OK;
-
-    if (run->db != NULL) {
-        rc = kv_close(run->db, &run->err);
-    }
-    run->db = NULL;
-    return rc;
-}
-
-static void run_fini(struct run *run)
-{
-    (void)run_close(run);
-    fakeos_free(run->fake);
-}
-
-static kvsql_rc run_put(struct run *run, int number)
-{
-    char key[16], value[16];
-    struct kv_ticket ticket;
-    struct kv_txn *txn;
-
-    const int key_size = snprintf(key, sizeof(key), "k%d", number % KEYS);
-    const int size = snprintf(value, sizeof(value), "%d", number);
-    const struct kv_key k = kv_key_of(key, (size_t)key_size);
-    kvsql_rc rc = kv_txn_begin(run->db, true, 0, &txn, &run->err);
-    if (rc != KVSQL_OK) {
-        return rc;
-    }
-    rc = kv_set(txn, &k, (kvsql_slice){value, (size_t)size}, 0, &run->err);
-    if (rc != KVSQL_OK) {
-        kv_txn_rollback(txn);
-        return rc;
-    }
-    rc = kv_txn_commit(txn, &ticket, &run->err);
-    if (rc != KVSQL_OK) {
-        return rc;
-    }
-    ck_assert_uint_lt(ticket.position, PUTS_MAX);
-    run->before[ticket.position] = run->at[ticket.position];
-    run->at[ticket.position] = number + 1;
-    run->last = ticket.position;
-    rc = kv_gate_wait(run->db, ticket, &run->err);
-    if (rc == KVSQL_OK) {
-        run->acked = ticket.position;
-    }
-    return rc;
 }
 
 /* Open, put `count` numbers, stop. Failures are part of the game. */
@@ -109,61 +27,6 @@ static void run_script(struct run *run, int count)
         (void)run_put(run, i);
     }
     (void)run_close(run);
-}
-
-/* Is what is open the state at its position? With `old`, positions that were
- * never acknowledged may carry what was undone (D6). */
-static bool run_is_prefix(struct run *run, bool old)
-{
-    int want[KEYS] = {0};
-    struct kv_view *view;
-    struct kv_info info;
-    struct kv_at at;
-    bool good = true;
-
-    kv_info_get(run->db, &info);
-    for (uint64_t p = 1; p <= info.position; p++) {
-        const int put = old && p > run->acked && run->before[p]
-                            ? run->before[p]
-                            : run->at[p];
-        if (put == 0) {
-            return false;
-        }
-        want[(put - 1) % KEYS] = put;
-    }
-    ck_assert_int_eq(kv_pin(run->db, &view, &run->err), KVSQL_OK);
-    kv_at_view(view, &at);
-    for (int k = 0; k < KEYS; k++) {
-        char key[16];
-        const int size = snprintf(key, sizeof(key), "k%d", k);
-        const struct kv_key name = kv_key_of(key, (size_t)size);
-        struct kv_item item;
-        struct kv_val value;
-
-        if (!kv_get(&at, &name, &item)) {
-            good = good && want[k] == 0;
-            continue;
-        }
-        kv_item_string(&item, &value);
-        good = good && value.is_int && value.number == want[k] - 1;
-    }
-    kv_unpin(view);
-    return good;
-}
-
-static void run_check(struct run *run, const char *what, uint64_t n)
-{
-    ck_assert_msg(run_is_prefix(run, false) || run_is_prefix(run, true),
-                  "%s %llu: not the state at one position", what,
-                  (unsigned long long)n);
-}
-
-static uint64_t run_position(struct run *run)
-{
-    struct kv_info info;
-
-    kv_info_get(run->db, &info);
-    return info.position;
 }
 
 /* ---- power (D1, D2) ------------------------------------------------------------ */
@@ -237,20 +100,6 @@ END_TEST
 
 /* ---- calls that fail (F1) --------------------------------------------------------- */
 
-static void wait_for_state(struct run *run, const char *state)
-{
-    struct kv_info info;
-
-    for (int i = 0; i < 5000; i++) {
-        kv_info_get(run->db, &info);
-        if (strcmp(info.wal_state, state) == 0) {
-            return;
-        }
-        kv_os_sleep_ms(1);
-    }
-    ck_abort_msg("the wal is %s and not %s", info.wal_state, state);
-}
-
 /* The n-th call of `kind` fails; then power off, on, and look. False when the
  * script has fewer such calls. */
 static bool fault_once(enum kvsql_fsync fsync, enum fakeos_call kind, uint64_t n,
@@ -268,7 +117,7 @@ static bool fault_once(enum kvsql_fsync fsync, enum fakeos_call kind, uint64_t n
     const bool fired = fakeos_calls(run.fake, kind) - before >= n;
     fakeos_fail(run.fake, kind, 0, 0, false);
     if (fired && !persistent) {
-        wait_for_state(&run, "ok");
+        run_wait_state(&run, "ok");
         ck_assert_int_eq(run_put(&run, 24), KVSQL_OK);
     }
     (void)run_close(&run);
@@ -346,11 +195,11 @@ START_TEST(a_full_disk_refuses_writes_and_resumes_by_itself)
         i++;
     }
     ck_assert_int_eq(rc, KVSQL_FULL);
-    wait_for_state(&run, "full");
+    run_wait_state(&run, "full");
     ck_assert_int_eq(run_put(&run, i), KVSQL_FULL);
     run_check(&run, "full", 0); /* reads work, and see only what is there */
     fakeos_space(run.fake, 1u << 30);
-    wait_for_state(&run, "ok"); /* F6 */
+    run_wait_state(&run, "ok"); /* F6 */
     ck_assert_int_eq(run_put(&run, i), KVSQL_OK);
     ck_assert_int_eq(run_close(&run), KVSQL_OK);
     ck_assert_int_eq(run_open(&run), KVSQL_OK);
