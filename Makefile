@@ -58,7 +58,7 @@ endif
 
 ALL_CFLAGS = $(BASE) $(if $(DEBUG),-DKVSQL_DEBUG) $(SANFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(SANFLAGS) $(LDFLAGS)
-LIBS := -lsqlite3 -lmicrohttpd -lcjson
+LIBS := -lsqlite3 -lmicrohttpd
 EDIT_CFLAGS := $(if $(has_libedit),-DKVSQL_LIBEDIT $(shell pkg-config --cflags libedit))
 EDIT_LIBS := $(if $(has_libedit),$(shell pkg-config --libs libedit))
 CURL_LIBS := $(if $(shell grep -l curl/curl.h $(wildcard cli/*.c) /dev/null),-lcurl)
@@ -156,6 +156,8 @@ define link_test
 endef
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(testlib) $(room_libs)
 	$(link_test)
+# The second opinion on JSON.
+$(B)/tests/unit/test_json: private LIBS += -lcjson
 # This one puts itself between the store and its memory.
 $(B)/tests/model/test_store_guard: private LDFLAGS += \
 	-Wl,--wrap=kv_mem_alloc,--wrap=kv_mem_free,--wrap=kv_edit

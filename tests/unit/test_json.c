@@ -1,8 +1,11 @@
-/* test_json.c - the JSON lexer and writers of the HTTP door. */
+/* test_json.c - the JSON lexer and writers of the HTTP door. cJSON, which others
+ * wrote, is the second opinion on the lexer (docs/decisions/json-reading.md). */
+#include <cjson/cJSON.h>
 #include <math.h>
 #include <string.h>
 
 #include "http/json.h"
+#include "tests/lib/rand.h"
 #include "tests/lib/unit.h"
 
 #define SLICE(s) (s), sizeof(s) - 1
@@ -291,6 +294,120 @@ START_TEST(damaged_texts_are_answered_and_never_overrun)
 }
 END_TEST
 
+/* ---- a second opinion ------------------------------------------------------ */
+
+#define MADE_DEPTH 6
+#define MADE_ROUNDS 30000
+
+/* A value in any JSON spelling; below MADE_DEPTH no containers. */
+static void make_value(struct kv_buf *out, struct rand_state *rand, int depth)
+{
+    static const char *const scalars[] = {
+        "null", "true", "false", "0", "-0", "-17", "9007199254740993",
+        "1234567890123456789", "0.30000000000000004", "1e21", "-2.5E-7",
+        "\"\"", "\"a b\"", "\"\\u00e9\\ud83d\\ude00\"", "\"\xc3\xa9\"",
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""};
+    static const char *const blanks[] = {"", "", " ", "\n", "\t ", "\r\n"};
+    const unsigned pick = (unsigned)rand_below(rand, 4);
+
+    kv_buf_text(out, blanks[rand_below(rand, 6)]);
+    if (depth == MADE_DEPTH || pick < 2) {
+        kv_buf_text(out, scalars[rand_below(rand, sizeof scalars /
+                                                      sizeof *scalars)]);
+    } else {
+        const unsigned count = (unsigned)rand_below(rand, 5);
+        kv_buf_byte(out, pick == 2 ? '[' : '{');
+        for (unsigned i = 0; i < count; i++) {
+            if (i > 0)
+                kv_buf_byte(out, ',');
+            if (pick == 3)
+                kv_buf_printf(out, "\"n%u\" :",
+                              (unsigned)rand_below(rand, 1000));
+            make_value(out, rand, depth + 1);
+        }
+        kv_buf_byte(out, pick == 2 ? ']' : '}');
+    }
+    kv_buf_text(out, blanks[rand_below(rand, 6)]);
+}
+
+/* Is the value of these tokens the one that cJSON has? */
+static void check_same(const struct http_json *json, uint32_t at,
+                       const cJSON *other)
+{
+    static const int kinds[] = {
+        [HTTP_JSON_NULL] = cJSON_NULL,     [HTTP_JSON_FALSE] = cJSON_False,
+        [HTTP_JSON_TRUE] = cJSON_True,     [HTTP_JSON_NUMBER] = cJSON_Number,
+        [HTTP_JSON_STRING] = cJSON_String, [HTTP_JSON_ARRAY] = cJSON_Array,
+        [HTTP_JSON_OBJECT] = cJSON_Object};
+    const struct http_json_token *token = &json->tokens[at];
+    const cJSON *child;
+    char number[64];
+
+    ck_assert_int_eq(other->type & 0xff, kinds[token->kind]);
+    if (token->kind == HTTP_JSON_STRING) {
+        ck_assert_uint_eq(token->size, strlen(other->valuestring));
+        ck_assert_mem_eq(token->p, other->valuestring, token->size);
+    } else if (token->kind == HTTP_JSON_NUMBER) {
+        snprintf(number, sizeof number, "%.*s", (int)token->size,
+                 (const char *)token->p);
+        ck_assert_double_eq(strtod(number, NULL), other->valuedouble);
+    } else if (token->kind >= HTTP_JSON_ARRAY) {
+        ck_assert_int_eq(cJSON_GetArraySize(other), (int)token->count);
+        at++;
+        cJSON_ArrayForEach(child, other) {
+            if (token->kind == HTTP_JSON_OBJECT) {
+                ck_assert_uint_eq(json->tokens[at].size,
+                                  strlen(child->string));
+                ck_assert_mem_eq(json->tokens[at].p, child->string,
+                                 json->tokens[at].size);
+                at++;
+            }
+            check_same(json, at, child);
+            at = json->tokens[at].next;
+        }
+        ck_assert_uint_eq(at, token->next);
+    }
+}
+
+/* cJSON takes more than the RFC, never less: what the lexer accepts it accepts,
+ * and means the same. Half of the documents have a byte changed. */
+START_TEST(what_is_read_means_to_cjson_the_same)
+{
+    struct rand_state rand = rand_of(rand_seed("json", 1));
+    unsigned agreed = 0, refused = 0;
+
+    for (int round = 0; round < MADE_ROUNDS; round++) {
+        struct kv_buf text;
+        struct http_json json;
+        uint8_t *copy;
+
+        kv_buf_init(&text, KV_MEM_CLIENT, 1 << 20);
+        make_value(&text, &rand, 0);
+        if (round % 2)
+            text.p[rand_below(&rand, text.size)] =
+                (uint8_t)"[]{},:\"\\0-.eE+ tx"[rand_below(&rand, 17)];
+        kv_buf_byte(&text, 0);
+        cJSON *other = cJSON_ParseWithLengthOpts((const char *)text.p,
+                                                 text.size, NULL, 1);
+        kvsql_rc rc = parse(&json, (const char *)text.p, text.size - 1, &copy);
+        if (rc == KVSQL_OK) {
+            ck_assert_msg(other != NULL, "%s", (const char *)text.p);
+            check_same(&json, 0, other);
+            agreed++;
+        } else {
+            ck_assert_msg(round % 2, "%s: %s", (const char *)text.p, err.text);
+            refused += other == NULL;
+        }
+        cJSON_Delete(other);
+        http_json_fini(&json);
+        free(copy);
+        kv_buf_fini(&text);
+    }
+    ck_assert_uint_ge(agreed, MADE_ROUNDS / 2);
+    ck_assert_uint_gt(refused, MADE_ROUNDS / 8);
+}
+END_TEST
+
 START_TEST(no_memory_is_a_result)
 {
     struct http_json json;
@@ -316,6 +433,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, numbers_and_blobs_are_written_exactly);
     tcase_add_test(tests, what_is_written_reads_back_equal);
     tcase_add_test(tests, damaged_texts_are_answered_and_never_overrun);
+    tcase_add_test(tests, what_is_read_means_to_cjson_the_same);
     tcase_add_test(tests, no_memory_is_a_result);
 }
 
