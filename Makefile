@@ -220,6 +220,7 @@ bench: build $(benches) ## measure; prints the table
 	else for b in $(benches); do $$b || exit 1; done; fi
 bench-icount: build $(benches) ## instructions per operation, against the gates
 	@B='$(B)' O='$(B)' KVSQL='$(B)/kvsql' bench/icount
+	@O='$(B)' bench/commands
 
 cover: ## lines that tests reach, probes never hit
 	@$(MAKE) --no-print-directory COVER=1 programs

@@ -218,7 +218,7 @@ bool cmd_get(struct cmd_context *c, const struct kv_key *key,
     args_at(c);
     found = kv_get(&c->at, key, item);
     if (c->row->flags & CMD_READONLY) {
-        cmd_stats_lookup(found);
+        cmd_stats_lookup(c, found);
     }
     return found;
 }
@@ -235,7 +235,7 @@ void cmd_get_batch(struct cmd_context *c, unsigned first, unsigned step,
     args_at(c);
     kv_get_batch(&c->at, keys, items, found, n);
     for (unsigned i = 0; i < n && (c->row->flags & CMD_READONLY); i++) {
-        cmd_stats_lookup(found[i]);
+        cmd_stats_lookup(c, found[i]);
     }
 }
 

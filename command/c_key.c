@@ -39,7 +39,7 @@ void cmd_do_exists(struct cmd_context *c)
         }
         kv_get_batch(&c->at, keys, items, found, n);
         for (unsigned i = 0; i < n; i++) {
-            cmd_stats_lookup(found[i]);
+            cmd_stats_lookup(c, found[i]);
             count += found[i];
         }
     }

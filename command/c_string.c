@@ -62,7 +62,7 @@ void cmd_do_mget(struct cmd_context *c)
         for (unsigned i = 0; i < n; i++) {
             struct kv_val value;
 
-            cmd_stats_lookup(found[i]);
+            cmd_stats_lookup(c, found[i]);
             if (!found[i] || items[i].type != KV_STRING) {
                 cmd_reply_null(c->reply);
                 continue;

@@ -364,12 +364,13 @@ enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
                              unsigned argc, const kvsql_slice *argv,
                              struct cmd_reply *reply, struct kv_ticket *ticket)
 {
-    struct cmd_context c = {.db = db, .argc = argc, .argv = argv,
-                            .reply = reply, .client = client,
-                            .ticket = ticket};
+    struct cmd_context c;
     struct kvsql_error err;
     kvsql_rc rc;
 
+    cmd_context_init(&c, db, argc, argv, reply);
+    c.client = client;
+    c.ticket = ticket;
     *ticket = CMD_NO_TICKET;
     cmd_reply_reset(reply);
     rc = cmd_resolve(argc, argv, &c.row, &err);

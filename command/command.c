@@ -16,7 +16,7 @@
  * Thread: any; what is shared is the constant table and counters. */
 #include "command/command.h"
 
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,22 +56,55 @@ const struct cmd_row *cmd_at(unsigned index)
     return index < COMMAND_COUNT ? &command_rows[index] : NULL;
 }
 
-/* The row of an upper case name. Rows are in order (tested). */
+/* Rows by the hash of their name: an open table of row index + 1, 0 is free;
+ * and which rows are containers of the ones behind them. Made once, before the
+ * first search. */
+#define COMMAND_SLOTS 2048
+static uint16_t command_slots[COMMAND_SLOTS];
+static bool command_boxes[COMMAND_COUNT];
+static pthread_once_t command_once = PTHREAD_ONCE_INIT;
+_Static_assert(COMMAND_SLOTS >= 2 * COMMAND_COUNT, "slots stay half empty");
+
+static unsigned command_hash(const char *name)
+{
+    uint32_t hash = 0;
+
+    for (; *name != '\0'; name++) {
+        hash = (hash ^ (uint8_t)*name) * UINT32_C(0x01000193);
+    }
+    return (hash ^ hash >> 15) % COMMAND_SLOTS;
+}
+
+static void command_index(void)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        const char *name = command_rows[i].name;
+        const size_t size = strlen(name);
+        unsigned slot = command_hash(name);
+
+        while (command_slots[slot] != 0) {
+            slot = (slot + 1) % COMMAND_SLOTS;
+        }
+        command_slots[slot] = (uint16_t)(i + 1);
+        command_boxes[i] =
+            i + 1 < COMMAND_COUNT &&
+            strncmp(command_rows[i + 1].name, name, size) == 0 &&
+            command_rows[i + 1].name[size] == '|';
+    }
+}
+
+/* The row of an upper case name, or NULL. */
 static const struct cmd_row *command_search(const char *name)
 {
-    size_t low = 0, high = COMMAND_COUNT;
+    const bool made = pthread_once(&command_once, command_index) == 0;
 
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const int order = strcmp(command_rows[middle].name, name);
+    KV_ASSERT(made);
+    for (unsigned slot = command_hash(name); command_slots[slot] != 0;
+         slot = (slot + 1) % COMMAND_SLOTS) {
+        const struct cmd_row *row = &command_rows[command_slots[slot] - 1];
 
-        if (order == 0) {
-            return &command_rows[middle];
-        }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
+        if (strcmp(row->name, name) == 0) {
+            return row;
         }
     }
     return NULL;
@@ -211,16 +244,6 @@ static bool command_arity_fits(const struct cmd_row *row, unsigned argc)
                            : argc >= (unsigned)-row->arity;
 }
 
-static bool command_is_box(const struct cmd_row *row)
-{
-    const size_t size = strlen(row->name);
-    const struct cmd_row *behind = row + 1;
-
-    return behind < command_rows + COMMAND_COUNT &&
-           strncmp(behind->name, row->name, size) == 0 &&
-           behind->name[size] == '|';
-}
-
 kvsql_rc cmd_resolve(unsigned argc, const kvsql_slice *argv,
                      const struct cmd_row **row, struct kvsql_error *err)
 {
@@ -236,7 +259,7 @@ kvsql_rc cmd_resolve(unsigned argc, const kvsql_slice *argv,
     if (found == NULL) {
         return command_unknown(argc, argv, err);
     }
-    if (argc > 1 && command_is_box(found)) {
+    if (argc > 1 && command_boxes[found - command_rows]) {
         used = strlen(found->name);
         memcpy(name, found->name, used);
         name[used++] = '|';
@@ -320,15 +343,15 @@ static void command_settle(struct cmd_context *c)
 /* Run the handler and count it. */
 static void command_call(struct cmd_context *c)
 {
-    const uint64_t start = kv_os_mono_ns();
+    const uint64_t start = kv_os_quick_ns();
 
     c->row->run(c);
     if (c->deferred) {
         return;
     }
     command_settle(c);
-    cmd_stats_call((unsigned)(c->row - command_rows), kv_os_mono_ns() - start,
-                   c->reply->rc != KVSQL_OK);
+    cmd_stats_call((unsigned)(c->row - command_rows), kv_os_quick_ns() - start,
+                   c->reply->rc != KVSQL_OK, c->txn != NULL);
 }
 
 void cmd_execute_view(struct cmd_context *c)
@@ -386,11 +409,12 @@ void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
              bool allow_write, struct cmd_reply *reply,
              struct kv_ticket *ticket)
 {
-    struct cmd_context c = {.db = db, .argc = argc, .argv = argv,
-                            .reply = reply, .may_keep = allow_write};
+    struct cmd_context c;
     const struct cmd_row *row;
     struct kvsql_error err;
 
+    cmd_context_init(&c, db, argc, argv, reply);
+    c.may_keep = allow_write;
     /* Waits for nothing until a state was seen. */
     *ticket = CMD_NO_TICKET;
     c.ticket = ticket;
@@ -442,11 +466,12 @@ kvsql_rc cmd_execute_in(struct cmd_context *c)
 kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc, const kvsql_slice *argv,
                     struct cmd_reply *reply)
 {
-    struct cmd_context c = {.db = kv_txn_db(txn), .txn = txn, .argc = argc,
-                            .argv = argv, .reply = reply,
-                            .may_keep = true};
+    struct cmd_context c;
     struct kvsql_error err;
 
+    cmd_context_init(&c, kv_txn_db(txn), argc, argv, reply);
+    c.txn = txn;
+    c.may_keep = true;
     cmd_reply_reset(reply);
     if (cmd_resolve(argc, argv, &c.row, &err) != KVSQL_OK) {
         cmd_refuse(reply, c.row, &err);

@@ -10,6 +10,9 @@
 #ifndef KVSQL_COMMAND_CONTEXT_H
 #define KVSQL_COMMAND_CONTEXT_H
 
+#include <stddef.h>
+#include <string.h>
+
 #include "command/command.h"
 
 struct cmd_client;
@@ -24,14 +27,27 @@ struct cmd_context {
     struct kv_txn *txn;      /* NULL: on a view, or a control command */
     const struct kv_at *view; /* where to read without a txn */
     struct kv_at at;         /* where cmd_get() read last */
-    struct kvsql_error err;  /* for effects */
     struct cmd_client *client;  /* the connection, or NULL */
     struct vt_session *session; /* for SQL, or NULL */
     struct kv_ticket *ticket;   /* for handlers that make a batch themselves */
     bool may_keep;           /* a read may keep what it worked out in the store */
     bool may_defer;          /* on the live tree, and a view could be had */
     bool deferred;           /* the handler asked for a view */
+    struct kvsql_error err;  /* for effects; last, as it is not cleared */
 };
+
+/* A context with nothing done; its error stays as it is, for it is large. */
+static inline void cmd_context_init(struct cmd_context *c, kvsql *db,
+                                    unsigned argc, const kvsql_slice *argv,
+                                    struct cmd_reply *reply)
+{
+    memset(c, 0, offsetof(struct cmd_context, err));
+    c->err.text[0] = '\0';
+    c->db = db;
+    c->argc = argc;
+    c->argv = argv;
+    c->reply = reply;
+}
 
 /* Elements or keys up to which a command works on the live tree, under the
  * lock; above, CMD_LONG commands move to a view. */
@@ -358,8 +374,9 @@ KV_INTERNAL bool cmd_scan_cursor(struct cmd_context *c, unsigned index,
 
 /* ---- statistics (stats.c) ----------------------------------------------- */
 
-/* `index` is the row's place in the table. */
-KV_INTERNAL void cmd_stats_call(unsigned index, uint64_t ns, bool failed);
+/* `index` is the row's place in the table; `held`: under the store lock. */
+KV_INTERNAL void cmd_stats_call(unsigned index, uint64_t ns, bool failed,
+                                bool held);
 KV_INTERNAL void cmd_stats_reject(unsigned index);
 /* Count an error line by its prefix. */
 KV_INTERNAL void cmd_stats_error(const char *line, size_t size);
@@ -368,7 +385,7 @@ KV_INTERNAL void cmd_stats_write_commands(struct kv_buf *out);
 KV_INTERNAL void cmd_stats_write_errors(struct kv_buf *out);
 KV_INTERNAL uint64_t cmd_stats_errors(void);
 /* Keys that reads looked for. */
-KV_INTERNAL void cmd_stats_lookup(bool hit);
+KV_INTERNAL void cmd_stats_lookup(const struct cmd_context *c, bool hit);
 KV_INTERNAL uint64_t cmd_stats_hits(void);
 KV_INTERNAL uint64_t cmd_stats_misses(void);
 /* All counters become zero. */

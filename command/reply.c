@@ -23,6 +23,7 @@
 #include "kvsql/base/num.h"
 
 #define REPLY_KEEP_MAX (64u << 10) /* bytes kept over a reset */
+#define REPLY_WORD_SIZE 9
 #define REPLY_LINE_MAX 1024        /* bytes of an error line */
 
 static const char REPLY_NO_MEMORY[] = "OOM no memory for the reply";
@@ -58,22 +59,46 @@ void cmd_reply_null_array(struct cmd_reply *reply)
     kv_buf_byte(&reply->buf, CMD_REPLY_NULL_ARRAY);
 }
 
+/* Room for `size` more bytes without growing; strictly, for the last byte of a
+ * buffer is not for content (B1 of buf.c). */
+static bool reply_fits(const struct kv_buf *buf, size_t size)
+{
+    return !buf->failed && size < buf->cap - buf->size;
+}
+
 static void reply_word(struct cmd_reply *reply, enum cmd_reply_kind kind,
                        uint64_t word)
 {
-    uint8_t bytes[9];
+    struct kv_buf *buf = &reply->buf;
+    uint8_t *p;
 
-    bytes[0] = (uint8_t)kind;
-    kv_u64_put(bytes + 1, word);
-    kv_buf_add(&reply->buf, bytes, sizeof(bytes));
+    if (!reply_fits(buf, REPLY_WORD_SIZE) &&
+        !kv_buf_reserve(buf, REPLY_WORD_SIZE)) {
+        return;
+    }
+    p = buf->p + buf->size;
+    p[0] = (uint8_t)kind;
+    kv_u64_put(p + 1, word);
+    buf->size += REPLY_WORD_SIZE;
 }
 
 static void reply_bytes(struct cmd_reply *reply, enum cmd_reply_kind kind,
                         const void *p, size_t size)
 {
-    kv_buf_byte(&reply->buf, (uint8_t)kind);
-    kv_buf_varint(&reply->buf, size);
-    kv_buf_add(&reply->buf, p, size);
+    struct kv_buf *buf = &reply->buf;
+
+    if (size > 0 && size < 128 && reply_fits(buf, size + 2)) { /* mostly */
+        uint8_t *to = buf->p + buf->size;
+
+        to[0] = (uint8_t)kind;
+        to[1] = (uint8_t)size;
+        memcpy(to + 2, p, size);
+        buf->size += size + 2;
+        return;
+    }
+    kv_buf_byte(buf, (uint8_t)kind);
+    kv_buf_varint(buf, size);
+    kv_buf_add(buf, p, size);
 }
 
 void cmd_reply_status(struct cmd_reply *reply, const char *text)

@@ -102,6 +102,8 @@ struct kv_store {
     atomic_uint_fast64_t maxmemory;
     atomic_uint_fast64_t versions_from;
     atomic_int_fast64_t clock_offset; /* store time - boot time, ms */
+    uint64_t clock_read_ns, clock_now; /* txn.c: the clock read last, by a txn */
+    int64_t clock_skew;
     uint64_t with_expiry; /* keys that have a deadline (edited with undo) */
     uint64_t expired_keys, expired_fields, commits, ops;
 

@@ -12,12 +12,30 @@
  * Thread: one at a time, the holder of the store lock. */
 #include <string.h>
 
+#include "kvsql/base/os.h"
 #include "kvsql/store_private.h"
 
 #define TXN_OPS_KEEP_MAX (1u << 20)
+#define TXN_CLOCK_NS 20000
 #define TXN_COLLECT 128 /* retired blocks that a commit frees */
 
 /* ---- begin and end ----------------------------------------------------------- */
+
+/* Reading the system's clocks takes as long as a small command. Txns that
+ * begin within TXN_CLOCK_NS share a reading: deadlines are milliseconds. It is
+ * one reading for all, so that what one txn saw expire stays so for the
+ * next. */
+static void txn_clock(struct kv_store *store)
+{
+    const bool real = store->os == kv_os_real(); /* others are set by tests */
+    const uint64_t now = real ? kv_os_quick_ns() : 0;
+
+    if (real && store->clock_now != 0 &&
+        now - store->clock_read_ns < TXN_CLOCK_NS)
+        return;
+    store->clock_read_ns = now;
+    store->clock_now = kv_store_clock(store, &store->clock_skew);
+}
 
 static kvsql_rc txn_open(struct kv_store *store, bool replay,
                          struct kvsql_error *err)
@@ -44,7 +62,9 @@ static kvsql_rc txn_open(struct kv_store *store, bool replay,
     kv_buf_reset(&txn->ops, TXN_OPS_KEEP_MAX);
     txn->count = 0;
     txn->base = kv_undo_mark(store);
-    txn->now = kv_store_clock(store, &txn->skew);
+    txn_clock(store);
+    txn->now = store->clock_now;
+    txn->skew = store->clock_skew;
     txn->prepared = false;
     txn->replay = replay;
     txn->keep_bounds = false;

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,9 @@
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #define OS_LINE_MAX 4096 /* PIPE_BUF: a pipe that is ready takes it whole */
 
@@ -346,6 +350,81 @@ uint64_t kv_os_mono_ns(void)
 {
     return os_clock_ns(CLOCK_MONOTONIC);
 }
+
+#if defined(__x86_64__)
+
+#define OS_TICK_PROBE_NS 200000 /* how long ticks are counted to know them */
+#define OS_TICK_PAIRS 8
+
+/* Nanoseconds per tick times 2^32; 0 is not known yet, OS_TICK_NONE: this
+ * processor's ticks do not keep pace with time. */
+#define OS_TICK_NONE UINT64_MAX
+static _Atomic uint64_t os_tick_scale;
+
+/* Time and ticks at one moment: the closest of some readings, for a thread may
+ * lose its processor between the two. */
+static uint64_t os_tick_pair(uint64_t *ticks)
+{
+    uint64_t ns = 0, gap = UINT64_MAX;
+
+    for (unsigned i = 0; i < OS_TICK_PAIRS; i++) {
+        const uint64_t before = kv_os_mono_ns();
+        const uint64_t now = __builtin_ia32_rdtsc();
+        const uint64_t after = kv_os_mono_ns();
+
+        if (after - before < gap) {
+            gap = after - before;
+            ns = before + gap / 2;
+            *ticks = now;
+        }
+    }
+    return ns;
+}
+
+static uint64_t os_tick_probe(void)
+{
+    unsigned a, b, c, d;
+    uint64_t start = 0, end = 0;
+
+    if (__get_cpuid(0x80000007, &a, &b, &c, &d) == 0 || (d & 1u << 8) == 0)
+        return OS_TICK_NONE;
+    const uint64_t start_ns = os_tick_pair(&start);
+    while (kv_os_mono_ns() - start_ns < OS_TICK_PROBE_NS)
+        continue;
+    const uint64_t end_ns = os_tick_pair(&end);
+    const double scale = (double)(end_ns - start_ns) / (double)(end - start) *
+                         4294967296.0;
+    /* below a gigahertz the products of the reading would not fit */
+    return end > start && scale < 4294967296.0 ? (uint64_t)scale
+                                               : OS_TICK_NONE;
+}
+
+uint64_t kv_os_quick_ns(void)
+{
+    uint64_t scale = atomic_load_explicit(&os_tick_scale,
+                                          memory_order_relaxed);
+
+    if (KV_UNLIKELY(scale == 0)) {
+        const uint64_t probed = os_tick_probe();
+        /* one scale for ever: two would tear differences apart */
+        if (atomic_compare_exchange_strong(&os_tick_scale, &scale, probed))
+            scale = probed;
+    }
+    if (scale == OS_TICK_NONE)
+        return kv_os_mono_ns();
+    const uint64_t ticks = __builtin_ia32_rdtsc();
+    /* the upper and the lower half apart: 96 bits of product */
+    return (ticks >> 32) * scale + ((ticks & UINT32_MAX) * scale >> 32);
+}
+
+#else
+
+uint64_t kv_os_quick_ns(void)
+{
+    return kv_os_mono_ns();
+}
+
+#endif
 
 void kv_os_sleep_ms(uint64_t ms)
 {

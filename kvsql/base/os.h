@@ -72,6 +72,9 @@ struct kv_os {
 KV_INTERNAL const struct kv_os *kv_os_real(void);
 /* Monotonic nanoseconds, for measuring and for timers. */
 KV_INTERNAL uint64_t kv_os_mono_ns(void);
+/* Nanoseconds for measuring alone, where each counts: differences are right to
+ * some parts in a thousand; the zero is not that of another clock. */
+KV_INTERNAL uint64_t kv_os_quick_ns(void);
 /* Wait. */
 KV_INTERNAL void kv_os_sleep_ms(uint64_t ms);
 KV_INTERNAL int kv_os_pid(void);

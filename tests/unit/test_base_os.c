@@ -159,6 +159,21 @@ START_TEST(clocks_run_and_random_bytes_differ)
 }
 END_TEST
 
+START_TEST(the_quick_clock_keeps_pace)
+{
+    const uint64_t before = kv_os_mono_ns();
+    const uint64_t start = kv_os_quick_ns();
+    const uint64_t behind = kv_os_mono_ns();
+
+    kv_os_sleep_ms(20);
+    const uint64_t inner = kv_os_mono_ns() - behind;
+    const uint64_t quick = kv_os_quick_ns() - start;
+    const uint64_t outer = kv_os_mono_ns() - before;
+    ck_assert_uint_ge(quick, inner - inner / 50);
+    ck_assert_uint_le(quick, outer + outer / 50);
+}
+END_TEST
+
 /* ---- locks, threads ----------------------------------------------------------- */
 
 struct meeting {
@@ -380,6 +395,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_test(tests, a_file_is_written_read_cut_and_renamed);
+    tcase_add_test(tests, the_quick_clock_keeps_pace);
     tcase_add_test(tests, directories_are_made_and_listed_again_and_again);
     tcase_add_test(tests, a_second_lock_on_a_file_is_refused);
     tcase_add_test(tests, clocks_run_and_random_bytes_differ);
