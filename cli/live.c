@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "command/hll.h"
+#include "command/stats.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/inside.h"
 
@@ -46,6 +47,11 @@ static void live_apply(struct cli_live *live)
     cli_live_loglevel(settings);
     kv_set_maxmemory(live->db, cli_number(settings, CLI_OPT_MAXMEMORY));
     kv_set_fsync(live->db, cli_fsync(settings, CLI_OPT_APPENDFSYNC));
+    cmd_latency_limits(cli_number(settings, CLI_OPT_LATENCY_MONITOR),
+                       cli_flag(settings, CLI_OPT_LATENCY_TRACKING));
+    cmd_latency_percentiles(cli_text(settings, CLI_OPT_LATENCY_PERCENTS));
+    cmd_slowlog_limits(cli_integer(settings, CLI_OPT_SLOWLOG_SLOWER),
+                       cli_number(settings, CLI_OPT_SLOWLOG_MAX));
     kv_set_snapshots(live->db, every > 0 ? every : LIVE_NEVER_S,
                      cli_number(settings, CLI_OPT_SNAPSHOT_WAL));
     cmd_hll_sparse_max_set(cli_number(settings, CLI_OPT_HLL_SPARSE_MAX));

@@ -670,6 +670,16 @@ uint64_t cli_number(const struct cli_settings *settings, enum cli_option_id id)
     return number;
 }
 
+int64_t cli_integer(const struct cli_settings *settings, enum cli_option_id id)
+{
+    const char *text = settings->value[id];
+    int64_t number = 0;
+    const bool good = kv_num_int(text, strlen(text), &number);
+
+    KV_ASSERT(good); /* was checked when it was set */
+    return number;
+}
+
 uint64_t cli_duration_ms(const struct cli_settings *settings,
                          enum cli_option_id id)
 {

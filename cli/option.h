@@ -154,6 +154,8 @@ KV_INTERNAL const char *cli_text(const struct cli_settings *settings,
                                  enum cli_option_id id);
 KV_INTERNAL uint64_t cli_number(const struct cli_settings *settings,
                                 enum cli_option_id id);
+KV_INTERNAL int64_t cli_integer(const struct cli_settings *settings,
+                                enum cli_option_id id);
 KV_INTERNAL uint64_t cli_duration_ms(const struct cli_settings *settings,
                                      enum cli_option_id id);
 KV_INTERNAL bool cli_flag(const struct cli_settings *settings,

@@ -23,6 +23,7 @@
 #include "cli/option.h"
 #include "cli/progress.h"
 #include "command/command.h"
+#include "command/stats.h"
 #include "http/http.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/os.h"
@@ -251,6 +252,7 @@ static void serve_loading(void *arg, const struct kv_progress *progress)
         _exit(CLI_DONE);
     }
     http_loading(serve->http, progress);
+    cmd_stats_loading(progress);
     cli_progress_show(&serve->progress, progress->done, progress->done,
                       progress->total);
 }
@@ -264,6 +266,7 @@ static kvsql_rc serve_open(struct serve *serve, struct kvsql_error *err)
     const kvsql_rc rc =
         kv_open_os(cli_text(&serve->settings, CLI_OPT_DIR), &options,
                    kv_os_real(), serve_loading, serve, &serve->db, err);
+    cmd_stats_loading(NULL);
     cli_progress_end(&serve->progress);
     return rc;
 }
@@ -373,7 +376,11 @@ static void serve_wait(struct serve *serve)
 {
     for (;;) {
         struct kvsql_error err;
-        const int got = sigwaitinfo(&serve->signals, NULL);
+        static const struct timespec sample = {
+            .tv_nsec = CMD_SAMPLE_MS * 1000000L};
+        const int got = sigtimedwait(&serve->signals, NULL, &sample);
+
+        cmd_stats_sample(serve->db);
 
         if (got == SIGTERM || got == SIGINT)
             return;
@@ -410,8 +417,26 @@ static int serve_stop(struct serve *serve)
     return CLI_DONE;
 }
 
+/* What commands may know of the program. */
+static void serve_host(const struct serve *serve, struct cmd_host *host)
+{
+    const struct kv_os *os = kv_os_real();
+
+    *host = (struct cmd_host){
+        .http_port = http_port(serve->http),
+        .port = (uint16_t)cli_number(&serve->settings, CLI_OPT_PORT),
+        .config_file = cli_text(&serve->settings, CLI_OPT_CONFIG),
+        .executable = program_invocation_name,
+        .sqlite_version = vt_sqlite_version(),
+        .clients_max =
+            (unsigned)cli_number(&serve->settings, CLI_OPT_MAXCLIENTS),
+        .started_at = os->wall_ms(os->arg)};
+    cmd_host_set(host);
+}
+
 static int serve_run(struct serve *serve)
 {
+    struct cmd_host host;
     struct kvsql_error err;
     kvsql_rc rc = serve_secrets(serve, &err);
 
@@ -426,18 +451,14 @@ static int serve_run(struct serve *serve)
         rc = serve_door(serve, &err);
     if (rc == KVSQL_INVALID)
         return cli_refuse(CLI_CONFIG, "%s", err.text);
-    if (rc == KVSQL_OK)
+    if (rc == KVSQL_OK) {
+        serve_host(serve, &host);
         rc = serve_open(serve, &err);
+    }
     if (rc != KVSQL_OK) {
         http_stop(serve->http);
         return cli_refuse_error(&err);
     }
-    struct cmd_host host = {
-        .http_port = http_port(serve->http),
-        .port = (uint16_t)cli_number(&serve->settings, CLI_OPT_PORT),
-        .config_file = cli_text(&serve->settings, CLI_OPT_CONFIG),
-        .executable = program_invocation_name,
-        .started_at = kv_now(serve->db)};
     cli_live_start(&serve->live, &serve->settings, serve->db, &host);
     cmd_host_set(&host);
     http_ready(serve->http, serve->db);

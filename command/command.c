@@ -17,6 +17,7 @@
 #include "command/command.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -344,14 +345,20 @@ static void command_settle(struct cmd_context *c)
 static void command_call(struct cmd_context *c)
 {
     const uint64_t start = kv_os_quick_ns();
+    uint64_t ns;
 
     c->row->run(c);
     if (c->deferred) {
         return;
     }
     command_settle(c);
-    cmd_stats_call((unsigned)(c->row - command_rows), kv_os_quick_ns() - start,
+    ns = kv_os_quick_ns() - start;
+    cmd_stats_call((unsigned)(c->row - command_rows), ns,
                    c->reply->rc != KVSQL_OK, c->txn != NULL);
+    if (KV_UNLIKELY(ns >= atomic_load_explicit(&cmd_slow_ns,
+                                               memory_order_relaxed))) {
+        cmd_slow(c, ns);
+    }
 }
 
 void cmd_execute_view(struct cmd_context *c)

@@ -66,7 +66,8 @@ struct cmd_config {
 struct cmd_host {
     struct cmd_config config; /* name NULL: there is none */
     uint16_t http_port, port;
-    const char *config_file, *executable;
+    const char *config_file, *executable, *sqlite_version;
+    unsigned clients_max;
     int64_t started_at; /* wall ms */
 };
 KV_INTERNAL void cmd_host_set(const struct cmd_host *host);

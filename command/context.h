@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "command/command.h"
+#include "command/stats.h"
 
 struct cmd_client;
 struct vt_session;
@@ -388,6 +389,20 @@ KV_INTERNAL uint64_t cmd_stats_errors(void);
 KV_INTERNAL void cmd_stats_lookup(const struct cmd_context *c, bool hit);
 KV_INTERNAL uint64_t cmd_stats_hits(void);
 KV_INTERNAL uint64_t cmd_stats_misses(void);
+/* The name of a row in small letters. */
+KV_INTERNAL void cmd_name_lower(const struct cmd_row *row, struct kv_buf *out);
+/* A command that took `ns`, when that is at least cmd_slow_ns(): SLOWLOG and
+ * LATENCY may keep it. */
+extern _Atomic uint64_t cmd_slow_ns;
+KV_INTERNAL void cmd_slow(const struct cmd_context *c, uint64_t ns);
+/* The histogram of a row (latency.c); `held`: the caller holds the store
+ * lock. */
+KV_INTERNAL void cmd_latency_record(unsigned index, uint64_t ns, bool held);
+KV_INTERNAL void cmd_latency_reset_histograms(void);
+KV_INTERNAL void cmd_latency_write(struct kv_buf *out);
+KV_INTERNAL uint64_t cmd_latency_threshold_ns(void);
+/* What INFO counts from now on (c_info.c). */
+KV_INTERNAL void cmd_info_reset(const struct kv_info *info);
 /* All counters become zero. */
 KV_INTERNAL void cmd_stats_reset(void);
 KV_INTERNAL const struct cmd_host *cmd_host_get(void);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "kvsql/base/lock.h"
+#include "kvsql/base/os.h"
 
 #define STATS_ROWS_MAX 512
 #define STATS_ERRORS_MAX 32
@@ -37,10 +38,26 @@ struct stats_error {
 /* A slot is claimed once, under the lock, and never changes its prefix. */
 static struct stats_error stats_errors[STATS_ERRORS_MAX];
 static _Atomic unsigned stats_errors_used;
-static struct kv_lock stats_errors_lock = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+static struct kv_lock stats_lock = {.mutex = PTHREAD_MUTEX_INITIALIZER,
                                            .rank = KV_RANK_COMMAND};
 
 static struct stats_counter stats_error_count, stats_hits, stats_misses;
+static _Atomic uint64_t stats_memory_peak;
+static _Atomic uint64_t stats_counters[CMD_STAT_COUNT];
+static _Atomic int64_t stats_gauges[CMD_GAUGE_COUNT];
+
+#define STATS_SAMPLES 16
+/* Written by the sampler alone. */
+static struct {
+    uint64_t at_ns, calls, net_in, net_out;
+} stats_last;
+static uint64_t stats_samples[CMD_RATE_COUNT][STATS_SAMPLES];
+static unsigned stats_sample_next;
+static _Atomic uint64_t stats_rates[CMD_RATE_COUNT];
+
+/* Of the start, under stats_lock. */
+static struct cmd_loading stats_loading;
+static uint64_t stats_loading_ns;
 
 static void stats_add(struct stats_counter *counter, uint64_t n, bool held)
 {
@@ -76,6 +93,7 @@ void cmd_stats_call(unsigned index, uint64_t ns, bool failed, bool held)
     KV_ASSERT(index < STATS_ROWS_MAX);
     stats_add(&row->calls, 1, held);
     stats_add(&row->ns, ns, held);
+    cmd_latency_record(index, ns, held);
     if (failed) {
         stats_add(&row->failed, 1, held);
     }
@@ -107,14 +125,14 @@ static struct stats_error *stats_error_claim(const char *prefix, size_t size)
 {
     struct stats_error *slot;
 
-    kv_lock_take(&stats_errors_lock);
+    kv_lock_take(&stats_lock);
     slot = stats_error_find(prefix, size);
     if (slot == NULL && stats_errors_used < STATS_ERRORS_MAX) {
         slot = &stats_errors[stats_errors_used];
         memcpy(slot->prefix, prefix, size);
         atomic_fetch_add(&stats_errors_used, 1); /* publishes the prefix */
     }
-    kv_lock_drop(&stats_errors_lock);
+    kv_lock_drop(&stats_lock);
     return slot;
 }
 
@@ -142,6 +160,28 @@ void cmd_stats_lookup(const struct cmd_context *c, bool hit)
     stats_add(hit ? &stats_hits : &stats_misses, 1, c->txn != NULL);
 }
 
+void cmd_stat_add(enum cmd_stat stat, uint64_t n)
+{
+    KV_ASSERT(stat < CMD_STAT_COUNT);
+    atomic_fetch_add_explicit(&stats_counters[stat], n, memory_order_relaxed);
+}
+
+uint64_t cmd_stat_get(enum cmd_stat stat)
+{
+    return atomic_load_explicit(&stats_counters[stat], memory_order_relaxed);
+}
+
+void cmd_gauge_add(enum cmd_gauge gauge, int64_t n)
+{
+    KV_ASSERT(gauge < CMD_GAUGE_COUNT);
+    atomic_fetch_add_explicit(&stats_gauges[gauge], n, memory_order_relaxed);
+}
+
+int64_t cmd_gauge_get(enum cmd_gauge gauge)
+{
+    return atomic_load_explicit(&stats_gauges[gauge], memory_order_relaxed);
+}
+
 uint64_t cmd_stats_calls(void)
 {
     uint64_t calls = 0;
@@ -167,6 +207,13 @@ uint64_t cmd_stats_misses(void)
     return stats_read(&stats_misses);
 }
 
+void cmd_name_lower(const struct cmd_row *row, struct kv_buf *out)
+{
+    for (const char *p = row->name; *p != '\0'; p++) {
+        kv_buf_byte(out, (uint8_t)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p));
+    }
+}
+
 void cmd_stats_write_commands(struct kv_buf *out)
 {
     for (unsigned i = 0; i < cmd_count(); i++) {
@@ -179,9 +226,7 @@ void cmd_stats_write_commands(struct kv_buf *out)
             continue;
         }
         kv_buf_text(out, "cmdstat_");
-        for (const char *p = cmd_at(i)->name; *p != '\0'; p++) {
-            kv_buf_byte(out, (uint8_t)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p));
-        }
+        cmd_name_lower(cmd_at(i), out);
         kv_buf_printf(out,
                       ":calls=%llu,usec=%llu,usec_per_call=%.2f,"
                       "rejected_calls=%llu,failed_calls=%llu\r\n",
@@ -204,6 +249,105 @@ void cmd_stats_write_errors(struct kv_buf *out)
     }
 }
 
+/* ---- sampling ------------------------------------------------------------ */
+
+uint64_t cmd_stats_memory(const struct kv_info *info)
+{
+    return info->memory_data + info->memory_retired + info->memory_undo +
+           info->memory_views + info->memory_wal + info->memory_clients +
+           info->memory_misc;
+}
+
+uint64_t cmd_stats_peak(uint64_t used)
+{
+    uint64_t peak = atomic_load(&stats_memory_peak);
+
+    while (used > peak && !atomic_compare_exchange_weak(&stats_memory_peak,
+                                                        &peak, used)) {
+    }
+    return used > peak ? used : peak;
+}
+
+/* One more sample of a rate: the mean of the last ones is what is shown. */
+static void stats_sample_rate(enum cmd_rate rate, uint64_t now, uint64_t *last,
+                              uint64_t ns)
+{
+    uint64_t sum = 0;
+
+    /* RESETSTAT may have put the counter back. */
+    stats_samples[rate][stats_sample_next] =
+        now >= *last ? (uint64_t)((double)(now - *last) * 1e9 / (double)ns)
+                     : 0;
+    *last = now;
+    for (unsigned i = 0; i < STATS_SAMPLES; i++) {
+        sum += stats_samples[rate][i];
+    }
+    atomic_store(&stats_rates[rate], sum / STATS_SAMPLES);
+}
+
+void cmd_stats_sample(kvsql *db)
+{
+    const uint64_t now = kv_os_mono_ns(), ns = now - stats_last.at_ns;
+    struct kv_info info;
+
+    if (stats_last.at_ns != 0 && ns > 0) {
+        stats_sample_rate(CMD_RATE_CALLS, cmd_stats_calls(),
+                          &stats_last.calls, ns);
+        stats_sample_rate(CMD_RATE_NET_IN, cmd_stat_get(CMD_STAT_NET_IN),
+                          &stats_last.net_in, ns);
+        stats_sample_rate(CMD_RATE_NET_OUT, cmd_stat_get(CMD_STAT_NET_OUT),
+                          &stats_last.net_out, ns);
+        stats_sample_next = (stats_sample_next + 1) % STATS_SAMPLES;
+    }
+    stats_last.at_ns = now;
+    if (db != NULL && stats_sample_next == 0) {
+        kv_info_get(db, &info);
+        (void)cmd_stats_peak(cmd_stats_memory(&info));
+    }
+}
+
+uint64_t cmd_stats_rate(enum cmd_rate rate)
+{
+    return atomic_load(&stats_rates[rate]);
+}
+
+/* ---- loading ------------------------------------------------------------- */
+
+void cmd_stats_loading(const struct kv_progress *progress)
+{
+    const struct kv_os *os = kv_os_real();
+    const uint64_t now = kv_os_mono_ns();
+    struct cmd_loading *loading = &stats_loading;
+
+    kv_lock_take(&stats_lock);
+    if (progress == NULL) {
+        loading->running = false;
+    } else {
+        if (!loading->running) {
+            loading->started_at = os->wall_ms(os->arg) / 1000;
+            stats_loading_ns = now;
+        }
+        loading->running = true;
+        loading->done = progress->done;
+        loading->total = progress->total;
+        loading->eta_s =
+            progress->done == 0 || progress->total <= progress->done
+                ? 1
+                : (uint64_t)((double)(now - stats_loading_ns) / 1e9 *
+                             (double)(progress->total - progress->done) /
+                             (double)progress->done) +
+                      1;
+    }
+    kv_lock_drop(&stats_lock);
+}
+
+void cmd_stats_loading_get(struct cmd_loading *loading)
+{
+    kv_lock_take(&stats_lock);
+    *loading = stats_loading;
+    kv_lock_drop(&stats_lock);
+}
+
 void cmd_stats_reset(void)
 {
     const unsigned used = atomic_load(&stats_errors_used);
@@ -222,4 +366,9 @@ void cmd_stats_reset(void)
     stats_zero(&stats_error_count);
     stats_zero(&stats_hits);
     stats_zero(&stats_misses);
+    for (unsigned i = 0; i < CMD_STAT_COUNT; i++) {
+        atomic_store(&stats_counters[i], 0);
+    }
+    cmd_latency_reset_histograms();
+    atomic_store(&stats_memory_peak, 0);
 }
