@@ -449,8 +449,8 @@ void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
 
 kvsql_rc cmd_execute_in(struct cmd_context *c)
 {
-    const struct kv_mark mark = kv_txn_mark(c->txn);
     struct kvsql_error err;
+    struct kv_mark mark;
     kvsql_rc rc = KVSQL_OK;
 
     if (c->row->flags & CMD_NO_MULTI) {
@@ -463,6 +463,8 @@ kvsql_rc cmd_execute_in(struct cmd_context *c)
         cmd_refuse(c->reply, c->row, &err);
         return rc;
     }
+    kv_txn_step(c->txn);
+    mark = kv_txn_mark(c->txn);
     command_call(c);
     if (c->reply->rc != KVSQL_OK) {
         kv_txn_restore(c->txn, mark); /* CM2 */

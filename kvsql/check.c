@@ -247,7 +247,7 @@ uint64_t kv_store_hash(struct kv_store *store)
     if (mine)
         kv_lock_take(&store->lock);
     hash = check_mix(hash, &store->live, sizeof(store->live));
-    hash = check_mix(hash, &store->with_expiry, sizeof(store->with_expiry));
+    hash = check_mix(hash, &store->tally, sizeof(store->tally));
     for (unsigned cls = 0; cls < 2; cls++)
         hash = check_hash_node(hash, store->live.keys[cls]);
     if (mine)

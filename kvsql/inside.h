@@ -326,7 +326,8 @@ KV_INTERNAL kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
 /* Undo everything, unlock; the txn is gone. Cannot fail. */
 KV_INTERNAL void kv_txn_rollback(struct kv_txn *txn);
 
-/* A place to go back to. O(1); nested in any way. */
+/* A place to go back to. O(1); nested in any way. Good until the txn steps
+ * (kv_txn_step), or as long as it is kept (kv_txn_keep). */
 struct kv_mark {
     uint64_t undo;
     uint64_t ops_size;
@@ -334,6 +335,15 @@ struct kv_mark {
 };
 KV_INTERNAL struct kv_mark kv_txn_mark(const struct kv_txn *txn);
 KV_INTERNAL void kv_txn_restore(struct kv_txn *txn, struct kv_mark mark);
+/* `newest` and the marks that were kept before it stay good; those behind it
+ * are forgotten. NULL: all are, but for the begin. Said anew whenever a
+ * savepoint is set or released, at a boundary like kv_txn_step. */
+KV_INTERNAL void kv_txn_keep(struct kv_txn *txn, const struct kv_mark *newest);
+/* Between two commands or rows: marks that are not kept are void, and so is
+ * whatever points into the live tree. A txn with a long log trades it for a
+ * view here (UN3), so one of any length is taken back in memory that is at
+ * most twice the store's. Cannot fail. O(1) amortised. */
+KV_INTERNAL void kv_txn_step(struct kv_txn *txn);
 
 /* Read the live tree with the batch's own changes; one `now` for the batch. */
 KV_INTERNAL void kv_at_txn(const struct kv_txn *txn, struct kv_at *at);

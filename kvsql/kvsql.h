@@ -584,7 +584,9 @@ typedef struct kvsql_savepoint {
     uint64_t private_[3];
 } kvsql_savepoint;
 
-/* Remember the state of now. O(1); any number, nested in any way. */
+/* Remember the state of now. O(1); any number, nested in any way. It is kept
+ * to the end of the txn: with large changes behind each of many savepoints, a
+ * txn holds a copy of what changed per savepoint, without them one in all. */
 KVSQL_API kvsql_savepoint kvsql_savepoint_set(kvsql_txn *txn);
 
 /* Undo what the txn did since the savepoint, which stays good; later ones are

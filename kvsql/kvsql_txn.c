@@ -137,10 +137,12 @@ kvsql_view *kvsql_txn_view(kvsql_txn *txn)
     return &txn->reader;
 }
 
+/* Savepoints are not released one by one: all that were set are kept. */
 kvsql_savepoint kvsql_savepoint_set(kvsql_txn *txn)
 {
     struct kv_mark mark = kv_txn_mark(txn->txn);
 
+    kv_txn_keep(txn->txn, &mark);
     return (kvsql_savepoint){{mark.undo, mark.ops_size, mark.ops_count}};
 }
 
@@ -159,6 +161,13 @@ uint64_t kvsql_txn_count(const kvsql_txn *txn)
 }
 
 /* ---- changes: keys and strings ------------------------------------------ */
+
+/* What the change goes to; the ones before it are done (UN3). */
+static struct kv_txn *api_step(kvsql_txn *txn)
+{
+    kv_txn_step(txn->txn);
+    return txn->txn;
+}
 
 /* Wall time of `ttl_ms` from now; 0 stays 0 (no expiry). */
 static kvsql_rc api_deadline(const struct kv_at *at, uint64_t ttl_ms,
@@ -190,7 +199,8 @@ kvsql_rc kvsql_txn_put(kvsql_txn *txn, kvsql_slice key, kvsql_slice value,
     if (rc == KVSQL_OK)
         rc = api_deadline(&txn->reader.at, ttl_ms, &expires_at, err);
     return rc != KVSQL_OK ? rc
-                          : kv_set(txn->txn, &name, value, expires_at, err);
+                          : kv_set(api_step(txn), &name, value, expires_at,
+                                   err);
 }
 
 kvsql_rc kvsql_txn_delete(kvsql_txn *txn, kvsql_slice key,
@@ -201,7 +211,7 @@ kvsql_rc kvsql_txn_delete(kvsql_txn *txn, kvsql_slice key,
     kvsql_rc rc = kv_api_key(key, &name, err);
 
     if (rc == KVSQL_OK)
-        rc = kv_del(txn->txn, &name, &existed, err);
+        rc = kv_del(api_step(txn), &name, &existed, err);
     return rc == KVSQL_OK && !existed ? KVSQL_NOTFOUND : rc;
 }
 
@@ -215,7 +225,7 @@ kvsql_rc kvsql_txn_expire(kvsql_txn *txn, kvsql_slice key, uint64_t ttl_ms,
     if (rc == KVSQL_OK)
         rc = api_deadline(&txn->reader.at, ttl_ms, &expires_at, err);
     return rc != KVSQL_OK ? rc
-                          : kv_expire(txn->txn, &name, expires_at, err);
+                          : kv_expire(api_step(txn), &name, expires_at, err);
 }
 
 /* The integer under `key`, 0 when it is absent, and its expiry. */
@@ -258,7 +268,8 @@ kvsql_rc kvsql_txn_incr(kvsql_txn *txn, kvsql_slice key, int64_t by,
                        (long long)number, (long long)by);
     char text[KV_INT_TEXT_MAX];
     size_t size = kv_num_format_int(text, sum);
-    rc = kv_set(txn->txn, &name, (kvsql_slice){text, size}, expires_at, err);
+    rc = kv_set(api_step(txn), &name, (kvsql_slice){text, size}, expires_at,
+                err);
     if (rc == KVSQL_OK && value != NULL)
         *value = sum;
     return rc;
@@ -272,12 +283,13 @@ kvsql_rc kvsql_txn_rename(kvsql_txn *txn, kvsql_slice from, kvsql_slice to,
 
     if (rc == KVSQL_OK)
         rc = kv_api_key(to, &new, err);
-    return rc != KVSQL_OK ? rc : kv_rename(txn->txn, &old, &new, err);
+    return rc != KVSQL_OK ? rc
+                          : kv_rename(api_step(txn), &old, &new, err);
 }
 
 kvsql_rc kvsql_txn_flush(kvsql_txn *txn, struct kvsql_error *err)
 {
-    return kv_flush(txn->txn, err);
+    return kv_flush(api_step(txn), err);
 }
 
 /* ---- changes: collections ----------------------------------------------- */
@@ -295,8 +307,8 @@ kvsql_rc kvsql_hash_set(kvsql_txn *txn, kvsql_slice key, kvsql_slice field,
     if (rc == KVSQL_OK)
         rc = api_deadline(&txn->reader.at, ttl_ms, &expires_at, err);
     return rc != KVSQL_OK ? rc
-                          : kv_hset(txn->txn, &name, &elem, value, expires_at,
-                                    created, err);
+                          : kv_hset(api_step(txn), &name, &elem, value,
+                                    expires_at, created, err);
 }
 
 kvsql_rc kvsql_hash_delete(kvsql_txn *txn, kvsql_slice key, kvsql_slice field,
@@ -307,7 +319,7 @@ kvsql_rc kvsql_hash_delete(kvsql_txn *txn, kvsql_slice key, kvsql_slice field,
     kvsql_rc rc = kv_api_keys(key, &name, field, &elem, "field", err);
 
     if (rc == KVSQL_OK)
-        rc = kv_hdel(txn->txn, &name, &elem, &existed, err);
+        rc = kv_hdel(api_step(txn), &name, &elem, &existed, err);
     return rc == KVSQL_OK && !existed ? KVSQL_NOTFOUND : rc;
 }
 
@@ -318,7 +330,7 @@ kvsql_rc kvsql_set_add(kvsql_txn *txn, kvsql_slice key, kvsql_slice member,
     kvsql_rc rc = kv_api_keys(key, &name, member, &elem, "member", err);
 
     return rc != KVSQL_OK ? rc
-                          : kv_sadd(txn->txn, &name, &elem, created, err);
+                          : kv_sadd(api_step(txn), &name, &elem, created, err);
 }
 
 kvsql_rc kvsql_set_remove(kvsql_txn *txn, kvsql_slice key, kvsql_slice member,
@@ -329,7 +341,7 @@ kvsql_rc kvsql_set_remove(kvsql_txn *txn, kvsql_slice key, kvsql_slice member,
     kvsql_rc rc = kv_api_keys(key, &name, member, &elem, "member", err);
 
     if (rc == KVSQL_OK)
-        rc = kv_srem(txn->txn, &name, &elem, &existed, err);
+        rc = kv_srem(api_step(txn), &name, &elem, &existed, err);
     return rc == KVSQL_OK && !existed ? KVSQL_NOTFOUND : rc;
 }
 
@@ -341,7 +353,7 @@ kvsql_rc kvsql_zset_add(kvsql_txn *txn, kvsql_slice key, kvsql_slice member,
 
     return rc != KVSQL_OK
                ? rc
-               : kv_zadd(txn->txn, &name, &elem, score, created, err);
+               : kv_zadd(api_step(txn), &name, &elem, score, created, err);
 }
 
 kvsql_rc kvsql_zset_remove(kvsql_txn *txn, kvsql_slice key, kvsql_slice member,
@@ -352,7 +364,7 @@ kvsql_rc kvsql_zset_remove(kvsql_txn *txn, kvsql_slice key, kvsql_slice member,
     kvsql_rc rc = kv_api_keys(key, &name, member, &elem, "member", err);
 
     if (rc == KVSQL_OK)
-        rc = kv_zrem(txn->txn, &name, &elem, &existed, err);
+        rc = kv_zrem(api_step(txn), &name, &elem, &existed, err);
     return rc == KVSQL_OK && !existed ? KVSQL_NOTFOUND : rc;
 }
 
@@ -367,7 +379,8 @@ kvsql_rc kvsql_list_push(kvsql_txn *txn, kvsql_slice key, enum kvsql_side side,
     if (rc == KVSQL_OK)
         rc = kv_api_check_slice(value, KVSQL_VALUE_MAX, "value", err);
     if (rc == KVSQL_OK)
-        rc = kv_push(txn->txn, &name, side == KVSQL_LEFT ? KV_LEFT : KV_RIGHT,
+        rc = kv_push(api_step(txn), &name,
+                     side == KVSQL_LEFT ? KV_LEFT : KV_RIGHT,
                      value, err);
     if (rc == KVSQL_OK && length != NULL)
         *length = kv_get(&txn->reader.at, &name, &item) ? kv_item_length(&item)
@@ -398,7 +411,7 @@ kvsql_rc kvsql_list_pop(kvsql_txn *txn, kvsql_slice key, enum kvsql_side side,
         rc = kv_api_copy(found.value.p, found.value.size, &copy, err);
     }
     if (rc == KVSQL_OK)
-        rc = kv_lremove(txn->txn, &name, place, 1, err);
+        rc = kv_lremove(api_step(txn), &name, place, 1, err);
     if (rc != KVSQL_OK)
         kvsql_bytes_free(&copy);
     else if (value != NULL)
@@ -418,7 +431,9 @@ kvsql_rc kvsql_list_set(kvsql_txn *txn, kvsql_slice key, int64_t index,
         rc = kv_api_check_slice(value, KVSQL_VALUE_MAX, "value", err);
     if (rc == KVSQL_OK)
         rc = kv_api_list_at(&txn->reader.at, &name, index, &item, &place, err);
-    return rc != KVSQL_OK ? rc : kv_lset(txn->txn, &name, place, value, err);
+    return rc != KVSQL_OK
+               ? rc
+               : kv_lset(api_step(txn), &name, place, value, err);
 }
 
 kvsql_rc kvsql_list_remove(kvsql_txn *txn, kvsql_slice key, int64_t index,
@@ -434,8 +449,8 @@ kvsql_rc kvsql_list_remove(kvsql_txn *txn, kvsql_slice key, int64_t index,
     if (rc != KVSQL_OK || count == 0)
         return rc;
     uint64_t behind = kv_item_length(&item) - place;
-    return kv_lremove(txn->txn, &name, place, count < behind ? count : behind,
-                      err);
+    return kv_lremove(api_step(txn), &name, place,
+                      count < behind ? count : behind, err);
 }
 
 /* ---- one call, one transaction ------------------------------------------ */

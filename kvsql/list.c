@@ -1,6 +1,7 @@
 /* list.c - lists of retired blocks: chunks linked both ways.
  *
- * Entries are pushed at the tail and popped at the head. Joining and emptying
+ * Entries are pushed at the tail and popped at the head, or at the tail when the
+ * newest go first. Joining and emptying
  * move chunks and allocate nothing; chunks that become empty go back to the
  * store, which keeps a few for kv_room().
  *
@@ -90,6 +91,33 @@ bool kv_list_pop(struct kv_store *store, struct kv_list *list,
         else
             list->tail = NULL;
         kv_list_give(store, chunk);
+    }
+}
+
+const struct kv_list_entry *kv_list_last(const struct kv_list *list)
+{
+    for (const struct kv_list_chunk *at = list->tail; at != NULL; at = at->prev)
+        if (at->from < at->to)
+            return &at->entry[at->to - 1];
+    return NULL;
+}
+
+void kv_list_drop_last(struct kv_store *store, struct kv_list *list)
+{
+    struct kv_list_chunk *chunk = list->tail;
+
+    while (chunk != NULL && chunk->from == chunk->to)
+        chunk = chunk->prev;
+    KV_ASSERT(chunk != NULL);
+    list->count -= chunk->entry[--chunk->to].block != NULL;
+    while (list->tail != NULL && list->tail->from == list->tail->to) {
+        struct kv_list_chunk *const empty = list->tail;
+        list->tail = empty->prev;
+        if (list->tail != NULL)
+            list->tail->next = NULL;
+        else
+            list->head = NULL;
+        kv_list_give(store, empty);
     }
 }
 

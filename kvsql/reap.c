@@ -12,50 +12,50 @@
 #include "kvsql/node_ops.h"
 #include "kvsql/plist.h"
 
-static void reap_leaf_blob(void *arg, struct kv_blob *blob)
-{
-    kv_retire_reaped(arg, blob);
-}
-
-static unsigned reap_leaf(struct kv_store *store, const struct kv_node *leaf)
+static void below_leaf(const struct kv_node *leaf,
+                       const struct kv_below *below)
 {
     struct kv_entry entry;
     struct kv_cell cell;
-    unsigned blocks = 1;
 
-    if (leaf->flags & KV_NODE_LIST) {
-        kv_plist_leaf_blobs(leaf, reap_leaf_blob, store);
-        return blocks;
-    }
     for (uint32_t i = 0; i < leaf->n; i++) {
         entry_open(leaf, i, &entry);
         if (entry.keyblob != NULL)
-            kv_retire_reaped(store, (void *)(uintptr_t)entry.keyblob);
+            below->blob(below->arg, (void *)(uintptr_t)entry.keyblob);
         entry_cell(leaf, i, &cell);
         if (cell.form == KV_FORM_TREE)
-            kv_list_push(store, &store->reap, cell.ptr, store->pos);
+            below->tree(below->arg, cell.ptr);
         else if (entry_has_ptr(cell.form))
-            kv_retire_reaped(store, cell.ptr);
-        blocks++;
+            below->blob(below->arg, cell.ptr);
     }
-    return blocks;
 }
 
-static void reap_inner(struct kv_store *store, const struct kv_node *node)
+static void below_inner(const struct kv_node *node,
+                        const struct kv_below *below)
 {
-    if (node->flags & KV_NODE_LIST)
-        return;
     for (uint32_t i = 0; i < node->n; i++) {
         const uint8_t *const e = entry_at(node, inner_slots(node)[i].off);
         struct kv_blob *blob;
         if (e[0] != INNER_KEYBLOB)
             continue;
         memcpy(&blob, e + 1, sizeof(blob));
-        kv_retire_reaped(store, blob);
+        below->blob(below->arg, blob);
     }
 }
 
-static struct kv_node *reap_child(const struct kv_node *node, uint32_t index)
+void kv_node_below(const struct kv_node *node, const struct kv_below *below)
+{
+    if (node->flags & KV_NODE_LIST) {
+        if (node->level == 0)
+            kv_plist_leaf_blobs(node, below->blob, below->arg);
+    } else if (node->level > 0) {
+        below_inner(node, below);
+    } else {
+        below_leaf(node, below);
+    }
+}
+
+struct kv_node *kv_node_child(const struct kv_node *node, uint32_t index)
 {
     const uint8_t *const slots = (const uint8_t *)node + sizeof(*node);
     struct kv_node *child;
@@ -66,6 +66,18 @@ static struct kv_node *reap_child(const struct kv_node *node, uint32_t index)
     else
         child = inner_slots(node)[index].child;
     return child;
+}
+
+static void reap_blob(void *arg, struct kv_blob *blob)
+{
+    kv_retire_reaped(arg, blob);
+}
+
+static void reap_tree(void *arg, struct kv_tree *tree)
+{
+    struct kv_store *const store = arg;
+
+    kv_list_push(store, &store->reap, tree, store->pos);
 }
 
 /* The next root of the tree in hand, or the next tree; false: none is due. */
@@ -100,7 +112,11 @@ static bool reap_next_root(struct kv_store *store)
 bool kv_reap_some(struct kv_store *store, unsigned budget)
 {
     struct kv_path *const path = &store->reap_path;
+    const struct kv_below below = {
+        .arg = store, .blob = reap_blob, .tree = reap_tree};
 
+    if (store->long_count > 0) /* LG3 */
+        return false;
     while (budget > 0) {
         if (!kv_room(store, 0, KV_LEAF_MAX)) /* later, when there is memory */
             return false;
@@ -110,15 +126,12 @@ bool kv_reap_some(struct kv_store *store, unsigned budget)
         const uint32_t index = path->at[path->depth - 1].index++;
         if (node->level > 0 && index < node->n) {
             KV_ASSERT(path->depth < KV_HEIGHT_MAX);
-            path->at[path->depth].node = reap_child(node, index);
+            path->at[path->depth].node = kv_node_child(node, index);
             path->at[path->depth++].index = 0;
             continue;
         }
-        unsigned blocks = 1;
-        if (node->level > 0)
-            reap_inner(store, node);
-        else
-            blocks = reap_leaf(store, node);
+        const unsigned blocks = 1 + (node->level == 0 ? node->n : 0u);
+        kv_node_below(node, &below);
         path->depth--;
         kv_retire_reaped(store, node);
         budget -= blocks < budget ? blocks : budget;

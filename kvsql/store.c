@@ -15,6 +15,7 @@
 #define TICK_GC_BLOCKS 1024
 #define TICK_RELEASE_BLOCKS 512
 #define TICK_REAP_BLOCKS 256
+#define UNDO_TXN_MAX (1u << 20) /* UN3 */
 
 /* ---- opening and closing --------------------------------------------------- */
 
@@ -31,6 +32,7 @@ kvsql_rc kv_store_open(kvsql *db, const struct kv_os *os,
     store->os = os;
     store->gen = UINT64_C(1) << KV_GEN_SHIFT;
     store->undo_base = 1;
+    store->undo_txn_max = UNDO_TXN_MAX;
     atomic_store(&store->clock_offset, INT64_MIN);
     store->txn.store = store;
     kv_buf_init(&store->txn.ops, KV_MEM_WAL, SIZE_MAX / 2);
@@ -65,6 +67,7 @@ void kv_store_close(struct kv_store *store)
     store->undo_used = 0;
     store->mark_count = 0;
     atomic_store(&store->released, UINT64_MAX);
+    kv_long_release(store);
     atomic_fetch_add(&store->unpin_wanted, 1);
     while (kv_view_release_some(store, UINT32_MAX))
         continue;
@@ -85,9 +88,11 @@ void kv_store_close(struct kv_store *store)
         store->spare = chunk->next;
         kv_list_chunk_free(chunk);
     }
-    for (unsigned i = 0; i < 3; i++) {
+    KV_ASSERT(store->scrap.count == 0);
+    for (unsigned i = 0; i < 4; i++) {
         struct kv_list *const list = i == 0   ? &store->dead
                                      : i == 1 ? &store->pend
+                                     : i == 2 ? &store->scrap
                                               : &store->reap;
         while (list->head != NULL) {
             struct kv_list_chunk *const chunk = list->head;
@@ -202,8 +207,9 @@ static void store_count_expiry(struct kv_store *store, int change)
 {
     if (change == 0)
         return;
-    kv_edit(store, &store->with_expiry, sizeof(store->with_expiry));
-    store->with_expiry += (uint64_t)(int64_t)change;
+    uint64_t *const count = &store->tally.with_expiry;
+    kv_edit(store, count, sizeof(*count));
+    *count += (uint64_t)(int64_t)change;
 }
 
 bool kv_key_put(struct kv_txn *txn, const struct kv_key *key,
@@ -261,10 +267,10 @@ bool kv_store_tick(struct kv_store *store)
 
     more |= kv_expire_some(store);
     kv_lock_take(&store->lock);
-    more |= kv_view_release_some(store, TICK_RELEASE_BLOCKS);
-    more |= kv_reap_some(store, TICK_REAP_BLOCKS);
     if (!store->txn.open)
         kv_undo_trim(store);
+    more |= kv_view_release_some(store, TICK_RELEASE_BLOCKS);
+    more |= kv_reap_some(store, TICK_REAP_BLOCKS);
     kv_lock_drop(&store->lock);
     more |= kv_view_gc(store, TICK_GC_BLOCKS);
     return more;
@@ -274,7 +280,7 @@ void kv_store_info(struct kv_store *store, struct kv_info *info)
 {
     kv_lock_take(&store->lock);
     info->keys = store->live.count[0] + store->live.count[1];
-    info->keys_with_expiry = store->with_expiry;
+    info->keys_with_expiry = store->tally.with_expiry;
     info->position = store->pos;
     info->released = atomic_load(&store->released);
     info->epoch = atomic_load(&store->epoch);
@@ -291,8 +297,8 @@ void kv_store_info(struct kv_store *store, struct kv_info *info)
         store->oldest != NULL
             ? (kv_os_mono_ns() - store->oldest->taken_ns) / 1000000
             : 0;
-    info->expired_keys = store->expired_keys;
-    info->expired_fields = store->expired_fields;
+    info->expired_keys = store->tally.expired_keys;
+    info->expired_fields = store->tally.expired_fields;
     info->commits = store->commits;
     info->ops = store->ops;
     kv_lock_drop(&store->lock);

@@ -41,6 +41,8 @@ struct kv_view {
     bool dropped; /* taken back by an undo */
     bool inside;  /* of a batch: never handed to others (UN4) */
     bool closing; /* its release has begun: not handed out again */
+    bool lasting; /* LONG: an undo goes back to its root (long.c) */
+    uint64_t era, reaped; /* LONG: of txn and store when it was taken */
     struct kv_list dead;
 };
 
@@ -50,6 +52,7 @@ enum kv_undo_kind {
     UNDO_DEAD,
     UNDO_REAP,
     UNDO_VIEW,
+    UNDO_LONG,
     UNDO_VOID
 };
 
@@ -62,10 +65,21 @@ struct kv_txn {
     struct kv_buf ops;
     uint64_t count;
     uint64_t base; /* undo mark of its begin */
+    uint64_t keep; /* the newest mark that outlives a step */
+    unsigned longs;    /* LONG views of this txn (long.c) */
+    uint64_t long_gen; /* generation of the first of them */
+    uint64_t era;      /* counts how often its log was dropped */
     uint64_t now;
     int64_t skew;
     bool open, prepared, replay;
     bool keep_bounds; /* a txn without ops whose bounds are worth keeping */
+};
+
+/* Counters that an undo takes back: changed by kv_edit alone, beside the root
+ * they are all that is not a block. */
+struct kv_tally {
+    uint64_t with_expiry; /* keys that have a deadline */
+    uint64_t expired_keys, expired_fields;
 };
 
 struct kv_store {
@@ -80,7 +94,10 @@ struct kv_store {
     struct kv_view *oldest, *newest;
     uint64_t view_count;
     struct kv_view *view_spare; /* one struct, for the next */
+    unsigned long_count; /* LONG views, unreleased batches included */
     struct kv_list dead, pend, reap;
+    struct kv_list scrap; /* what a long txn may free by itself (long.c) */
+    uint64_t reaped;      /* entries ever pushed on reap */
     struct kv_list_chunk *spare; /* chunks for room() */
     unsigned spare_count;
     unsigned spare_reserved; /* of them for the release of views (I11) */
@@ -88,6 +105,7 @@ struct kv_store {
     uint8_t *undo;
     size_t undo_used, undo_cap;
     uint64_t undo_base; /* place of undo[0]; places start at 1 */
+    size_t undo_txn_max; /* bytes of log after which a txn is long (UN3) */
     bool undo_off;      /* closing: nothing is recorded */
 
     struct kv_batch_mark *marks; /* ring of unreleased batches */
@@ -104,8 +122,8 @@ struct kv_store {
     atomic_int_fast64_t clock_offset; /* store time - boot time, ms */
     uint64_t clock_read_ns, clock_now; /* txn.c: the clock read last, by a txn */
     int64_t clock_skew;
-    uint64_t with_expiry; /* keys that have a deadline (edited with undo) */
-    uint64_t expired_keys, expired_fields, commits, ops;
+    struct kv_tally tally;
+    uint64_t commits, ops;
 
     struct kv_path reap_path; /* the tree being freed */
     struct kv_tree *reap_tree;
@@ -126,10 +144,14 @@ KV_INTERNAL void kv_undo_lower(struct kv_store *store, uint64_t stamp_max);
 KV_INTERNAL void kv_undo_trim(struct kv_store *store);
 KV_INTERNAL void kv_undo_record(struct kv_store *store, enum kv_undo_kind kind,
                                 void *p);
-KV_INTERNAL void kv_undo_void(struct kv_store *store, uint64_t record);
+/* Change the kind of a record that has no bytes. */
+KV_INTERNAL void kv_undo_turn(struct kv_store *store, uint64_t record,
+                              enum kv_undo_kind kind);
 /* A block of a removed tree (reap): no DEAD record, and its bytes have been
  * counted as dead since the tree was removed. */
 KV_INTERNAL void kv_retire_reaped(struct kv_store *store, void *block);
+/* Bytes counted as live, until now as dead. */
+KV_INTERNAL void kv_undo_count_back(struct kv_store *store, uint64_t size);
 KV_INTERNAL void kv_block_free(void *block);
 KV_INTERNAL void kv_undo_fini(struct kv_store *store);
 
@@ -138,6 +160,11 @@ KV_INTERNAL void kv_list_push(struct kv_store *store, struct kv_list *list,
                               void *block, uint64_t stamp);
 KV_INTERNAL bool kv_list_pop(struct kv_store *store, struct kv_list *list,
                              struct kv_list_entry *entry, uint64_t stamp_max);
+/* The newest place of the list, a hole perhaps; NULL: there is none. */
+KV_INTERNAL const struct kv_list_entry *kv_list_last(
+    const struct kv_list *list);
+KV_INTERNAL void kv_list_drop_last(struct kv_store *store,
+                                   struct kv_list *list);
 KV_INTERNAL void kv_list_join(struct kv_list *to, struct kv_list *from);
 KV_INTERNAL struct kv_list_chunk *kv_list_chunk_new(void);
 KV_INTERNAL void kv_list_chunk_free(struct kv_list_chunk *chunk);
@@ -158,9 +185,32 @@ KV_INTERNAL unsigned kv_view_collect(struct kv_store *store, void **block,
  * lock itself. */
 KV_INTERNAL bool kv_view_gc(struct kv_store *store, unsigned budget);
 
+/* long.c: transactions whose log would become too long (UN3). */
+/* A boundary of the open txn, its log over the limit or LONG views there. */
+KV_INTERNAL void kv_long_step(struct kv_store *store);
+/* LONG record met by an undo. */
+KV_INTERNAL void kv_long_undo(struct kv_store *store, struct kv_view *view);
+/* The txn ends, committed or taken back: nothing of it is freed early from
+ * here on. */
+KV_INTERNAL void kv_long_end(struct kv_store *store);
+/* Give back the LONG views of batches that are released. */
+KV_INTERNAL void kv_long_release(struct kv_store *store);
+
 /* deadline.c: delete what has expired, as ordinary batches; takes the lock
  * itself. True when there is more to do now. */
 KV_INTERNAL bool kv_expire_some(struct kv_store *store);
+
+/* reap.c: what lies below a node. */
+struct kv_below {
+    void *arg;
+    void (*blob)(void *arg, struct kv_blob *blob);
+    void (*tree)(void *arg, struct kv_tree *tree); /* a key's collection */
+};
+/* Call for each block but nodes that this node owns. */
+KV_INTERNAL void kv_node_below(const struct kv_node *node,
+                               const struct kv_below *below);
+KV_INTERNAL struct kv_node *kv_node_child(const struct kv_node *node,
+                                          uint32_t index);
 
 /* reap.c: retire blocks of removed trees; true when there is more. */
 KV_INTERNAL bool kv_reap_some(struct kv_store *store, unsigned budget);
@@ -179,8 +229,8 @@ static inline int64_t kv_time_show(uint64_t kept, int64_t skew)
 {
     return kept == 0 ? 0 : (int64_t)kept + skew;
 }
-/* A counter plus one, taken back with the batch. A change went before: so
- * there is room in the log. */
+/* A counter of the tally plus one, taken back with the batch. A change went
+ * before: so there is room in the log. */
 KV_INTERNAL void kv_store_count(struct kv_store *store, uint64_t *counter);
 /* Put the key's cell into the live tree, with its version; *old (may be NULL)
  * is what was there. What the old cell held is retired unless `keep`. */

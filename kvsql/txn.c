@@ -61,7 +61,8 @@ static kvsql_rc txn_open(struct kv_store *store, bool replay,
     }
     kv_buf_reset(&txn->ops, TXN_OPS_KEEP_MAX);
     txn->count = 0;
-    txn->base = kv_undo_mark(store);
+    txn->base = txn->keep = kv_undo_mark(store);
+    KV_ASSERT(txn->longs == 0 && txn->long_gen == 0);
     txn_clock(store);
     txn->now = store->clock_now;
     txn->skew = store->clock_skew;
@@ -133,7 +134,16 @@ static void txn_finish(struct kv_txn *txn)
     else
         atomic_store(&store->released, store->pos);
     atomic_store(&store->position_hint, store->pos);
+    if (KV_UNLIKELY(txn->long_gen != 0))
+        kv_long_end(store);
     txn->open = false;
+}
+
+static void txn_undo(struct kv_txn *txn)
+{
+    kv_undo_to(txn->store, txn->base, UINT64_MAX);
+    if (KV_UNLIKELY(txn->long_gen != 0))
+        kv_long_end(txn->store);
 }
 
 kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
@@ -153,7 +163,7 @@ kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
     else if (txn->keep_bounds) /* there is no batch to wait for: trap 8 */
         kv_undo_lower(store, store->pos);
     else /* copies of paths that nothing came of */
-        kv_undo_to(store, txn->base, UINT64_MAX);
+        txn_undo(txn);
     if (txn->count == 0 && txn->prepared && store->sink.cancel != NULL)
         store->sink.cancel(store->sink.arg); /* restored since */
     txn->open = false;
@@ -172,7 +182,7 @@ void kv_txn_rollback(struct kv_txn *txn)
     struct kv_store *const store = txn->store;
 
     KV_ASSERT(txn->open);
-    kv_undo_to(store, txn->base, UINT64_MAX);
+    txn_undo(txn);
     if (txn->prepared && store->sink.cancel != NULL)
         store->sink.cancel(store->sink.arg);
     txn->open = false;
@@ -190,9 +200,32 @@ void kv_txn_restore(struct kv_txn *txn, struct kv_mark mark)
 {
     KV_ASSERT(txn->open && mark.ops_size <= txn->ops.size);
     kv_undo_to(txn->store, mark.undo, UINT64_MAX);
+    if (txn->keep > mark.undo)
+        txn->keep = mark.undo;
     txn->ops.size = mark.ops_size;
     txn->ops.failed = txn->ops.too_big = false;
     txn->count = mark.ops_count;
+}
+
+void kv_txn_keep(struct kv_txn *txn, const struct kv_mark *newest)
+{
+    const uint64_t before = txn->keep;
+
+    KV_ASSERT(txn->open);
+    txn->keep = newest != NULL ? newest->undo : txn->base;
+    KV_ASSERT(txn->keep <= kv_undo_mark(txn->store));
+    if (txn->keep < before && txn->longs > 0)
+        kv_long_step(txn->store); /* before the next mark stands in the way */
+}
+
+void kv_txn_step(struct kv_txn *txn)
+{
+    struct kv_store *const store = txn->store;
+
+    KV_ASSERT(txn->open);
+    if (KV_UNLIKELY(txn->longs > 0 ||
+                    kv_undo_mark(store) - txn->base > store->undo_txn_max))
+        kv_long_step(store);
 }
 
 void kv_at_txn(const struct kv_txn *txn, struct kv_at *at)
@@ -316,7 +349,7 @@ kvsql_rc kv_change_find(struct kv_txn *txn, const struct kv_key *key,
             rc = kv_change_end(txn, &change,
                                kv_key_remove(txn, key, false, NULL), &op, err);
         if (rc == KVSQL_OK)
-            kv_store_count(txn->store, &txn->store->expired_keys);
+            kv_store_count(txn->store, &txn->store->tally.expired_keys);
         *exists = false;
         return rc;
     }

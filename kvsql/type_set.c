@@ -123,7 +123,7 @@ static kvsql_rc set_expire_field(struct kv_txn *txn, const struct kv_key *key,
         deadline = 0;
         rc = set_remove(txn, key, KV_HASH, field, KV_OP_HDEL, NULL, err);
         if (rc == KVSQL_OK)
-            kv_store_count(txn->store, &txn->store->expired_fields);
+            kv_store_count(txn->store, &txn->store->tally.expired_fields);
     }
     if (*expires_at == KV_KEEP_EXPIRY)
         *expires_at = kv_time_show(deadline, txn->skew);

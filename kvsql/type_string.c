@@ -303,9 +303,10 @@ kvsql_rc kv_flush(struct kv_txn *txn, struct kvsql_error *err)
         store->live.count[cls] = 0;
         kv_retire_tree(store, tree);
     }
-    if (ok && store->with_expiry != 0) {
-        kv_edit(store, &store->with_expiry, sizeof(store->with_expiry));
-        store->with_expiry = 0;
+    uint64_t *const expiring = &store->tally.with_expiry;
+    if (ok && *expiring != 0) {
+        kv_edit(store, expiring, sizeof(*expiring));
+        *expiring = 0;
     }
     return kv_change_end(txn, &change, ok, &op, err);
 }

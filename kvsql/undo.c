@@ -4,7 +4,7 @@
  * can be walked from its end:
  *
  *   RANGE  old bytes | trailer {address, size, UNDO_RANGE}
- *   NEW, DEAD, REAP, VIEW, VOID   trailer {block, 0, kind}
+ *   NEW, DEAD, REAP, VIEW, LONG, VOID   trailer {block, 0, kind}
  *
  * A mark is a place in the log; places grow for ever, undo_base is the place of
  * its first byte. Undoing restores bytes, not meanings (I5), allocates nothing
@@ -211,7 +211,7 @@ static void undo_count_dead(struct kv_store *store, uint64_t size)
     store->bytes_retired += size;
 }
 
-static void undo_count_back(struct kv_store *store, uint64_t size)
+void kv_undo_count_back(struct kv_store *store, uint64_t size)
 {
     store->bytes_live += size;
     store->bytes_retired -= size;
@@ -219,12 +219,15 @@ static void undo_count_back(struct kv_store *store, uint64_t size)
 
 void kv_retire_reaped(struct kv_store *store, void *block)
 {
-    const uint64_t stamp = undo_stamp(store);
+    const bool in_long = store->txn.longs > 0;
+    const uint64_t stamp =
+        in_long ? store->txn.era : undo_stamp(store); /* LG2 */
 
-    if (kv_owned(store, block))
-        kv_list_push(store, &store->pend, block, stamp);
-    else
+    if (!kv_owned(store, block))
         kv_list_push(store, &store->dead, block, stamp);
+    else
+        kv_list_push(store, in_long ? &store->scrap : &store->pend, block,
+                     stamp);
 }
 
 void kv_retire(struct kv_store *store, void *block)
@@ -242,6 +245,7 @@ void kv_retire_tree(struct kv_store *store, struct kv_tree *tree)
     kv_undo_record(store, UNDO_REAP, tree);
     undo_count_dead(store, sizeof(*tree) + tree->bytes);
     kv_list_push(store, &store->reap, tree, undo_stamp(store));
+    store->reaped++;
 }
 
 uint64_t kv_undo_mark(const struct kv_store *store)
@@ -249,9 +253,10 @@ uint64_t kv_undo_mark(const struct kv_store *store)
     return store->undo_base + store->undo_used;
 }
 
-void kv_undo_void(struct kv_store *store, uint64_t record)
+void kv_undo_turn(struct kv_store *store, uint64_t record,
+                  enum kv_undo_kind to)
 {
-    const uint32_t kind = UNDO_VOID;
+    const uint32_t kind = (uint32_t)to;
 
     if (record < store->undo_base + sizeof(struct undo_trailer) ||
         record > store->undo_base + store->undo_used)
@@ -271,6 +276,8 @@ void kv_undo_trim(struct kv_store *store)
         store->mark_first = (store->mark_first + 1) % store->mark_cap;
         store->mark_count--;
     }
+    if (store->long_count > 0)
+        kv_long_release(store);
     if (store->mark_count == 0) {
         store->undo_base += store->undo_used;
         store->undo_used = 0;
@@ -348,7 +355,7 @@ static void undo_unreap(struct kv_store *store, const struct kv_tree *tree)
                 continue;
             chunk->entry[i].block = NULL;
             store->reap.count--;
-            undo_count_back(store, sizeof(*tree) + tree->bytes);
+            kv_undo_count_back(store, sizeof(*tree) + tree->bytes);
             return;
         }
     }
@@ -372,7 +379,7 @@ static void undo_one(struct kv_store *store, const struct undo_trailer *trailer,
     case UNDO_DEAD: {
         const size_t size = kv_block_size(trailer->p);
         *(uint64_t *)trailer->p &= ~KV_BACK;
-        undo_count_back(store, size);
+        kv_undo_count_back(store, size);
         store->delta_bytes += (int64_t)size;
         break;
     }
@@ -381,6 +388,9 @@ static void undo_one(struct kv_store *store, const struct undo_trailer *trailer,
         break;
     case UNDO_VIEW:
         kv_view_drop(store, trailer->p);
+        break;
+    case UNDO_LONG:
+        kv_long_undo(store, trailer->p);
         break;
     case UNDO_VOID:
         break;
@@ -403,6 +413,7 @@ void kv_undo_to(struct kv_store *store, uint64_t mark, uint64_t stamps_max)
             back++;
         }
     }
+    back = undo_unlist(&store->scrap, back);
     back = undo_unlist(&store->pend, back);
     back = undo_unlist(&store->dead, back);
     for (struct kv_view *view = store->newest; view != NULL && back > 0;

@@ -100,10 +100,13 @@ static bool view_sort_dead(struct kv_store *store, struct kv_list *from,
     while (budget-- > 0) {
         if (!kv_list_pop(store, from, &entry, UINT64_MAX))
             return true;
-        if (*(uint64_t *)entry.block > older_gen)
-            kv_list_push(store, &store->pend, entry.block, stamp);
-        else
+        if (!kv_block_newer(entry.block, older_gen))
             kv_list_push(store, keep, entry.block, entry.stamp);
+        else if (store->txn.longs > 0 &&
+                 kv_block_newer(entry.block, store->txn.long_gen))
+            kv_list_push(store, &store->scrap, entry.block, entry.stamp);
+        else
+            kv_list_push(store, &store->pend, entry.block, stamp);
     }
     return from->count == 0;
 }
@@ -128,7 +131,7 @@ static bool view_release(struct kv_store *store, struct kv_view *view,
         return false;
     }
     kv_list_join(&view->dead, &rest); /* holes only */
-    kv_undo_void(store, view->record);
+    kv_undo_turn(store, view->record, UNDO_VOID);
     *from = view->dead;
     view->dead = (struct kv_list){.head = NULL};
     view_unlink(store, view);

@@ -266,6 +266,7 @@ static int vtable_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
     KV_ASSERT(session->txn != NULL && table->joined); /* TX1 */
     if (vt_cancelled(session)) return SQLITE_INTERRUPT;
     if (!vt_cursors_settle(session)) return SQLITE_NOMEM;
+    kv_txn_step(session->txn);
     kv_at_txn(session->txn, &write.at);
     write.replace =
         argc > 1 && sqlite3_vtab_on_conflict(session->sql) == SQLITE_REPLACE;

@@ -280,12 +280,21 @@ static bool vtxn_save_room(struct vt_session *session, int n)
     return true;
 }
 
+/* The marks that stand are the ones to come back to. */
+static void vtxn_keep(struct vt_session *session)
+{
+    kv_txn_keep(session->txn, session->depth > 0
+                                  ? &session->save[session->depth - 1]
+                                  : &session->base);
+}
+
 int vt_txn_savepoint(struct vt_session *session, int n)
 {
     if (session->txn == NULL || n < session->depth) return SQLITE_OK; /* TX7 */
     if (!vtxn_save_room(session, n)) return SQLITE_NOMEM;
     while (session->depth < n) session->save[session->depth++] = session->base;
     session->save[session->depth++] = kv_txn_mark(session->txn);
+    vtxn_keep(session);
     return SQLITE_OK;
 }
 
@@ -294,7 +303,9 @@ void vt_txn_release(struct vt_session *session, int n)
     int keep = n > 0 ? n : 0;
 
     if (session->txn == NULL) return;
-    if (session->depth > keep) session->depth = keep;
+    if (session->depth <= keep) return;
+    session->depth = keep;
+    vtxn_keep(session);
 }
 
 void vt_txn_rollback_to(struct vt_session *session, int n)
@@ -305,10 +316,11 @@ void vt_txn_rollback_to(struct vt_session *session, int n)
     if (n < 0) { /* TX6 */
         kv_txn_restore(session->txn, session->base);
         session->depth = 0;
-        return;
+    } else {
+        kv_txn_restore(session->txn, session->save[n]);
+        session->depth = n + 1;
     }
-    kv_txn_restore(session->txn, session->save[n]);
-    session->depth = n + 1;
+    vtxn_keep(session);
 }
 
 kvsql_rc vt_txn_gate(struct vt_session *session, struct kvsql_error *err)

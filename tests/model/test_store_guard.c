@@ -3,8 +3,10 @@
  *   TS6  every block lies alone on a page; what a view can see is made read
  *        only while it is pinned, so a write to it faults.
  *   TS2  negative control: with one announcement of a change left out
- *        (kv_edit), the byte-for-byte comparison after an undo must fail.
- *        A comparison that still holds would prove nothing.
+ *        (kv_edit), the byte-for-byte comparison after an undo must fail; in
+ *        a long txn too, where it must also fail when a block is written that
+ *        the LONG view sees. A comparison that still holds would prove
+ *        nothing.
  *
  * Linked with --wrap of kv_mem_alloc, kv_mem_free and kv_edit; see Makefile. */
 #include <signal.h>
@@ -34,6 +36,7 @@ static uint8_t *guard_base;
 static bool guard_used[PAGES_MAX];
 static unsigned guard_next;
 static uint64_t edit_count, edit_skip;
+static struct kv_key zset_key;
 
 void *__wrap_kv_mem_alloc(enum kv_mem_kind kind, size_t size)
 {
@@ -86,6 +89,7 @@ static void setup(void)
     const struct kvsql_options options = {.no_keeper = true};
 
     edit_skip = 0;
+    zset_key = kv_key_of("z", 1);
     ck_assert_int_eq(
         kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err),
         KVSQL_OK);
@@ -175,6 +179,58 @@ START_TEST(nothing_that_a_view_sees_is_written)
 }
 END_TEST
 
+/* Effects in one long txn; `before_long` of them are in its log. */
+static void run_long(struct kv_txn *txn, unsigned before_long, unsigned effects)
+{
+    struct kv_store *const store = kv_db_store(db);
+
+    for (unsigned i = 0; i < before_long + effects; i++) {
+        ck_assert_int_eq(one_effect(txn, rand_next(&random_state)), KVSQL_OK);
+        if (i + 1 == before_long)
+            store->undo_txn_max = 0;
+        if (i + 1 >= before_long)
+            kv_txn_step(txn);
+    }
+}
+
+START_TEST(nothing_that_a_long_view_sees_is_written)
+{
+    struct kv_txn *txn;
+    struct kv_store *const store = kv_db_store(db);
+
+    guard_base = mmap(NULL, (size_t)PAGES_MAX * PAGE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(guard_base, MAP_FAILED);
+    guard_on = true;
+    run(8000);
+    for (int round = 0; round < 6; round++) {
+        ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
+        const uint64_t before = kv_store_hash(store);
+        run_long(txn, 5, 1);
+        ck_assert_uint_ge(txn->longs, 1);
+        protect_visible(store->newest);
+        store->undo_txn_max = SIZE_MAX; /* no other view */
+        for (unsigned i = 0; i < 1500; i++) {
+            ck_assert_int_eq(one_effect(txn, rand_next(&random_state)),
+                             KVSQL_OK);
+            kv_txn_step(txn);
+        }
+        ck_assert_int_eq(mprotect(guard_base, (size_t)PAGES_MAX * PAGE,
+                                  PROT_READ | PROT_WRITE),
+                         0);
+        if (round % 2) {
+            kv_txn_rollback(txn);
+            ck_assert_uint_eq(kv_store_hash(store), before);
+        } else {
+            ck_assert_int_eq(kv_txn_commit(txn, NULL, &err), KVSQL_OK);
+        }
+        while (kv_store_tick(store))
+            continue;
+    }
+    kv_store_check(store);
+}
+END_TEST
+
 START_TEST(a_write_to_what_a_view_sees_would_fault)
 {
     struct kv_view *view;
@@ -244,14 +300,83 @@ START_TEST(an_undo_is_exact_and_with_any_edit_left_out_it_is_not)
 }
 END_TEST
 
+/* A rollback that meets a LONG record. Announcement `skip` of the logged part
+ * is left out; or, with `blind`, the writer takes a block that the LONG view
+ * sees for its own. */
+static bool long_undo_is_exact(uint64_t skip, bool blind)
+{
+    static const char *const name[] = {"user:1:new", "user:2:new", "3"};
+    struct kv_store *const store = kv_db_store(db);
+    struct kv_txn *txn;
+
+    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
+    const uint64_t before = kv_store_hash(store);
+    edit_count = 0;
+    edit_skip = skip;
+    store->undo_txn_max = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        const struct kv_key key = kv_key_of(name[i], strlen(name[i]));
+        const char *const other = name[2 - i];
+        const struct kv_key member = kv_key_of(other, strlen(other));
+        if (i == 1) { /* takes the view: all before is in the log */
+            kv_txn_step(txn);
+            ck_assert_uint_eq(txn->longs, 1);
+            edit_skip = 0;
+        }
+        if (i == 1 && blind)
+            store->viewgen = 0;
+        ck_assert_int_eq(kv_set(txn, &key,
+                                (kvsql_slice){.p = "v", .size = 1},
+                                i > 0 ? INT64_MAX : 0, &err),
+                         KVSQL_OK); /* the tally changes behind LONG alone */
+        ck_assert_int_eq(kv_zadd(txn, &zset_key, &member, 77 + i, NULL, &err),
+                         KVSQL_OK);
+        if (i == 1 && blind)
+            store->viewgen = store->newest->gen;
+    }
+    ck_assert_uint_ne(kv_store_hash(store), before);
+    kv_txn_step(txn);
+    kv_txn_rollback(txn);
+    ck_assert_uint_eq(txn->longs, 0);
+    return kv_store_hash(store) == before;
+}
+
+static bool long_undo_fails(uint64_t skip, bool blind)
+{
+    int status = 0;
+
+    fflush(NULL); /* the child damages its copy of the store */
+    const pid_t pid = fork();
+    if (pid == 0)
+        _exit(long_undo_is_exact(skip, blind) ? 0 : 1);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    return status != 0;
+}
+
+START_TEST(a_long_undo_is_exact_and_with_a_slip_it_is_not)
+{
+    run(4000);
+    ck_assert(long_undo_is_exact(UINT64_MAX, false)); /* counts the edits */
+    const uint64_t edits = edit_count;
+    ck_assert_uint_ge(edits, 8);
+    for (uint64_t skip = 1; skip <= edits; skip++)
+        ck_assert_msg(long_undo_fails(skip, false), "edit %llu of %llu",
+                      (unsigned long long)skip, (unsigned long long)edits);
+    ck_assert(!long_undo_fails(0, false));
+    ck_assert(long_undo_fails(0, true));
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, nothing_that_a_view_sees_is_written);
+    tcase_add_test(tests, nothing_that_a_long_view_sees_is_written);
     tcase_add_test(tests, a_write_to_what_a_view_sees_would_fault);
     tcase_add_test(tests,
                    an_undo_is_exact_and_with_any_edit_left_out_it_is_not);
+    tcase_add_test(tests, a_long_undo_is_exact_and_with_a_slip_it_is_not);
 }
 
 int main(void)

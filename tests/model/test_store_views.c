@@ -7,6 +7,9 @@
  * late or never (kv_store_fail); the keeper's work in whole ticks and in
  * slices of a few blocks.
  *
+ * A third of the time a batch turns long after some hundred bytes of log (UN3),
+ * so that marks, views and failures of the wal meet LONG records too.
+ *
  *   After each undo the hash over every byte of the store equals the one that
  *   was taken before. Each view says at its end what it said at its begin. In
  *   the end every block is back.
@@ -28,6 +31,7 @@
 #define MARKS 6
 #define STATEMENTS 3
 #define BATCHES 4096 /* unreleased ones, at most */
+#define SHORT (1u << 20) /* bytes of log of a batch that is never long */
 
 static struct kv_os clock_os;
 static int64_t clock_wall;
@@ -37,6 +41,7 @@ static struct kv_store *store;
 static struct kvsql_error err;
 static struct rand_state r;
 static bool refuse; /* the sink has no room for a batch */
+static uint64_t long_taken, long_restored, long_undone, long_failed;
 
 static int64_t fake_wall(void *arg)
 {
@@ -388,6 +393,33 @@ static void statement_step(struct kv_txn *txn, struct statement *s)
     ck_assert_uint_eq(digest(&s->view->root), s->digest);
 }
 
+/* A boundary: the marks that stand are the ones that may be asked for. Its
+ * allocations may fail, itself it cannot. */
+static void batch_boundary(struct kv_txn *txn, const struct walk_mark *marks,
+                           unsigned depth)
+{
+    const unsigned before = txn->longs;
+    const uint64_t hash = rand_one_in(&r, 20) ? kv_store_hash(store) : 0;
+
+    kv_txn_keep(txn, depth > 0 ? &marks[depth - 1].mark : NULL);
+    if (rand_one_in(&r, 30))
+        kv_mem_fail_at(rand_between(&r, 1, 3), (int)rand_below(&r, 2));
+    kv_txn_step(txn);
+    kv_mem_fail_at(0, 0);
+    long_taken += txn->longs > before;
+    if (hash != 0)
+        ck_assert_uint_eq(kv_store_hash(store), hash);
+}
+
+static void batch_restore(struct kv_txn *txn, const struct walk_mark *mark)
+{
+    const unsigned before = txn->longs;
+
+    kv_txn_restore(txn, mark->mark);
+    ck_assert_uint_eq(kv_store_hash(store), mark->hash);
+    long_restored += txn->longs < before;
+}
+
 static void batch_steps(struct kv_txn *txn, struct statement *statements)
 {
     struct walk_mark marks[MARKS];
@@ -395,6 +427,8 @@ static void batch_steps(struct kv_txn *txn, struct statement *statements)
     const uint64_t n = rand_one_in(&r, 10) ? 120 : rand_below(&r, 16);
 
     for (uint64_t i = 0; i < n; i++) {
+        if (!rand_one_in(&r, 4))
+            batch_boundary(txn, marks, depth);
         check_effect(txn);
         if (rand_one_in(&r, 12))
             statement_step(txn, &statements[rand_below(&r, STATEMENTS)]);
@@ -403,11 +437,12 @@ static void batch_steps(struct kv_txn *txn, struct statement *statements)
                                                 .hash = kv_store_hash(store)};
         if (depth > 0 && rand_one_in(&r, 20)) {
             depth = (unsigned)rand_below(&r, depth);
-            kv_txn_restore(txn, marks[depth].mark);
-            ck_assert_uint_eq(kv_store_hash(store), marks[depth].hash);
+            batch_restore(txn, &marks[depth]);
             if (rand_one_in(&r, 2))
                 depth++; /* the mark stays good */
         }
+        if (depth > 0 && rand_one_in(&r, 30))
+            depth = (unsigned)rand_below(&r, depth); /* released */
     }
 }
 
@@ -418,8 +453,10 @@ static void batch(void)
     const uint64_t hash = kv_store_hash(store);
 
     hash_begin[(store->pos + 1) % BATCHES] = hash;
+    store->undo_txn_max = rand_one_in(&r, 3) ? rand_below(&r, 3000) : SHORT;
     batch_steps(txn, statements);
     if (rand_one_in(&r, 6)) {
+        long_undone += txn->longs > 0;
         kv_txn_rollback(txn); /* views may outlive it by a moment */
         ck_assert_uint_eq(kv_store_hash(store), hash);
         for (unsigned i = 0; i < STATEMENTS; i++)
@@ -489,6 +526,12 @@ static void wal_fails(void)
                               ? hash_begin[(released + 1) % BATCHES]
                               : kv_store_hash(store);
 
+    for (const struct kv_view *view = store->newest; view != NULL;
+         view = view->older)
+        if (view->lasting && view->pos > released) {
+            long_failed++;
+            break;
+        }
     bool gone[VIEWS];
     for (unsigned i = 0; i < VIEWS; i++)
         gone[i] = readers[i].view == NULL || readers[i].view->dropped;
@@ -581,11 +624,15 @@ START_TEST(views_and_undo_hold_in_any_order_of_events)
     struct kv_at at;
     struct kv_item item = {.type = KV_STRING};
 
+    long_taken = long_restored = long_undone = long_failed = 0;
     r = rand_of(rand_seed("views", 20));
     for (uint64_t i = 0; i < steps; i++) {
         step();
-        if (i % 64 == 0)
+        if (i % 64 == 0) {
             kv_store_check(store);
+            ck_assert_uint_eq(store->bytes_live + store->bytes_retired,
+                              kv_mem_bytes(KV_MEM_NODE));
+        }
         if (i == steps / 2) { /* EN6: entries carry versions from here on */
             struct kv_txn *const txn = begin();
             kv_at_txn(txn, &at);
@@ -596,6 +643,14 @@ START_TEST(views_and_undo_hold_in_any_order_of_events)
             settle();
     }
     settle();
+    printf("LONG views: %llu taken; met by %llu restores, %llu rollbacks, "
+           "%llu failures of the wal\n",
+           (unsigned long long)long_taken, (unsigned long long)long_restored,
+           (unsigned long long)long_undone, (unsigned long long)long_failed);
+    ck_assert_uint_gt(long_taken, steps / 20);
+    ck_assert_uint_gt(long_restored, steps / 100);
+    ck_assert_uint_gt(long_undone, steps / 200);
+    ck_assert_uint_gt(long_failed, steps / 1000);
 }
 END_TEST
 
