@@ -481,8 +481,8 @@ void cmd_do_client_help(struct cmd_context *c)
         "ID, INFO",
         "    Number, and the line of LIST, of this connection.",
         "KILL <ip:port> | <option> <value> [...]",
-        "    Close connections. Options: ADDR LADDR ID TYPE USER SKIPME "
-        "MAXAGE.",
+        ("    Close connections. Options: ADDR LADDR ID TYPE USER SKIPME "
+         "MAXAGE."),
         "LIST [TYPE type | ID id ...]",
         "    A line for each connection.",
         "NO-EVICT (ON|OFF), NO-TOUCH (ON|OFF)",
