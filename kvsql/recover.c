@@ -239,7 +239,8 @@ static kvsql_rc recover_frame(struct recover *r, unsigned index,
     }
     if (rc == KVSQL_OK) {
         r->position = frame->position;
-    } else if (rc == KVSQL_CORRUPT) {
+    } else if (rc != KVSQL_NEWER && rc != KVSQL_NOMEM) {
+        /* Ops that are none, or that the state before them does not take. */
         char detail[128];
 
         (void)snprintf(detail, sizeof(detail), "why=\"%.100s\"", cause.text);

@@ -446,17 +446,12 @@ static kvsql_rc txn_bulk(struct kv_store *store, struct kv_txn **out,
     return KVSQL_OK;
 }
 
-/* An op is applied whole or not at all: that needs its log. Nobody takes back
- * more at the start, so it is forgotten op by op and stays in the cache. */
-static kvsql_rc txn_bulk_op(struct kv_txn *txn, const struct kv_op *op,
-                            struct kvsql_error *err)
+/* A batch is applied whole or not at all (D4): that needs its log. Nobody takes
+ * back more at the start, so it is forgotten batch by batch. */
+static void txn_bulk_trim(struct kv_store *store)
 {
-    struct kv_store *const store = txn->store;
-    const kvsql_rc rc = txn_replay_op(txn, op, err);
-
     if (store->newest == NULL && store->mark_count == 0)
         kv_undo_trim(store);
-    return rc;
 }
 
 #define TXN_BULK_GC 4096
@@ -489,14 +484,15 @@ kvsql_rc kv_store_replay(struct kv_store *store, uint64_t position,
     while (rc == KVSQL_OK && p < ops + size) {
         rc = kv_op_decode(&p, ops + size, &op, err);
         if (rc == KVSQL_OK)
-            rc = txn_bulk_op(txn, &op, err);
+            rc = txn_replay_op(txn, &op, err);
     }
     if (rc == KVSQL_OK) {
         txn_finish(txn);
         store->commits--; /* counted when it was made */
-    } else if (store->newest != NULL) {
-        kv_undo_to(store, txn->base, UINT64_MAX); /* D4: views may follow */
+    } else {
+        kv_undo_to(store, txn->base, UINT64_MAX); /* views, a repair follow */
     }
+    txn_bulk_trim(store);
     txn_bulk_end(store);
     return rc;
 }
@@ -509,7 +505,8 @@ kvsql_rc kv_store_load(struct kv_store *store, const struct kv_op *op,
 
     if (rc != KVSQL_OK)
         return rc;
-    rc = txn_bulk_op(txn, op, err);
+    rc = txn_replay_op(txn, op, err);
+    txn_bulk_trim(store);
     txn_bulk_end(store);
     return rc;
 }

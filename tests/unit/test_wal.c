@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "kvsql/base/diag.h"
-#include "kvsql/inside.h"
+#include "kvsql/op.h"
+#include "kvsql/seg.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/run.h"
 #include "tests/lib/unit.h"
@@ -313,6 +314,61 @@ START_TEST(a_torn_tail_is_cut_and_kept_and_the_rest_survives)
 }
 END_TEST
 
+/* A whole frame behind the last one, whose second op cannot be: k0 holds a
+ * string, and is pushed to. */
+static void put_impossible(struct run *run)
+{
+    static const char path[] = "data/wal-0000000000000001";
+    uint8_t head[KV_SEG_HEADER_SIZE], frame[256];
+    struct kv_seg_header header;
+    struct kv_buf ops;
+    bool newer;
+
+    kv_buf_init(&ops, KV_MEM_MISC, sizeof(frame));
+    kv_op_encode(&ops, &(struct kv_op){.kind = KV_OP_SET,
+                                       .key = {"half", 4},
+                                       .a = {"x", 1}});
+    kv_op_encode(&ops, &(struct kv_op){.kind = KV_OP_PUSH,
+                                       .key = {"k0", 2},
+                                       .a = {"x", 1}});
+    ck_assert_int_eq(fakeos_peek(run->fake, path, head, sizeof(head), 0),
+                     sizeof(head));
+    ck_assert_ptr_null(kv_seg_header_get(head, &header, &newer));
+    kv_frame_put(frame, KV_FRAME_BATCH, run->acked + 1, (uint32_t)ops.size);
+    memcpy(frame + KV_FRAME_HEADER_SIZE, ops.p, ops.size);
+    kv_frame_seal(frame, header.crc, run->acked);
+    ck_assert(fakeos_poke(run->fake, path, frame,
+                          KV_FRAME_HEADER_SIZE + ops.size,
+                          (uint64_t)fakeos_file_size(run->fake, path)));
+    kv_buf_fini(&ops);
+}
+
+START_TEST(ops_that_cannot_be_are_damage_and_no_half_of_them_is_kept)
+{
+    struct run run;
+
+    run_init(&run, 11, KVSQL_FSYNC_ALWAYS);
+    run_script(&run, 3);
+    put_impossible(&run);
+    ck_assert_int_eq(run_open(&run), KVSQL_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(run.err.text, "wal-0000000000000001"));
+    ck_assert_ptr_nonnull(strstr(run.err.text, "position=4 "));
+    ck_assert_ptr_nonnull(strstr(run.err.text, "holds a string, not a list"));
+    run.options.repair = true;
+    for (int i = 0; i < 2; i++) { /* repaired, and opened again */
+        struct kv_info info;
+        ck_assert_int_eq(run_open(&run), KVSQL_OK);
+        ck_assert_uint_eq(run_position(&run), 3);
+        run_check(&run, "repair", 0);
+        kv_info_get(run.db, &info);
+        ck_assert_uint_eq(info.keys, 3);
+        ck_assert_int_eq(run_close(&run), KVSQL_OK);
+        run.options.repair = false;
+    }
+    run_fini(&run);
+}
+END_TEST
+
 START_TEST(a_missing_segment_is_refused_by_name)
 {
     struct run run;
@@ -388,6 +444,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_full_disk_refuses_writes_and_resumes_by_itself);
     tcase_add_test(tests, damage_is_refused_by_file_and_offset_or_harmless);
     tcase_add_test(tests, a_torn_tail_is_cut_and_kept_and_the_rest_survives);
+    tcase_add_test(tests,
+                   ops_that_cannot_be_are_damage_and_no_half_of_them_is_kept);
     tcase_add_test(tests, a_missing_segment_is_refused_by_name);
     tcase_add_test(tests,
                    files_without_a_manifest_are_never_taken_for_a_new_store);
