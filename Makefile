@@ -95,7 +95,7 @@ program := $(if $(src_cli),$(B)/kvsql)
 
 .PHONY: all build libs programs help deps deps-test deps-full run demo test
 .PHONY: check check-model check-sql check-api check-crash check-docs check-amal
-.PHONY: lint fuzz bench bench-icount cover fmt install uninstall amal clean
+.PHONY: lint fuzz fuzz-quick bench bench-icount cover fmt install uninstall amal clean
 .PHONY: force
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -227,7 +227,9 @@ cover: ## lines that tests reach, probes never hit
 	@bash tests/lib/cover $(O)/cover
 
 fuzz: ## fuzz one decoder: FUZZ=name, 20 s (needs clang)
-	@bash tests/lib/fuzz '$(O)' '$(FUZZ)'
+	@bash tests/lib/fuzz '$(O)/fuzz' '$(FUZZ)'
+fuzz-quick: ## every decoder on its seeds and for a few seconds
+	$(suite) fuzz tests/fuzz/run
 
 # ---- the rest ---------------------------------------------------------------
 

@@ -1,0 +1,63 @@
+/* fuzz_sql.c - SQL text of a client: statement after statement under a client's
+ * limits, each ends in time with rows or a sentence. */
+#include "kvsql/base/os.h"
+#include "kvsql/inside.h"
+#include "tests/lib/fuzz.h"
+#include "vtab/session.h"
+
+static kvsql *db;
+static struct vt_session *session;
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    const struct kvsql_options options = {.no_keeper = true,
+                                          .maxmemory = 64 << 20};
+    const struct vt_limits limits = {.deadline_ms = 200, .row_max = 1000};
+    struct kvsql_error err;
+
+    (void)argc;
+    (void)argv;
+    fuzz_quiet();
+    FUZZ_CHECK(vt_start(&err) == KVSQL_OK);
+    FUZZ_CHECK(kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err) ==
+               KVSQL_OK);
+    vt_limit_set(VT_LIMIT_VALUE, 1 << 20);
+    FUZZ_CHECK(vt_session_open(db, &limits, &session, &err) == KVSQL_OK);
+    return 0;
+}
+
+static kvsql_rc run_statement(struct vt_statement *statement,
+                              struct kvsql_error *err)
+{
+    struct vt_value value;
+    bool row = true;
+    kvsql_rc rc;
+
+    while ((rc = vt_step(statement, &row, err)) == KVSQL_OK && row)
+        for (int i = 0; i < vt_column_count(statement); i++)
+            vt_column(statement, i, &value);
+    return rc;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct kvsql_error err = {.text = ""};
+    struct vt_statement *statement;
+    char *text = (char *)fuzz_copy(data, size);
+    kvsql_rc rc = KVSQL_OK;
+    size_t tail;
+
+    for (size_t at = 0; rc == KVSQL_OK && at < size; at += tail) {
+        rc = vt_prepare(session, text + at, size - at, &tail, &statement,
+                        &err);
+        if (rc == KVSQL_OK && statement != NULL) {
+            rc = run_statement(statement, &err);
+            vt_finish(statement);
+        }
+        FUZZ_CHECK(rc == KVSQL_OK || (rc != KVSQL_INTERNAL && err.text[0]));
+        FUZZ_CHECK(rc != KVSQL_OK || tail > 0);
+    }
+    vt_rollback(session);
+    free(text);
+    return 0;
+}
