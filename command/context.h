@@ -346,20 +346,6 @@ KV_INTERNAL unsigned cmd_count(void);
 /* The row of a name in any case, "object|encoding" included, or NULL. */
 KV_INTERNAL const struct cmd_row *cmd_find_full(const void *name, size_t size);
 
-/* ---- scan cursors (cursor.c) -------------------------------------------- */
-
-/* Longest name that a cursor can stand behind: a slice goes on past longer
- * ones. */
-#define CMD_CURSOR_NAME_MAX KVSQL_KEY_MAX
-/* A cursor that stands behind `name`; never 0. NOMEM. */
-KV_INTERNAL kvsql_rc cmd_cursor_make(const void *name, size_t size,
-                                     uint64_t *cursor);
-/* The name of a cursor is appended to out; false: not (or no longer) known,
- * begin at the start. NOMEM sets out->failed. */
-KV_INTERNAL bool cmd_cursor_find(uint64_t cursor, struct kv_buf *out);
-/* Forget all cursors and free what they hold. */
-KV_INTERNAL void cmd_cursor_clear(void);
-
 /* ---- options of SCAN and its kin (c_scan.c) ----------------------------- */
 
 struct cmd_scan {

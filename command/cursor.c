@@ -1,16 +1,18 @@
 /* cursor.c - the numbers that SCAN, HSCAN, SSCAN and ZSCAN hand out.
  *
- * A cursor stands behind a name (a key, field or member), never at a rank:
- * what is deleted or added elsewhere cannot make a scan skip anything. It is a
- * number below 2^53, because clients keep it in a double.
+ * A cursor says where in the order of names (keys, fields, members) a scan
+ * goes on; never a rank: what is deleted or added elsewhere cannot make it skip
+ * anything. It is a number below 2^53, because clients keep it in a double.
  *
- *   0 < n < 2^51   the name itself, at most 6 bytes:
- *                  (size + 1) << 48 | bytes, the first one highest
- *   n >= 2^52      2^52 + number of a place in a table of the last
- *                  CURSOR_SLOTS names, which counts up from a random start
+ *   0 < n < 2^52   a path (cursor_path.c) of bytes alone: the place itself.
+ *                  Nothing is kept.
+ *   n >= 2^52      2^52 | id, 22 bits | path, 30 bits
  *
- * A cursor that the table no longer has, or that we never gave, begins at the
- * start: names may come twice, as SCAN allows, but none is missed. See
+ * A path of the second kind says roughly where: its group of names may be
+ * large, and its jumps may be misled. So the exact name is kept in a table of
+ * the last CURSOR_SLOTS of them. When the table does not have it any more,
+ * behind a restart above all, the path alone leads to the same place or to one
+ * before it: names may come twice, as SCAN allows, but none is missed. See
  * docs/decisions/scan-cursor.md.
  *
  * Always true (lock held):
@@ -18,7 +20,7 @@
  *   CU2  bytes is the sum of their sizes and at most CURSOR_BYTES_MAX.
  *
  * Thread: any. */
-#include "command/context.h"
+#include "command/cursor.h"
 
 #include <string.h>
 
@@ -27,25 +29,29 @@
 
 #define CURSOR_SLOTS 4096u
 #define CURSOR_BYTES_MAX ((size_t)16 << 20)
-#define CURSOR_SHORT_MAX 6
-#define CURSOR_SHORT_SHIFT 48
 #define CURSOR_TABLE (UINT64_C(1) << 52)
+#define CURSOR_PATH_BITS 30
+#define CURSOR_ID_MASK ((UINT64_C(1) << 22) - 1)
+#define CURSOR_PATH_MASK ((UINT64_C(1) << CURSOR_PATH_BITS) - 1)
 
 struct cursor_slot {
     void *p; /* size + 1 bytes */
     size_t size;
+    uint64_t cursor; /* whose name it is */
 };
 
 static struct kv_lock cursor_lock = {.mutex = PTHREAD_MUTEX_INITIALIZER,
                                      .rank = KV_RANK_COMMAND};
 static struct {
     struct cursor_slot slots[CURSOR_SLOTS];
-    uint64_t oldest, next; /* numbers, modulo 2^52 never in practice */
+    uint64_t oldest, next; /* ids, but for the bits above 22 */
     size_t bytes;
     bool started;
 } cursor_table;
 
 _Static_assert(CMD_CURSOR_NAME_MAX <= CURSOR_BYTES_MAX, "one name must fit");
+_Static_assert((CURSOR_ID_MASK + 1) % CURSOR_SLOTS == 0,
+               "an id tells its slot");
 
 /* Lock held. */
 static void cursor_drop_oldest(void)
@@ -61,34 +67,23 @@ static void cursor_drop_oldest(void)
 }
 
 /* Lock held. Begin to count where no earlier process of ours is likely to
- * have counted, with room for 2^50 cursors. */
+ * have counted. */
 static void cursor_start(void)
 {
     const struct kv_os *os = kv_os_real();
     uint64_t start = 0;
 
     os->random(os->arg, &start, sizeof(start));
-    cursor_table.oldest = cursor_table.next = start >> 13;
+    cursor_table.oldest = cursor_table.next = start & CURSOR_ID_MASK;
     cursor_table.started = true;
 }
 
-kvsql_rc cmd_cursor_make(const void *name, size_t size, uint64_t *cursor)
+/* Keep a name under a new cursor with this path. */
+static kvsql_rc cursor_keep(const struct kv_key *name, uint64_t path,
+                            uint64_t *cursor)
 {
-    void *copy;
+    void *const copy = kv_mem_dup(KV_MEM_MISC, name->p, name->size);
 
-    if (size <= CURSOR_SHORT_MAX) {
-        uint8_t bytes[8] = {0};
-
-        bytes[1] = (uint8_t)(size + 1);
-        if (size > 0) {
-            memcpy(bytes + 2, name, size);
-        }
-        memcpy(cursor, bytes, sizeof(*cursor));
-        *cursor = __builtin_bswap64(*cursor);
-        return KVSQL_OK;
-    }
-    KV_ASSERT(size <= CMD_CURSOR_NAME_MAX);
-    copy = kv_mem_dup(KV_MEM_MISC, name, size);
     if (copy == NULL) {
         return KVSQL_NOMEM;
     }
@@ -97,57 +92,92 @@ kvsql_rc cmd_cursor_make(const void *name, size_t size, uint64_t *cursor)
         cursor_start();
     }
     while (cursor_table.next - cursor_table.oldest == CURSOR_SLOTS ||
-           cursor_table.bytes + size > CURSOR_BYTES_MAX) { /* CU2 */
+           cursor_table.bytes + name->size > CURSOR_BYTES_MAX) { /* CU2 */
         cursor_drop_oldest();
     }
+    *cursor = CURSOR_TABLE |
+              (cursor_table.next & CURSOR_ID_MASK) << CURSOR_PATH_BITS | path;
     cursor_table.slots[cursor_table.next % CURSOR_SLOTS] =
-        (struct cursor_slot){.p = copy, .size = size};
-    cursor_table.bytes += size;
-    *cursor = CURSOR_TABLE + cursor_table.next++;
+        (struct cursor_slot){.p = copy, .size = name->size, .cursor = *cursor};
+    cursor_table.bytes += name->size;
+    cursor_table.next++;
     kv_lock_drop(&cursor_lock);
     return KVSQL_OK;
 }
 
-/* A name that the cursor itself holds. */
-static bool cursor_find_short(uint64_t cursor, struct kv_buf *out)
+kvsql_rc cmd_cursor_make(const struct cmd_names *names,
+                         const struct kv_key *last, const struct kv_key *next,
+                         uint64_t *cursor)
 {
-    const uint64_t size = (cursor >> CURSOR_SHORT_SHIFT) - 1;
-    uint8_t bytes[8];
-
-    if (cursor >> CURSOR_SHORT_SHIFT == 0 || size > CURSOR_SHORT_MAX) {
-        return false;
+    *cursor = cmd_path_exact(last, next);
+    if (*cursor != 0) {
+        KV_ASSERT(*cursor < CURSOR_TABLE);
+        return KVSQL_OK;
     }
-    cursor = __builtin_bswap64(cursor);
-    memcpy(bytes, &cursor, sizeof(bytes));
-    for (size_t i = 2 + (size_t)size; i < sizeof(bytes); i++) {
-        if (bytes[i] != 0) {
-            return false; /* not one that we give */
-        }
-    }
-    kv_buf_add(out, bytes + 2, (size_t)size);
-    return true;
+    KV_ASSERT(last->size <= CMD_CURSOR_NAME_MAX);
+    return cursor_keep(last, cmd_path_rough(names, last, next), cursor);
 }
 
-bool cmd_cursor_find(uint64_t cursor, struct kv_buf *out)
+/* The name that is kept for a cursor. */
+static bool cursor_recall(uint64_t cursor, struct kv_buf *out)
 {
-    uint64_t number;
+    const uint64_t id = (cursor - CURSOR_TABLE) >> CURSOR_PATH_BITS;
+    const struct cursor_slot *slot = &cursor_table.slots[id % CURSOR_SLOTS];
     bool found;
 
-    if (cursor < CURSOR_TABLE) {
-        return cursor_find_short(cursor, out);
-    }
-    number = cursor - CURSOR_TABLE;
     kv_lock_take(&cursor_lock);
-    found = cursor_table.started && number >= cursor_table.oldest &&
-            number < cursor_table.next;
+    found = slot->p != NULL && slot->cursor == cursor;
     if (found) {
-        const struct cursor_slot *slot =
-            &cursor_table.slots[number % CURSOR_SLOTS];
-
         kv_buf_add(out, slot->p, slot->size);
     }
     kv_lock_drop(&cursor_lock);
     return found;
+}
+
+void cmd_cursor_find(const struct cmd_names *names, uint64_t cursor,
+                     struct kv_buf *out, struct cmd_place *place)
+{
+    if (cursor == 0) {
+        *place = (struct cmd_place){.cls = KV_TEXT};
+    } else if (cursor < CURSOR_TABLE) {
+        *place = (struct cmd_place){.cls = cmd_path_follow(names, cursor,
+                                                           false, out)};
+    } else if (cursor < 2 * CURSOR_TABLE && cursor_recall(cursor, out)) {
+        *place = (struct cmd_place){.cls = kv_class_of(out->p, out->size),
+                                    .behind = true};
+    } else {
+        *place = (struct cmd_place){.lost = true};
+        place->cls = cmd_path_follow(names, cursor & CURSOR_PATH_MASK, true,
+                                     out);
+    }
+}
+
+bool cmd_cursor_advances(const struct cmd_names *names,
+                         const struct kv_key *last, const struct kv_key *next,
+                         const struct kv_buf *bytes,
+                         const struct cmd_place *place)
+{
+    struct kv_key from = {.p = (const uint8_t *)"", .cls = place->cls}, to = from;
+    struct kv_buf buf;
+    bool advances;
+
+    if (cmd_path_exact(last, next) != 0) {
+        return true;
+    }
+    kv_buf_init(&buf, KV_MEM_CLIENT, CMD_CURSOR_NAME_MAX);
+    to.cls = cmd_path_follow(names, cmd_path_rough(names, last, next), true,
+                             &buf);
+    if (buf.size > 0) {
+        to.p = buf.p;
+        to.size = (uint32_t)buf.size;
+    }
+    if (bytes->size > 0) {
+        from.p = bytes->p;
+        from.size = (uint32_t)bytes->size;
+    }
+    advances = buf.failed || kv_key_compare(&to, &from) > 0;
+    kv_buf_fini(&buf);
+    return advances;
 }
 
 void cmd_cursor_clear(void)
@@ -156,5 +186,6 @@ void cmd_cursor_clear(void)
     while (cursor_table.oldest < cursor_table.next) {
         cursor_drop_oldest();
     }
+    cursor_table.started = false;
     kv_lock_drop(&cursor_lock);
 }

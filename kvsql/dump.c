@@ -118,8 +118,6 @@ static kvsql_rc dump_next(const uint8_t **p, const uint8_t *end,
     const kvsql_rc rc = kv_op_decode(p, end, op, err);
 
     if (rc != KVSQL_OK || op->kind != dump_kind(type) || op->key.size != 0 ||
-        ((type != KV_STRING && type != KV_LIST) &&
-         op->a.size > KVSQL_KEY_MAX) ||
         op->time < 0 || (type == KV_LIST && op->index != KV_RIGHT)) {
         return dump_bad(err);
     }

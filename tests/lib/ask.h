@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command/context.h"
+#include "command/cursor.h"
 #include "kvsql/base/os.h"
 #include "tests/lib/fakeos.h"
 

@@ -265,117 +265,7 @@ START_TEST(keys_expire_at_the_time_of_the_store)
 }
 END_TEST
 
-/* ---- scans -------------------------------------------------------------- */
-
-static void fill_keys(const char *format, unsigned count)
-{
-    char line[64];
-
-    for (unsigned i = 0; i < count; i++) {
-        snprintf(line, sizeof(line), format, i);
-        ASK(line, "+OK|");
-    }
-}
-
-/* The cursor of the answer to a scan; its names are marked in `seen`. */
-static unsigned long long scan_step(const char *line, unsigned *seen)
-{
-    struct cmd_item item;
-    unsigned long long cursor = 0;
-    size_t offset = 0;
-    char text[64];
-
-    (void)ask(line);
-    ck_assert(cmd_reply_next(&reply, &offset, &item));
-    ck_assert(cmd_reply_next(&reply, &offset, &item));
-    snprintf(text, sizeof(text), "%.*s", (int)item.size, (const char *)item.p);
-    ck_assert_int_eq(sscanf(text, "%llu", &cursor), 1);
-    ck_assert(cmd_reply_next(&reply, &offset, &item));
-    while (cmd_reply_next(&reply, &offset, &item)) {
-        unsigned number;
-
-        snprintf(text, sizeof(text), "%.*s", (int)item.size,
-                 (const char *)item.p);
-        if (sscanf(text, "key:with:a:long:name:%u", &number) == 1) {
-            seen[number]++;
-        }
-    }
-    return cursor;
-}
-
-START_TEST(a_scan_misses_nothing_when_keys_come_and_go)
-{
-    static unsigned seen[1000];
-    unsigned long long cursor = 0;
-    unsigned steps = 0;
-    char line[100];
-
-    memset(seen, 0, sizeof(seen));
-    fill_keys("SET key:with:a:long:name:%03u x", 1000);
-    do {
-        snprintf(line, sizeof(line), "SCAN %llu COUNT 50", cursor);
-        cursor = scan_step(line, seen);
-        /* What lies before the cursor goes; a rank would skip now. */
-        snprintf(line, sizeof(line), "DEL key:with:a:long:name:%03u",
-                 steps * 50);
-        (void)ask(line);
-        steps++;
-    } while (cursor != 0);
-    for (unsigned i = 0; i < 1000; i++) {
-        ck_assert_uint_eq(seen[i], 1);
-    }
-    ck_assert_uint_eq(steps, 20);
-}
-END_TEST
-
-START_TEST(a_cursor_that_is_not_known_begins_at_the_start)
-{
-    static unsigned seen[20];
-
-    memset(seen, 0, sizeof(seen));
-    fill_keys("SET key:with:a:long:name:%03u x", 20);
-    ck_assert_uint_ne(scan_step("SCAN 0 COUNT 5", seen), 0);
-    ck_assert_uint_eq(scan_step("SCAN 9007199254740991 COUNT 100", seen), 0);
-    ck_assert_uint_eq(scan_step("SCAN 5 COUNT 100", seen), 0);
-    for (unsigned i = 0; i < 20; i++) {
-        ck_assert_uint_ge(seen[i], 2);
-    }
-    ASK("SCAN x", "-ERR invalid cursor|");
-}
-END_TEST
-
-START_TEST(cursors_fit_in_a_double_and_hold_short_names)
-{
-    static const char *const names[] = {"", "a", "abcdef", "abcdefg"};
-
-    for (unsigned i = 0; i < 4; i++) {
-        uint64_t cursor = 0;
-
-        ck_assert_int_eq(cmd_cursor_make(names[i], strlen(names[i]), &cursor),
-                         KVSQL_OK);
-        ck_assert(cursor != 0 && cursor < UINT64_C(1) << 53);
-        kv_buf_reset(&out, out.cap);
-        ck_assert(cmd_cursor_find(cursor, &out));
-        ck_assert_uint_eq(out.size, strlen(names[i]));
-        ck_assert(out.size == 0 || memcmp(out.p, names[i], out.size) == 0);
-    }
-}
-END_TEST
-
-START_TEST(the_oldest_cursors_make_room)
-{
-    uint64_t first = 0, last = 0;
-
-    ck_assert_int_eq(cmd_cursor_make("the first name", 14, &first), KVSQL_OK);
-    for (unsigned i = 0; i < 5000; i++) {
-        ck_assert_int_eq(cmd_cursor_make("another name", 12, &last),
-                         KVSQL_OK);
-    }
-    kv_buf_reset(&out, out.cap);
-    ck_assert(!cmd_cursor_find(first, &out));
-    ck_assert(cmd_cursor_find(last, &out));
-}
-END_TEST
+/* ---- much --------------------------------------------------------------- */
 
 START_TEST(a_pattern_finds_keys_of_both_classes)
 {
@@ -473,10 +363,6 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, fields_expire_and_keep_or_lose_their_time);
     tcase_add_test(tests, field_expiry_says_what_is_wrong);
     tcase_add_test(tests, keys_expire_at_the_time_of_the_store);
-    tcase_add_test(tests, a_scan_misses_nothing_when_keys_come_and_go);
-    tcase_add_test(tests, a_cursor_that_is_not_known_begins_at_the_start);
-    tcase_add_test(tests, cursors_fit_in_a_double_and_hold_short_names);
-    tcase_add_test(tests, the_oldest_cursors_make_room);
     tcase_add_test(tests, a_pattern_finds_keys_of_both_classes);
     tcase_add_test(tests, large_collections_are_read_on_a_view);
     tcase_add_test(tests, memory_usage_takes_samples_as_redis_does);

@@ -233,6 +233,19 @@ START_TEST(a_copy_has_the_times_of_key_and_fields)
 }
 END_TEST
 
+START_TEST(a_member_longer_than_a_key_is_copied)
+{
+    static char line[80000];
+    const int size = snprintf(line, sizeof(line), "SADD t ");
+
+    memset(line + size, 'm', 70000);
+    line[size + 70000] = '\0';
+    ASK(line, ":1|");
+    ASK("COPY t u", ":1|");
+    ck_assert_mem_eq(ask("SMEMBERS u"), "*1|$70000|mmm", 13);
+}
+END_TEST
+
 /* ---- SORT --------------------------------------------------------------- */
 
 START_TEST(elements_are_sorted_as_numbers_or_bytes)
@@ -318,6 +331,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_forged_dump_with_a_good_checksum_is_checked_too);
     tcase_add_test(tests, a_restore_without_memory_changes_nothing);
     tcase_add_test(tests, a_copy_has_the_times_of_key_and_fields);
+    tcase_add_test(tests, a_member_longer_than_a_key_is_copied);
     tcase_add_test(tests, elements_are_sorted_as_numbers_or_bytes);
     tcase_add_test(tests, other_keys_give_weights_and_answers);
     tcase_add_test(tests, an_order_is_kept_or_stored);

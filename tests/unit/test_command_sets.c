@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command/context.h"
+#include "command/cursor.h"
 #include "kvsql/base/os.h"
 #include "tests/lib/fakeos.h"
 #include "tests/lib/unit.h"
