@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -417,8 +418,30 @@ static int serve_stop(struct serve *serve)
     return CLI_DONE;
 }
 
+/* SHUTDOWN: the main thread ends as it does on TERM. */
+static kvsql_rc serve_shutdown(void *arg, bool save, struct kvsql_error *err)
+{
+    const struct serve *serve = arg;
+    struct kv_snapshot_info info;
+    const kvsql_rc rc =
+        save ? kv_snapshot_run(serve->db, NULL, NULL, &info, err) : KVSQL_OK;
+
+    if (rc == KVSQL_OK)
+        (void)kill(getpid(), SIGTERM);
+    return rc;
+}
+
+static enum cmd_debug serve_debug(const struct cli_settings *settings)
+{
+    const char *who = cli_text(settings, CLI_OPT_DEBUG_COMMAND);
+
+    return strcasecmp(who, "yes") == 0     ? CMD_DEBUG_YES
+           : strcasecmp(who, "local") == 0 ? CMD_DEBUG_LOCAL
+                                           : CMD_DEBUG_NO;
+}
+
 /* What commands may know of the program. */
-static void serve_host(const struct serve *serve, struct cmd_host *host)
+static void serve_host(struct serve *serve, struct cmd_host *host)
 {
     const struct kv_os *os = kv_os_real();
 
@@ -430,6 +453,9 @@ static void serve_host(const struct serve *serve, struct cmd_host *host)
         .sqlite_version = vt_sqlite_version(),
         .clients_max =
             (unsigned)cli_number(&serve->settings, CLI_OPT_MAXCLIENTS),
+        .debug = serve_debug(&serve->settings),
+        .shutdown = serve_shutdown,
+        .shutdown_arg = serve,
         .started_at = os->wall_ms(os->arg)};
     cmd_host_set(host);
 }

@@ -223,20 +223,29 @@ static kvsql_rc command_unknown(unsigned argc, const kvsql_slice *argv,
                    name, args);
 }
 
-static kvsql_rc command_arity(const struct cmd_row *row,
-                              struct kvsql_error *err)
+/* The name of a row in small letters. */
+static const char *command_lower(char out[COMMAND_NAME_MAX],
+                                 const struct cmd_row *row)
 {
-    char name[COMMAND_NAME_MAX];
     size_t i = 0;
 
     for (; row->name[i] != '\0'; i++) {
         const char ch = row->name[i];
 
-        name[i] = ch >= 'A' && ch <= 'Z' ? (char)(ch + 32) : ch;
+        out[i] = ch >= 'A' && ch <= 'Z' ? (char)(ch + 32) : ch;
     }
-    name[i] = '\0';
+    out[i] = '\0';
+    return out;
+}
+
+static kvsql_rc command_arity(const struct cmd_row *row,
+                              struct kvsql_error *err)
+{
+    char name[COMMAND_NAME_MAX];
+
     return kv_fail(err, KVSQL_ARITY,
-                   "ERR wrong number of arguments for '%s' command", name);
+                   "ERR wrong number of arguments for '%s' command",
+                   command_lower(name, row));
 }
 
 static bool command_arity_fits(const struct cmd_row *row, unsigned argc)
@@ -412,6 +421,17 @@ bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket)
     return !c->deferred;
 }
 
+/* "NOPERM ... run the 'config|set' command" */
+static void command_no_permission(const struct cmd_row *row,
+                                  struct kvsql_error *err)
+{
+    char name[COMMAND_NAME_MAX];
+
+    (void)kv_fail(err, KVSQL_AUTH,
+                  "NOPERM this user has no permissions to run the '%s' command",
+                  command_lower(name, row));
+}
+
 void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
              bool allow_write, struct cmd_reply *reply,
              struct kv_ticket *ticket)
@@ -433,6 +453,11 @@ void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
     if ((row->flags & CMD_WRITE) && !allow_write) {
         (void)kv_fail(&err, KVSQL_READONLY,
                       "READONLY You can't write here: this way in only reads.");
+        cmd_refuse(reply, row, &err);
+        return;
+    }
+    if ((row->flags & CMD_ADMIN) && !allow_write) {
+        command_no_permission(row, &err);
         cmd_refuse(reply, row, &err);
         return;
     }

@@ -61,6 +61,8 @@ struct cmd_config {
     kvsql_rc (*rewrite)(void *arg, struct kvsql_error *err);
 };
 
+enum cmd_debug { CMD_DEBUG_NO, CMD_DEBUG_LOCAL, CMD_DEBUG_YES };
+
 /* Facts about the program that commands show and lower rooms do not know, and
  * what it can do for them; filled in cli/serve.c. Zeroes are fine. */
 struct cmd_host {
@@ -68,6 +70,10 @@ struct cmd_host {
     uint16_t http_port, port;
     const char *config_file, *executable, *sqlite_version;
     unsigned clients_max;
+    enum cmd_debug debug; /* who may run DEBUG */
+    /* Stop the program soon and in order; with `save`, after a snapshot. */
+    kvsql_rc (*shutdown)(void *arg, bool save, struct kvsql_error *err);
+    void *shutdown_arg;
     int64_t started_at; /* wall ms */
 };
 KV_INTERNAL void cmd_host_set(const struct cmd_host *host);

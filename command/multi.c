@@ -52,7 +52,7 @@ bool cmd_queue_add(struct cmd_client *client, const struct cmd_row *row,
         return false;
     }
     client->queued++;
-    client->multi_sql |= (row->flags & CMD_WORKER) != 0;
+    client->multi_sql |= row->run == cmd_do_sql;
     multi_show(client);
     return true;
 }
@@ -314,7 +314,7 @@ static void multi_run_one(struct multi_run *run, struct kv_txn *txn)
     kvsql_rc rc = cmd_resolve(one.argc, one.argv, &one.row, &err);
 
     if (rc == KVSQL_OK && one.session != NULL &&
-        (one.row->flags & CMD_WORKER) == 0) {
+        one.row->run != cmd_do_sql) {
         rc = vt_write(one.session, &txn, &err);
         if (rc != KVSQL_OK) {
             cmd_fail(&one, rc, "%s %s", kv_error_row(rc)->resp, err.text);
@@ -326,7 +326,7 @@ static void multi_run_one(struct multi_run *run, struct kv_txn *txn)
         return;
     }
     cmd_monitor_feed(&one);
-    if (one.row->flags & CMD_WORKER) {
+    if (one.row->run == cmd_do_sql) {
         cmd_sql_statement(&one);
         return;
     }

@@ -16,7 +16,7 @@ TITLES = {
     "sorted-set": "Sorted sets", "bitmap": "Bitmaps",
     "hyperloglog": "HyperLogLog", "geo": "Geo", "generic": "Keys of any type",
     "transactions": "Transactions", "connection": "Connection",
-    "server": "Server",
+    "server": "Server", "scripting": "Scripts", "cluster": "Cluster",
 }
 FLAGS = {"W": "writes", "R": "reads", "C": "needs no data",
          "L": "on a view when long", "K": "of a connection",
