@@ -381,18 +381,25 @@ bool cmd_real_parse(const void *p, size_t size, long double *out)
     return error != ERANGE || (isfinite(*out) && *out != 0);
 }
 
-size_t cmd_real_format(char out[CMD_REAL_TEXT_MAX], long double value)
+size_t cmd_real_fixed(char out[CMD_REAL_TEXT_MAX], long double value,
+                      unsigned decimals)
 {
     locale_t old;
-    size_t size;
     int printed;
 
-    KV_ASSERT(isfinite(value) && args_locale != (locale_t)0);
-    old = uselocale(args_locale);
-    printed = snprintf(out, CMD_REAL_TEXT_MAX, "%.17Lf", value);
+    KV_ASSERT(isfinite(value) && decimals <= 17);
+    (void)pthread_once(&args_locale_once, args_locale_make);
+    old = uselocale(args_locale); /* none was to be had: the thread's stays */
+    printed = snprintf(out, CMD_REAL_TEXT_MAX, "%.*Lf", (int)decimals, value);
     uselocale(old);
     KV_ASSERT(printed > 0 && printed < CMD_REAL_TEXT_MAX);
-    size = (size_t)printed;
+    return (size_t)printed;
+}
+
+size_t cmd_real_format(char out[CMD_REAL_TEXT_MAX], long double value)
+{
+    size_t size = cmd_real_fixed(out, value, 17);
+
     while (out[size - 1] == '0') {
         size--;
     }

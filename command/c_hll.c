@@ -233,7 +233,7 @@ static void hll_keep_count(struct cmd_context *c, const struct kv_key *key,
     uint8_t header[CMD_HLL_HEADER];
     struct kvsql_error err;
 
-    if (!c->may_keep) {
+    if (c->read_only) {
         return;
     }
     memcpy(header, value->p, sizeof(header));

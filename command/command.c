@@ -441,7 +441,7 @@ void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
     struct kvsql_error err;
 
     cmd_context_init(&c, db, argc, argv, reply);
-    c.may_keep = allow_write;
+    c.read_only = !allow_write;
     /* Waits for nothing until a state was seen. */
     *ticket = CMD_NO_TICKET;
     c.ticket = ticket;
@@ -505,7 +505,6 @@ kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc, const kvsql_slice *argv,
 
     cmd_context_init(&c, kv_txn_db(txn), argc, argv, reply);
     c.txn = txn;
-    c.may_keep = true;
     cmd_reply_reset(reply);
     if (cmd_resolve(argc, argv, &c.row, &err) != KVSQL_OK) {
         cmd_refuse(reply, c.row, &err);

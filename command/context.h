@@ -31,7 +31,7 @@ struct cmd_context {
     struct cmd_client *client;  /* the connection, or NULL */
     struct vt_session *session; /* for SQL, or NULL */
     struct kv_ticket *ticket;   /* for handlers that make a batch themselves */
-    bool may_keep;           /* a read may keep what it worked out in the store */
+    bool read_only;          /* the way in only reads: a read keeps nothing */
     bool may_defer;          /* on the live tree, and a view could be had */
     bool deferred;           /* the handler asked for a view */
     struct kvsql_error err;  /* for effects; last, as it is not cleared */
@@ -243,6 +243,9 @@ KV_INTERNAL void cmd_answer_inter_count(struct cmd_context *c,
 /* Numbers of INCRBYFLOAT: at least as precise as double. */
 KV_INTERNAL bool cmd_real_parse(const void *p, size_t size, long double *out);
 #define CMD_REAL_TEXT_MAX 5200
+/* So many decimals, 17 at most, no exponent. Returns the length. */
+KV_INTERNAL size_t cmd_real_fixed(char out[CMD_REAL_TEXT_MAX],
+                                  long double value, unsigned decimals);
 /* Up to 17 decimals, no exponent, no zeros behind. Returns the length. */
 KV_INTERNAL size_t cmd_real_format(char out[CMD_REAL_TEXT_MAX],
                                    long double value);

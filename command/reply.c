@@ -3,7 +3,8 @@
  *   item:  u8 kind | body
  *   body   NULL, NULL_ARRAY                    nothing
  *          INT, BOOL                           i64
- *          DOUBLE                              IEEE bits, 8
+ *          DOUBLE                              IEEE bits, 8 | varint size |
+ *                                              text, empty: the shortest
  *          STATUS, ERROR, BULK, VERBATIM       varint size | bytes
  *          ARRAY, MAP, SET, PAIRS              u64 count (fixed, so that it can
  *                                              be filled in later)
@@ -118,10 +119,18 @@ void cmd_reply_bool(struct cmd_reply *reply, bool value)
 
 void cmd_reply_double(struct cmd_reply *reply, double real)
 {
+    cmd_reply_double_as(reply, real, "", 0);
+}
+
+void cmd_reply_double_as(struct cmd_reply *reply, double real, const char *text,
+                         size_t size)
+{
     uint64_t bits;
 
     memcpy(&bits, &real, sizeof(bits));
     reply_word(reply, CMD_REPLY_DOUBLE, bits);
+    kv_buf_varint(&reply->buf, size);
+    kv_buf_add(&reply->buf, text, size);
 }
 
 void cmd_reply_bulk(struct cmd_reply *reply, const void *p, size_t size)
@@ -236,6 +245,19 @@ static bool reply_next_failed(const struct cmd_reply *reply, size_t *offset,
     return true;
 }
 
+/* A size and so many bytes; returns what is behind them. */
+static const uint8_t *reply_next_bytes(const uint8_t *p, const uint8_t *end,
+                                       struct cmd_item *item)
+{
+    uint64_t size;
+    const size_t used = kv_varint_get(p, end, &size);
+
+    KV_ASSERT(used != 0 && size <= (uint64_t)(end - p) - used); /* RP2 */
+    item->p = p + used;
+    item->size = (size_t)size;
+    return p + used + size;
+}
+
 bool cmd_reply_next(const struct cmd_reply *reply, size_t *offset,
                     struct cmd_item *item)
 {
@@ -255,22 +277,16 @@ bool cmd_reply_next(const struct cmd_reply *reply, size_t *offset,
     case CMD_REPLY_NULL:
     case CMD_REPLY_NULL_ARRAY:
         break;
-    case CMD_REPLY_STATUS:
-    case CMD_REPLY_ERROR:
-    case CMD_REPLY_BULK:
-    case CMD_REPLY_VERBATIM: {
-        const size_t used = kv_varint_get(p, end, &word);
-
-        KV_ASSERT(used != 0 && word <= (uint64_t)(end - p) - used); /* RP2 */
-        item->p = p + used;
-        item->size = (size_t)word;
-        p += used + word;
-        break;
-    }
     case CMD_REPLY_DOUBLE:
         word = kv_u64_get(p);
         memcpy(&item->real, &word, sizeof(item->real));
-        p += 8;
+        p = reply_next_bytes(p + 8, end, item);
+        break;
+    case CMD_REPLY_STATUS:
+    case CMD_REPLY_ERROR:
+    case CMD_REPLY_BULK:
+    case CMD_REPLY_VERBATIM:
+        p = reply_next_bytes(p, end, item);
         break;
     case CMD_REPLY_INT:
     case CMD_REPLY_BOOL:

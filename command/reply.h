@@ -40,7 +40,8 @@ struct cmd_item {
     enum cmd_reply_kind kind;
     int64_t number;     /* INT, BOOL; count of aggregates (of pairs: MAP, PAIRS) */
     double real;        /* DOUBLE */
-    const uint8_t *p;   /* STATUS, ERROR, BULK, VERBATIM */
+    const uint8_t *p;   /* STATUS, ERROR, BULK, VERBATIM; DOUBLE: the text to
+                           show, size 0: the shortest that reads back equal */
     size_t size;
 };
 
@@ -63,6 +64,9 @@ KV_INTERNAL void cmd_reply_status(struct cmd_reply *reply, const char *text);
 KV_INTERNAL void cmd_reply_int(struct cmd_reply *reply, int64_t number);
 KV_INTERNAL void cmd_reply_bool(struct cmd_reply *reply, bool value);
 KV_INTERNAL void cmd_reply_double(struct cmd_reply *reply, double real);
+/* A double that is shown as `text` (coordinates: 17 decimals). */
+KV_INTERNAL void cmd_reply_double_as(struct cmd_reply *reply, double real,
+                                     const char *text, size_t size);
 KV_INTERNAL void cmd_reply_bulk(struct cmd_reply *reply, const void *p,
                                 size_t size);
 KV_INTERNAL void cmd_reply_text(struct cmd_reply *reply, const char *text);

@@ -100,7 +100,11 @@ static void resp_item(struct kv_buf *buf, const struct cmd_item *item)
         resp_number(buf, ':', item->number);
         break;
     case CMD_REPLY_DOUBLE:
-        resp_bulk(buf, text, kv_num_format_double(text, item->real));
+        if (item->size > 0) {
+            resp_bulk(buf, item->p, item->size);
+        } else {
+            resp_bulk(buf, text, kv_num_format_double(text, item->real));
+        }
         break;
     case CMD_REPLY_BULK:
     case CMD_REPLY_VERBATIM:
@@ -134,7 +138,11 @@ static void resp_item3(struct resp_out *out, const struct cmd_item *item)
         kv_buf_add(buf, item->number ? "#t\r\n" : "#f\r\n", 4);
         break;
     case CMD_REPLY_DOUBLE:
-        resp_line(buf, ',', text, kv_num_format_double(text, item->real));
+        if (item->size > 0) {
+            resp_line(buf, ',', item->p, item->size);
+        } else {
+            resp_line(buf, ',', text, kv_num_format_double(text, item->real));
+        }
         break;
     case CMD_REPLY_VERBATIM:
         resp_verbatim(buf, item->p, item->size);

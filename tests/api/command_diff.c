@@ -70,8 +70,10 @@ struct diff_row {
  * e expiry in seconds from now or far away, E in ms, a time to come in
  * seconds, A in ms, p pattern, b offset of a bit, B one of a bit field, w width
  * of a bit field, j number for one, y pattern of SORT, Y key of a HyperLogLog,
- * q element of one, * a few more of the letter before, ? maybe the next option;
- * upper case words in [] are one of them, maybe none; in {} one of them. */
+ * q element of one, g key of places, n name of a place, o longitude and
+ * latitude, R radius or side, u unit, * a few more of the letter before, ?
+ * maybe the next option; upper case words in [] are one of them, maybe none; in
+ * {} one of them. */
 static const struct diff_row diff_rows[] = {
     {"GET", "s", DIFF_EXACT},
     {"SET", "kv", DIFF_EXACT},
@@ -339,6 +341,42 @@ static const struct diff_row diff_rows[] = {
     {"PFMERGE", "{Y:9}Y", DIFF_EXACT},
     {"PFDEBUG", "{ENCODING DECODE TODENSE GETREG}{Y:9}", DIFF_EXACT},
     {"GET", "{Y:9}", DIFF_EXACT},
+    {"GEOADD", "gononon", DIFF_EXACT},
+    {"GEOADD", "gonononon", DIFF_EXACT},
+    {"GEOADD", "g[NX XX CH]onon", DIFF_EXACT},
+    {"GEOADD", "g[NX XX][CH xx]on", DIFF_EXACT},
+    {"GEOADD", "{G:0}gon", DIFF_EXACT},
+    {"GEOPOS", "gnn*", DIFF_EXACT},
+    {"GEOPOS", "z{m1 m2}n", DIFF_EXACT},
+    {"GEOHASH", "gnn*", DIFF_EXACT},
+    {"GEOHASH", "z{m1 m2}n", DIFF_EXACT},
+    {"GEODIST", "gnn[m KM ft MI foo]", DIFF_EXACT},
+    {"GEODIST", "z{m1}{m3}[m]", DIFF_EXACT},
+    {"GEOSEARCH", "g{FROMMEMBER}n{BYRADIUS}Ru[WITHDIST WITHHASH]"
+                  "[WITHCOORD ASC DESC]", DIFF_EXACT},
+    {"GEOSEARCH", "g{FROMLONLAT}o{BYRADIUS}Ru[WITHDIST WITHHASH]"
+                  "[WITHCOORD ASC DESC]", DIFF_EXACT},
+    {"GEOSEARCH", "g{FROMMEMBER}n{BYBOX}RRu[WITHDIST ASC]", DIFF_EXACT},
+    {"GEOSEARCH", "g{FROMLONLAT}o{BYBOX}RRu[WITHDIST DESC foo]", DIFF_EXACT},
+    {"GEOSEARCH", "g{FROMLONLAT}o{BYRADIUS}Ru{COUNT}I[ANY]", DIFF_EXACT},
+    {"GEOSEARCH", "g{FROMMEMBER}n{BYBOX}RRu{COUNT}{1 2 5 20}[ANY ASC DESC]"
+                  "[WITHDIST]", DIFF_EXACT},
+    {"GEOSEARCH", "g[FROMMEMBER FROMLONLAT]n[BYRADIUS BYBOX]Ru[ANY STOREDIST]"
+                  "{FROMLONLAT BYRADIUS COUNT ASC}[1 2]", DIFF_EXACT},
+    {"GEOSEARCH", "z{FROMLONLAT}o{BYRADIUS}Ru[WITHCOORD WITHHASH]", DIFF_EXACT},
+    {"GEOSEARCHSTORE", "{G:7}g{FROMMEMBER}n{BYRADIUS}Ru[STOREDIST WITHDIST]"
+                       "[ASC DESC]", DIFF_EXACT},
+    {"GEOSEARCHSTORE", "{G:7}g{FROMLONLAT}o{BYBOX}RRu{COUNT}{1 3 50}"
+                       "[STOREDIST]", DIFF_EXACT},
+    {"GEORADIUS", "goRu[WITHDIST WITHCOORD][ASC DESC]", DIFF_EXACT},
+    {"GEORADIUS", "goRu[STORE STOREDIST]{G:7}[WITHDIST COUNT]", DIFF_EXACT},
+    {"GEORADIUS", "goRu{STORE}{G:6}{STOREDIST}{G:7}[COUNT][3]", DIFF_EXACT},
+    {"GEORADIUS_RO", "goRu[WITHHASH STORE]", DIFF_EXACT},
+    {"GEORADIUSBYMEMBER", "gnRu[STORE STOREDIST][G:7 ASC]", DIFF_EXACT},
+    {"GEORADIUSBYMEMBER", "gnRu[COUNT][5][WITHDIST ANY]", DIFF_EXACT},
+    {"GEORADIUSBYMEMBER_RO", "gnRu[DESC WITHCOORD STOREDIST]", DIFF_EXACT},
+    {"ZRANGE", "{G:7 G:6}{0}{-1}{WITHSCORES}", DIFF_REAL},
+    {"ZREM", "gn", DIFF_EXACT},
     {"PING", "", DIFF_EXACT},
     {"PING", "v", DIFF_EXACT},
     {"PING", "vv", DIFF_EXACT},
@@ -391,6 +429,11 @@ static void diff_add_key(struct diff_command *c, char type)
     }
     if (type == 'k' || diff_below(25) == 0) {
         type = types[diff_below(5)];
+    }
+    if (type == 'g') { /* few and large */
+        diff_add(c, name, (size_t)snprintf(name, sizeof(name), "G:%u",
+                                           diff_below(3)));
+        return;
     }
     diff_add(c, name, (size_t)snprintf(name, sizeof(name), "%c:%u", type,
                                        diff_below(6)));
@@ -545,6 +588,61 @@ static void diff_add_width(struct diff_command *c)
                                        1 + diff_below(63)));
 }
 
+/* Around a few places of all kinds: poles, both sides of 180 degrees. No two
+ * in one cell, but by a rare chance: which of two that are equally far is the
+ * nearer one is not defined. */
+static void diff_add_place(struct diff_command *c)
+{
+    static const double places[][2] = {{2.3488, 48.8534}, {0, 0}, {-180, 0},
+                                       {180, -60}, {15.5, 85.05}, {-70, -84.9},
+                                       {13.361389, 38.115556}, {100, 67}};
+    static const char *const odd[] = {"181", "-85.06", "x", "", "inf", "1e10",
+                                      "nan", "-85.05112878", "85.05112878"};
+    const unsigned scale = diff_below(5);
+    const unsigned place = diff_below(8);
+    double spread = 100;
+
+    for (unsigned i = 0; i < scale; i++) {
+        spread /= 10;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        const double limit = i == 0 ? 180 : 85.05112878;
+        double value = places[place][i] +
+                       spread * ((double)diff_below(2000001) / 1e6 - 1);
+        char text[32];
+
+        value = value > limit ? 2 * limit - value
+                              : value < -limit ? -2 * limit - value : value;
+        if (diff_below(150) == 0) {
+            const char *word =
+                diff_below(2) == 0 ? PICK(odd) : i == 0 ? "180" : "0";
+
+            diff_add(c, word, strlen(word));
+        } else {
+            diff_add(c, text,
+                     (size_t)snprintf(text, sizeof(text), "%.9f", value));
+        }
+    }
+}
+
+static void diff_add_radius(struct diff_command *c)
+{
+    static const char *const odd[] = {"0", "-1", "x", "", "inf", "1e-5", "1e9"};
+    double radius = 1 + diff_below(100000);
+    char text[32];
+
+    if (diff_below(25) == 0) {
+        const char *word = PICK(odd);
+
+        diff_add(c, word, strlen(word));
+        return;
+    }
+    for (unsigned i = diff_below(8); i > 0; i--) {
+        radius /= 10;
+    }
+    diff_add(c, text, (size_t)snprintf(text, sizeof(text), "%.6g", radius));
+}
+
 static void diff_add_letter(struct diff_command *c, char letter)
 {
     static const char *const lex[] = {"-", "+", "[a", "(a", "[b", "(hello",
@@ -554,12 +652,14 @@ static void diff_add_letter(struct diff_command *c, char letter)
                                            "m?", "[^m]*", "m1"};
     static const char *const weights[] = {"s:*", "h:*->f1", "h:*->", "nosort",
                                           "#", "*", "h:*->f2->f3", "*:1"};
+    static const char *const units[] = {"km", "m", "ft", "mi", "KM", "M", "km",
+                                        "mi", "KM", "x"};
     const char *word;
     char text[32];
 
     switch (letter) {
     case 'k': case 's': case 'h': case 'l': case 't': case 'z': case 'L':
-    case 'U': case 'Y':
+    case 'U': case 'Y': case 'g':
         diff_add_key(c, letter);
         break;
     case 'v':
@@ -600,6 +700,20 @@ static void diff_add_letter(struct diff_command *c, char letter)
         break;
     case 'y':
         word = PICK(weights);
+        diff_add(c, word, strlen(word));
+        break;
+    case 'n':
+        diff_add(c, text,
+                 (size_t)snprintf(text, sizeof(text), "p%u", diff_below(400)));
+        break;
+    case 'o':
+        diff_add_place(c);
+        break;
+    case 'R':
+        diff_add_radius(c);
+        break;
+    case 'u':
+        word = PICK(units);
         diff_add(c, word, strlen(word));
         break;
     case 'q':

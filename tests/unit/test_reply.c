@@ -80,6 +80,22 @@ START_TEST(maps_and_pairs_are_flat_in_resp2)
 }
 END_TEST
 
+START_TEST(a_double_is_shown_as_it_was_told)
+{
+    struct cmd_item item;
+    size_t offset = 0;
+
+    cmd_reply_double_as(&reply, 0.1, "0.10000000000000001", 19);
+    ck_assert(cmd_reply_next(&reply, &offset, &item));
+    ck_assert(item.kind == CMD_REPLY_DOUBLE && item.real == 0.1);
+    expect_resp2("$19\r\n0.10000000000000001\r\n");
+    kv_buf_reset(&out, out.cap);
+    cmd_reply_resp(&reply, 3, &out);
+    kv_buf_byte(&out, 0);
+    ck_assert_str_eq((const char *)out.p, ",0.10000000000000001\r\n");
+}
+END_TEST
+
 START_TEST(a_count_can_be_filled_in_later)
 {
     const size_t outer = cmd_reply_begin(&reply, CMD_REPLY_SET);
@@ -146,6 +162,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, each_kind_is_read_back_as_it_was_written);
     tcase_add_test(tests, resp2_of_scalars_is_that_of_redis);
     tcase_add_test(tests, maps_and_pairs_are_flat_in_resp2);
+    tcase_add_test(tests, a_double_is_shown_as_it_was_told);
     tcase_add_test(tests, a_count_can_be_filled_in_later);
     tcase_add_test(tests, an_error_is_one_line_and_sets_rc);
     tcase_add_test(tests, an_error_inside_an_array_is_not_the_reply_s_own);
