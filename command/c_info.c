@@ -15,6 +15,7 @@
 
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
+#include "vtab/session.h"
 
 #define INFO_SIZE_MAX ((size_t)256 << 10)
 /* What we claim to be to clients that look; our own is KVSQL_VERSION. */
@@ -242,12 +243,14 @@ static void info_persistence(struct info_facts *f)
 }
 
 /* Counters of the store go on over CONFIG RESETSTAT: what they were then. */
-static _Atomic uint64_t info_expired_before, info_fields_before;
+static _Atomic uint64_t info_expired_before, info_fields_before,
+    info_statements_before;
 
 void cmd_info_reset(const struct kv_info *info)
 {
     info_expired_before = info->expired_keys;
     info_fields_before = info->expired_fields;
+    info_statements_before = vt_statement_count();
 }
 
 static void info_stats(struct info_facts *f)
@@ -296,7 +299,7 @@ static void info_stats(struct info_facts *f)
         INFO_U(f->kv.expired_fields - info_fields_before),
         INFO_U(f->kv.commits), INFO_U(f->kv.ops),
         INFO_U(cmd_stat_get(CMD_STAT_HTTP_REQUESTS)),
-        INFO_U(cmd_stat_get(CMD_STAT_SQL_STATEMENTS)));
+        INFO_U(vt_statement_count() - info_statements_before));
 }
 
 static void info_replication(struct info_facts *f)

@@ -145,6 +145,7 @@ void cmd_sql_statement(struct cmd_context *c)
                  "ERR SQL is not available here; over HTTP use /v1/sql");
         return;
     }
+    cmd_gauge_add(CMD_GAUGE_SQL_RUNNING, 1);
     rc = vt_prepare(c->session, text.p, text.size, NULL, &statement, &err);
     if (rc == KVSQL_OK && statement == NULL) {
         rc = kv_fail(&err, KVSQL_SYNTAX, "there is no statement in the text");
@@ -159,6 +160,7 @@ void cmd_sql_statement(struct cmd_context *c)
     if (statement != NULL) {
         vt_finish(statement);
     }
+    cmd_gauge_add(CMD_GAUGE_SQL_RUNNING, -1);
     if (rc != KVSQL_OK) {
         sql_fail(c, rc, &err);
     }

@@ -19,7 +19,6 @@ enum cmd_stat {
     CMD_STAT_READS,          /* calls that read from a connection */
     CMD_STAT_WRITES,
     CMD_STAT_HTTP_REQUESTS,
-    CMD_STAT_SQL_STATEMENTS,
     CMD_STAT_COUNT
 };
 KV_INTERNAL void cmd_stat_add(enum cmd_stat stat, uint64_t n);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "command/stats.h"
 #include "http/json.h"
 #include "http/request.h"
 #include "kvsql/base/os.h"
@@ -347,6 +348,7 @@ void http_stats_done(struct http_request *request)
     atomic_fetch_add_explicit(
         &stats->requests[request->tier][kind < 6 ? kind : 0], 1,
         memory_order_relaxed);
+    cmd_stat_add(CMD_STAT_HTTP_REQUESTS, 1);
     atomic_fetch_add_explicit(&stats->bytes_in, request->body.size,
                               memory_order_relaxed);
     atomic_fetch_add_explicit(&stats->bytes_out, request->sent_bytes,

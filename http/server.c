@@ -21,6 +21,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "command/stats.h"
 #include "http/request.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/num.h"
@@ -275,10 +276,12 @@ static void server_connection(void *arg, struct MHD_Connection *connection,
             http_watch_closed(server, *context);
         *context = NULL;
         atomic_fetch_sub(&server->stats.connected, 1);
+        cmd_gauge_add(CMD_GAUGE_HTTP_CONNECTIONS, -1);
         return;
     }
     atomic_fetch_add(&server->stats.connections, 1);
     atomic_fetch_add(&server->stats.connected, 1);
+    cmd_gauge_add(CMD_GAUGE_HTTP_CONNECTIONS, 1);
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(
         connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct http_conn *conn =

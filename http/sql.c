@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "command/stats.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
 #include "kvsql/base/text.h"
@@ -52,6 +53,7 @@ struct vt_session *http_sql_session(struct http_request *request,
     if (gone)
         return NULL;
     atomic_fetch_add(&request->server->stats.sql_running, 1);
+    cmd_gauge_add(CMD_GAUGE_SQL_RUNNING, 1);
     return worker->session;
 }
 
@@ -65,6 +67,7 @@ void http_sql_leave(struct http_request *request, struct http_worker *worker)
     bool gone = request->gone;
     kv_lock_drop(&request->lock);
     atomic_fetch_sub(&request->server->stats.sql_running, 1);
+    cmd_gauge_add(CMD_GAUGE_SQL_RUNNING, -1);
     if (gone) {
         atomic_fetch_add(&request->server->stats.sql_interrupted, 1);
         vt_session_close(worker->session);

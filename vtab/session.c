@@ -428,6 +428,13 @@ static kvsql_rc session_prepare(struct vt_session *session, const char *sql,
     return KVSQL_OK;
 }
 
+static _Atomic uint64_t session_statements;
+
+uint64_t vt_statement_count(void)
+{
+    return atomic_load_explicit(&session_statements, memory_order_relaxed);
+}
+
 kvsql_rc vt_prepare(struct vt_session *session, const char *sql, size_t size,
                     size_t *tail, struct vt_statement **statement,
                     struct kvsql_error *err)
@@ -442,12 +449,17 @@ kvsql_rc vt_prepare(struct vt_session *session, const char *sql, size_t size,
                                         session_hash(sql, size));
         if (*statement != NULL) {
             if (tail != NULL) *tail = size;
+            atomic_fetch_add_explicit(&session_statements, 1,
+                                      memory_order_relaxed);
             return KVSQL_OK;
         }
     }
     before = session_enter(session, session->active == NULL);
     rc = session_prepare(session, sql, size, tail, statement, err);
     vt_budget_leave(before);
+    if (*statement != NULL)
+        atomic_fetch_add_explicit(&session_statements, 1,
+                                  memory_order_relaxed);
     return rc;
 }
 

@@ -56,6 +56,9 @@ KV_INTERNAL kvsql_rc vt_start(struct kvsql_error *err) KV_MUST_USE;
 /* Version of the SQLite that runs, "3.40.1"; static. */
 KV_INTERNAL const char *vt_sqlite_version(void);
 
+/* Statements that were prepared so far, in all sessions. */
+KV_INTERNAL uint64_t vt_statement_count(void);
+
 /* KVSQL_NOMEM. */
 KV_INTERNAL kvsql_rc vt_session_open(kvsql *db, const struct vt_limits *limits,
                                      struct vt_session **session,
