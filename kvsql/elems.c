@@ -74,6 +74,14 @@ bool kv_cell_due(const struct kv_cell *cell, uint64_t now)
            !elems_any_field(cell, now);
 }
 
+bool kv_entry_due(const struct kv_node *leaf, uint32_t index, uint64_t now)
+{
+    struct kv_cell cell;
+
+    entry_cell(leaf, index, &cell);
+    return kv_cell_due(&cell, now);
+}
+
 bool kv_elem_find(const struct kv_at *at, const struct kv_item *item,
                   const struct kv_key *key, struct kv_elem *out)
 {

@@ -8,6 +8,94 @@
 
 #include <string.h>
 
+/* ---- among equal heads ------------------------------------------------------ */
+
+static int suffix_compare(const uint8_t *a, uint32_t a_size,
+                          const uint8_t *b_rest, uint32_t b_size)
+{
+    const uint32_t ar = a_size > 4 ? a_size - 4 : 0;
+    const uint32_t br = b_size > 4 ? b_size - 4 : 0;
+    const uint32_t n = ar < br ? ar : br;
+    const int c = n > 0 ? memcmp(a + 4, b_rest, n) : 0;
+
+    if (c != 0)
+        return c;
+    return a_size < b_size ? -1 : a_size > b_size;
+}
+
+/* Suffix `s` against leaf entry `index`, heads known to be equal. */
+static int node_leaf_compare(const struct kv_node *leaf, uint32_t index,
+                             const uint8_t *s, uint32_t size)
+{
+    const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
+    const uint8_t *const rest = e + 2 + (node_typed(leaf) ? 1 : 0);
+
+    if (KV_UNLIKELY(e[1] & META_KEYBLOB)) {
+        const struct kv_blob *blob;
+        memcpy(&blob, rest, sizeof(blob));
+        return suffix_compare(s, size, blob->d + leaf->plen + 4,
+                              blob->len - leaf->plen);
+    }
+    return suffix_compare(s, size, rest, e[0]);
+}
+
+static int node_inner_compare(const struct kv_node *node, uint32_t index,
+                              const uint8_t *s, uint32_t size)
+{
+    const uint8_t *const e = entry_at(node, inner_slots(node)[index].off);
+
+    if (KV_UNLIKELY(e[0] == INNER_KEYBLOB)) {
+        const struct kv_blob *blob;
+        memcpy(&blob, e + 1, sizeof(blob));
+        return suffix_compare(s, size, blob->d + node->plen + 4,
+                              blob->len - node->plen);
+    }
+    return suffix_compare(s, size, e + 1, e[0]);
+}
+
+uint32_t kv_leaf_among(const struct kv_node *leaf, uint32_t base, uint32_t head,
+                       const uint8_t *s, uint32_t size, bool *found)
+{
+    const struct kv_leaf_slot *const slot = leaf_slots(leaf);
+    uint32_t high = leaf->n;
+
+    *found = false;
+    while (base < high && slot[base].head == head) {
+        const uint32_t mid = base + (high - base) / 2;
+        const int c = slot[mid].head > head
+                          ? -1
+                          : node_leaf_compare(leaf, mid, s, size);
+        if (c == 0) {
+            *found = true;
+            return mid;
+        }
+        if (c < 0)
+            high = mid;
+        else
+            base = mid + 1;
+    }
+    return base;
+}
+
+uint32_t kv_inner_among(const struct kv_node *node, uint32_t base,
+                        uint32_t head, const uint8_t *s, uint32_t size)
+{
+    const struct kv_inner_slot *const slot = inner_slots(node);
+    uint32_t high = node->n;
+
+    while (base < high && slot[base].head == head) {
+        const uint32_t mid = base + (high - base) / 2;
+        if (slot[mid].head > head ||
+            node_inner_compare(node, mid, s, size) < 0)
+            high = mid;
+        else
+            base = mid + 1;
+    }
+    return base;
+}
+
+/* ---- keys and sizes ----------------------------------------------------------- */
+
 const uint8_t *kv_node_key(const struct kv_node *node, uint32_t index,
                            uint8_t *buffer, uint32_t *size, bool *stable)
 {

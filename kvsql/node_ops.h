@@ -45,64 +45,95 @@ static inline uint32_t node_free(const struct kv_node *node)
            node->n * node_slot_size(node) - node->used;
 }
 
-static inline int suffix_compare(const uint8_t *a, uint32_t a_size,
-                                 const uint8_t *b_rest, uint32_t b_size)
+/* Are n bytes the same? Keys are short: two loads that overlap mostly do. */
+static inline bool bytes_equal(const uint8_t *a, const uint8_t *b, uint32_t n)
 {
-    const uint32_t ar = a_size > 4 ? a_size - 4 : 0;
-    const uint32_t br = b_size > 4 ? b_size - 4 : 0;
-    const uint32_t n = ar < br ? ar : br;
-    const int c = n > 0 ? memcmp(a + 4, b_rest, n) : 0;
+    uint64_t x, y, v, w;
 
-    if (c != 0)
-        return c;
-    return a_size < b_size ? -1 : a_size > b_size;
+    if (n - 8 > 8)
+        return n == 0 || memcmp(a, b, n) == 0;
+    memcpy(&x, a, 8);
+    memcpy(&y, b, 8);
+    memcpy(&v, a + n - 8, 8);
+    memcpy(&w, b + n - 8, 8);
+    return ((x ^ y) | (v ^ w)) == 0;
 }
 
-/* Suffix `s` against leaf entry `index`, heads known to be equal. */
-static inline int leaf_compare(const struct kv_node *leaf, uint32_t index,
-                               const uint8_t *s, uint32_t size)
+/* Is the suffix `s` that of leaf entry `index`, whose head is the same? Not of
+ * a key that is a blob: leave that to kv_leaf_among(). */
+static inline bool leaf_equal(const struct kv_node *leaf, uint32_t index,
+                              const uint8_t *s, uint32_t size)
 {
     const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
-    const uint8_t *const rest = e + 2 + (node_typed(leaf) ? 1 : 0);
 
-    if (KV_UNLIKELY(e[1] & META_KEYBLOB)) {
-        const struct kv_blob *blob;
-        memcpy(&blob, rest, sizeof(blob));
-        return suffix_compare(s, size, blob->d + leaf->plen + 4,
-                              blob->len - leaf->plen);
-    }
-    return suffix_compare(s, size, rest, e[0]);
+    return e[0] == size && !(e[1] & META_KEYBLOB) &&
+           (size <= 4 ||
+            bytes_equal(s + 4, e + 2 + (node_typed(leaf) ? 1 : 0), size - 4));
 }
 
 #define INNER_KEYBLOB 255
-static inline int inner_compare(const struct kv_node *node, uint32_t index,
-                                const uint8_t *s, uint32_t size)
-{
-    const uint8_t *const e = entry_at(node, inner_slots(node)[index].off);
 
-    if (KV_UNLIKELY(e[0] == INNER_KEYBLOB)) {
-        const struct kv_blob *blob;
-        memcpy(&blob, e + 1, sizeof(blob));
-        return suffix_compare(s, size, blob->d + node->plen + 4,
-                              blob->len - node->plen);
-    }
-    return suffix_compare(s, size, e + 1, e[0]);
-}
+/* Among slots with equal heads, from `base` on: first leaf slot whose key is
+ * >= the suffix (*found when it is equal); first inner slot whose key is > the
+ * suffix. */
+KV_INTERNAL uint32_t kv_leaf_among(const struct kv_node *leaf, uint32_t base,
+                                   uint32_t head, const uint8_t *s,
+                                   uint32_t size, bool *found);
+KV_INTERNAL uint32_t kv_inner_among(const struct kv_node *node, uint32_t base,
+                                    uint32_t head, const uint8_t *s,
+                                    uint32_t size);
+
+/* `at` moved on by `count` slots if the condition holds, without a branch: it
+ * would be guessed wrong every other time. */
+#define SEARCH_SKIP(at, count, condition)                                     \
+    ((at) = (const void *)((const char *)(at) +                               \
+                           (((size_t)0 - (size_t)(condition)) &               \
+                            ((size_t)(count) * sizeof(*(at))))))
+/* One step of the search over heads: 2 * half candidates become half. */
+#define SEARCH_STEP(at, half, wanted)                                         \
+    SEARCH_SKIP(at, half, (at)[(half) - 1].head < (wanted))
+/* Move `at`, which stands on slot 0, to the first of `count` > 0 slots whose
+ * head is >= `wanted`, behind them if there is none. The first step leaves a
+ * power of two of candidates; the others are unrolled, for a loop around so
+ * little work costs as much again (ST1). */
+#define SEARCH_HEADS(at, count, wanted)                                       \
+    do {                                                                      \
+        const unsigned top_ = 31u - (unsigned)__builtin_clz(count);           \
+        uint32_t half_ = UINT32_C(1) << top_;                                 \
+        SEARCH_SKIP(at, (count) - half_ + 1,                                  \
+                    (at)[half_ - 1].head < (wanted));                         \
+        switch (top_) {                                                       \
+        default:                                                              \
+            for (; half_ > 128; half_ /= 2)                                   \
+                SEARCH_STEP(at, half_ / 2, wanted); /* fallthrough */         \
+        case 7:                                                               \
+            SEARCH_STEP(at, 64, wanted); /* fallthrough */                    \
+        case 6:                                                               \
+            SEARCH_STEP(at, 32, wanted); /* fallthrough */                    \
+        case 5:                                                               \
+            SEARCH_STEP(at, 16, wanted); /* fallthrough */                    \
+        case 4:                                                               \
+            SEARCH_STEP(at, 8, wanted); /* fallthrough */                     \
+        case 3:                                                               \
+            SEARCH_STEP(at, 4, wanted); /* fallthrough */                     \
+        case 2:                                                               \
+            SEARCH_STEP(at, 2, wanted); /* fallthrough */                     \
+        case 1:                                                               \
+            SEARCH_STEP(at, 1, wanted); /* fallthrough */                     \
+        case 0:                                                               \
+            break;                                                            \
+        }                                                                     \
+    } while (0)
 
 /* First slot whose head is >= `head`. */
 static inline uint32_t leaf_lower(const struct kv_node *leaf, uint32_t head)
 {
-    const struct kv_leaf_slot *const slot = leaf_slots(leaf);
-    uint32_t base = 0, len = leaf->n;
+    const struct kv_leaf_slot *at = leaf_slots(leaf);
 
-    while (len > 1) {
-        const uint32_t half = len / 2;
-        base += slot[base + half - 1].head < head ? half : 0;
-        len -= half;
-    }
-    if (len == 1 && slot[base].head < head)
-        base++;
-    return base;
+    if (KV_UNLIKELY(leaf->n == 0))
+        return 0;
+    SEARCH_HEADS(at, leaf->n, head);
+    return (uint32_t)(at - leaf_slots(leaf));
 }
 
 /* First slot whose key is >= the suffix, from the first slot of an equal head
@@ -111,33 +142,14 @@ static inline uint32_t leaf_among(const struct kv_node *leaf, uint32_t base,
                                   uint32_t head, const uint8_t *s,
                                   uint32_t size, bool *found)
 {
-    const struct kv_leaf_slot *const slot = leaf_slots(leaf);
-    uint32_t high = leaf->n;
-
-    *found = false;
-    while (base < high) {
-        if (slot[base].head != head)
-            return base;
-        int c = leaf_compare(leaf, base, s, size);
-        if (c <= 0) {
-            *found = c == 0;
-            return base;
-        }
-        base++;
-        if (base == high || slot[base].head != head)
-            return base;
-        const uint32_t mid = base + (high - base) / 2;
-        if (slot[mid].head > head)
-            high = mid;
-        else if ((c = leaf_compare(leaf, mid, s, size)) > 0)
-            base = mid + 1;
-        else if (c == 0) {
-            *found = true;
-            return mid;
-        } else
-            high = mid;
+    if (base == leaf->n || leaf_slots(leaf)[base].head != head) {
+        *found = false;
+        return base;
     }
-    return base;
+    *found = leaf_equal(leaf, base, s, size);
+    return KV_LIKELY(*found)
+               ? base
+               : kv_leaf_among(leaf, base, head, s, size, found);
 }
 
 /* First slot whose key is >= the suffix; *found when it is equal. */
@@ -154,26 +166,13 @@ static inline uint32_t leaf_search(const struct kv_node *leaf,
 static inline uint32_t inner_search(const struct kv_node *node,
                                     const uint8_t *s, uint32_t size)
 {
-    const struct kv_inner_slot *const slot = inner_slots(node);
+    const struct kv_inner_slot *const slot = inner_slots(node), *at = slot;
     const uint32_t head = key_head(s, size);
-    uint32_t base = 0, len = node->n, high;
 
-    while (len > 1) {
-        const uint32_t half = len / 2;
-        base += slot[base + half - 1].head < head ? half : 0;
-        len -= half;
-    }
-    if (len == 1 && slot[base].head < head)
-        base++;
-    /* base: first head >= ours; look among equal heads for the first key > s */
-    high = node->n;
-    while (base < high && slot[base].head == head) {
-        const uint32_t mid = base + (high - base) / 2;
-        if (slot[mid].head > head || inner_compare(node, mid, s, size) < 0)
-            high = mid;
-        else
-            base = mid + 1;
-    }
+    SEARCH_HEADS(at, node->n, head);
+    uint32_t base = (uint32_t)(at - slot);
+    if (KV_UNLIKELY(base < node->n && at->head == head))
+        base = kv_inner_among(node, base, head, s, size);
     return base > 0 ? base - 1 : 0;
 }
 

@@ -41,21 +41,32 @@ int64_t kv_at_wall(const struct kv_at *at)
     return (int64_t)at->now + at->skew;
 }
 
+/* The item of a leaf's entry; false when it is hidden or of no type in the
+ * mask (0 = all). */
+static inline bool read_item(const struct kv_at *at, const struct kv_node *leaf,
+                             uint32_t index, unsigned types,
+                             struct kv_item *item)
+{
+    struct kv_cell cell;
+
+    entry_cell(leaf, index, &cell);
+    if (types != 0 && !(types & (1u << cell.type)))
+        return false;
+    if (kv_entry_hidden(leaf, index, &cell, at->now))
+        return false;
+    kv_item_of(&cell, at->skew, item);
+    return true;
+}
+
 bool kv_get(const struct kv_at *at, const struct kv_key *key,
             struct kv_item *item)
 {
     const struct kv_node *leaf;
-    struct kv_cell cell;
     uint32_t index;
 
-    if (!kv_tree_find(at->root->keys[key->cls], key->p, key->size, &leaf,
-                      &index))
-        return false;
-    entry_cell(leaf, index, &cell);
-    if (kv_cell_hidden(&cell, at->now))
-        return false;
-    kv_item_of(&cell, at->skew, item);
-    return true;
+    return kv_tree_find(at->root->keys[key->cls], key->p, key->size, &leaf,
+                        &index) &&
+           read_item(at, leaf, index, 0, item);
 }
 
 struct read_batch {
@@ -83,17 +94,11 @@ void kv_get_batch(const struct kv_at *at, const struct kv_key *keys,
                   struct kv_item *items, bool *found, unsigned n)
 {
     struct read_batch batch;
-    struct kv_cell cell;
 
     read_batch_run(at, keys, n, &batch, found);
-    for (unsigned i = 0; i < n; i++) {
-        if (!found[i])
-            continue;
-        entry_cell(batch.leaves[i], batch.indexes[i], &cell);
-        found[i] = !kv_cell_hidden(&cell, at->now);
-        if (found[i])
-            kv_item_of(&cell, at->skew, &items[i]);
-    }
+    for (unsigned i = 0; i < n; i++)
+        found[i] = found[i] && read_item(at, batch.leaves[i], batch.indexes[i],
+                                         0, &items[i]);
 }
 
 void kv_warm_batch(const struct kv_at *at, const struct kv_key *keys,
@@ -287,15 +292,10 @@ static bool keys_wanted(struct kv_keys *keys)
 {
     const struct kv_node *const leaf = kv_walk_leaf(&keys->walk);
     const uint32_t index = kv_walk_index(&keys->walk);
-    struct kv_cell cell;
     bool stable;
 
-    entry_cell(leaf, index, &cell);
-    if (keys->types != 0 && !(keys->types & (1u << cell.type)))
+    if (!read_item(&keys->at, leaf, index, keys->types, &keys->item))
         return false;
-    if (kv_cell_hidden(&cell, keys->at.now))
-        return false;
-    kv_item_of(&cell, keys->at.skew, &keys->item);
     keys->key.p =
         kv_tree_key(leaf, index, keys->buffer, &keys->key.size, &stable);
     keys->key.cls = keys->walk.which;

@@ -252,8 +252,29 @@ KV_INTERNAL bool kv_cell_value(struct kv_store *store,
                                const struct kv_key *value,
                                struct kv_cell *cell) KV_MUST_USE;
 KV_INTERNAL void kv_cell_read(const struct kv_cell *cell, struct kv_val *out);
-KV_INTERNAL void kv_item_of(const struct kv_cell *cell, int64_t skew,
-                            struct kv_item *item);
+static inline void kv_item_of(const struct kv_cell *cell, int64_t skew, struct kv_item *item)
+{
+    const struct kv_blob *blob = cell->ptr;
+
+    item->type = (enum kv_type)cell->type;
+    item->expires_at = kv_time_show(cell->exp, skew);
+    item->version = cell->ver;
+    item->gen = cell->has_ver;
+    item->entry = NULL;
+    item->form = cell->form;
+    item->cls = cell->cls;
+    item->tree = NULL;
+    item->payload = cell->payload;
+    item->payload_size = cell->size;
+    if (cell->form == KV_FORM_TREE) {
+        item->tree = cell->ptr;
+    } else if (cell->form == KV_FORM_BLOB ||
+               cell->form == KV_FORM_PACKED_BLOB) {
+        item->payload = blob->d;
+        item->payload_size = blob->len;
+        item->entry = cell->ptr;
+    }
+}
 KV_INTERNAL void kv_val_bytes(struct kv_val *out, const uint8_t *p,
                               uint32_t size, uint8_t cls, bool stable);
 KV_INTERNAL double kv_score_read(const uint8_t *p);
@@ -295,6 +316,16 @@ KV_INTERNAL bool kv_cell_due(const struct kv_cell *cell, uint64_t now);
 static inline bool kv_cell_hidden(const struct kv_cell *cell, uint64_t now)
 {
     return (cell->exp != 0 || cell->type == KV_HASH) && kv_cell_due(cell, now);
+}
+/* The same of a leaf's entry, taken apart in `cell` already. The cell is not
+ * handed on, so that it can stay in registers. */
+KV_INTERNAL bool kv_entry_due(const struct kv_node *leaf, uint32_t index,
+                              uint64_t now);
+static inline bool kv_entry_hidden(const struct kv_node *leaf, uint32_t index,
+                                   const struct kv_cell *cell, uint64_t now)
+{
+    return (cell->exp != 0 || cell->type == KV_HASH) &&
+           kv_entry_due(leaf, index, now);
 }
 /* The packed run of a cell, or NULL for the tree form (value.c). */
 KV_INTERNAL const uint8_t *kv_cell_run(const struct kv_cell *cell,

@@ -21,6 +21,19 @@
 
 /* ---- reading -------------------------------------------------------------- */
 
+/* Header and slots: what a search touches one line after the other. */
+static inline void tree_prefetch(const struct kv_node *node)
+{
+    const char *const p = (const char *)node;
+
+    __builtin_prefetch(p);
+    __builtin_prefetch(p + 64);
+    __builtin_prefetch(p + 128);
+    __builtin_prefetch(p + 192);
+    __builtin_prefetch(p + 256);
+    __builtin_prefetch(p + 320);
+}
+
 bool kv_tree_find(const struct kv_node *root, const uint8_t *key, uint32_t size,
                   const struct kv_node **leaf, uint32_t *index)
 {
@@ -29,19 +42,17 @@ bool kv_tree_find(const struct kv_node *root, const uint8_t *key, uint32_t size,
 
     if (node == NULL)
         return false;
-    while (node->level > 0)
+    while (node->level > 0) {
+        const bool last = node->level == 1;
         node = inner_slots(node)[inner_search(node, key + node->plen,
                                               size - node->plen)]
                    .child;
+        if (last)
+            tree_prefetch(node);
+    }
     *index = leaf_search(node, key + node->plen, size - node->plen, &found);
     *leaf = node;
     return found;
-}
-
-static void tree_prefetch(const struct kv_node *node)
-{
-    for (unsigned line = 0; line < 6; line++)
-        __builtin_prefetch((const char *)node + line * 64u);
 }
 
 void kv_tree_find_batch(const struct kv_node *const *roots,

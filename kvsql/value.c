@@ -171,30 +171,6 @@ uint64_t kv_cell_field_bound(const struct kv_cell *cell)
     return run != NULL ? bound_of(kv_packed_deadline(run, size)) : BOUND_NONE;
 }
 
-void kv_item_of(const struct kv_cell *cell, int64_t skew, struct kv_item *item)
-{
-    const struct kv_blob *blob = cell->ptr;
-
-    item->type = (enum kv_type)cell->type;
-    item->expires_at = kv_time_show(cell->exp, skew);
-    item->version = cell->ver;
-    item->gen = cell->has_ver;
-    item->entry = NULL;
-    item->form = cell->form;
-    item->cls = cell->cls;
-    item->tree = NULL;
-    item->payload = cell->payload;
-    item->payload_size = cell->size;
-    if (cell->form == KV_FORM_TREE) {
-        item->tree = cell->ptr;
-    } else if (cell->form == KV_FORM_BLOB ||
-               cell->form == KV_FORM_PACKED_BLOB) {
-        item->payload = blob->d;
-        item->payload_size = blob->len;
-        item->entry = cell->ptr;
-    }
-}
-
 void kv_item_string(const struct kv_item *item, struct kv_val *out)
 {
     const struct kv_cell cell = {.form = item->form == KV_FORM_BLOB
