@@ -136,8 +136,9 @@ static inline uint32_t entry_size(const struct kv_entry *entry)
     return (uint32_t)(entry->tail - entry->start) + entry->tail_size;
 }
 
-static inline void entry_cell(const struct kv_node *leaf, uint32_t index,
-                              struct kv_cell *cell)
+/* The cell of an entry; returns where its tail begins, behind the key. */
+static inline const uint8_t *entry_cell(const struct kv_node *leaf,
+                                        uint32_t index, struct kv_cell *cell)
 {
     const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
     const uint32_t typed = node_typed(leaf) ? 1 : 0;
@@ -146,6 +147,7 @@ static inline void entry_cell(const struct kv_node *leaf, uint32_t index,
     const uint8_t *p = e + 2 + typed;
 
     p += (meta & META_KEYBLOB) ? 8 : (e[0] > 4 ? e[0] - 4 : 0);
+    const uint8_t *const tail = p;
     cell->form = meta & META_FORM;
     cell->cls = (meta >> META_CLASS_SHIFT) & 3;
     cell->type = type & TYPE_MASK;
@@ -174,31 +176,30 @@ static inline void entry_cell(const struct kv_node *leaf, uint32_t index,
         cell->size = *p;
         cell->payload = p + 1;
     }
+    return tail;
 }
 
-/* Both at once, for the two share most of their work. */
-static inline void entry_open_cell(const struct kv_node *leaf, uint32_t index,
-                                   struct kv_entry *entry,
-                                   struct kv_cell *cell)
+/* Bytes of an entry, its slot apart. */
+static inline uint32_t entry_bytes(const uint8_t *e, bool typed)
+{
+    const uint8_t *const rest = e + (typed ? 3 : 2);
+    const uint8_t *const tail =
+        rest + ((e[1] & META_KEYBLOB) ? 8 : e[0] > 4 ? e[0] - 4 : 0);
+
+    return (uint32_t)(tail - e) +
+           entry_tail_size(e[1], typed ? e[2] : 0, tail);
+}
+
+/* The block that holds the entry's key, or NULL. */
+static inline struct kv_blob *entry_keyblob(const struct kv_node *leaf,
+                                            uint32_t index)
 {
     const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
-    const bool nul = (e[1] & META_FORM) == KV_FORM_BYTES &&
-                     ((e[1] >> META_CLASS_SHIFT) & 3) == KV_TEXT;
+    struct kv_blob *blob = NULL;
 
-    entry_cell(leaf, index, cell);
-    entry->start = e;
-    entry->rest = e + (node_typed(leaf) ? 3 : 2);
-    entry->keyblob = NULL;
-    entry->klen = e[0];
-    entry->rest_size = e[0] > 4 ? e[0] - 4u : 0;
-    if (e[1] & META_KEYBLOB) {
-        memcpy(&entry->keyblob, entry->rest, sizeof(entry->keyblob));
-        entry->klen = entry->keyblob->len - leaf->plen;
-        entry->rest_size = 8;
-    }
-    entry->tail = entry->rest + entry->rest_size;
-    entry->tail_size = (uint32_t)(cell->payload - entry->tail) + cell->size +
-                       (entry_has_ptr(cell->form) ? 8 : 0) + (nul ? 1 : 0);
+    if (e[1] & META_KEYBLOB)
+        memcpy(&blob, e + (node_typed(leaf) ? 3 : 2), sizeof(blob));
+    return blob;
 }
 
 /* Bytes of exp, ver, payload of a cell to be written. */

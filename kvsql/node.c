@@ -191,6 +191,10 @@ uint32_t kv_node_item_size(const struct kv_node *node, uint32_t index,
         return (uint32_t)sizeof(struct kv_inner_slot) + 1 +
                node_rest_size(klen, blob);
     }
+    if (plen == node->plen)
+        return (uint32_t)sizeof(struct kv_leaf_slot) +
+               entry_bytes(entry_at(node, leaf_slots(node)[index].off),
+                           node_typed(node));
     struct kv_entry entry;
     entry_open(node, index, &entry);
     const uint32_t klen = entry.klen + node->plen - plen;
@@ -229,6 +233,26 @@ struct kv_node *kv_node_make(struct kv_store *store, const struct kv_node *like,
     return node;
 }
 
+void kv_node_copy(struct kv_node *out, const struct kv_node *node)
+{
+    const uint64_t gen = out->gen;
+    const uint16_t cap = out->cap;
+
+    if (node->flags & KV_NODE_LIST) {
+        KV_ASSERT(cap == node->cap);
+        memcpy(out, node, cap);
+    } else {
+        const uint32_t front =
+            (uint32_t)sizeof(*node) + node->n * node_slot_size(node);
+        KV_ASSERT(front + node->used <= cap);
+        memcpy(out, node, front);
+        memcpy((uint8_t *)out + cap - node->used,
+               (const uint8_t *)node + node->cap - node->used, node->used);
+    }
+    out->gen = gen;
+    out->cap = cap;
+}
+
 /* Write the key part at p; returns the byte behind it. */
 static uint8_t *node_write_rest(uint8_t *p, const uint8_t *suffix,
                                 uint32_t klen, const struct kv_blob *blob)
@@ -262,41 +286,47 @@ static bool node_key_blob(struct kv_store *store, const uint8_t *key,
     return true;
 }
 
-/* Same prefix: the entry's bytes are the same. */
-static void node_add_same(struct kv_node *out, const struct kv_node *from,
-                          uint32_t index)
+/* Same prefix: the entries' bytes are the same. */
+static void node_add_leaf(struct kv_node *out, const struct kv_node *from,
+                          uint32_t begin, uint32_t end)
 {
-    uint32_t size;
-    const uint8_t *start;
+    const struct kv_leaf_slot *const slot = leaf_slots(from);
+    struct kv_leaf_slot *to = leaf_slots(out) + out->n;
+    const bool typed = node_typed(from);
+    uint32_t used = out->used;
 
-    if (out->level > 0) {
-        start = entry_at(from, inner_slots(from)[index].off);
-        size = 1 + (start[0] == INNER_KEYBLOB ? 8u
-                    : start[0] > 4            ? start[0] - 4u
-                                              : 0u);
-        inner_slots(out)[out->n] = inner_slots(from)[index];
-    } else {
-        struct kv_entry entry;
-        entry_open(from, index, &entry);
-        start = entry.start;
-        size = entry_size(&entry);
-        leaf_slots(out)[out->n].head = leaf_slots(from)[index].head;
+    for (uint32_t i = begin; i < end; i++) {
+        const uint8_t *const e = entry_at(from, slot[i].off);
+        const uint32_t size = entry_bytes(e, typed);
+        used += size;
+        memcpy((uint8_t *)out + out->cap - used, e, size);
+        *to++ = (struct kv_leaf_slot){.head = slot[i].head,
+                                      .off = (uint16_t)used};
     }
-    memcpy(node_heap(out, size), start, size);
-    if (out->level > 0)
-        inner_slots(out)[out->n].off = out->used;
-    else
-        leaf_slots(out)[out->n].off = out->used;
-    out->n++;
+    out->used = (uint16_t)used;
+    out->n = (uint16_t)(out->n + end - begin);
+    KV_ASSERT((uint8_t *)to <= (uint8_t *)out + out->cap - used);
 }
 
-bool kv_node_add(struct kv_store *store, struct kv_node *out,
-                 const struct kv_node *from, uint32_t index)
+static void node_add_inner(struct kv_node *out, const struct kv_node *from,
+                           uint32_t begin, uint32_t end)
 {
-    if (out->plen == from->plen) {
-        node_add_same(out, from, index);
-        return true;
+    for (uint32_t i = begin; i < end; i++) {
+        const uint8_t *const e = entry_at(from, inner_slots(from)[i].off);
+        const uint32_t size =
+            1 + node_rest_size(e[0], e[0] == INNER_KEYBLOB);
+        struct kv_inner_slot *const slot = &inner_slots(out)[out->n];
+        memcpy(node_heap(out, size), e, size);
+        *slot = inner_slots(from)[i];
+        slot->off = out->used;
+        out->n++;
     }
+}
+
+/* Another prefix: the key is written anew. */
+static bool node_add_other(struct kv_store *store, struct kv_node *out,
+                           const struct kv_node *from, uint32_t index)
+{
     uint8_t buffer[KV_KEY_BUFFER];
     uint32_t size;
     bool stable;
@@ -343,13 +373,27 @@ bool kv_node_add(struct kv_store *store, struct kv_node *out,
     return true;
 }
 
+bool kv_node_add(struct kv_store *store, struct kv_node *out,
+                 const struct kv_node *from, uint32_t begin, uint32_t end)
+{
+    if (out->plen == from->plen) {
+        if (out->level > 0)
+            node_add_inner(out, from, begin, end);
+        else
+            node_add_leaf(out, from, begin, end);
+        return true;
+    }
+    for (uint32_t i = begin; i < end; i++)
+        if (!node_add_other(store, out, from, i))
+            return false;
+    return true;
+}
+
 void kv_node_insert(struct kv_store *store, struct kv_node *out,
                     uint32_t index, const struct kv_fresh *fresh,
-                    bool announce)
+                    uint32_t need, bool announce)
 {
     const uint32_t slot_size = node_slot_size(out);
-    const uint32_t need =
-        kv_node_fresh_size(out, fresh, out->plen) - slot_size;
     const uint8_t *const suffix = fresh->key + out->plen;
     const uint32_t klen = fresh->size - out->plen;
     uint8_t *const slots = (uint8_t *)out + sizeof(*out);
@@ -360,7 +404,7 @@ void kv_node_insert(struct kv_store *store, struct kv_node *out,
         if (index < out->n)
             kv_edit(store, place, (size_t)(out->n - index) * slot_size);
     }
-    uint8_t *p = node_heap(out, need);
+    uint8_t *p = node_heap(out, need - slot_size);
     memmove(place + slot_size, place, (size_t)(out->n - index) * slot_size);
     if (out->level > 0) {
         struct kv_inner_slot *const slot = &inner_slots(out)[index];
@@ -388,13 +432,12 @@ void kv_node_insert(struct kv_store *store, struct kv_node *out,
     out->hint = (uint16_t)(index + 1);
 }
 
-void kv_node_cut(struct kv_store *store, struct kv_node *node, uint32_t index)
+void kv_node_cut(struct kv_store *store, struct kv_node *node, uint32_t index,
+                 uint32_t dead)
 {
     const uint32_t slot_size = node_slot_size(node);
     uint8_t *const place =
         (uint8_t *)node + sizeof(*node) + (size_t)index * slot_size;
-    const uint32_t dead =
-        kv_node_item_size(node, index, node->plen) - slot_size;
 
     kv_edit(store, node, sizeof(*node)); /* I5 */
     kv_edit(store, place, (size_t)(node->n - index) * slot_size);

@@ -189,24 +189,29 @@ KV_INTERNAL uint32_t kv_node_item_size(const struct kv_node *node,
 KV_INTERNAL uint32_t kv_node_fresh_size(const struct kv_node *like,
                                         const struct kv_fresh *fresh,
                                         uint32_t plen);
-/* Append slot `index` of `from` to `out`, which has another prefix or the same.
- * False: no memory (a key blob that a shorter prefix asks for). */
+/* Append slots [begin, end) of `from` to `out`, which has another prefix or the
+ * same. False: no memory (a key blob that a shorter prefix asks for). */
 KV_INTERNAL bool kv_node_add(struct kv_store *store, struct kv_node *out,
-                             const struct kv_node *from, uint32_t index)
-    KV_MUST_USE;
-/* Put a fresh entry at `index` of `out`, which has room. In place: announces
- * header and slots when `announce`. */
+                             const struct kv_node *from, uint32_t begin,
+                             uint32_t end) KV_MUST_USE;
+/* Put a fresh entry at `index` of `out`, which has room for its `need` bytes
+ * (kv_node_fresh_size). In place: announces header and slots when
+ * `announce`. */
 KV_INTERNAL void kv_node_insert(struct kv_store *store, struct kv_node *out,
                                 uint32_t index, const struct kv_fresh *fresh,
-                                bool announce);
+                                uint32_t need, bool announce);
 /* A new node like `like` with this prefix and room for `size` bytes of slots
  * and entries. */
 KV_INTERNAL struct kv_node *kv_node_make(struct kv_store *store,
                                          const struct kv_node *like,
                                          const uint8_t *prefix, uint32_t plen,
                                          uint32_t size);
-/* Take slot `index` out, announced. */
+/* Make `out`, a fresh block of at least the bytes that `node` uses, its copy.
+ * Slots count from the begin of a block and the heap from its end, so both move
+ * as they are (of a list, whose bytes lie elsewhere, all of the block). */
+KV_INTERNAL void kv_node_copy(struct kv_node *out, const struct kv_node *node);
+/* Take slot `index` out, announced; `dead` are the bytes of its entry. */
 KV_INTERNAL void kv_node_cut(struct kv_store *store, struct kv_node *node,
-                             uint32_t index);
+                             uint32_t index, uint32_t dead);
 
 #endif

@@ -26,7 +26,7 @@
 #include <string.h>
 
 #include "kvsql/packed.h"
-#include "kvsql/undo.h"
+#include "kvsql/store_private.h"
 
 #define PLIST_HEAD ((uint32_t)sizeof(struct kv_node))
 #define PLIST_LEAF_ROOM (KV_LEAF_MAX - PLIST_HEAD)

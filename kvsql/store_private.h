@@ -133,6 +133,25 @@ struct kv_store {
 };
 
 /* undo.c */
+#define KV_UNDO_TRAILER 16 /* bytes behind each record of the log */
+static inline bool kv_room_is(const struct kv_store *store, size_t bytes,
+                              unsigned blocks)
+{
+    return store->undo_used + bytes +
+                   (size_t)blocks * 2 * KV_UNDO_TRAILER <=
+               store->undo_cap &&
+           store->spare_count >=
+               2 + 2 * (blocks / LIST_CHUNK_ENTRIES) + store->spare_reserved;
+}
+KV_INTERNAL bool kv_room_make(struct kv_store *store, size_t bytes,
+                              unsigned blocks) KV_MUST_USE;
+/* See undo.h. */
+KV_MUST_USE static inline bool kv_room(struct kv_store *store, size_t bytes,
+                                       unsigned blocks)
+{
+    return KV_LIKELY(kv_room_is(store, bytes, blocks)) ||
+           kv_room_make(store, bytes, blocks);
+}
 KV_INTERNAL uint64_t kv_undo_mark(const struct kv_store *store);
 /* Take back everything behind the mark; with stamps_max != UINT64_MAX stamps
  * are lowered to it (F2). Cannot fail. */

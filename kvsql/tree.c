@@ -195,24 +195,23 @@ static bool tree_descend(struct kv_store *store, struct kv_node **root,
                          struct kv_path *path)
 {
     struct kv_node **place = root;
+    unsigned d = 0;
 
-    path->depth = 0;
-    path->found = false;
-    for (;;) {
+    KV_ASSERT((*root)->level < KV_HEIGHT_MAX); /* ST10 */
+    for (;; d++) {
         struct kv_node *const node = tree_own_node(store, place);
         if (node == NULL)
             return false;
-        KV_ASSERT(path->depth < KV_HEIGHT_MAX); /* ST10 */
-        path->at[path->depth].node = node;
         const uint8_t *const s = key + node->plen;
         const uint32_t n = size - node->plen;
+        path->at[d].node = node;
         if (node->level == 0) {
-            path->at[path->depth++].index =
-                leaf_search(node, s, n, &path->found);
+            path->at[d].index = leaf_search(node, s, n, &path->found);
+            path->depth = d + 1;
             return true;
         }
         const uint32_t at = inner_search(node, s, n);
-        path->at[path->depth++].index = at;
+        path->at[d].index = at;
         place = &inner_slots(node)[at].child;
     }
 }
@@ -299,58 +298,48 @@ static uint32_t tree_prefix(const uint8_t *low, uint32_t low_size,
 
 /* ---- inserting ---------------------------------------------------------------- */
 
+#define TREE_RUN 4 /* ascending inserts in a row that make a run (ST6) */
+
 /* The same node in a larger block: slots count from its begin, the heap from
- * its end, so both are copied as they are. */
+ * its end, so both are copied as they are. A run at the end of the node goes on
+ * until it is full: twice the room at once. */
 static bool tree_enlarge(struct kv_store *store, struct kv_node **root,
-                         struct kv_path *path, unsigned d, uint32_t need)
+                         struct kv_path *path, unsigned d, uint32_t index,
+                         uint32_t need)
 {
     const struct kv_node *const node = path->at[d].node;
     const uint32_t front =
         (uint32_t)sizeof(*node) + node->n * node_slot_size(node);
-    struct kv_node *const out = kv_node_new(store, front + node->used + need,
-                                            node->level, node->flags);
+    uint32_t size = front + node->used + need;
 
+    if (node->run >= TREE_RUN && index == node->n && size < 2u * node->cap)
+        size = 2u * node->cap < KV_LEAF_MAX ? 2u * node->cap : KV_LEAF_MAX;
+    struct kv_node *const out =
+        kv_node_new(store, size, node->level, node->flags);
     if (out == NULL)
         return false;
-    const uint64_t gen = out->gen;
-    const uint16_t cap = out->cap;
-    memcpy(out, node, front);
-    memcpy((uint8_t *)out + cap - node->used,
-           (const uint8_t *)node + node->cap - node->used, node->used);
-    out->gen = gen;
-    out->cap = cap;
+    kv_node_copy(out, node);
     tree_replace(store, root, path, d, out);
     return true;
 }
 
 /* Build the path's node anew with the fresh entry at `index` (replacing the
- * one there when `replace`), same prefix. */
+ * one there when `replace`), same prefix; `live` bytes in all. */
 static bool tree_rebuild(struct kv_store *store, struct kv_node **root,
                          struct kv_path *path, unsigned d, uint32_t index,
-                         const struct kv_fresh *fresh, bool replace)
+                         const struct kv_fresh *fresh, bool replace,
+                         uint32_t live)
 {
     const struct kv_node *const node = path->at[d].node;
-    uint32_t size = 0;
-
-    for (uint32_t i = 0; i < node->n; i++)
-        if (!replace || i != index)
-            size += kv_node_item_size(node, i, node->plen);
-    size += kv_node_fresh_size(node, fresh, node->plen);
     struct kv_node *const out =
-        kv_node_make(store, node, node_prefix(node), node->plen, size);
-    if (out == NULL)
+        kv_node_make(store, node, node_prefix(node), node->plen,
+                     live - (uint32_t)sizeof(*node) - node->plen);
+    if (out == NULL || !kv_node_add(store, out, node, 0, index))
         return false;
-    for (uint32_t i = 0; i < node->n; i++) {
-        if (i == index) {
-            kv_node_insert(store, out, index, fresh, false);
-            if (replace)
-                continue;
-        }
-        if (!kv_node_add(store, out, node, i))
-            return false;
-    }
-    if (index == node->n)
-        kv_node_insert(store, out, index, fresh, false);
+    kv_node_insert(store, out, index, fresh,
+                   kv_node_fresh_size(out, fresh, out->plen), false);
+    if (!kv_node_add(store, out, node, index + (replace ? 1 : 0), node->n))
+        return false;
     out->hint = (uint16_t)(index + 1);
     out->run = node->hint == index && !replace && node->run < 255
                    ? (uint8_t)(node->run + 1)
@@ -362,9 +351,10 @@ static bool tree_rebuild(struct kv_store *store, struct kv_node **root,
 /* The sequence that a split divides: the node's entries with the fresh one at
  * `index`, in place of the old one when `replace`. */
 struct tree_sequence {
-    const struct kv_node *node;
+    struct kv_node *node;
     const struct kv_fresh *fresh;
     uint32_t index, count;
+    uint32_t bytes; /* of all, with the node's prefix */
     bool replace;
 };
 
@@ -398,60 +388,78 @@ static const uint8_t *sequence_key(const struct tree_sequence *seq, uint32_t i,
     return kv_node_key(seq->node, old, buffer, size, &stable);
 }
 
-static struct kv_node *sequence_build(struct kv_store *store,
-                                      const struct tree_sequence *seq,
-                                      uint32_t from, uint32_t to,
-                                      const uint8_t *prefix, uint32_t plen)
+/* Bytes of [from, to) in a node with prefix `plen`. */
+static uint32_t sequence_bytes(const struct tree_sequence *seq, uint32_t from,
+                               uint32_t to, uint32_t plen)
 {
-    uint32_t size = 0, old;
+    uint32_t size = 0;
 
     for (uint32_t i = from; i < to; i++)
         size += sequence_size(seq, i, plen);
+    return size;
+}
+
+static struct kv_node *sequence_build(struct kv_store *store,
+                                      const struct tree_sequence *seq,
+                                      uint32_t from, uint32_t to,
+                                      const uint8_t *prefix, uint32_t plen,
+                                      uint32_t size)
+{
+    const uint32_t skip = seq->replace ? 0 : 1; /* old slots behind `index` */
+    const bool fresh = seq->index >= from && seq->index < to;
+    const uint32_t end = fresh ? seq->index : to;
     struct kv_node *const out =
         kv_node_make(store, seq->node, prefix, plen, size);
+
     if (out == NULL)
         return NULL;
-    for (uint32_t i = from; i < to; i++) {
-        if (sequence_is_fresh(seq, i, &old))
-            kv_node_insert(store, out, i - from, seq->fresh, false);
-        else if (!kv_node_add(store, out, seq->node, old))
-            return NULL;
-    }
-    out->run = 0;
-    out->hint = seq->index >= from && seq->index < to
-                    ? (uint16_t)(seq->index - from + 1)
-                    : 0;
-    return out;
+    if (from > seq->index) /* all behind the fresh one */
+        return kv_node_add(store, out, seq->node, from - skip, to - skip)
+                   ? out
+                   : NULL;
+    if (!kv_node_add(store, out, seq->node, from, end))
+        return NULL;
+    if (!fresh)
+        return out;
+    kv_node_insert(store, out, seq->index - from, seq->fresh,
+                   kv_node_fresh_size(out, seq->fresh, plen), false);
+    out->hint = (uint16_t)(seq->index - from + 1);
+    return kv_node_add(store, out, seq->node, seq->index + 1 - skip, to - skip)
+               ? out
+               : NULL;
 }
 
 /* Did the node take a run of ascending inserts that goes on here (ST6)? */
 static bool sequence_runs(const struct tree_sequence *seq)
 {
-    return !seq->replace && seq->node->run >= 4 && seq->index > 0 &&
+    return !seq->replace && seq->node->run >= TREE_RUN && seq->index > 0 &&
            seq->node->hint == seq->index;
 }
 
-/* Where to divide so that both halves are about as large. Each then fits: half
- * a node, one entry more, the longest prefix. */
-static uint32_t sequence_middle(const struct tree_sequence *seq)
+/* Where to divide so that both halves are about as large; *left are the bytes of
+ * the first. Each then fits: half a node, one entry more, the longest
+ * prefix. */
+static uint32_t sequence_middle(const struct tree_sequence *seq, uint32_t *left)
 {
-    uint32_t total, sum = 0, m;
+    const uint32_t half = node_live(seq->node) / 2; /* near enough */
+    uint32_t m = 0;
 
-    total = node_live(seq->node); /* near enough: fresh entry left out */
-    for (m = 0; m < seq->count - 1 && sum < total / 2; m++)
-        sum += sequence_size(seq, m, seq->node->plen);
-    return m > 0 ? m : 1;
+    for (*left = 0; m < seq->count - 1 && *left < half; m++)
+        *left += sequence_size(seq, m, seq->node->plen);
+    KV_ASSERT(m > 0);
+    return m;
 }
 
 /* A place to divide at: the separator there and what it makes of the prefixes
- * of both halves. */
+ * and bytes of both halves. */
 struct tree_cut {
     const uint8_t *sep;
-    uint32_t m, sep_size, left_plen, right_plen;
+    uint32_t m, sep_size, left_plen, right_plen, left_size, right_size;
 };
 
+/* `left`: bytes of the first m with the node's prefix. */
 static void sequence_cut(const struct tree_sequence *seq, uint32_t m,
-                         const struct tree_fence *low,
+                         uint32_t left, const struct tree_fence *low,
                          const struct tree_fence *high, uint8_t *key_buffer,
                          struct tree_cut *cut)
 {
@@ -475,18 +483,58 @@ static void sequence_cut(const struct tree_sequence *seq, uint32_t m,
     }
     cut->left_plen = tree_prefix(low->p, low->size, cut->sep, cut->sep_size);
     cut->right_plen = tree_prefix(cut->sep, cut->sep_size, high->p, high->size);
+    const uint32_t plen = seq->node->plen;
+    cut->left_size = cut->left_plen == plen
+                         ? left
+                         : sequence_bytes(seq, 0, m, cut->left_plen);
+    cut->right_size =
+        cut->right_plen == plen
+            ? seq->bytes - left
+            : sequence_bytes(seq, m, seq->count, cut->right_plen);
 }
 
-/* Does [from, to) fit into one node? An entry whose key is a blob does not
- * shrink when the prefix grows, so a half may be larger than the whole was. */
-static bool sequence_fits(const struct tree_sequence *seq, uint32_t from,
-                          uint32_t to, uint32_t plen)
+/* Do both halves fit into a node? An entry whose key is a blob does not shrink
+ * when the prefix grows, so a half may be larger than the whole was. */
+static bool cut_fits(const struct tree_cut *cut)
 {
-    uint32_t size = (uint32_t)sizeof(struct kv_node) + plen;
+    const uint32_t max = KV_LEAF_MAX - (uint32_t)sizeof(struct kv_node);
 
-    for (uint32_t i = from; i < to; i++)
-        size += sequence_size(seq, i, plen);
-    return size <= KV_LEAF_MAX;
+    return cut->left_plen + cut->left_size <= max &&
+           cut->right_plen + cut->right_size <= max;
+}
+
+static void sequence_choose(const struct tree_sequence *seq,
+                            const struct tree_fence *low,
+                            const struct tree_fence *high, uint8_t *key_buffer,
+                            struct tree_cut *cut)
+{
+    uint32_t left;
+
+    if (sequence_runs(seq)) {
+        left = seq->bytes - sequence_bytes(seq, seq->index, seq->count,
+                                           seq->node->plen);
+        sequence_cut(seq, seq->index, left, low, high, key_buffer, cut);
+        if (cut_fits(cut))
+            return;
+    }
+    const uint32_t m = sequence_middle(seq, &left);
+    sequence_cut(seq, m, left, low, high, key_buffer, cut);
+}
+
+/* The first half of the sequence. When nothing but the fresh entry leaves and
+ * the prefix stays, the node is that half already. */
+static struct kv_node *sequence_left(struct kv_store *store,
+                                     const struct tree_sequence *seq,
+                                     const struct tree_cut *cut)
+{
+    struct kv_node *const node = seq->node;
+
+    if (cut->m < node->n || seq->replace || cut->left_plen != node->plen)
+        return sequence_build(store, seq, 0, cut->m, cut->sep, cut->left_plen,
+                              cut->left_size);
+    kv_edit(store, node, sizeof(*node));
+    node->hint = 0;
+    return node;
 }
 
 /* Split node number d of the path; *up is the slot for the second half (its
@@ -499,32 +547,28 @@ static bool tree_split(struct kv_store *store, struct kv_node **root,
     struct tree_fence low, high;
     struct kv_summary summary;
     struct tree_cut cut;
-    const bool runs = sequence_runs(seq);
 
     tree_fence_low(path, d, &low);
     tree_fence_high(path, d, 0, &high);
-    sequence_cut(seq, runs ? seq->index : sequence_middle(seq), &low, &high,
-                 key_buffer, &cut);
-    if (runs && (!sequence_fits(seq, 0, cut.m, cut.left_plen) ||
-                 !sequence_fits(seq, cut.m, seq->count, cut.right_plen)))
-        sequence_cut(seq, sequence_middle(seq), &low, &high, key_buffer, &cut);
-    struct kv_node *const left =
-        sequence_build(store, seq, 0, cut.m, cut.sep, cut.left_plen);
-    if (left == NULL)
-        return false;
+    sequence_choose(seq, &low, &high, key_buffer, &cut);
     struct kv_node *const right =
-        sequence_build(store, seq, cut.m, seq->count, cut.sep, cut.right_plen);
+        sequence_build(store, seq, cut.m, seq->count, cut.sep, cut.right_plen,
+                       cut.right_size);
     if (right == NULL)
         return false;
-    left->run = cut.m == seq->index ? seq->node->run : 0;
-    right->run = left->run;
+    const uint8_t run = cut.m == seq->index ? seq->node->run : 0;
+    struct kv_node *const left = sequence_left(store, seq, &cut);
+    if (left == NULL)
+        return false;
+    left->run = right->run = run;
     *up = (struct kv_fresh){.key = cut.sep, .size = cut.sep_size};
     kv_node_summary(right, &summary);
     up->slot.child = right;
     up->slot.count = summary.count;
     up->slot.types = summary.types;
     bound_put(up->slot.min_exp, summary.bound);
-    tree_replace(store, root, path, d, left);
+    if (left != seq->node)
+        tree_replace(store, root, path, d, left);
     return true;
 }
 
@@ -560,8 +604,9 @@ static bool tree_grow_root(struct kv_store *store, struct kv_node **root,
     first.slot.count = summary.count;
     first.slot.types = summary.types;
     bound_put(first.slot.min_exp, summary.bound);
-    kv_node_insert(store, node, 0, &first, false);
-    kv_node_insert(store, node, 1, up, false);
+    kv_node_insert(store, node, 0, &first,
+                   kv_node_fresh_size(node, &first, 0), false);
+    kv_node_insert(store, node, 1, up, kv_node_fresh_size(node, up, 0), false);
     kv_edit_ptr(store, root, node);
     return true;
 }
@@ -593,24 +638,26 @@ static bool tree_insert_at(struct kv_store *store, struct kv_node **root,
 
     *split = false;
     if (!replace && node_free(node) >= need) {
-        kv_node_insert(store, node, index, fresh, true);
+        kv_node_insert(store, node, index, fresh, need, true);
         return true;
     }
     if (!replace && live + node->garb <= KV_LEAF_MAX &&
         node->garb <= node->used / 8) {
-        if (!tree_enlarge(store, root, path, d, need))
+        if (!tree_enlarge(store, root, path, d, index, need))
             return false;
-        kv_node_insert(store, path->at[d].node, index, fresh, false);
+        kv_node_insert(store, path->at[d].node, index, fresh, need, false);
         return true;
     }
     if (replace)
         live -= kv_node_item_size(node, index, node->plen);
     if (live <= KV_LEAF_MAX)
-        return tree_rebuild(store, root, path, d, index, fresh, replace);
+        return tree_rebuild(store, root, path, d, index, fresh, replace, live);
     const struct tree_sequence seq = {.node = node,
                                       .fresh = fresh,
                                       .index = index,
                                       .count = node->n + (replace ? 0u : 1u),
+                                      .bytes = live - node->plen -
+                                               (uint32_t)sizeof(*node),
                                       .replace = replace};
     *split = true;
     return tree_split(store, root, path, d, &seq, up, key_buffer);
@@ -674,15 +721,18 @@ static bool tree_carry(struct kv_store *store, struct kv_node **root,
            tree_grow_root(store, root, up);
 }
 
-/* Overwrite the cell in place when nothing but its bytes changes. */
+/* Overwrite the entry's cell `old`, whose bytes begin at `tail`, in place when
+ * nothing but its bytes changes. */
 static bool tree_overwrite(struct kv_store *store, struct kv_node *leaf,
-                           const struct kv_entry *entry,
+                           uint32_t index, const uint8_t *tail,
+                           const struct kv_cell *old,
                            const struct kv_cell *cell)
 {
-    const uint32_t tail = cell_tail_size(cell);
-    if (tail != entry->tail_size)
+    const uint32_t size = cell_tail_size(cell);
+    if (size != cell_tail_size(old))
         return false;
-    uint8_t *const e = (uint8_t *)(uintptr_t)entry->start;
+    uint8_t *const e =
+        (uint8_t *)leaf + leaf->cap - leaf_slots(leaf)[index].off;
     const uint8_t meta =
         (uint8_t)(cell_meta(cell) | (e[1] & META_KEYBLOB));
     const bool typed = node_typed(leaf);
@@ -694,8 +744,8 @@ static bool tree_overwrite(struct kv_store *store, struct kv_node *leaf,
         if (typed)
             e[2] = type;
     }
-    uint8_t *const place = e + (entry->tail - entry->start);
-    kv_edit(store, place, tail);
+    uint8_t *const place = e + (tail - e);
+    kv_edit(store, place, size);
     cell_write_tail(place, cell);
     return true;
 }
@@ -744,7 +794,8 @@ static bool tree_first(struct kv_store *store, struct kv_node **root,
                      kv_node_fresh_size(&like, &fresh, 0));
     if (leaf == NULL)
         return false;
-    kv_node_insert(store, leaf, 0, &fresh, false);
+    kv_node_insert(store, leaf, 0, &fresh, kv_node_fresh_size(leaf, &fresh, 0),
+                   false);
     kv_edit_ptr(store, root, leaf);
     return true;
 }
@@ -760,15 +811,46 @@ static uint64_t tree_cell_bound(uint8_t flags, const struct kv_cell *cell)
     return fields < own ? fields : own;
 }
 
-bool kv_tree_put(struct kv_store *store, struct kv_node **root, uint8_t flags,
-                 const uint8_t *key, uint32_t size, const struct kv_cell *cell,
-                 struct kv_cell *old, bool *found)
+/* Put the cell at the end of the path: over the entry there, which is too short
+ * or too long for it, or (!path->found) as a new one. */
+static bool tree_put_entry(struct kv_store *store, struct kv_node **root,
+                           struct kv_path *path, const uint8_t *key,
+                           uint32_t size, const struct kv_cell *cell)
 {
     uint8_t key_buffer[KV_KEY_BUFFER];
     struct kv_fresh fresh = {.key = key, .size = size, .cell = cell};
     struct kv_fresh up = {.key = NULL};
-    struct kv_path path;
+    unsigned d = path->depth - 1;
+    struct kv_node *const leaf = path->at[d].node;
+    const uint32_t index = path->at[d].index;
+    const uint8_t types =
+        (uint8_t)(node_typed(leaf) ? 1u << cell->type : 0);
+    const uint64_t bound = tree_cell_bound(leaf->flags, cell);
     bool split = false;
+
+    if (path->found) {
+        /* the blob is shared with the entry that goes: only read here */
+        fresh.keyblob = entry_keyblob(leaf, index);
+        if (!tree_replace_in_heap(store, leaf, index, &fresh) &&
+            !tree_insert_at(store, root, path, d, index, &fresh, true, &up,
+                            key_buffer, &split))
+            return false;
+    } else if (!tree_fresh_blob(store, leaf, &fresh) ||
+               !tree_insert_at(store, root, path, d, index, &fresh, false, &up,
+                               key_buffer, &split)) {
+        return false;
+    }
+    if (split && !tree_carry(store, root, path, &d, &up, key_buffer))
+        return false;
+    tree_add_up(store, path, d, path->found ? 0 : 1, types, bound);
+    return true;
+}
+
+bool kv_tree_put(struct kv_store *store, struct kv_node **root, uint8_t flags,
+                 const uint8_t *key, uint32_t size, const struct kv_cell *cell,
+                 struct kv_cell *old, bool *found)
+{
+    struct kv_path path;
 
     *found = false;
     if (!kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS))
@@ -777,34 +859,18 @@ bool kv_tree_put(struct kv_store *store, struct kv_node **root, uint8_t flags,
         return tree_first(store, root, flags, key, size, cell);
     if (!tree_descend(store, root, key, size, &path))
         return false;
-    unsigned d = path.depth - 1;
-    struct kv_node *const leaf = path.at[d].node;
-    const uint32_t index = path.at[d].index;
     *found = path.found;
-    if (path.found) {
-        struct kv_entry entry;
-        entry_open_cell(leaf, index, &entry, old);
-        /* the blob is shared with the entry that goes: only read here */
-        fresh.keyblob = (struct kv_blob *)(uintptr_t)entry.keyblob;
-        if (tree_overwrite(store, leaf, &entry, cell)) {
-            if (old->type == cell->type && cell->exp == 0 &&
-                cell->type != KV_HASH)
-                return true; /* nothing to tell the slots above */
-        } else if (!tree_replace_in_heap(store, leaf, index, &fresh) &&
-                   !tree_insert_at(store, root, &path, d, index, &fresh, true, &up,
-                                   key_buffer, &split))
-            return false;
-    } else {
-        if (!tree_fresh_blob(store, leaf, &fresh) ||
-            !tree_insert_at(store, root, &path, d, index, &fresh, false, &up,
-                            key_buffer, &split))
-            return false;
-    }
-    if (split && !tree_carry(store, root, &path, &d, &up, key_buffer))
-        return false;
-    tree_add_up(store, &path, d, path.found ? 0 : 1,
-                (uint8_t)((flags & KV_NODE_TYPED) ? 1u << cell->type : 0),
-                tree_cell_bound(flags, cell));
+    if (!path.found)
+        return tree_put_entry(store, root, &path, key, size, cell);
+    struct kv_node *const leaf = path.at[path.depth - 1].node;
+    const uint32_t index = path.at[path.depth - 1].index;
+    const uint8_t *const tail = entry_cell(leaf, index, old);
+    if (!tree_overwrite(store, leaf, index, tail, old, cell))
+        return tree_put_entry(store, root, &path, key, size, cell);
+    if (old->type != cell->type || cell->exp != 0 || cell->type == KV_HASH)
+        tree_add_up(store, &path, path.depth - 1, 0,
+                    (uint8_t)((flags & KV_NODE_TYPED) ? 1u << cell->type : 0),
+                    tree_cell_bound(flags, cell));
     return true;
 }
 
@@ -840,19 +906,18 @@ static bool tree_merge(struct kv_store *store, struct kv_path *path,
     struct kv_node *const out = kv_node_make(store, a, low.p, plen, size);
     if (out == NULL)
         return false;
-    for (uint32_t i = 0; i < a->n; i++)
-        if (!kv_node_add(store, out, a, i))
-            return false;
-    for (uint32_t i = 0; i < b->n; i++)
-        if (!kv_node_add(store, out, b, i))
-            return false;
+    if (!kv_node_add(store, out, a, 0, a->n) ||
+        !kv_node_add(store, out, b, 0, b->n))
+        return false;
     const uint8_t *const e = entry_at(up, slot[left + 1].off);
     if (e[0] == INNER_KEYBLOB) {
         struct kv_blob *blob;
         memcpy(&blob, e + 1, sizeof(blob));
         kv_retire(store, blob);
     }
-    kv_node_cut(store, up, left + 1);
+    kv_node_cut(store, up, left + 1,
+                kv_node_item_size(up, left + 1, up->plen) -
+                    node_slot_size(up));
     kv_edit_ptr(store, &slot[left].child, out);
     tree_slot_update(store, &slot[left]);
     if (path->at[parent].index > left) /* the path went through b */
@@ -915,11 +980,8 @@ static bool tree_shrink(struct kv_store *store, struct kv_node **root,
     struct kv_node *const out =
         kv_node_make(store, node, node_prefix(node), node->plen,
                      live - (uint32_t)sizeof(*node) - node->plen);
-    if (out == NULL)
+    if (out == NULL || !kv_node_add(store, out, node, 0, node->n))
         return false;
-    for (uint32_t i = 0; i < node->n; i++)
-        if (!kv_node_add(store, out, node, i))
-            return false;
     tree_replace(store, root, path, d, out);
     return true;
 }
@@ -929,7 +991,6 @@ bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
                     bool *found)
 {
     struct kv_path path;
-    struct kv_entry entry;
 
     *found = false;
     if (*root == NULL)
@@ -943,11 +1004,11 @@ bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
     const unsigned d = path.depth - 1;
     struct kv_node *const leaf = path.at[d].node;
     const uint32_t index = path.at[d].index;
-    entry_cell(leaf, index, old);
-    entry_open(leaf, index, &entry);
-    struct kv_blob *const keyblob =
-        (struct kv_blob *)(uintptr_t)entry.keyblob;
-    kv_node_cut(store, leaf, index);
+    const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
+    const uint8_t *const tail = entry_cell(leaf, index, old);
+    struct kv_blob *const keyblob = entry_keyblob(leaf, index);
+    kv_node_cut(store, leaf, index,
+                (uint32_t)(tail - e) + cell_tail_size(old));
     if (keyblob != NULL)
         kv_retire(store, keyblob);
     for (unsigned i = d; i-- > 0;) {

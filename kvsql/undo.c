@@ -13,7 +13,7 @@
  * Thread: the holder of the store lock. */
 #include <string.h>
 
-#include "kvsql/store_private.h"
+#include "kvsql/node_ops.h"
 
 #define UNDO_KEEP_MAX (1u << 20) /* bytes of log kept when it is empty */
 
@@ -22,7 +22,7 @@ struct undo_trailer {
     uint32_t size;
     uint32_t kind;
 };
-_Static_assert(sizeof(struct undo_trailer) == 16, "undo trailer");
+_Static_assert(sizeof(struct undo_trailer) == KV_UNDO_TRAILER, "undo trailer");
 
 /* ---- blocks ------------------------------------------------------------- */
 
@@ -126,27 +126,33 @@ struct kv_blob *kv_blob_new(struct kv_store *store, uint32_t len)
 
 void *kv_block_copy(struct kv_store *store, const void *block)
 {
+    const enum kv_block_kind kind = block_kind(block);
     const size_t size = kv_block_size(block);
-    void *const copy = block_born(store, size, block_kind(block));
+    void *const copy = block_born(store, size, kind);
 
-    if (copy != NULL) {
-        const uint64_t gen = *(const uint64_t *)copy;
+    if (copy == NULL)
+        return NULL;
+    const uint64_t gen = *(const uint64_t *)copy;
+    if (kind == KV_BLOCK_NODE) {
+        ((struct kv_node *)copy)->cap = (uint16_t)size;
+        kv_node_copy(copy, block);
+    } else {
         memcpy(copy, block, size);
-        *(uint64_t *)copy = gen;
     }
+    *(uint64_t *)copy = gen;
     return copy;
 }
 
 /* ---- recording ------------------------------------------------------------ */
 
-bool kv_room(struct kv_store *store, size_t bytes, unsigned blocks)
+bool kv_room_make(struct kv_store *store, size_t bytes, unsigned blocks)
 {
     const size_t need = store->undo_used + bytes +
-                        (size_t)blocks * 2 * sizeof(struct undo_trailer);
+                        (size_t)blocks * 2 * KV_UNDO_TRAILER;
     const unsigned chunks =
         2 + 2 * (blocks / LIST_CHUNK_ENTRIES) + store->spare_reserved;
 
-    if (KV_UNLIKELY(need > store->undo_cap) && !store->undo_off) {
+    if (need > store->undo_cap && !store->undo_off) {
         size_t cap = store->undo_cap > 0 ? store->undo_cap : 64 * 1024;
         while (cap < need)
             cap *= 2;
@@ -157,7 +163,7 @@ bool kv_room(struct kv_store *store, size_t bytes, unsigned blocks)
         store->undo = p;
         store->undo_cap = cap;
     }
-    while (KV_UNLIKELY(store->spare_count < chunks)) {
+    while (store->spare_count < chunks) {
         struct kv_list_chunk *const chunk = kv_list_chunk_new();
         if (chunk == NULL)
             return false;

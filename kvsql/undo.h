@@ -15,13 +15,12 @@
 
 #include "kvsql/node.h"
 
-/* Make sure that `bytes` of undo log and list entries for `blocks` births and
- * retirements exist. KVSQL_NOMEM: nothing has happened. The usual step (one
- * insert or removal in one tree) is within KV_ROOM_STEP. */
+/* kv_room(store, bytes, blocks): make sure that `bytes` of undo log and list
+ * entries for `blocks` births and retirements exist. False, no memory: nothing
+ * has happened. The usual step (one insert or removal in one tree) is within
+ * KV_ROOM_STEP. In store_private.h, for it is inline. */
 #define KV_ROOM_STEP (32 * 1024)
 #define KV_ROOM_BLOCKS 64
-KV_INTERNAL bool kv_room(struct kv_store *store, size_t bytes,
-                         unsigned blocks) KV_MUST_USE;
 
 /* True when no view can see the block. */
 static inline bool kv_block_newer(const void *block, uint64_t viewgen)

@@ -33,7 +33,6 @@ bool kv_key_memory(const struct kv_at *at, const struct kv_key *key,
 {
     const struct kv_node *node = at->root->keys[key->cls];
     double share = 0;
-    struct kv_entry entry;
     struct kv_cell cell;
     bool found = false;
 
@@ -52,12 +51,13 @@ bool kv_key_memory(const struct kv_at *at, const struct kv_key *key,
                                        key->size - node->plen, &found);
     if (!found)
         return false;
-    entry_open_cell(node, index, &entry, &cell);
+    entry_cell(node, index, &cell);
     if (kv_cell_hidden(&cell, at->now))
         return false;
     share += usage_in_leaf(node, index);
-    if (entry.keyblob != NULL)
-        share += (double)kv_block_size(entry.keyblob);
+    const struct kv_blob *const keyblob = entry_keyblob(node, index);
+    if (keyblob != NULL)
+        share += (double)kv_block_size(keyblob);
     *bytes = (uint64_t)(share + 0.5) + usage_behind(&cell);
     return true;
 }
