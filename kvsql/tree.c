@@ -100,24 +100,34 @@ void kv_tree_find_batch(const struct kv_node *const *roots,
     }
 }
 
-uint64_t kv_tree_count(const struct kv_node *root)
+/* Entries below the slots [slot, end). */
+static uint64_t tree_count_slots(const struct kv_inner_slot *slot,
+                                 const struct kv_inner_slot *end)
 {
     uint64_t count = 0;
 
+    for (; end - slot >= 4; slot += 4)
+        count += (uint64_t)slot[0].count + slot[1].count + slot[2].count +
+                 slot[3].count;
+    for (; slot < end; slot++)
+        count += slot->count;
+    return count;
+}
+
+uint64_t kv_tree_count(const struct kv_node *root)
+{
     if (root == NULL)
         return 0;
     if (root->level == 0)
         return root->n;
-    for (uint32_t i = 0; i < root->n; i++)
-        count += inner_slots(root)[i].count;
-    return count;
+    return tree_count_slots(inner_slots(root), inner_slots(root) + root->n);
 }
 
 uint64_t kv_tree_rank(const struct kv_node *root, const uint8_t *key,
                       uint32_t size, bool *found)
 {
     const struct kv_node *node = root;
-    uint64_t rank = 0;
+    uint64_t rank = 0, below = 0; /* entries below the node, 0 = not known */
 
     *found = false;
     if (node == NULL)
@@ -126,9 +136,14 @@ uint64_t kv_tree_rank(const struct kv_node *root, const uint8_t *key,
         const struct kv_inner_slot *const slot = inner_slots(node);
         const uint32_t at =
             inner_search(node, key + node->plen, size - node->plen);
-        for (uint32_t i = 0; i < at; i++)
-            rank += slot[i].count;
+        const bool last = node->level == 1;
+        rank += below > 0 && at > node->n / 2u /* count the shorter side */
+                    ? below - tree_count_slots(slot + at, slot + node->n)
+                    : tree_count_slots(slot, slot + at);
+        below = slot[at].count;
         node = slot[at].child;
+        if (last)
+            tree_prefetch(node);
     }
     return rank + leaf_search(node, key + node->plen, size - node->plen, found);
 }

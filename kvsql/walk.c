@@ -177,6 +177,28 @@ bool kv_walk_seek_back(struct kv_walk *walk, unsigned which, const uint8_t *key,
     return walk_settle_back(walk, false);
 }
 
+/* The slot below which entry number *left of the node is; *left is its number
+ * there. The end of the slots: the node has fewer. */
+static const struct kv_inner_slot *walk_slot_of(const struct kv_node *node,
+                                                uint64_t *left)
+{
+    const struct kv_inner_slot *slot = inner_slots(node);
+    const struct kv_inner_slot *const end = slot + node->n;
+    uint64_t rest = *left;
+
+    for (; end - slot >= 4; slot += 4) {
+        const uint64_t four = (uint64_t)slot[0].count + slot[1].count +
+                              slot[2].count + slot[3].count;
+        if (rest < four)
+            break;
+        rest -= four;
+    }
+    while (slot < end && rest >= slot->count)
+        rest -= (slot++)->count;
+    *left = rest;
+    return slot;
+}
+
 /* Go down from the root to the entry of the rank; *rank is what is left of it
  * when the tree is too short. */
 static bool walk_rank_in(struct kv_walk *walk, unsigned which, uint64_t *rank)
@@ -187,17 +209,15 @@ static bool walk_rank_in(struct kv_walk *walk, unsigned which, uint64_t *rank)
 
     walk->which = (uint8_t)which;
     for (; node != NULL && node->level > 0; d++) {
-        const struct kv_inner_slot *const slot = inner_slots(node);
-        uint32_t i = 0;
-        while (i < node->n && left >= slot[i].count)
-            left -= slot[i++].count;
+        const struct kv_inner_slot *const slot = walk_slot_of(node, &left);
+        const uint32_t i = (uint32_t)(slot - inner_slots(node));
         if (i == node->n) { /* only at the root: counts are exact (ST8) */
             *rank = left;
             return false;
         }
         walk->path[d].node = node;
         walk->path[d].index = i;
-        node = slot[i].child;
+        node = slot->child;
     }
     if (node == NULL || left >= node->n) {
         *rank = left - (node != NULL ? node->n : 0);
