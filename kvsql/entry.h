@@ -49,6 +49,42 @@ struct kv_entry {
     const struct kv_blob *keyblob;
 };
 
+/* Are n bytes the same? Keys are short: two loads that overlap mostly do. */
+static inline bool bytes_equal(const uint8_t *a, const uint8_t *b, uint32_t n)
+{
+    uint64_t x, y, v, w;
+
+    if (n - 8 > 8)
+        return n == 0 || memcmp(a, b, n) == 0;
+    memcpy(&x, a, 8);
+    memcpy(&y, b, 8);
+    memcpy(&v, a + n - 8, 8);
+    memcpy(&w, b + n - 8, 8);
+    return ((x ^ y) | (v ^ w)) == 0;
+}
+
+/* memcpy of n <= BYTES_FEW bytes by the same means, without a call. */
+#define BYTES_FEW 32
+static inline void bytes_copy_few(uint8_t *to, const uint8_t *from, uint32_t n)
+{
+    uint64_t x[2], y[2];
+
+    if (n >= 16) {
+        memcpy(x, from, 16);
+        memcpy(y, from + n - 16, 16);
+        memcpy(to, x, 16);
+        memcpy(to + n - 16, y, 16);
+    } else if (n >= 8) {
+        memcpy(x, from, 8);
+        memcpy(y, from + n - 8, 8);
+        memcpy(to, x, 8);
+        memcpy(to + n - 8, y, 8);
+    } else {
+        for (uint32_t i = 0; i < n; i++)
+            to[i] = from[i];
+    }
+}
+
 static inline uint64_t entry_u48(const uint8_t *p)
 {
     uint64_t v = 0;

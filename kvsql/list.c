@@ -66,32 +66,38 @@ void kv_list_push(struct kv_store *store, struct kv_list *list, void *block,
     list->count++;
 }
 
+void kv_list_drop_head(struct kv_store *store, struct kv_list *list)
+{
+    struct kv_list_chunk *const chunk = list->head;
+
+    list->head = chunk->next;
+    if (list->head != NULL)
+        list->head->prev = NULL;
+    else
+        list->tail = NULL;
+    kv_list_give(store, chunk);
+}
+
 bool kv_list_pop(struct kv_store *store, struct kv_list *list,
                  struct kv_list_entry *entry, uint64_t stamp_max)
 {
-    for (;;) {
-        struct kv_list_chunk *const chunk = list->head;
-        if (chunk == NULL)
-            return false;
-        while (chunk->from < chunk->to) {
-            *entry = chunk->entry[chunk->from];
-            if (entry->block == NULL) { /* a hole, not counted */
-                chunk->from++;
-                continue;
-            }
-            if (entry->stamp > stamp_max)
+    struct kv_list_chunk *chunk;
+
+    while ((chunk = list->head) != NULL) {
+        for (; chunk->from < chunk->to; chunk->from++) {
+            const struct kv_list_entry *const e = &chunk->entry[chunk->from];
+            if (e->block == NULL)
+                continue; /* a hole, not counted */
+            if (e->stamp > stamp_max)
                 return false; /* I9: those behind it are no older */
+            *entry = *e;
             chunk->from++;
             list->count--;
             return true;
         }
-        list->head = chunk->next;
-        if (list->head != NULL)
-            list->head->prev = NULL;
-        else
-            list->tail = NULL;
-        kv_list_give(store, chunk);
+        kv_list_drop_head(store, list);
     }
+    return false;
 }
 
 const struct kv_list_entry *kv_list_last(const struct kv_list *list)

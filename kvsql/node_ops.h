@@ -45,20 +45,6 @@ static inline uint32_t node_free(const struct kv_node *node)
            node->n * node_slot_size(node) - node->used;
 }
 
-/* Are n bytes the same? Keys are short: two loads that overlap mostly do. */
-static inline bool bytes_equal(const uint8_t *a, const uint8_t *b, uint32_t n)
-{
-    uint64_t x, y, v, w;
-
-    if (n - 8 > 8)
-        return n == 0 || memcmp(a, b, n) == 0;
-    memcpy(&x, a, 8);
-    memcpy(&y, b, 8);
-    memcpy(&v, a + n - 8, 8);
-    memcpy(&w, b + n - 8, 8);
-    return ((x ^ y) | (v ^ w)) == 0;
-}
-
 /* Is the suffix `s` that of leaf entry `index`, whose head is the same? Not of
  * a key that is a blob: leave that to kv_leaf_among(). */
 static inline bool leaf_equal(const struct kv_node *leaf, uint32_t index,
@@ -126,7 +112,7 @@ KV_INTERNAL uint32_t kv_inner_among(const struct kv_node *node, uint32_t base,
     } while (0)
 
 /* First slot whose head is >= `head`. */
-static inline uint32_t leaf_lower(const struct kv_node *leaf, uint32_t head)
+KV_INLINE uint32_t leaf_lower(const struct kv_node *leaf, uint32_t head)
 {
     const struct kv_leaf_slot *at = leaf_slots(leaf);
 
@@ -138,7 +124,7 @@ static inline uint32_t leaf_lower(const struct kv_node *leaf, uint32_t head)
 
 /* First slot whose key is >= the suffix, from the first slot of an equal head
  * (`base`) on; *found when it is equal. The first try mostly hits. */
-static inline uint32_t leaf_among(const struct kv_node *leaf, uint32_t base,
+KV_INLINE uint32_t leaf_among(const struct kv_node *leaf, uint32_t base,
                                   uint32_t head, const uint8_t *s,
                                   uint32_t size, bool *found)
 {
@@ -153,7 +139,7 @@ static inline uint32_t leaf_among(const struct kv_node *leaf, uint32_t base,
 }
 
 /* First slot whose key is >= the suffix; *found when it is equal. */
-static inline uint32_t leaf_search(const struct kv_node *leaf,
+KV_INLINE uint32_t leaf_search(const struct kv_node *leaf,
                                    const uint8_t *s, uint32_t size,
                                    bool *found)
 {
@@ -163,7 +149,7 @@ static inline uint32_t leaf_search(const struct kv_node *leaf,
 }
 
 /* The child that covers the suffix: last slot with key <= suffix. */
-static inline uint32_t inner_search(const struct kv_node *node,
+KV_INLINE uint32_t inner_search(const struct kv_node *node,
                                     const uint8_t *s, uint32_t size)
 {
     const struct kv_inner_slot *const slot = inner_slots(node), *at = slot;
@@ -206,10 +192,11 @@ KV_INTERNAL struct kv_node *kv_node_make(struct kv_store *store,
                                          const struct kv_node *like,
                                          const uint8_t *prefix, uint32_t plen,
                                          uint32_t size);
-/* Make `out`, a fresh block of at least the bytes that `node` uses, its copy.
- * Slots count from the begin of a block and the heap from its end, so both move
- * as they are (of a list, whose bytes lie elsewhere, all of the block). */
-KV_INTERNAL void kv_node_copy(struct kv_node *out, const struct kv_node *node);
+/* Make `out`, a fresh block of `cap` bytes, a copy of the node: its size or more
+ * (a list: its size). Slots count from the begin of a block and the heap from
+ * its end, so both move as they are. */
+KV_INTERNAL void kv_node_copy(struct kv_node *out, uint32_t cap,
+                              const struct kv_node *node);
 /* Take slot `index` out, announced; `dead` are the bytes of its entry. */
 KV_INTERNAL void kv_node_cut(struct kv_store *store, struct kv_node *node,
                              uint32_t index, uint32_t dead);

@@ -152,7 +152,10 @@ KV_MUST_USE static inline bool kv_room(struct kv_store *store, size_t bytes,
     return KV_LIKELY(kv_room_is(store, bytes, blocks)) ||
            kv_room_make(store, bytes, blocks);
 }
-KV_INTERNAL uint64_t kv_undo_mark(const struct kv_store *store);
+static inline uint64_t kv_undo_mark(const struct kv_store *store)
+{
+    return store->undo_base + store->undo_used;
+}
 /* Take back everything behind the mark; with stamps_max != UINT64_MAX stamps
  * are lowered to it (F2). Cannot fail. */
 KV_INTERNAL void kv_undo_to(struct kv_store *store, uint64_t mark,
@@ -183,6 +186,9 @@ KV_INTERNAL bool kv_list_pop(struct kv_store *store, struct kv_list *list,
 KV_INTERNAL const struct kv_list_entry *kv_list_last(
     const struct kv_list *list);
 KV_INTERNAL void kv_list_drop_last(struct kv_store *store,
+                                   struct kv_list *list);
+/* Give the first chunk of the list back. */
+KV_INTERNAL void kv_list_drop_head(struct kv_store *store,
                                    struct kv_list *list);
 KV_INTERNAL void kv_list_join(struct kv_list *to, struct kv_list *from);
 KV_INTERNAL struct kv_list_chunk *kv_list_chunk_new(void);

@@ -181,17 +181,19 @@ uint64_t kv_entry_bound(const struct kv_node *leaf, uint32_t index)
 
 /* ---- owning a path ---------------------------------------------------------- */
 
+/* Copy the node that a view sees. Its parent was copied just before when it was
+ * seen, too (I2): then `place` needs no announcement. */
 static struct kv_node *tree_own_node(struct kv_store *store,
-                                     struct kv_node **place)
+                                     struct kv_node **place, bool in_copy)
 {
     struct kv_node *const node = *place;
+    struct kv_node *const copy = kv_node_clone(store, node);
 
-    if (KV_LIKELY(kv_block_newer(node, store->viewgen)))
-        return node;
-    struct kv_node *const copy = kv_block_copy(store, node);
     if (copy == NULL)
         return NULL;
-    kv_edit_ptr(store, place, copy);
+    if (!in_copy)
+        kv_edit(store, place, sizeof(*place)); /* I5 */
+    *place = copy;
     kv_retire(store, node);
     return copy;
 }
@@ -210,11 +212,16 @@ static bool tree_descend(struct kv_store *store, struct kv_node **root,
                          struct kv_path *path)
 {
     struct kv_node **place = root;
+    bool in_copy = false;
     unsigned d = 0;
 
     KV_ASSERT((*root)->level < KV_HEIGHT_MAX); /* ST10 */
     for (;; d++) {
-        struct kv_node *const node = tree_own_node(store, place);
+        struct kv_node *node = *place;
+        if (KV_UNLIKELY(!kv_block_newer(node, store->viewgen))) {
+            node = tree_own_node(store, place, in_copy);
+            in_copy = true;
+        }
         if (node == NULL)
             return false;
         const uint8_t *const s = key + node->plen;
@@ -333,7 +340,7 @@ static bool tree_enlarge(struct kv_store *store, struct kv_node **root,
         kv_node_new(store, size, node->level, node->flags);
     if (out == NULL)
         return false;
-    kv_node_copy(out, node);
+    kv_node_copy(out, out->cap, node);
     tree_replace(store, root, path, d, out);
     return true;
 }
@@ -743,24 +750,26 @@ static bool tree_overwrite(struct kv_store *store, struct kv_node *leaf,
                            const struct kv_cell *old,
                            const struct kv_cell *cell)
 {
-    const uint32_t size = cell_tail_size(cell);
-    if (size != cell_tail_size(old))
-        return false;
     uint8_t *const e =
         (uint8_t *)leaf + leaf->cap - leaf_slots(leaf)[index].off;
+    uint8_t *const place = e + (tail - e);
     const uint8_t meta =
         (uint8_t)(cell_meta(cell) | (e[1] & META_KEYBLOB));
     const bool typed = node_typed(leaf);
     const uint8_t type =
         (uint8_t)(cell->type | (cell->has_ver ? TYPE_VER : 0));
-    if (meta != e[1] || (typed && type != e[2])) {
+    const bool alike = meta == e[1] && (!typed || type == e[2]);
+    /* of the same form the size of the payload tells that of the tail */
+    if (alike ? cell->size != old->size
+              : cell_tail_size(cell) != cell_tail_size(old))
+        return false;
+    if (!alike) {
         kv_edit(store, e + 1, typed ? 2 : 1);
         e[1] = meta;
         if (typed)
             e[2] = type;
     }
-    uint8_t *const place = e + (tail - e);
-    kv_edit(store, place, size);
+    kv_edit(store, place, cell_tail_size(cell));
     cell_write_tail(place, cell);
     return true;
 }

@@ -24,6 +24,23 @@ struct undo_trailer {
 };
 _Static_assert(sizeof(struct undo_trailer) == KV_UNDO_TRAILER, "undo trailer");
 
+/* A record with the n bytes at p in front of it. */
+static inline void undo_append(struct kv_store *store, enum kv_undo_kind kind,
+                               void *p, size_t n)
+{
+    const struct undo_trailer trailer = {
+        .p = p, .size = (uint32_t)n, .kind = (uint32_t)kind};
+    uint8_t *const to = store->undo + store->undo_used;
+
+    if (KV_UNLIKELY(store->undo_off))
+        return;
+    KV_ASSERT(store->undo_used + n + sizeof(trailer) <= store->undo_cap);
+    if (n > 0)
+        memcpy(to, p, n);
+    memcpy(to + n, &trailer, sizeof(trailer));
+    store->undo_used += n + sizeof(trailer);
+}
+
 /* ---- blocks ------------------------------------------------------------- */
 
 uint32_t kv_size_class(uint32_t size)
@@ -68,8 +85,8 @@ bool kv_owned(const struct kv_store *store, const void *block)
     return kv_block_newer(block, store->viewgen);
 }
 
-static void *block_born(struct kv_store *store, size_t size,
-                        enum kv_block_kind kind)
+static inline void *block_born(struct kv_store *store, size_t size,
+                               enum kv_block_kind kind)
 {
     void *const block = kv_mem_alloc(KV_MEM_NODE, size);
 
@@ -78,7 +95,7 @@ static void *block_born(struct kv_store *store, size_t size,
     *(uint64_t *)block = store->gen | (uint64_t)kind;
     store->delta_bytes += (int64_t)size;
     store->bytes_live += size;
-    kv_undo_record(store, UNDO_NEW, block);
+    undo_append(store, UNDO_NEW, block, 0);
     return block;
 }
 
@@ -124,22 +141,28 @@ struct kv_blob *kv_blob_new(struct kv_store *store, uint32_t len)
     return blob;
 }
 
+struct kv_node *kv_node_clone(struct kv_store *store,
+                              const struct kv_node *node)
+{
+    struct kv_node *const copy = block_born(store, node->cap, KV_BLOCK_NODE);
+
+    if (copy != NULL)
+        kv_node_copy(copy, node->cap, node);
+    return copy;
+}
+
 void *kv_block_copy(struct kv_store *store, const void *block)
 {
-    const enum kv_block_kind kind = block_kind(block);
     const size_t size = kv_block_size(block);
-    void *const copy = block_born(store, size, kind);
 
-    if (copy == NULL)
-        return NULL;
-    const uint64_t gen = *(const uint64_t *)copy;
-    if (kind == KV_BLOCK_NODE) {
-        ((struct kv_node *)copy)->cap = (uint16_t)size;
-        kv_node_copy(copy, block);
-    } else {
+    if (block_kind(block) == KV_BLOCK_NODE)
+        return kv_node_clone(store, block);
+    void *const copy = block_born(store, size, block_kind(block));
+    if (copy != NULL) {
+        const uint64_t gen = *(const uint64_t *)copy;
         memcpy(copy, block, size);
+        *(uint64_t *)copy = gen;
     }
-    *(uint64_t *)copy = gen;
     return copy;
 }
 
@@ -176,27 +199,12 @@ bool kv_room_make(struct kv_store *store, size_t bytes, unsigned blocks)
 
 void kv_undo_record(struct kv_store *store, enum kv_undo_kind kind, void *p)
 {
-    const struct undo_trailer trailer = {.p = p, .kind = (uint32_t)kind};
-
-    if (store->undo_off)
-        return;
-    KV_ASSERT(store->undo_used + sizeof(trailer) <= store->undo_cap);
-    memcpy(store->undo + store->undo_used, &trailer, sizeof(trailer));
-    store->undo_used += sizeof(trailer);
+    undo_append(store, kind, p, 0);
 }
 
 void kv_edit(struct kv_store *store, void *p, size_t n)
 {
-    const struct undo_trailer trailer = {
-        .p = p, .size = (uint32_t)n, .kind = UNDO_RANGE};
-
-    if (store->undo_off)
-        return;
-    KV_ASSERT(store->undo_used + n + sizeof(trailer) <= store->undo_cap);
-    uint8_t *const to = store->undo + store->undo_used;
-    memcpy(to, p, n);
-    memcpy(to + n, &trailer, sizeof(trailer));
-    store->undo_used += n + sizeof(trailer);
+    undo_append(store, UNDO_RANGE, p, n);
 }
 
 /* The position whose release lets the block go: the batch's; between batches
@@ -240,7 +248,7 @@ void kv_retire(struct kv_store *store, void *block)
 {
     const size_t size = kv_block_size(block);
 
-    kv_undo_record(store, UNDO_DEAD, block);
+    undo_append(store, UNDO_DEAD, block, 0);
     store->delta_bytes -= (int64_t)size;
     undo_count_dead(store, size);
     kv_retire_reaped(store, block);
@@ -252,11 +260,6 @@ void kv_retire_tree(struct kv_store *store, struct kv_tree *tree)
     undo_count_dead(store, sizeof(*tree) + tree->bytes);
     kv_list_push(store, &store->reap, tree, undo_stamp(store));
     store->reaped++;
-}
-
-uint64_t kv_undo_mark(const struct kv_store *store)
-{
-    return store->undo_base + store->undo_used;
 }
 
 void kv_undo_turn(struct kv_store *store, uint64_t record,

@@ -36,7 +36,9 @@ KV_INTERNAL struct kv_node *kv_node_new(struct kv_store *store, uint32_t size,
 KV_INTERNAL struct kv_tree *kv_tree_block_new(struct kv_store *store);
 /* Room for `len` data bytes and a NUL; len set, data not filled, NUL set. */
 KV_INTERNAL struct kv_blob *kv_blob_new(struct kv_store *store, uint32_t len);
-/* A copy of a block of any kind, born now. */
+/* A copy of a node, or of a block of any kind, born now. */
+KV_INTERNAL struct kv_node *kv_node_clone(struct kv_store *store,
+                                          const struct kv_node *node);
 KV_INTERNAL void *kv_block_copy(struct kv_store *store, const void *block);
 /* Bytes of the block as allocated. */
 KV_INTERNAL size_t kv_block_size(const void *block);

@@ -28,22 +28,23 @@ struct kv_view *kv_view_take(struct kv_store *store, bool inside)
     if (view == NULL)
         return NULL;
     store->view_spare = NULL;
-    *view = (struct kv_view){.store = store};
     store->spare_reserved += VIEW_SPARES;
     if (!kv_room(store, 0, 1)) {
         store->spare_reserved -= VIEW_SPARES;
         view_free(view);
         return NULL;
     }
-    view->root = store->live;
-    view->gen = store->gen | ((UINT64_C(1) << KV_GEN_SHIFT) - 1);
-    view->pos = store->pos + (inside ? 1 : 0);
-    view->epoch = atomic_load(&store->epoch);
-    view->inside = inside;
-    view->taken_ns = kv_os_mono_ns();
-    view->dead = store->dead;
+    *view = (struct kv_view){
+        .older = store->newest,
+        .store = store,
+        .root = store->live,
+        .gen = store->gen | ((UINT64_C(1) << KV_GEN_SHIFT) - 1),
+        .pos = store->pos + (inside ? 1 : 0),
+        .epoch = atomic_load(&store->epoch),
+        .taken_ns = kv_os_mono_ns(),
+        .inside = inside,
+        .dead = store->dead};
     store->dead = (struct kv_list){.head = NULL};
-    view->older = store->newest;
     if (store->newest != NULL)
         store->newest->newer = view;
     else
@@ -89,26 +90,33 @@ void kv_view_drop(struct kv_store *store, struct kv_view *view)
 }
 
 /* Move at most `budget` entries of N (see store.md 5.2) to where they belong.
- * True when N is empty. */
-static bool view_sort_dead(struct kv_store *store, struct kv_list *from,
-                           struct kv_list *keep, uint64_t older_gen,
-                           unsigned budget)
+ * What stays goes to the view's own list at once: it is visible to the older
+ * view, so it must not be looked at again. True when N is empty. */
+static bool view_sort_dead(struct kv_store *store, struct kv_view *view,
+                           struct kv_list *from, unsigned budget)
 {
+    const uint64_t older_gen = view->older != NULL ? view->older->gen : 0;
     const uint64_t stamp = store->txn.open ? store->pos + 1 : store->pos;
-    struct kv_list_entry entry;
+    struct kv_list_chunk *chunk;
 
-    while (budget-- > 0) {
-        if (!kv_list_pop(store, from, &entry, UINT64_MAX))
-            return true;
-        if (!kv_block_newer(entry.block, older_gen))
-            kv_list_push(store, keep, entry.block, entry.stamp);
-        else if (store->txn.longs > 0 &&
-                 kv_block_newer(entry.block, store->txn.long_gen))
-            kv_list_push(store, &store->scrap, entry.block, entry.stamp);
-        else
-            kv_list_push(store, &store->pend, entry.block, stamp);
+    for (; (chunk = from->head) != NULL; kv_list_drop_head(store, from)) {
+        for (; chunk->from < chunk->to; chunk->from++) {
+            const struct kv_list_entry entry = chunk->entry[chunk->from];
+            if (entry.block == NULL)
+                continue; /* a hole */
+            if (budget-- == 0)
+                return false;
+            if (!kv_block_newer(entry.block, older_gen))
+                kv_list_push(store, &view->dead, entry.block, entry.stamp);
+            else if (store->txn.longs > 0 &&
+                     kv_block_newer(entry.block, store->txn.long_gen))
+                kv_list_push(store, &store->scrap, entry.block, entry.stamp);
+            else
+                kv_list_push(store, &store->pend, entry.block, stamp);
+            from->count--;
+        }
     }
-    return from->count == 0;
+    return true;
 }
 
 static bool view_release(struct kv_store *store, struct kv_view *view,
@@ -116,24 +124,12 @@ static bool view_release(struct kv_store *store, struct kv_view *view,
 {
     struct kv_list *const from =
         view->newer != NULL ? &view->newer->dead : &store->dead;
-    const uint64_t older_gen = view->older != NULL ? view->older->gen : 0;
-    struct kv_list rest = *from, keep = {.head = NULL};
 
-    *from = (struct kv_list){.head = NULL};
     view->closing = true;
-    const bool done =
-        view_sort_dead(store, &rest, &keep, older_gen, budget);
-    /* what was looked at and stays goes to the view's own list at once: it is
-     * visible to the older view, so it must not be looked at again */
-    kv_list_join(&view->dead, &keep);
-    if (!done) {
-        *from = rest;
+    if (!view_sort_dead(store, view, from, budget))
         return false;
-    }
-    kv_list_join(&view->dead, &rest); /* holes only */
     kv_undo_turn(store, view->record, UNDO_VOID);
     *from = view->dead;
-    view->dead = (struct kv_list){.head = NULL};
     view_unlink(store, view);
     if (store->view_spare == NULL)
         store->view_spare = view;

@@ -20,6 +20,8 @@
 #define KV_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define KV_MUST_USE __attribute__((warn_unused_result))
 #define KV_NORETURN __attribute__((noreturn))
+/* For the few functions of so little work that a call would cost as much. */
+#define KV_INLINE static inline __attribute__((always_inline))
 #define KV_LIKELY(x) __builtin_expect(!!(x), 1)
 #define KV_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

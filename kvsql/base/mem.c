@@ -69,28 +69,31 @@ static struct mem_slot *mem_slot_enter(void)
     return mem_mine;
 }
 
-static void mem_add(atomic_uint_least64_t *counter, uint64_t value, bool alone)
+/* The thread's own slot is written by nobody else (M1): no locked addition. */
+static inline void mem_add_mine(atomic_uint_least64_t *counter, uint64_t value)
 {
-    if (alone) /* M1 */
-        atomic_store_explicit(
-            counter,
-            atomic_load_explicit(counter, memory_order_relaxed) + value,
-            memory_order_relaxed);
-    else
-        atomic_fetch_add_explicit(counter, value, memory_order_relaxed);
+    atomic_store_explicit(
+        counter, atomic_load_explicit(counter, memory_order_relaxed) + value,
+        memory_order_relaxed);
 }
 
 /* Count; `bytes` and `blocks` may be negative as two's complement. */
-static void mem_count(enum kv_mem_kind kind, uint64_t bytes, uint64_t blocks)
+static inline void mem_count(enum kv_mem_kind kind, uint64_t bytes,
+                             uint64_t blocks)
 {
     struct mem_slot *slot = mem_mine;
 
     if (KV_UNLIKELY(slot == NULL))
         slot = mem_slot_enter();
-    const bool alone = slot != &mem_slots[0];
-    mem_add(&slot->bytes[kind], bytes, alone);
-    if (blocks != 0)
-        mem_add(&slot->blocks[kind], blocks, alone);
+    if (KV_LIKELY(slot != &mem_slots[0])) {
+        mem_add_mine(&slot->bytes[kind], bytes);
+        mem_add_mine(&slot->blocks[kind], blocks);
+    } else {
+        atomic_fetch_add_explicit(&slot->bytes[kind], bytes,
+                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&slot->blocks[kind], blocks,
+                                  memory_order_relaxed);
+    }
 }
 
 /* True when this allocation must fail. */
