@@ -195,6 +195,7 @@ struct kv_keys {
     struct kv_key key;  /* current key: assembled in buffer, or in the store */
     struct kv_item item;
     bool key_stable;    /* key.p points into the store */
+    const struct kv_node *prefix_of; /* private: whose prefix is in buffer */
     uint8_t buffer[KV_KEY_BUFFER];
 };
 

@@ -41,11 +41,32 @@ int64_t kv_at_wall(const struct kv_at *at)
     return (int64_t)at->now + at->skew;
 }
 
+/* Is the entry at e a string in the leaf, without deadline and version, its key
+ * in the leaf, too? Most are. */
+static inline bool read_plain(const uint8_t *e)
+{
+    const unsigned form = e[1] & (META_FORM | META_EXP | META_KEYBLOB);
+
+    return e[2] == KV_STRING &&
+           (form == KV_FORM_BYTES || form == KV_FORM_INT);
+}
+
+/* The item of a plain entry. */
+static inline void read_plain_item(const uint8_t *e, struct kv_item *item)
+{
+    const uint8_t *const tail = e + (e[0] > 4 ? e[0] - 1 : 3);
+
+    *item = (struct kv_item){.type = KV_STRING,
+                             .payload = tail + 1,
+                             .payload_size = *tail,
+                             .form = e[1] & META_FORM,
+                             .cls = (e[1] >> META_CLASS_SHIFT) & 3};
+}
+
 /* The item of a leaf's entry; false when it is hidden or of no type in the
  * mask (0 = all). */
-static inline bool read_item(const struct kv_at *at, const struct kv_node *leaf,
-                             uint32_t index, unsigned types,
-                             struct kv_item *item)
+static bool read_item(const struct kv_at *at, const struct kv_node *leaf,
+                      uint32_t index, unsigned types, struct kv_item *item)
 {
     struct kv_cell cell;
 
@@ -58,6 +79,18 @@ static inline bool read_item(const struct kv_at *at, const struct kv_node *leaf,
     return true;
 }
 
+/* The same for all types, most entries being plain. */
+static inline bool read_any(const struct kv_at *at, const struct kv_node *leaf,
+                            uint32_t index, struct kv_item *item)
+{
+    const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
+
+    if (KV_UNLIKELY(!read_plain(e)))
+        return read_item(at, leaf, index, 0, item);
+    read_plain_item(e, item);
+    return true;
+}
+
 bool kv_get(const struct kv_at *at, const struct kv_key *key,
             struct kv_item *item)
 {
@@ -66,7 +99,7 @@ bool kv_get(const struct kv_at *at, const struct kv_key *key,
 
     return kv_tree_find(at->root->keys[key->cls], key->p, key->size, &leaf,
                         &index) &&
-           read_item(at, leaf, index, 0, item);
+           read_any(at, leaf, index, item);
 }
 
 struct read_batch {
@@ -97,8 +130,8 @@ void kv_get_batch(const struct kv_at *at, const struct kv_key *keys,
 
     read_batch_run(at, keys, n, &batch, found);
     for (unsigned i = 0; i < n; i++)
-        found[i] = found[i] && read_item(at, batch.leaves[i], batch.indexes[i],
-                                         0, &items[i]);
+        found[i] = found[i] && read_any(at, batch.leaves[i], batch.indexes[i],
+                                        &items[i]);
 }
 
 void kv_warm_batch(const struct kv_at *at, const struct kv_key *keys,
@@ -282,8 +315,10 @@ void kv_keys_init(struct kv_keys *keys, const struct kv_at *at, unsigned types)
 {
     keys->at = *at;
     keys->types = types;
-    keys->walk = (struct kv_walk){
-        .root = {at->root->keys[0], at->root->keys[1]}};
+    keys->walk.root[0] = at->root->keys[0]; /* the path is filled by a seek */
+    keys->walk.root[1] = at->root->keys[1];
+    keys->walk.depth = 0;
+    keys->walk.valid = false;
     keys->key_stable = false;
 }
 
@@ -292,17 +327,48 @@ static bool keys_wanted(struct kv_keys *keys)
 {
     const struct kv_node *const leaf = kv_walk_leaf(&keys->walk);
     const uint32_t index = kv_walk_index(&keys->walk);
-    bool stable;
 
-    if (!read_item(&keys->at, leaf, index, keys->types, &keys->item))
+    if (!(keys->types == 0
+              ? read_any(&keys->at, leaf, index, &keys->item)
+              : read_item(&keys->at, leaf, index, keys->types, &keys->item)))
         return false;
-    keys->key.p =
-        kv_tree_key(leaf, index, keys->buffer, &keys->key.size, &stable);
+    keys->key.p = kv_tree_key(leaf, index, keys->buffer, &keys->key.size,
+                              &keys->key_stable);
     keys->key.cls = keys->walk.which;
-    keys->key_stable = stable;
-    if (!stable)
+    keys->prefix_of = leaf;
+    if (keys->key_stable)
+        keys->prefix_of = NULL;
+    else
         keys->buffer[keys->key.size] = 0;
     return true;
+}
+
+/* The same of a plain entry in the leaf of the entry before, whose prefix is in
+ * the buffer already: only the suffix is written. False, nothing done: it is
+ * another kind of entry. */
+static inline bool keys_plain(struct kv_keys *keys, const struct kv_node *leaf,
+                              uint32_t index)
+{
+    const struct kv_leaf_slot slot = leaf_slots(leaf)[index];
+    const uint8_t *const e = entry_at(leaf, slot.off);
+    const uint32_t head = __builtin_bswap32(slot.head), klen = e[0];
+    uint8_t *const p = keys->buffer + leaf->plen;
+
+    if (leaf != keys->prefix_of || !read_plain(e) || klen > 4 + BYTES_FEW)
+        return false;
+    memcpy(p, &head, 4); /* the buffer has room for all four */
+    if (klen > 4)
+        bytes_copy_few(p + 4, e + 3, klen - 4);
+    p[klen] = 0;
+    keys->key.size = leaf->plen + klen;
+    read_plain_item(e, &keys->item);
+    return true;
+}
+
+static inline bool keys_step(struct kv_keys *keys)
+{
+    return keys->types != 0 ? kv_walk_next_typed(&keys->walk, keys->types)
+                            : kv_walk_next(&keys->walk);
 }
 
 static bool keys_forward(struct kv_keys *keys, bool valid)
@@ -310,9 +376,7 @@ static bool keys_forward(struct kv_keys *keys, bool valid)
     while (valid) {
         if (keys_wanted(keys))
             return true;
-        valid = keys->types != 0
-                    ? kv_walk_next_typed(&keys->walk, keys->types)
-                    : kv_walk_next(&keys->walk);
+        valid = keys_step(keys);
     }
     return false;
 }
@@ -327,42 +391,63 @@ static bool keys_backward(struct kv_keys *keys, bool valid)
     return false;
 }
 
+/* The first entry that is wanted from where a seek came down. The leaf may lie
+ * where another one lay when the cursor was placed before. */
+static bool keys_placed(struct kv_keys *keys, bool valid)
+{
+    keys->prefix_of = NULL;
+    return keys_forward(keys, valid);
+}
+
 bool kv_keys_first(struct kv_keys *keys)
 {
-    return keys_forward(keys, kv_walk_first(&keys->walk));
+    return keys_placed(keys, kv_walk_first(&keys->walk));
 }
 
 bool kv_keys_last(struct kv_keys *keys)
 {
+    keys->prefix_of = NULL;
     return keys_backward(keys, kv_walk_last(&keys->walk));
 }
 
 bool kv_keys_seek(struct kv_keys *keys, const struct kv_key *key, bool after)
 {
-    return keys_forward(keys, kv_walk_seek(&keys->walk, key->cls, key->p,
-                                           key->size, after));
+    return keys_placed(keys, kv_walk_seek(&keys->walk, key->cls, key->p,
+                                          key->size, after));
 }
 
 bool kv_keys_seek_back(struct kv_keys *keys, const struct kv_key *key,
                        bool before)
 {
+    keys->prefix_of = NULL;
     return keys_backward(keys, kv_walk_seek_back(&keys->walk, key->cls, key->p,
                                                  key->size, before));
 }
 
 bool kv_keys_seek_rank(struct kv_keys *keys, uint64_t rank)
 {
-    return keys_forward(keys, kv_walk_rank(&keys->walk, rank));
+    return keys_placed(keys, kv_walk_rank(&keys->walk, rank));
+}
+
+/* What kv_keys_next() does at other times. */
+static bool keys_next_any(struct kv_keys *keys)
+{
+    return keys->walk.valid && keys_forward(keys, keys_step(keys));
 }
 
 bool kv_keys_next(struct kv_keys *keys)
 {
-    if (!keys->walk.valid)
-        return false;
-    return keys_forward(keys,
-                        keys->types != 0
-                            ? kv_walk_next_typed(&keys->walk, keys->types)
-                            : kv_walk_next(&keys->walk));
+    struct kv_walk *const walk = &keys->walk;
+
+    if (KV_UNLIKELY(!walk->valid || keys->types != 0))
+        return keys_next_any(keys);
+    struct kv_cursor_step *const step = &walk->path[walk->depth - 1];
+    const uint32_t index = step->index + 1;
+    if (KV_UNLIKELY(index >= step->node->n ||
+                    !keys_plain(keys, step->node, index)))
+        return keys_next_any(keys);
+    step->index = index;
+    return true;
 }
 
 bool kv_keys_prev(struct kv_keys *keys)

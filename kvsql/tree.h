@@ -85,7 +85,15 @@ KV_INTERNAL bool kv_walk_seek_back(struct kv_walk *walk, unsigned which,
                                    const uint8_t *key, uint32_t size,
                                    bool before);
 KV_INTERNAL bool kv_walk_rank(struct kv_walk *walk, uint64_t rank);
-KV_INTERNAL bool kv_walk_next(struct kv_walk *walk);
+/* The path names a leaf and an index that may be behind its end: go on to the
+ * first entry there is, in later leaves and the later tree. */
+KV_INTERNAL bool kv_walk_settle(struct kv_walk *walk);
+static inline bool kv_walk_next(struct kv_walk *walk)
+{
+    struct kv_cursor_step *const step = &walk->path[walk->depth - 1];
+
+    return KV_LIKELY(++step->index < step->node->n) || kv_walk_settle(walk);
+}
 KV_INTERNAL bool kv_walk_prev(struct kv_walk *walk);
 /* The same, skipping subtrees whose types have nothing of the mask. */
 KV_INTERNAL bool kv_walk_next_typed(struct kv_walk *walk, unsigned types);

@@ -67,9 +67,7 @@ static bool walk_leaf_prev(struct kv_walk *walk)
     return false;
 }
 
-/* The path names a leaf and an index that may be behind its end: go on to the
- * first entry there is, in later leaves and the later tree. */
-static bool walk_settle(struct kv_walk *walk)
+bool kv_walk_settle(struct kv_walk *walk)
 {
     for (;;) {
         if (walk->depth > 0) {
@@ -111,7 +109,7 @@ static bool walk_settle_back(struct kv_walk *walk, bool inside)
 bool kv_walk_first(struct kv_walk *walk)
 {
     walk_root(walk, 0, false);
-    return walk_settle(walk);
+    return kv_walk_settle(walk);
 }
 
 bool kv_walk_last(struct kv_walk *walk)
@@ -156,7 +154,7 @@ bool kv_walk_seek(struct kv_walk *walk, unsigned which, const uint8_t *key,
     walk_find(walk, which, key, size, &equal);
     if (equal && after)
         walk->path[walk->depth - 1].index++;
-    return walk_settle(walk);
+    return kv_walk_settle(walk);
 }
 
 bool kv_walk_seek_back(struct kv_walk *walk, unsigned which, const uint8_t *key,
@@ -237,15 +235,6 @@ bool kv_walk_rank(struct kv_walk *walk, uint64_t rank)
     return walk->valid;
 }
 
-bool kv_walk_next(struct kv_walk *walk)
-{
-    struct kv_cursor_step *const step = &walk->path[walk->depth - 1];
-
-    if (KV_LIKELY(++step->index < step->node->n))
-        return true;
-    return walk_settle(walk);
-}
-
 bool kv_walk_prev(struct kv_walk *walk)
 {
     struct kv_cursor_step *const step = &walk->path[walk->depth - 1];
@@ -272,10 +261,10 @@ bool kv_walk_next_typed(struct kv_walk *walk, unsigned types)
         if (i < node->n) {
             walk->path[d].index = i;
             walk_down(walk, d, false);
-            return walk_settle(walk);
+            return kv_walk_settle(walk);
         }
         walk->path[d].index = node->n - 1u;
     }
     walk->path[walk->depth - 1].index = walk->path[walk->depth - 1].node->n;
-    return walk_settle(walk);
+    return kv_walk_settle(walk);
 }
