@@ -100,14 +100,8 @@ struct kv_key cmd_key(const struct cmd_context *c, unsigned index)
     return kv_key_of(c->argv[index].p, c->argv[index].size);
 }
 
-bool cmd_word_is(kvsql_slice slice, const char *word)
+bool cmd_letters_are(const char *p, const char *word, size_t size)
 {
-    const char *p = slice.p;
-    const size_t size = strlen(word);
-
-    if (slice.size != size) {
-        return false;
-    }
     for (size_t i = 0; i < size; i++) {
         const char ch =
             p[i] >= 'a' && p[i] <= 'z' ? (char)(p[i] - 32) : p[i];
@@ -117,11 +111,6 @@ bool cmd_word_is(kvsql_slice slice, const char *word)
         }
     }
     return true;
-}
-
-bool cmd_is(const struct cmd_context *c, unsigned index, const char *word)
-{
-    return index < c->argc && cmd_word_is(c->argv[index], word);
 }
 
 bool cmd_int(struct cmd_context *c, unsigned index, int64_t *out,

@@ -36,48 +36,56 @@ static bool list_range(int64_t start, int64_t stop, uint64_t length,
 
 /* ---- pushes ------------------------------------------------------------- */
 
-static void list_push(struct cmd_context *c, enum kv_side side, bool exists)
+static void list_push(struct cmd_context *c, enum kv_side side)
 {
     const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
     uint64_t length = 0;
-    const kvsql_rc rc = cmd_get_type(c, &key, KV_LIST, &item);
 
-    if (rc == KVSQL_WRONGTYPE) {
-        return;
-    }
-    if (rc == KVSQL_OK) {
-        length = kv_item_length(&item);
-    } else if (exists) {
-        cmd_reply_int(c->reply, 0);
-        return;
-    }
     for (unsigned i = 2; i < c->argc; i++) {
-        if (!cmd_ok(c, kv_push(c->txn, &key, side, c->argv[i], &c->err))) {
+        if (!cmd_ok(c, kv_push_length(c->txn, &key, side, c->argv[i], &length,
+                                      &c->err))) {
             return;
         }
     }
-    cmd_reply_int(c->reply, (int64_t)length + c->argc - 2);
+    cmd_reply_int(c->reply, (int64_t)length);
+}
+
+/* The same on a list that exists. */
+static void list_push_more(struct cmd_context *c, enum kv_side side)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+
+    switch (cmd_get_type(c, &key, KV_LIST, &item)) {
+    case KVSQL_OK:
+        list_push(c, side);
+        break;
+    case KVSQL_NOTFOUND:
+        cmd_reply_int(c->reply, 0);
+        break;
+    default:
+        break;
+    }
 }
 
 void cmd_do_lpush(struct cmd_context *c)
 {
-    list_push(c, KV_LEFT, false);
+    list_push(c, KV_LEFT);
 }
 
 void cmd_do_rpush(struct cmd_context *c)
 {
-    list_push(c, KV_RIGHT, false);
+    list_push(c, KV_RIGHT);
 }
 
 void cmd_do_lpushx(struct cmd_context *c)
 {
-    list_push(c, KV_LEFT, true);
+    list_push_more(c, KV_LEFT);
 }
 
 void cmd_do_rpushx(struct cmd_context *c)
 {
-    list_push(c, KV_RIGHT, true);
+    list_push_more(c, KV_RIGHT);
 }
 
 /* ---- pops --------------------------------------------------------------- */

@@ -78,7 +78,28 @@ static bool zset_add_check(struct cmd_context *c, const struct zset_add *z,
     return true;
 }
 
-/* One member. False: answered. */
+/* All members, on no condition. False: answered. */
+static bool zset_add_plain(struct cmd_context *c, struct zset_add *z,
+                           unsigned first)
+{
+    const struct kv_key key = cmd_key(c, 1);
+
+    for (unsigned i = first; i < c->argc; i += 2) {
+        const struct kv_key member = cmd_key(c, i + 1);
+        double score;
+        bool created = false;
+
+        if (!cmd_double(c, i, &score, NULL) ||
+            !cmd_ok(c, kv_zadd(c->txn, &key, &member, score, &created,
+                               &c->err))) {
+            return false;
+        }
+        z->added += created;
+    }
+    return true;
+}
+
+/* One member, as the options say. False: answered. */
 static bool zset_add_one(struct cmd_context *c, struct zset_add *z,
                          const struct kv_key *key, const struct kv_key *member,
                          double score)
@@ -114,25 +135,38 @@ static bool zset_add_one(struct cmd_context *c, struct zset_add *z,
     return cmd_ok(c, kv_zadd(c->txn, key, member, score, NULL, &c->err));
 }
 
-static void zset_add(struct cmd_context *c, bool incr)
+/* All members, as the options say. False: answered. */
+static bool zset_add_all(struct cmd_context *c, struct zset_add *z,
+                         unsigned first)
 {
     const struct kv_key key = cmd_key(c, 1);
-    struct zset_add z = {.incr = incr};
-    const unsigned first = zset_add_options(c, &z);
     struct kv_item item;
 
-    if (!zset_add_check(c, &z, first) ||
-        cmd_get_type(c, &key, KV_ZSET, &item) == KVSQL_WRONGTYPE) {
-        return;
+    if (cmd_get_type(c, &key, KV_ZSET, &item) == KVSQL_WRONGTYPE) {
+        return false;
     }
     for (unsigned i = first; i < c->argc; i += 2) {
         const struct kv_key member = cmd_key(c, i + 1);
         double score;
 
         if (!cmd_double(c, i, &score, NULL) ||
-            !zset_add_one(c, &z, &key, &member, score)) {
-            return;
+            !zset_add_one(c, z, &key, &member, score)) {
+            return false;
         }
+    }
+    return true;
+}
+
+static void zset_add(struct cmd_context *c, bool incr)
+{
+    struct zset_add z = {.incr = incr};
+    const unsigned first = zset_add_options(c, &z);
+    const bool plain = !incr && first == 2; /* no options */
+
+    if (!zset_add_check(c, &z, first) ||
+        !(plain ? zset_add_plain(c, &z, first)
+                : zset_add_all(c, &z, first))) {
+        return;
     }
     if (!z.incr) {
         cmd_reply_int(c->reply, z.ch ? z.added + z.updated : z.added);

@@ -91,10 +91,19 @@ static inline bool cmd_ok(struct cmd_context *c, kvsql_rc rc)
 /* ---- arguments ---------------------------------------------------------- */
 
 KV_INTERNAL struct kv_key cmd_key(const struct cmd_context *c, unsigned index);
-/* True when argument `index` is `word` (upper case), in any case. */
-KV_INTERNAL bool cmd_is(const struct cmd_context *c, unsigned index,
-                        const char *word);
-KV_INTERNAL bool cmd_word_is(kvsql_slice slice, const char *word);
+KV_INTERNAL bool cmd_letters_are(const char *p, const char *word, size_t size);
+/* True when the slice is `word` (upper case), in any case. */
+static inline bool cmd_word_is(kvsql_slice slice, const char *word)
+{
+    return slice.size == strlen(word) &&
+           cmd_letters_are((const char *)slice.p, word, slice.size);
+}
+/* The same of argument `index`, if there is one. */
+static inline bool cmd_is(const struct cmd_context *c, unsigned index,
+                          const char *word)
+{
+    return index < c->argc && cmd_word_is(c->argv[index], word);
+}
 /* Each answers with `text` (NULL: the usual sentence) and returns false when
  * the argument is none. */
 KV_INTERNAL bool cmd_int(struct cmd_context *c, unsigned index, int64_t *out,

@@ -5,6 +5,10 @@
  * A change of the packed form writes a new run; a change of the tree form owns
  * the key's path, the kv_tree block and the element's path (store.md 5.1).
  *
+ * Owning copies nothing while there is no view, so finding and owning are one
+ * descent then. With a view it is looked first whether there is something to
+ * change: nothing is copied for a command that changes nothing.
+ *
  * Thread: the holder of the store lock. */
 #include <string.h>
 
@@ -12,12 +16,35 @@
 
 /* ---- the key's value ------------------------------------------------------- */
 
+/* May a view see what is here now? */
+static bool collection_is_seen(const struct kv_collection *c)
+{
+    return c->txn->store->newest != NULL;
+}
+
 kvsql_rc kv_collection_open(struct kv_collection *c, struct kv_txn *txn,
                             const struct kv_key *key, enum kv_type type,
                             struct kvsql_error *err)
 {
+    struct kv_node **const root = &txn->store->live.keys[key->cls];
+
     *c = (struct kv_collection){.txn = txn, .key = key, .type = type};
-    return kv_change_find(txn, key, type, &c->exists, &c->cell, err);
+    if (collection_is_seen(c))
+        return kv_change_find(txn, key, type, &c->exists, &c->cell, err);
+    if (*root == NULL)
+        return KVSQL_OK;
+    if (!kv_tree_own(txn->store, root, key->p, key->size, &c->path))
+        return kv_fail(err, KVSQL_NOMEM,
+                       "store: no memory for the change; nothing changed");
+    if (!c->path.found)
+        return KVSQL_OK;
+    const unsigned leaf = c->path.depth - 1;
+    entry_cell(c->path.at[leaf].node, c->path.at[leaf].index, &c->cell);
+    c->exists = true;
+    const kvsql_rc rc =
+        kv_change_check(txn, key, type, &c->exists, &c->cell, err);
+    c->owned = c->exists;
+    return rc;
 }
 
 bool kv_collection_is_tree(const struct kv_collection *c)
@@ -61,6 +88,7 @@ bool kv_collection_own(struct kv_collection *c)
 {
     if (atomic_load(&c->txn->store->versions_from) != 0) {
         const struct kv_cell cell = c->cell; /* carries the new version */
+        c->owned = false;
         if (!kv_key_put(c->txn, c->key, &cell, true))
             return false;
     }
@@ -73,9 +101,11 @@ bool kv_collection_own_path(struct kv_collection *c)
     struct kv_node **const root = &store->live.keys[c->key->cls];
     struct kv_tree *tree = c->cell.ptr;
 
-    if (!kv_tree_own(store, root, c->key->p, c->key->size, &c->path))
+    if (!c->owned &&
+        !kv_tree_own(store, root, c->key->p, c->key->size, &c->path))
         return false;
     KV_ASSERT(c->path.found);
+    c->owned = true;
     if (!kv_owned(store, tree)) {
         struct kv_tree *const copy = kv_block_copy(store, tree);
         struct kv_cell cell;
@@ -103,6 +133,7 @@ bool kv_collection_new_tree(struct kv_collection *c)
     if (tree == NULL)
         return false;
     cell.ptr = tree;
+    c->owned = false;
     if (!kv_key_put(c->txn, c->key, &cell, false))
         return false;
     c->cell = cell;
@@ -186,6 +217,35 @@ bool kv_collection_find(const struct kv_tree *tree, const struct kv_key *key,
     return true;
 }
 
+/* The score that the member has, if it is there. */
+static void collection_look(struct kv_collection *c,
+                            const struct kv_tree *tree,
+                            const struct kv_element *e)
+{
+    struct kv_cell cell;
+
+    if (!c->looked) {
+        c->there = kv_collection_find(tree, e->key, &cell);
+        c->score = c->there ? kv_score_read(cell.payload) : 0;
+    }
+    c->looked = true;
+}
+
+/* Is the element in the tree already, just so? A set without a view finds out
+ * by the put itself. */
+static bool collection_tree_has(struct kv_collection *c,
+                                const struct kv_element *e)
+{
+    struct kv_cell cell;
+
+    if (c->type == KV_ZSET) {
+        collection_look(c, c->cell.ptr, e);
+        return c->there && c->score == e->score;
+    }
+    return c->type == KV_SET && collection_is_seen(c) &&
+           kv_collection_find(c->cell.ptr, e->key, &cell);
+}
+
 bool kv_collection_put_tree(struct kv_collection *c,
                             const struct kv_element *e, bool *created)
 {
@@ -193,7 +253,6 @@ bool kv_collection_put_tree(struct kv_collection *c,
     struct kv_tree *const tree = c->tree;
     const int64_t before = store->delta_bytes;
     struct kv_cell cell = {.form = KV_FORM_NONE, .cls = KV_BLOB}, old;
-    double was = 0;
     bool found;
 
     if (c->type == KV_HASH) {
@@ -201,14 +260,11 @@ bool kv_collection_put_tree(struct kv_collection *c,
             return false;
         cell.exp = e->deadline;
     } else if (c->type == KV_ZSET) {
-        const bool there = kv_collection_find(tree, e->key, &old);
-        if (there)
-            was = kv_score_read(old.payload);
-        if (there && was != e->score &&
-            !collection_score(store, tree, e->key, was, false))
+        collection_look(c, tree, e);
+        if (c->there &&
+            !collection_score(store, tree, e->key, c->score, false))
             return false;
-        if ((!there || was != e->score) &&
-            !collection_score(store, tree, e->key, e->score, true))
+        if (!collection_score(store, tree, e->key, e->score, true))
             return false;
         cell.form = KV_FORM_BYTES;
         cell.size = sizeof(e->score);
@@ -224,6 +280,7 @@ bool kv_collection_put_tree(struct kv_collection *c,
     kv_tree_bytes(store, tree, before);
     collection_lower(c, e->deadline);
     *created = !found;
+    c->same = found && c->type == KV_SET;
     return true;
 }
 
@@ -252,6 +309,7 @@ static bool collection_convert(struct kv_collection *c)
                                      .value = &value,
                                      .deadline = item.deadline,
                                      .score = item.score};
+        c->looked = false;
         if (!kv_collection_put_tree(c, &e, &created))
             return false;
         offset = item.next;
@@ -260,6 +318,17 @@ static bool collection_convert(struct kv_collection *c)
 }
 
 /* ---- both forms ------------------------------------------------------------------ */
+
+/* Has the run the member already, with that score? */
+static bool collection_has(const struct kv_collection *c, const uint8_t *run,
+                           uint32_t size, const struct kv_element *e)
+{
+    struct kv_packed_item item;
+
+    return c->type != KV_HASH &&
+           kv_packed_find(c->type, run, size, e->key, &item) &&
+           (c->type == KV_SET || item.score == e->score);
+}
 
 bool kv_collection_put(struct kv_collection *c, const struct kv_element *e,
                        bool *created)
@@ -276,6 +345,10 @@ bool kv_collection_put(struct kv_collection *c, const struct kv_element *e,
             run = kv_cell_run(&c->cell, &size);
         else
             size = kv_packed_init(empty);
+        if (collection_has(c, run, size, e)) {
+            c->same = true;
+            return true;
+        }
         const uint32_t n =
             fits ? kv_packed_put(c->type, run, size, e->key, e->value,
                                  e->deadline, e->score, out, created)
@@ -284,6 +357,10 @@ bool kv_collection_put(struct kv_collection *c, const struct kv_element *e,
             return kv_collection_store(c, out, n);
         if (!collection_convert(c))
             return false;
+        c->looked = false;
+    } else if (collection_tree_has(c, e)) {
+        c->same = true;
+        return true;
     } else if (!kv_collection_own(c)) {
         return false;
     }
@@ -295,19 +372,24 @@ static bool collection_remove_tree(struct kv_collection *c,
 {
     struct kv_store *const store = c->txn->store;
     struct kv_cell old;
+    double score = 0;
 
-    *existed = kv_collection_find(c->cell.ptr, key, &old);
-    if (!*existed)
-        return true;
-    const double score = c->type == KV_ZSET ? kv_score_read(old.payload) : 0;
+    if (c->type == KV_ZSET || collection_is_seen(c)) {
+        if (!kv_collection_find(c->cell.ptr, key, &old))
+            return true;
+        if (c->type == KV_ZSET) /* it leads to the other entry */
+            score = kv_score_read(old.payload);
+    }
     if (!kv_collection_own(c))
         return false;
     struct kv_tree *const tree = c->tree;
     const int64_t before = store->delta_bytes;
-    if (c->type == KV_ZSET && !collection_score(store, tree, key, score, false))
-        return false;
     if (!kv_tree_remove(store, &tree->root[key->cls], key->p, key->size, &old,
                         existed))
+        return false;
+    if (!*existed)
+        return true;
+    if (c->type == KV_ZSET && !collection_score(store, tree, key, score, false))
         return false;
     kv_cell_drop(store, &old);
     collection_count(store, tree, key->cls, -1);

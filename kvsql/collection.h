@@ -18,26 +18,32 @@ struct kv_collection {
     const struct kv_key *key;
     enum kv_type type;
     bool exists;
+    bool same;            /* a put had nothing to change: take it back */
+    bool looked, there;   /* zset in tree form: the member was looked up ... */
+    double score;         /* ... and has this score */
     struct kv_cell cell;
-    struct kv_path path;  /* tree form: owned path of the key */
+    bool owned;           /* the path is the key's, from when it was found */
+    struct kv_path path;  /* owned path of the key */
     struct kv_tree *tree; /* tree form: owned */
 };
 
-/* Find the key for a change; WRONGTYPE. */
+/* Find the key for a change; WRONGTYPE, NOMEM. */
 KV_INTERNAL kvsql_rc kv_collection_open(struct kv_collection *c,
                                         struct kv_txn *txn,
                                         const struct kv_key *key,
                                         enum kv_type type,
                                         struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL bool kv_collection_is_tree(const struct kv_collection *c);
-/* Add or replace an element; false: no memory, take it back. */
+/* Add or replace an element; false: no memory, take it back. With c->same the
+ * element was there already, just so. */
 KV_INTERNAL bool kv_collection_put(struct kv_collection *c,
                                    const struct kv_element *e,
                                    bool *created) KV_MUST_USE;
 KV_INTERNAL bool kv_collection_put_tree(struct kv_collection *c,
                                         const struct kv_element *e,
                                         bool *created) KV_MUST_USE;
-/* Remove an element; the last one removes the key. */
+/* Remove an element; the last one removes the key. When it did not exist,
+ * take back what was done, too. */
 KV_INTERNAL bool kv_collection_remove(struct kv_collection *c,
                                       const struct kv_key *key,
                                       bool *existed) KV_MUST_USE;

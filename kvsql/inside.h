@@ -434,6 +434,12 @@ enum kv_side { KV_LEFT = 0, KV_RIGHT = 1 };
 KV_INTERNAL kvsql_rc kv_push(struct kv_txn *txn, const struct kv_key *key,
                              enum kv_side side, kvsql_slice value,
                              struct kvsql_error *err);
+/* The same; *length is how many elements there are then. */
+KV_INTERNAL kvsql_rc kv_push_length(struct kv_txn *txn,
+                                    const struct kv_key *key,
+                                    enum kv_side side, kvsql_slice value,
+                                    uint64_t *length,
+                                    struct kvsql_error *err);
 /* Insert so that it gets index `index` (0..length). NOTFOUND, RANGE. */
 KV_INTERNAL kvsql_rc kv_linsert(struct kv_txn *txn, const struct kv_key *key,
                                 uint64_t index, kvsql_slice value,

@@ -35,7 +35,11 @@ static const char *const op_fields[OP_KIND_MAX + 1] = {
 
 static uint8_t *op_put_bytes(uint8_t *p, kvsql_slice bytes)
 {
-    p += kv_varint_put(p, bytes.size);
+    if (bytes.size < 0x80) { /* mostly; kv_varint_put would do the same */
+        *p++ = (uint8_t)bytes.size;
+    } else {
+        p += kv_varint_put(p, bytes.size);
+    }
     if (bytes.size > 0) {
         memcpy(p, bytes.p, bytes.size);
     }

@@ -330,6 +330,13 @@ KV_INTERNAL kvsql_rc kv_change_find(struct kv_txn *txn,
                                     enum kv_type type, bool *exists,
                                     struct kv_cell *cell,
                                     struct kvsql_error *err) KV_MUST_USE;
+/* The same when the caller found the key: *exists becomes false when it had
+ * expired. */
+KV_INTERNAL kvsql_rc kv_change_check(struct kv_txn *txn,
+                                     const struct kv_key *key,
+                                     enum kv_type type, bool *exists,
+                                     const struct kv_cell *cell,
+                                     struct kvsql_error *err) KV_MUST_USE;
 static inline kvsql_slice kv_slice_of(const struct kv_key *key)
 {
     return (kvsql_slice){.p = key->p, .size = key->size};

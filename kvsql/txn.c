@@ -162,15 +162,17 @@ kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
         txn_finish(txn);
     else if (txn->keep_bounds) /* there is no batch to wait for: trap 8 */
         kv_undo_lower(store, store->pos);
-    else /* copies of paths that nothing came of */
-        txn_undo(txn);
+    else if (kv_undo_mark(store) != txn->base || txn->long_gen != 0)
+        txn_undo(txn); /* copies of paths that nothing came of */
     if (txn->count == 0 && txn->prepared && store->sink.cancel != NULL)
         store->sink.cancel(store->sink.arg); /* restored since */
     txn->open = false;
     if (ticket != NULL)
         *ticket = (struct kv_ticket){.position = store->pos,
                                      .epoch = atomic_load(&store->epoch)};
-    const unsigned n = kv_view_collect(store, block, TXN_COLLECT);
+    const unsigned n = store->pend.count == 0
+                           ? 0
+                           : kv_view_collect(store, block, TXN_COLLECT);
     kv_lock_drop(&store->lock);
     for (unsigned i = 0; i < n; i++) /* while they are still in the cache */
         kv_block_free(block[i]);
@@ -336,12 +338,18 @@ kvsql_rc kv_change_find(struct kv_txn *txn, const struct kv_key *key,
                         enum kv_type type, bool *exists, struct kv_cell *cell,
                         struct kvsql_error *err)
 {
+    *exists = kv_key_find(txn->store, key, cell);
+    return *exists ? kv_change_check(txn, key, type, exists, cell, err)
+                   : KVSQL_OK;
+}
+
+kvsql_rc kv_change_check(struct kv_txn *txn, const struct kv_key *key,
+                         enum kv_type type, bool *exists,
+                         const struct kv_cell *cell, struct kvsql_error *err)
+{
     struct kv_change change;
     char shown[96];
 
-    *exists = kv_key_find(txn->store, key, cell);
-    if (!*exists)
-        return KVSQL_OK;
     if (!txn->replay && kv_cell_hidden(cell, txn->now)) { /* T4 */
         const struct kv_op op = {.kind = KV_OP_DEL, .key = kv_slice_of(key)};
         kvsql_rc rc = kv_change_begin(txn, key, 0, false, &change, err);

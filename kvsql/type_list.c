@@ -137,6 +137,15 @@ static kvsql_rc list_range(uint64_t index, uint64_t length,
 kvsql_rc kv_push(struct kv_txn *txn, const struct kv_key *key,
                  enum kv_side side, kvsql_slice value, struct kvsql_error *err)
 {
+    uint64_t length;
+
+    return kv_push_length(txn, key, side, value, &length, err);
+}
+
+kvsql_rc kv_push_length(struct kv_txn *txn, const struct kv_key *key,
+                        enum kv_side side, kvsql_slice value, uint64_t *length,
+                        struct kvsql_error *err)
+{
     const struct kv_op op = {.kind = KV_OP_PUSH,
                              .key = kv_slice_of(key),
                              .a = value,
@@ -149,8 +158,9 @@ kvsql_rc kv_push(struct kv_txn *txn, const struct kv_key *key,
 
     if (rc != KVSQL_OK)
         return rc;
-    const bool ok =
-        list_insert(&c, side == KV_LEFT ? 0 : list_length(&c), &v);
+    const uint64_t before = list_length(&c);
+    const bool ok = list_insert(&c, side == KV_LEFT ? 0 : before, &v);
+    *length = before + 1;
     return kv_change_end(txn, &change, ok, &op, err);
 }
 

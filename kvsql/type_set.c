@@ -7,6 +7,14 @@
 
 #include "kvsql/collection.h"
 
+/* There was nothing to do: owned paths and a new version of the key are taken
+ * back, and there is no op. */
+static void set_forget(struct kv_txn *txn, const struct kv_change *change)
+{
+    if (kv_undo_mark(txn->store) != change->mark)
+        kv_undo_to(txn->store, change->mark, UINT64_MAX);
+}
+
 /* Everything that adds or replaces one element. */
 static kvsql_rc set_put(struct kv_txn *txn, const struct kv_key *key,
                         enum kv_type type, struct kv_element *e,
@@ -31,7 +39,10 @@ static kvsql_rc set_put(struct kv_txn *txn, const struct kv_key *key,
     op->key = kv_slice_of(key);
     op->a = kv_slice_of(e->key);
     const bool ok = kv_collection_put(&c, e, &made);
-    rc = kv_change_end(txn, &change, ok, op, err);
+    if (ok && c.same)
+        set_forget(txn, &change);
+    else
+        rc = kv_change_end(txn, &change, ok, op, err);
     if (rc == KVSQL_OK && created != NULL)
         *created = made;
     return rc;
@@ -59,6 +70,7 @@ static kvsql_rc set_remove(struct kv_txn *txn, const struct kv_key *key,
                                 .ops_count = txn->count};
     const bool ok = kv_collection_remove(&c, element, &there);
     if (ok && !there) {
+        set_forget(txn, &change);
         if (existed != NULL)
             *existed = false;
         return KVSQL_OK;
@@ -118,7 +130,9 @@ static kvsql_rc set_expire_field(struct kv_txn *txn, const struct kv_key *key,
 
     if (rc != KVSQL_OK)
         return rc;
-    const bool there = set_field(&c, field, &deadline, &value);
+    const bool there = c.exists &&
+                       kv_cell_field_bound(&c.cell) != BOUND_NONE &&
+                       set_field(&c, field, &deadline, &value);
     if (there && deadline != 0 && deadline <= txn->now && !txn->replay) {
         deadline = 0;
         rc = set_remove(txn, key, KV_HASH, field, KV_OP_HDEL, NULL, err);

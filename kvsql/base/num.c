@@ -89,6 +89,37 @@ static bool num_double_refused(const char *text, size_t size)
     return strncasecmp(digits, "nan", 3) == 0;
 }
 
+/* The usual ones: a sign, at most 15 digits, a point among them. The digits and
+ * the power of ten are exact then, so their quotient is the nearest double. */
+static bool num_double_short(const uint8_t *p, size_t size, double *out)
+{
+    static const double powers[] = {1,   1e1, 1e2,  1e3,  1e4,  1e5,
+                                    1e6, 1e7, 1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15};
+    const size_t sign = p[0] == '-' || p[0] == '+';
+    uint64_t value = 0;
+    size_t point = size;
+
+    if (size - sign > 15)
+        return false;
+    for (size_t i = sign; i < size; i++) {
+        const unsigned digit = (unsigned)p[i] - '0';
+
+        if (digit <= 9)
+            value = value * 10 + digit;
+        else if (p[i] == '.' && point == size)
+            point = i;
+        else
+            return false;
+    }
+    if (size - sign == 0 || (point < size && size - sign == 1))
+        return false; /* no digit */
+    const double number =
+        (double)value / powers[point < size ? size - point - 1 : 0];
+    *out = p[0] == '-' ? -number : number;
+    return true;
+}
+
 bool kv_num_double(const void *p, size_t size, double *out)
 {
     char text[NUM_DOUBLE_INPUT_MAX + 1];
@@ -96,6 +127,8 @@ bool kv_num_double(const void *p, size_t size, double *out)
 
     if (size == 0 || size > NUM_DOUBLE_INPUT_MAX)
         return false;
+    if (num_double_short(p, size, out))
+        return true;
     memcpy(text, p, size);
     text[size] = 0;
     if (num_double_refused(text, size))

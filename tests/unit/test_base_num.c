@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <locale.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kvsql/base/num.h"
@@ -103,6 +105,34 @@ START_TEST(doubles_are_read_in_the_forms_that_are_meant)
         ck_assert_msg(!kv_num_double(bad[i], strlen(bad[i]), &got), "%s",
                       bad[i]);
     ck_assert(!kv_num_double("1\0", 2, &got));
+}
+END_TEST
+
+START_TEST(short_decimals_are_the_nearest_doubles)
+{
+    static const char *const bad[] = {".", "-.", "-", "+", "1..2", "-1-2"};
+    char text[32];
+    double got = 0;
+
+    for (uint64_t i = 0; i < 20000; i++) {
+        const uint64_t mixed = i * UINT64_C(0x9E3779B97F4A7C15) >> 14;
+        const int size = snprintf(text, sizeof(text), "%s%llu",
+                                  i % 3 == 0 ? "-" : "",
+                                  (unsigned long long)(mixed >> i % 50));
+
+        if (i % 5 != 0) { /* a point before one of the digits, or behind */
+            const int at = size - (int)(i % (uint64_t)size);
+
+            memmove(text + at + 1, text + at, (size_t)(size - at) + 1);
+            text[at] = '.';
+        }
+        ck_assert_msg(kv_num_double(text, strlen(text), &got), "%s", text);
+        ck_assert_msg(got == strtod(text, NULL), "%s", text);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ck_assert_msg(!kv_num_double(bad[i], strlen(bad[i]), &got), "%s",
+                      bad[i]);
+    ck_assert(kv_num_double("-0", 2, &got) && signbit(got));
 }
 END_TEST
 
@@ -252,6 +282,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, doubles_are_read_in_the_forms_that_are_meant);
     tcase_add_test(tests,
                    a_number_of_512_bytes_is_read_and_a_longer_one_refused);
+    tcase_add_test(tests, short_decimals_are_the_nearest_doubles);
     tcase_add_test(tests, doubles_are_written_short_and_whole_numbers_plainly);
     tcase_add_test(tests, any_double_reads_back_as_itself);
     tcase_add_test(tests, the_locale_of_the_process_changes_nothing);

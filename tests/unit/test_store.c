@@ -603,6 +603,64 @@ START_TEST(a_version_moves_with_each_change_of_its_key_only)
 }
 END_TEST
 
+/* Add members 0 .. count - 1 to a set and a sorted set, a batch each; the ops
+ * that the batches made. */
+static uint64_t add_members(unsigned count)
+{
+    const struct kv_key t = text_key("t"), z = text_key("z");
+    uint64_t ops = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct kv_txn *const txn = begin();
+        char member[16];
+        bool created;
+
+        snprintf(member, sizeof(member), "m%u", i);
+        const struct kv_key m = text_key(member);
+        ck_assert_int_eq(kv_sadd(txn, &t, &m, &created, &err), KVSQL_OK);
+        ck_assert_int_eq(kv_zadd(txn, &z, &m, i, &created, &err), KVSQL_OK);
+        ops += kv_txn_count(txn);
+        commit(txn);
+    }
+    return ops;
+}
+
+/* What changes nothing is no op and no new version; removing what is absent
+ * neither. */
+static void add_again(unsigned count)
+{
+    const struct kv_key t = text_key("t"), z = text_key("z"),
+                        absent = text_key("absent");
+    const uint64_t set_version = version_of("t"), zset_version = version_of("z");
+    struct kv_txn *const txn = begin();
+    bool existed = true;
+
+    ck_assert_int_eq(kv_srem(txn, &t, &absent, &existed, &err), KVSQL_OK);
+    ck_assert(!existed);
+    ck_assert_int_eq(kv_zrem(txn, &z, &absent, &existed, &err), KVSQL_OK);
+    ck_assert(!existed);
+    ck_assert_uint_eq(kv_txn_count(txn), 0);
+    commit(txn);
+    ck_assert_uint_eq(add_members(count), 0);
+    ck_assert_uint_eq(version_of("t"), set_version);
+    ck_assert_uint_eq(version_of("z"), zset_version);
+    kv_store_check(kv_db_store(db));
+}
+
+START_TEST(what_is_there_already_is_no_change)
+{
+    struct kv_view *view;
+
+    ck_assert_uint_eq(add_members(5), 10);
+    add_again(5);
+    ck_assert_uint_eq(add_members(600), 1190); /* trees from here on */
+    add_again(600);
+    ck_assert_int_eq(kv_pin(db, &view, &err), KVSQL_OK);
+    add_again(600);
+    kv_unpin(view);
+}
+END_TEST
+
 /* ---- undo ------------------------------------------------------------------------------ */
 
 static void sink_append(void *arg, uint64_t position, const uint8_t *ops,
@@ -944,6 +1002,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_batch_of_lookups_agrees_with_single_ones);
     tcase_add_test(tests,
                    a_version_moves_with_each_change_of_its_key_only);
+    tcase_add_test(tests, what_is_there_already_is_no_change);
     tcase_add_test(tests, what_the_wal_lost_is_taken_back_byte_for_byte);
     tcase_add_test(tests,
                    marks_nest_and_what_is_taken_back_leaves_no_op);
