@@ -72,11 +72,12 @@ src_kvsql := $(wildcard kvsql/base/*.c) $(wildcard kvsql/*.c)
 src_vtab := $(wildcard vtab/*.c)
 src_command := $(wildcard command/*.c)
 src_http := $(wildcard http/*.c)
+src_resp := $(wildcard resp/*.c)
 src_cli := $(wildcard cli/*.c)
 src_testlib := $(wildcard tests/lib/*.c)
 
 # From the top down, so that the linker goes down too.
-rooms := $(foreach room,cli http command vtab kvsql,$(if $(src_$(room)),$(room)))
+rooms := $(foreach room,cli http resp command vtab kvsql,$(if $(src_$(room)),$(room)))
 room_libs := $(rooms:%=$(B)/lib%.a)
 testlib := $(if $(src_testlib),$(B)/libtestlib.a)
 
@@ -135,6 +136,8 @@ $(B)/libvtab.a: $(call objects,$(src_vtab))
 $(B)/libcommand.a: $(call objects,$(src_command))
 	$(archive)
 $(B)/libhttp.a: $(call objects,$(src_http))
+	$(archive)
+$(B)/libresp.a: $(call objects,$(src_resp))
 	$(archive)
 $(B)/libcli.a: $(call objects,$(src_cli))
 	$(archive)
@@ -238,7 +241,7 @@ amal: ## join the library into $(O)/amal/kvsql.c and kvsql.h
 
 fmt: ## lay out the sources by .clang-format
 	clang-format -i $(wildcard kvsql/*.[ch] kvsql/base/*.[ch] vtab/*.[ch] \
-		command/*.[ch] http/*.[ch] cli/*.[ch] tests/*/*.[ch] bench/*.[ch])
+		command/*.[ch] http/*.[ch] resp/*.[ch] cli/*.[ch] tests/*/*.[ch] bench/*.[ch])
 
 install: build ## program, header and static library under $(DESTDIR)$(prefix)
 	install -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/include \

@@ -23,9 +23,11 @@
 #include "cli/live.h"
 #include "cli/option.h"
 #include "cli/progress.h"
+#include "command/client.h"
 #include "command/command.h"
 #include "command/stats.h"
 #include "http/http.h"
+#include "resp/resp.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/os.h"
 #include "vtab/session.h"
@@ -40,6 +42,7 @@ struct serve {
     char **argv;
     char bind[CLI_ADDRESS_MAX]; /* of HTTP */
     struct http_server *http;
+    struct resp_server *resp;
     kvsql *db;
     struct cli_progress progress;
     sigset_t signals, stops;
@@ -240,6 +243,27 @@ static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
     return http_start(NULL, &config, &serve->http, err);
 }
 
+static kvsql_rc serve_resp(struct serve *serve, struct kvsql_error *err)
+{
+    const struct cli_settings *settings = &serve->settings;
+    const struct resp_config config = {
+        .bind = serve->bind,
+        .port = (uint16_t)cli_number(settings, CLI_OPT_PORT),
+        .secret = serve->password[0] != '\0',
+        .threads = (unsigned)cli_number(settings, CLI_OPT_IO_THREADS),
+        .workers = (unsigned)cli_number(settings, CLI_OPT_SQL_THREADS),
+        .connection_max = (unsigned)cli_number(settings, CLI_OPT_MAXCLIENTS),
+        .idle_ms = cli_number(settings, CLI_OPT_TIMEOUT) * 1000,
+        .keepalive_s = cli_number(settings, CLI_OPT_TCP_KEEPALIVE),
+        .bulk_max = cli_number(settings, CLI_OPT_PROTO_MAX_BULK_LEN),
+        .sql_deadline_ms = cli_duration_ms(settings, CLI_OPT_SQL_TIMEOUT),
+        .sql_row_max = cli_number(settings, CLI_OPT_SQL_MAX_ROWS),
+        .sql_byte_max = cli_number(settings, CLI_OPT_SQL_MAX_BYTES)};
+
+    cmd_password_set(serve->password);
+    return resp_start(&config, &serve->resp, err);
+}
+
 /* Recovery tells how far it is. A signal to stop ends it at once: what is on
  * disk is as whole as after any kill. */
 static void serve_loading(void *arg, const struct kv_progress *progress)
@@ -324,6 +348,7 @@ static void serve_banner(const struct serve *serve)
            "application/octet-stream' --data-binary world\n",
            url);
     printf("  get      curl %s/get/hello\n", url);
+    printf("  redis    redis-cli -p %u\n", resp_port(serve->resp));
     if (strcmp(url, CLI_URL_DEFAULT) == 0)
         printf("  sql      %s sql 'SELECT * FROM keys'\n", own);
     else
@@ -405,6 +430,8 @@ static int serve_stop(struct serve *serve)
     (void)signal(SIGINT, SIG_DFL);
     (void)pthread_sigmask(SIG_UNBLOCK, &serve->stops, NULL);
     kv_diag(KV_INFO, "server.stopping", "pid=%d", kv_os_pid());
+    resp_stop(serve->resp);
+    serve->resp = NULL;
     http_stop(serve->http);
     serve->http = NULL;
     const struct cmd_host no_host = {.port = 0};
@@ -447,7 +474,7 @@ static void serve_host(struct serve *serve, struct cmd_host *host)
 
     *host = (struct cmd_host){
         .http_port = http_port(serve->http),
-        .port = (uint16_t)cli_number(&serve->settings, CLI_OPT_PORT),
+        .port = resp_port(serve->resp),
         .config_file = cli_text(&serve->settings, CLI_OPT_CONFIG),
         .executable = program_invocation_name,
         .sqlite_version = vt_sqlite_version(),
@@ -475,19 +502,25 @@ static int serve_run(struct serve *serve)
     rc = vt_start(&err);
     if (rc == KVSQL_OK)
         rc = serve_door(serve, &err);
-    if (rc == KVSQL_INVALID)
+    if (rc == KVSQL_OK)
+        rc = serve_resp(serve, &err);
+    if (rc == KVSQL_INVALID) {
+        http_stop(serve->http);
         return cli_refuse(CLI_CONFIG, "%s", err.text);
+    }
     if (rc == KVSQL_OK) {
         serve_host(serve, &host);
         rc = serve_open(serve, &err);
     }
     if (rc != KVSQL_OK) {
+        resp_stop(serve->resp);
         http_stop(serve->http);
         return cli_refuse_error(&err);
     }
     cli_live_start(&serve->live, &serve->settings, serve->db, &host);
     cmd_host_set(&host);
     http_ready(serve->http, serve->db);
+    resp_ready(serve->resp, serve->db);
     serve_banner(serve);
     serve_wait(serve);
     return serve_stop(serve);

@@ -133,7 +133,7 @@ static kvsql_rc sql_changes(struct cmd_context *c,
     return rc;
 }
 
-void cmd_sql_statement(struct cmd_context *c)
+void cmd_do_sql(struct cmd_context *c)
 {
     const kvsql_slice text = c->argv[1];
     struct vt_statement *statement = NULL;
@@ -164,9 +164,4 @@ void cmd_sql_statement(struct cmd_context *c)
     if (rc != KVSQL_OK) {
         sql_fail(c, rc, &err);
     }
-}
-
-void cmd_do_sql(struct cmd_context *c)
-{
-    cmd_sql_statement(c);
 }

@@ -333,8 +333,6 @@ KV_INTERNAL bool cmd_queue_add(struct cmd_client *client,
 /* Forget MULTI, and forget WATCH. */
 KV_INTERNAL void cmd_multi_end(struct cmd_client *client);
 KV_INTERNAL void cmd_watch_end(struct cmd_client *client);
-/* SQL of one command on c->session; leaves one value in the reply (c_sql.c). */
-KV_INTERNAL void cmd_sql_statement(struct cmd_context *c);
 
 /* ---- the table (command.c) ---------------------------------------------- */
 

@@ -313,7 +313,7 @@ static void multi_run_one(struct multi_run *run, struct kv_txn *txn)
     struct kvsql_error err;
     kvsql_rc rc = cmd_resolve(one.argc, one.argv, &one.row, &err);
 
-    if (rc == KVSQL_OK && one.session != NULL &&
+    if (rc == KVSQL_OK && run->c->client->multi_sql &&
         one.row->run != cmd_do_sql) {
         rc = vt_write(one.session, &txn, &err);
         if (rc != KVSQL_OK) {
@@ -327,7 +327,7 @@ static void multi_run_one(struct multi_run *run, struct kv_txn *txn)
     }
     cmd_monitor_feed(&one);
     if (one.row->run == cmd_do_sql) {
-        cmd_sql_statement(&one);
+        cmd_do_sql(&one);
         return;
     }
     one.txn = txn;

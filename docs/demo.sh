@@ -36,7 +36,7 @@ serve()
     shift
     rm -f "$work/banner"
     mkfifo "$work/banner"
-    "$KVSQL" serve --dir "$dir" --http-port 0 "$@" >"$work/banner" \
+    "$KVSQL" serve --dir "$dir" --http-port 0 --port 0 "$@" >"$work/banner" \
         2>>"$work/messages" &
     server=$!
     url=

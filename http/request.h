@@ -428,13 +428,6 @@ KV_INTERNAL void http_work_stop(struct http_server *server);
 /* Queue request->work; false when the queue is full or closed. */
 KV_INTERNAL bool http_work_give(struct http_request *request);
 
-/* ---- listen.c --------------------------------------------------------------------------- */
-
-/* Bind and listen; fills listener, port, bind, wildcard. */
-KV_INTERNAL kvsql_rc http_listen(struct http_server *server, const char *bind,
-                                 uint16_t port, bool secret,
-                                 struct kvsql_error *err) KV_MUST_USE;
-
 /* ---- handlers (routes.def) ----------------------------------------------------------------- */
 
 #define HTTP_ROUTE(methods, pattern, handler, rights, bodies, tier)           \

@@ -23,6 +23,7 @@
 
 #include "command/stats.h"
 #include "http/request.h"
+#include "kvsql/base/listen.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
@@ -340,6 +341,27 @@ static void server_list_free(char *list[HTTP_HOSTS_MAX + 1])
     }
 }
 
+static kvsql_rc server_listen(struct http_server *server,
+                              const struct http_config *config, bool secret,
+                              struct kvsql_error *err)
+{
+    struct kv_listener listener = {.door = "http",
+                                   .option = "http-port",
+                                   .secret = "token",
+                                   .secret_option = "token-file"};
+    const kvsql_rc rc =
+        kv_listen(&listener, config->bind ? config->bind : "127.0.0.1",
+                  config->port, secret, err);
+
+    if (rc != KVSQL_OK)
+        return rc;
+    server->listener = listener.fd;
+    server->port = listener.port;
+    server->wildcard = listener.wildcard;
+    snprintf(server->bind, sizeof server->bind, "%s", listener.address);
+    return KVSQL_OK;
+}
+
 static kvsql_rc server_configure(struct http_server *server,
                                  const struct http_config *config,
                                  struct kvsql_error *err)
@@ -371,8 +393,7 @@ static kvsql_rc server_configure(struct http_server *server,
             return kv_fail(err, KVSQL_INVALID,
                            "http: cors-origin * needs a token: set "
                            "token-file, or list the origins");
-    return http_listen(server, config->bind ? config->bind : "127.0.0.1",
-                       config->port, secret, err);
+    return server_listen(server, config, secret, err);
 }
 
 static unsigned server_connection_max(unsigned wanted)

@@ -489,6 +489,12 @@ bool kv_gate_open(kvsql *db, struct kv_ticket ticket)
     return kv_wal_gate_open(db->wal, db->store, ticket);
 }
 
+kvsql_rc kv_gate_state(kvsql *db, struct kv_ticket ticket,
+                       struct kvsql_error *err)
+{
+    return kv_wal_gate_state(db->wal, ticket, err);
+}
+
 kvsql_rc kv_gate_wait(kvsql *db, struct kv_ticket ticket,
                       struct kvsql_error *err)
 {

@@ -458,6 +458,10 @@ KV_INTERNAL kvsql_rc kv_lremove(struct kv_txn *txn, const struct kv_key *key,
 
 /* True when a reply with this ticket may go now. */
 KV_INTERNAL bool kv_gate_open(kvsql *db, struct kv_ticket ticket);
+/* KVSQL_OK: it may go. KVSQL_BUSY: not yet. KVSQL_FULL, KVSQL_IO,
+ * KVSQL_CLOSED: never, the batch was undone. Does not wait. */
+KV_INTERNAL kvsql_rc kv_gate_state(kvsql *db, struct kv_ticket ticket,
+                                   struct kvsql_error *err);
 /* Block until it may go. KVSQL_FULL, KVSQL_IO: the batch was undone. */
 KV_INTERNAL kvsql_rc kv_gate_wait(kvsql *db, struct kv_ticket ticket,
                                   struct kvsql_error *err);

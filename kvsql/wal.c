@@ -455,6 +455,15 @@ bool kv_wal_gate_open(struct kv_wal *wal, struct kv_store *store,
     return kv_gate_check(&wal->gate, ticket) == KVSQL_OK;
 }
 
+kvsql_rc kv_wal_gate_state(struct kv_wal *wal, struct kv_ticket ticket,
+                           struct kvsql_error *err)
+{
+    const kvsql_rc rc =
+        wal == NULL ? KVSQL_OK : kv_gate_check(&wal->gate, ticket);
+
+    return rc == KVSQL_OK || rc == KVSQL_BUSY ? rc : wal_gate_fail(rc, err);
+}
+
 kvsql_rc kv_wal_gate_wait(struct kv_wal *wal, struct kv_store *store,
                           struct kv_ticket ticket, struct kvsql_error *err)
 {

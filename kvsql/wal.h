@@ -49,6 +49,9 @@ KV_INTERNAL void kv_wal_info(struct kv_wal *wal, struct kv_info *info);
  * open up to released. */
 KV_INTERNAL bool kv_wal_gate_open(struct kv_wal *wal, struct kv_store *store,
                                   struct kv_ticket ticket);
+KV_INTERNAL kvsql_rc kv_wal_gate_state(struct kv_wal *wal,
+                                       struct kv_ticket ticket,
+                                       struct kvsql_error *err);
 KV_INTERNAL kvsql_rc kv_wal_gate_wait(struct kv_wal *wal,
                                       struct kv_store *store,
                                       struct kv_ticket ticket,

@@ -1,7 +1,8 @@
 # server.sh - for scripts in bash: a server on a free port, and how to judge.
 #
 #   . tests/lib/server.sh
-#   server_start DIR [OPTIONS]     sets SERVER_PID, URL, SERVER_ERR (its stderr)
+#   server_start DIR [OPTIONS]     sets SERVER_PID, URL, RESP (the port of the
+#                                  Redis protocol), SERVER_ERR (its stderr)
 #   server_kill                    SIGKILL, and waits
 #   server_stop                    SIGTERM, and waits; gives its exit code
 #   pass NAME / fail NAME WHY      lines for the suite
@@ -27,16 +28,17 @@ server_start()
     shift
     server_count=$((server_count + 1))
     SERVER_ERR=$WORK/server-$server_count.err
-    exec {server_out}< <(exec "$KVSQL" serve --dir "$dir" --http-port 0 "$@" \
+    exec {server_out}< <(exec "$KVSQL" serve --dir "$dir" --http-port 0 --port 0 "$@" \
         2>"$SERVER_ERR")
     SERVER_PID=$!
-    URL=
+    URL= RESP=
     while IFS= read -r line <&$server_out; do
         case $line in
         *"curl http"*"/get/"*)
             URL=${line#*curl }
             URL=${URL%/get/*}
             ;;
+        *"redis-cli -p "*) RESP=${line##*redis-cli -p } ;;
         "ready in"*) return 0 ;;
         esac
     done

@@ -30,7 +30,8 @@ FOREIGN = {
     'check.h': (),
 }
 PREFIX = {'kvsql': ('kv_', 'kvsql_'), 'vtab': ('vt_', 'kvsql_'),
-          'command': ('cmd_',), 'http': ('http_',), 'cli': ('cli_', 'main')}
+          'command': ('cmd_',), 'http': ('http_',),
+          'resp': ('resp_',), 'cli': ('cli_', 'main')}
 NEVER = 'strcpy stpcpy strcat sprintf vsprintf atoi atol atoll strtok gets'
 MEMORY = 'malloc calloc realloc free strdup strndup'
 SYSTEM = ('open openat creat read write pread pwrite readv writev fsync '

@@ -2,6 +2,8 @@
  * said in a sentence, with the name of the program that has the port.
  *
  * Thread: the owner's, at start. */
+#include "kvsql/base/listen.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -10,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "http/request.h"
+#include "kvsql/base/mem.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
 
@@ -173,7 +175,7 @@ static bool listen_is_loopback(const union listen_address *address)
 }
 
 /* How Host and URLs write the address. */
-static void listen_name(struct http_server *server,
+static void listen_name(struct kv_listener *listener,
                         const union listen_address *address)
 {
     char text[INET6_ADDRSTRLEN] = "";
@@ -183,68 +185,73 @@ static void listen_name(struct http_server *server,
         (void)inet_ntop(AF_INET6, &address->v6.sin6_addr, text, sizeof text);
     else
         (void)inet_ntop(AF_INET, &address->v4.sin_addr, text, sizeof text);
-    snprintf(server->bind, sizeof server->bind, v6 ? "[%s]" : "%s", text);
-    server->wildcard =
+    snprintf(listener->address, sizeof listener->address, v6 ? "[%s]" : "%s", text);
+    listener->wildcard =
         v6 ? IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr)
            : address->v4.sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
-static kvsql_rc listen_failed(const struct http_server *server, uint16_t port,
-                              bool v6, int number, struct kvsql_error *err)
+static kvsql_rc listen_failed(const struct kv_listener *listener,
+                              uint16_t port, bool v6, int number,
+                              struct kvsql_error *err)
 {
+    const char *door = listener->door;
     char holder[64];
 
     if (number == EADDRINUSE)
         return kv_fail(err, KVSQL_IO,
-                       "http: port %u on %s is in use by %s; stop it or "
-                       "choose another --http-port",
-                       port, server->bind, listen_holder(port, v6, holder));
+                       "%s: port %u on %s is in use by %s; stop it or "
+                       "choose another --%s",
+                       door, port, listener->address,
+                       listen_holder(port, v6, holder), listener->option);
     if (number == EACCES)
         return kv_fail(err, KVSQL_IO,
-                       "http: port %u needs rights that this user lacks; "
+                       "%s: port %u needs rights that this user lacks; "
                        "choose one above 1023",
-                       port);
+                       door, port);
     if (number == EADDRNOTAVAIL)
         return kv_fail(err, KVSQL_IO,
-                       "http: %s is no address of this machine; see ip addr",
-                       server->bind);
-    return kv_fail(err, KVSQL_IO, "http: cannot listen on %s port %u: %s",
-                   server->bind, port, kv_os_error(number));
+                       "%s: %s is no address of this machine; see ip addr",
+                       door, listener->address);
+    return kv_fail(err, KVSQL_IO, "%s: cannot listen on %s port %u: %s", door,
+                   listener->address, port, kv_os_error(number));
 }
 
-kvsql_rc http_listen(struct http_server *server, const char *bind_to,
-                     uint16_t port, bool secret, struct kvsql_error *err)
+kvsql_rc kv_listen(struct kv_listener *listener, const char *bind_to,
+                   uint16_t port, bool secret, struct kvsql_error *err)
 {
     union listen_address address;
     socklen_t size;
     int one = 1;
 
+    listener->fd = -1;
     if (!listen_parse(bind_to, port, &address, &size))
         return kv_fail(err, KVSQL_INVALID,
-                       "http: cannot bind to \"%s\": give a numeric address "
+                       "%s: cannot bind to \"%s\": give a numeric address "
                        "such as 127.0.0.1 or ::1",
-                       bind_to);
-    listen_name(server, &address);
+                       listener->door, bind_to);
+    listen_name(listener, &address);
     if (!secret && !listen_is_loopback(&address)) /* X1 */
         return kv_fail(err, KVSQL_INVALID,
-                       "http: will not listen on %s without a token: set "
-                       "token-file, or bind to 127.0.0.1",
-                       server->bind);
-    bool v6 = address.any.sa_family == AF_INET6;
-    int fd = socket(address.any.sa_family,
-                    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+                       "%s: will not listen on %s without a %s: set %s, or "
+                       "bind to 127.0.0.1",
+                       listener->door, listener->address, listener->secret,
+                       listener->secret_option);
+    const bool v6 = address.any.sa_family == AF_INET6;
+    const int fd = socket(address.any.sa_family,
+                          SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return listen_failed(server, port, v6, errno, err);
+        return listen_failed(listener, port, v6, errno, err);
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
         (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) <
                    0) ||
         bind(fd, &address.any, size) < 0 || listen(fd, LISTEN_BACKLOG) < 0 ||
         getsockname(fd, &address.any, &size) < 0) {
-        kvsql_rc rc = listen_failed(server, port, v6, errno, err);
+        const kvsql_rc rc = listen_failed(listener, port, v6, errno, err);
         (void)close(fd);
         return rc;
     }
-    server->listener = fd;
-    server->port = ntohs(v6 ? address.v6.sin6_port : address.v4.sin_port);
+    listener->fd = fd;
+    listener->port = ntohs(v6 ? address.v6.sin6_port : address.v4.sin_port);
     return KVSQL_OK;
 }

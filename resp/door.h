@@ -1,0 +1,221 @@
+/* door.h - the parts of the door among themselves: server, loops, connections,
+ * workers.
+ *
+ * A connection belongs to one loop, from accept to close; only that loop's
+ * thread touches it. Others leave word in the loop's post box and wake it:
+ * the log thread (a gate is open), workers (a job is done), other loops'
+ * commands (CLIENT KILL, MONITOR).
+ *
+ * One turn of a loop: wait; read and run what came, connection by connection;
+ * then send. Replies that wait for the log are kept with their tickets; one
+ * waiter for the whole loop stands at the gate.
+ *
+ * Locks: loop->post_lock (POST), pool->lock (DOOR). */
+#ifndef KVSQL_RESP_DOOR_H
+#define KVSQL_RESP_DOOR_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "command/client.h"
+#include "kvsql/base/listen.h"
+#include "kvsql/base/lock.h"
+#include "resp/parse.h"
+#include "resp/resp.h"
+
+#define RESP_LOOPS_MAX 64
+#define RESP_WORKERS_MAX 64
+#define RESP_READ_SIZE ((size_t)64 << 10)   /* of one recv into the loop's
+                                               buffer */
+#define RESP_READ_MAX ((size_t)1 << 20)     /* of one recv of a large argument */
+#define RESP_INPUT_MAX ((size_t)1 << 30)    /* client-query-buffer-limit */
+#define RESP_OUTPUT_PAUSE ((size_t)64 << 20) /* bytes that wait: run no more */
+#define RESP_OUTPUT_MAX ((size_t)4 << 30)   /* ... and the end of patience */
+#define RESP_PUSH_MAX ((size_t)32 << 20)    /* bytes of MONITOR that wait */
+#define RESP_REPLY_MAX ((size_t)2 << 30)    /* of one reply */
+#define RESP_OUTPUT_KEEP ((size_t)512)      /* kept by an idle connection */
+#define RESP_STALL_NS 10000000000ull        /* reads nothing for so long */
+#define RESP_TAKE_NS 20000000000ull         /* a request must be there after
+                                               this, and a second for each */
+#define RESP_TAKE_RATE ((size_t)32 << 10)   /* ... of so many bytes */
+
+struct resp_loop;
+
+/* A reply that may not go yet: where it begins, and what it waits for. */
+struct resp_mark {
+    uint64_t start; /* offset in the stream of output */
+    struct kv_ticket ticket;
+};
+
+enum resp_hold {
+    RESP_HOLD_NO,
+    RESP_HOLD_WORK,  /* a worker has its command */
+    RESP_HOLD_PAUSE  /* CLIENT PAUSE */
+};
+
+struct resp_conn {
+    struct cmd_client client; /* first: the client is the connection */
+    struct resp_loop *loop;
+    struct resp_conn *next, **link;          /* of the loop */
+    struct resp_conn *gated_next, *ready_next, *paused_next;
+    int fd;
+    uint32_t events; /* what epoll is asked for */
+    enum resp_hold hold;
+    bool gated, ready, paused; /* on the lists above */
+    bool closed;               /* to be freed at the end of the turn */
+    bool gone;                 /* all that will come is read */
+    bool half;                 /* the other side has said that it is done */
+
+    struct resp_parser *parser; /* of a request that has begun, or NULL */
+    struct kv_buf in;           /* input that is not run yet */
+    size_t in_at;               /* ... of which so much is done with */
+    uint64_t begun_ns;          /* when the request that is not whole began */
+    uint64_t begun_bytes;       /* ... and what has come of it */
+
+    struct kv_buf out;
+    size_t out_at;         /* bytes of out that are sent */
+    uint64_t out_start;    /* offset of out.p[0] in the stream */
+    struct kv_buf marks;   /* struct resp_mark, by start */
+    size_t mark_first;     /* index of the first that is not open */
+    struct resp_job *job;  /* with a worker, or NULL */
+    uint64_t stalled_ns;   /* since when nothing could be sent, 0 = not */
+
+    _Atomic uint64_t shown_in, shown_out; /* for CLIENT LIST */
+
+    /* under loop->post_lock */
+    bool post_kill, posted;
+    struct kv_buf post_push;
+    struct resp_conn *post_next;
+};
+
+/* A command on its way through a worker. */
+struct resp_job {
+    struct resp_job *next;
+    struct resp_conn *conn;
+    kvsql *db;
+    struct vt_session *session; /* while it runs: to interrupt it (pool lock) */
+    atomic_bool cancelled;
+    struct kv_buf out;       /* the reply in bytes */
+    struct kv_ticket ticket;
+    bool failed;             /* no memory for the reply */
+};
+
+struct resp_loop {
+    struct resp_server *server;
+    struct kv_thread thread;
+    int epoll, wake;
+    unsigned index;
+
+    struct resp_conn *first;
+    struct resp_conn *gated, **gated_last;  /* replies wait for the log */
+    struct resp_conn *ready;                /* have something to send */
+    struct resp_conn *pausing;              /* held by CLIENT PAUSE */
+    uint8_t *scratch;                       /* RESP_READ_SIZE bytes */
+    struct resp_parser parser;
+    struct cmd_reply reply;
+    uint64_t now_ns, swept_ns, accept_again_ns;
+    struct kv_waiter waiter;
+    bool waiting;
+
+    struct kv_lock post_lock;
+    struct resp_conn *post;          /* kill, push */
+    struct resp_job *done, **done_last;
+    bool gate_opened, stop, woken;
+};
+
+struct resp_worker {
+    struct resp_server *server;
+    struct kv_thread thread;
+    struct vt_session *session;
+    bool running; /* a command of a client, on the session (pool lock) */
+};
+
+struct resp_server {
+    _Atomic(kvsql *) db;
+    struct kv_listener listener;
+    struct resp_limits limits, anonymous;
+    struct resp_config config;
+    struct resp_loop loops[RESP_LOOPS_MAX];
+    unsigned loop_count;
+    _Atomic unsigned connections;
+    atomic_bool stopping;
+
+    struct kv_lock pool_lock;
+    struct kv_cond pool_more;
+    struct resp_job *queue, **queue_last;
+    bool pool_closed;
+    struct resp_worker workers[RESP_WORKERS_MAX];
+    unsigned worker_count;
+};
+
+/* ---- loop.c -------------------------------------------------------------- */
+
+KV_INTERNAL kvsql_rc resp_loop_start(struct resp_loop *loop,
+                                     struct kvsql_error *err) KV_MUST_USE;
+/* Ask the thread to end; then wait for it and free all. */
+KV_INTERNAL void resp_loop_ask_stop(struct resp_loop *loop);
+KV_INTERNAL void resp_loop_fini(struct resp_loop *loop);
+/* Wake the loop if it sleeps. post_lock held. */
+KV_INTERNAL void resp_loop_wake(struct resp_loop *loop);
+/* The connection has something to send, or to be closed: look at it at the
+ * end of the turn. The loop's thread. */
+KV_INTERNAL void resp_loop_ready(struct resp_conn *conn);
+KV_INTERNAL void resp_loop_gated(struct resp_conn *conn);
+KV_INTERNAL void resp_loop_paused(struct resp_conn *conn);
+/* Any thread: a job is done. */
+KV_INTERNAL void resp_loop_job_done(struct resp_loop *loop,
+                                    struct resp_job *job);
+extern const struct cmd_door resp_loop_door;
+
+/* ---- accept.c ------------------------------------------------------------ */
+
+/* Take what waits at the listener. */
+KV_INTERNAL void resp_accept(struct resp_loop *loop);
+
+/* ---- conn.c -------------------------------------------------------------- */
+
+/* fd is the connection's from here. NULL: no memory, fd is closed. */
+KV_INTERNAL struct resp_conn *resp_conn_new(struct resp_loop *loop, int fd);
+/* Its client is closed, and it is on no list but the loop's. */
+KV_INTERNAL void resp_conn_free(struct resp_conn *conn);
+/* There is something to read. */
+KV_INTERNAL void resp_conn_readable(struct resp_conn *conn);
+/* Run what stands in conn->in. */
+KV_INTERNAL void resp_conn_resume(struct resp_conn *conn);
+/* A job of the connection is done; job->out is taken. */
+KV_INTERNAL void resp_conn_job_done(struct resp_conn *conn,
+                                    struct resp_job *job);
+/* Set what epoll looks for. */
+KV_INTERNAL void resp_conn_watch(struct resp_conn *conn);
+
+/* ---- send.c -------------------------------------------------------------- */
+
+/* Put the reply in loop->reply behind the output. */
+KV_INTERNAL void resp_send_reply(struct resp_conn *conn,
+                                 const struct cmd_reply *reply,
+                                 struct kv_ticket ticket);
+/* Bytes that are a reply already; bytes that are none. */
+KV_INTERNAL void resp_send_bytes(struct resp_conn *conn, const void *p,
+                                 size_t size, struct kv_ticket ticket);
+/* "-ERR ..." by itself. */
+KV_INTERNAL void resp_send_error(struct resp_conn *conn, const char *text);
+/* Send what may go. Sets closed when the other side is gone. */
+KV_INTERNAL void resp_send_some(struct resp_conn *conn);
+/* Whether replies wait for the log; *ticket is the first one's. */
+KV_INTERNAL bool resp_send_is_gated(const struct resp_conn *conn,
+                                    struct kv_ticket *ticket);
+/* Bytes that wait. */
+KV_INTERNAL size_t resp_send_waiting(const struct resp_conn *conn);
+
+/* ---- work.c -------------------------------------------------------------- */
+
+KV_INTERNAL kvsql_rc resp_work_start(struct resp_server *server,
+                                     struct kvsql_error *err) KV_MUST_USE;
+/* No more jobs, interrupt what runs, wait for the threads. */
+KV_INTERNAL void resp_work_stop(struct resp_server *server);
+/* Give the request that conn->parser holds to a worker. False: no memory. */
+KV_INTERNAL bool resp_work_give(struct resp_conn *conn);
+/* The connection is gone: interrupt what runs for it. */
+KV_INTERNAL void resp_work_cancel(struct resp_conn *conn);
+
+#endif

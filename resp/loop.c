@@ -1,0 +1,582 @@
+/* loop.c - the event loops of the door.
+ *
+ * A turn: wait for the sockets; read and run, connection by connection; take
+ * what others left in the post box; then send to all that have something to be
+ * sent, and stand at the gate for those that must wait. So the writes of all
+ * connections of a turn are one group of the log.
+ *
+ * epoll is used directly, level-triggered: see docs/decisions/resp-loop.md.
+ *
+ * Always true:
+ *   LP1  A connection is freed at the end of a turn only, when no worker has
+ *        it and the post box does not name it.
+ *   LP2  The loop has at most one waiter at the gate.
+ *
+ * Thread: the loop's own, but for what says otherwise. */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "kvsql/base/diag.h"
+#include "kvsql/base/os.h"
+#include "resp/door.h"
+
+#define LOOP_EVENTS 256
+#define LOOP_TICK_MS 100           /* longest sleep while something is timed */
+#define LOOP_REST_MS 1000          /* longest sleep */
+#define LOOP_SWEEP_NS 1000000000ull
+#define LOOP_NS_PER_MS 1000000ull
+
+/* ---- the post box (any thread) ------------------------------------------ */
+
+void resp_loop_wake(struct resp_loop *loop)
+{
+    if (!loop->woken) {
+        loop->woken = true;
+        (void)eventfd_write(loop->wake, 1);
+    }
+}
+
+/* post_lock held. */
+static void loop_post(struct resp_conn *conn)
+{
+    struct resp_loop *loop = conn->loop;
+
+    if (!conn->posted) {
+        conn->posted = true;
+        conn->post_next = loop->post;
+        loop->post = conn;
+        resp_loop_wake(loop);
+    }
+}
+
+static void loop_kill(struct cmd_client *client, bool after_replies)
+{
+    struct resp_conn *conn = (struct resp_conn *)client;
+
+    (void)after_replies;
+    kv_lock_take(&conn->loop->post_lock);
+    conn->post_kill = true;
+    loop_post(conn);
+    kv_lock_drop(&conn->loop->post_lock);
+}
+
+static void loop_push(struct cmd_client *client, const void *p, size_t size)
+{
+    struct resp_conn *conn = (struct resp_conn *)client;
+
+    kv_lock_take(&conn->loop->post_lock);
+    kv_buf_add(&conn->post_push, p, size);
+    loop_post(conn);
+    kv_lock_drop(&conn->loop->post_lock);
+}
+
+/* Sizes may be a turn old: they are the loop's. */
+static void loop_facts(struct cmd_client *client,
+                       struct cmd_client_facts *facts)
+{
+    struct resp_conn *conn = (struct resp_conn *)client;
+
+    facts->query_size = atomic_load(&conn->shown_in);
+    facts->output_size = atomic_load(&conn->shown_out);
+    facts->memory = sizeof(*conn) + facts->query_size + facts->output_size;
+}
+
+const struct cmd_door resp_loop_door = {
+    .kill = loop_kill, .push = loop_push, .facts = loop_facts};
+
+void resp_loop_job_done(struct resp_loop *loop, struct resp_job *job)
+{
+    kv_lock_take(&loop->post_lock);
+    *loop->done_last = job;
+    loop->done_last = &job->next;
+    resp_loop_wake(loop);
+    kv_lock_drop(&loop->post_lock);
+}
+
+/* The log thread: what the waiter stood for is decided. */
+static void loop_gate_done(struct kv_waiter *waiter, kvsql_rc rc)
+{
+    struct resp_loop *loop = waiter->arg;
+
+    (void)rc;
+    kv_lock_take(&loop->post_lock);
+    loop->gate_opened = true;
+    resp_loop_wake(loop);
+    kv_lock_drop(&loop->post_lock);
+}
+
+void resp_loop_ask_stop(struct resp_loop *loop)
+{
+    kv_lock_take(&loop->post_lock);
+    loop->stop = true;
+    resp_loop_wake(loop);
+    kv_lock_drop(&loop->post_lock);
+}
+
+/* ---- lists -------------------------------------------------------------- */
+
+void resp_loop_ready(struct resp_conn *conn)
+{
+    if (!conn->ready) {
+        conn->ready = true;
+        conn->ready_next = conn->loop->ready;
+        conn->loop->ready = conn;
+    }
+}
+
+void resp_loop_gated(struct resp_conn *conn)
+{
+    struct resp_loop *loop = conn->loop;
+
+    if (!conn->gated) {
+        conn->gated = true;
+        conn->gated_next = NULL;
+        *loop->gated_last = conn;
+        loop->gated_last = &conn->gated_next;
+    }
+}
+
+void resp_loop_paused(struct resp_conn *conn)
+{
+    if (!conn->paused) {
+        conn->paused = true;
+        conn->paused_next = conn->loop->pausing;
+        conn->loop->pausing = conn;
+    }
+}
+
+/* ---- the parts of a turn ------------------------------------------------ */
+
+/* A push that did not fit means a client that does not read: it goes. */
+static void loop_take_post(struct resp_conn *conn)
+{
+    struct resp_loop *loop = conn->loop;
+    struct kv_buf push;
+    bool kill;
+
+    kv_lock_take(&loop->post_lock);
+    conn->posted = false;
+    kill = conn->post_kill || conn->post_push.failed;
+    push = conn->post_push;
+    kv_buf_init(&conn->post_push, KV_MEM_CLIENT, RESP_PUSH_MAX);
+    kv_lock_drop(&loop->post_lock);
+    if (kill || resp_send_waiting(conn) + push.size > RESP_OUTPUT_PAUSE) {
+        conn->closed = true;
+        resp_loop_ready(conn);
+    } else if (push.size > 0) {
+        resp_send_bytes(conn, push.p, push.size, CMD_NO_TICKET);
+    }
+    kv_buf_fini(&push);
+}
+
+static void loop_take_jobs(struct resp_job *job)
+{
+    while (job != NULL) {
+        struct resp_job *next = job->next;
+        struct resp_conn *conn = job->conn;
+
+        conn->job = NULL;
+        resp_conn_job_done(conn, job);
+        kv_buf_fini(&job->out);
+        kv_mem_free(KV_MEM_CLIENT, job, sizeof(*job));
+        job = next;
+    }
+}
+
+/* Everybody who waits for the log: look again. */
+static void loop_look_at_gated(struct resp_loop *loop)
+{
+    struct resp_conn *conn = loop->gated;
+
+    loop->gated = NULL;
+    loop->gated_last = &loop->gated;
+    while (conn != NULL) {
+        struct resp_conn *next = conn->gated_next;
+
+        conn->gated = false;
+        resp_loop_ready(conn);
+        conn = next;
+    }
+}
+
+static bool loop_take_mail(struct resp_loop *loop)
+{
+    struct resp_conn *post;
+    struct resp_job *done;
+    eventfd_t count;
+    bool opened, stop;
+
+    (void)eventfd_read(loop->wake, &count);
+    kv_lock_take(&loop->post_lock);
+    post = loop->post;
+    done = loop->done;
+    opened = loop->gate_opened;
+    stop = loop->stop;
+    loop->post = NULL;
+    loop->done = NULL;
+    loop->done_last = &loop->done;
+    loop->gate_opened = loop->woken = false;
+    kv_lock_drop(&loop->post_lock);
+    while (post != NULL) {
+        struct resp_conn *next = post->post_next;
+
+        loop_take_post(post);
+        post = next;
+    }
+    loop_take_jobs(done);
+    if (opened) {
+        loop->waiting = false;
+        loop_look_at_gated(loop);
+    }
+    return !stop;
+}
+
+/* The end of a pause: those that it held go on. */
+static void loop_resume_paused(struct resp_loop *loop)
+{
+    struct resp_conn *conn = loop->pausing;
+
+    if (conn == NULL || cmd_pause_ns() != 0) {
+        return;
+    }
+    loop->pausing = NULL;
+    while (conn != NULL) {
+        struct resp_conn *next = conn->paused_next;
+
+        conn->paused = false;
+        if (!conn->closed) {
+            resp_conn_resume(conn);
+        }
+        conn = next;
+    }
+}
+
+static void loop_event(struct resp_conn *conn, uint32_t events)
+{
+    if (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
+        resp_conn_readable(conn);
+    }
+    if ((events & (EPOLLHUP | EPOLLERR)) ||
+        ((events & EPOLLRDHUP) && conn->hold == RESP_HOLD_WORK)) {
+        conn->closed = true; /* nobody waits for the answer: L6 */
+    } else if (events & EPOLLRDHUP) {
+        conn->half = true; /* is read when reading goes on */
+        resp_conn_watch(conn);
+    }
+    if (events & EPOLLOUT) {
+        resp_loop_ready(conn);
+    }
+    if (conn->closed) {
+        resp_loop_ready(conn);
+    }
+}
+
+/* ---- sending, and closing ----------------------------------------------- */
+
+static void loop_show(struct resp_conn *conn)
+{
+    atomic_store_explicit(&conn->shown_in, conn->in.size - conn->in_at,
+                          memory_order_relaxed);
+    atomic_store_explicit(&conn->shown_out, resp_send_waiting(conn),
+                          memory_order_relaxed);
+}
+
+static void loop_list_drop(struct resp_conn **list, struct resp_conn *conn,
+                           size_t offset)
+{
+    while (*list != NULL) {
+        struct resp_conn **next =
+            (struct resp_conn **)(void *)((char *)*list + offset);
+
+        if (*list == conn) {
+            *list = *next;
+            return;
+        }
+        list = next;
+    }
+}
+
+/* LP1: or not yet. */
+static void loop_close(struct resp_conn *conn)
+{
+    struct resp_loop *loop = conn->loop;
+
+    (void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
+    if (conn->job != NULL) {
+        resp_work_cancel(conn);
+        return; /* its job's end brings it back here */
+    }
+    cmd_client_close(&conn->client); /* from here nobody posts for it */
+    kv_lock_take(&loop->post_lock);
+    if (conn->posted) {
+        loop_list_drop(&loop->post, conn,
+                       offsetof(struct resp_conn, post_next));
+        conn->posted = false;
+    }
+    kv_lock_drop(&loop->post_lock);
+    if (conn->gated) {
+        loop_list_drop(&loop->gated, conn,
+                       offsetof(struct resp_conn, gated_next));
+        loop->gated_last = &loop->gated;
+        while (*loop->gated_last != NULL) {
+            loop->gated_last = &(*loop->gated_last)->gated_next;
+        }
+    }
+    if (conn->paused) {
+        loop_list_drop(&loop->pausing, conn,
+                       offsetof(struct resp_conn, paused_next));
+    }
+    resp_conn_free(conn);
+}
+
+/* Nothing more to say to it. */
+static bool loop_is_over(const struct resp_conn *conn)
+{
+    return conn->hold != RESP_HOLD_WORK && conn->client.closing &&
+           resp_send_waiting(conn) == 0;
+}
+
+static void loop_send(struct resp_loop *loop)
+{
+    struct resp_conn *conn = loop->ready;
+
+    loop->ready = NULL;
+    while (conn != NULL) {
+        struct resp_conn *next = conn->ready_next;
+        const bool full = resp_send_waiting(conn) > RESP_OUTPUT_PAUSE;
+
+        conn->ready = false;
+        if (!conn->closed) {
+            resp_send_some(conn);
+        }
+        loop_show(conn);
+        if (conn->closed || loop_is_over(conn)) {
+            conn->closed = true;
+            loop_close(conn);
+        } else if (full && resp_send_waiting(conn) <= RESP_OUTPUT_PAUSE) {
+            resp_conn_resume(conn);
+        } else {
+            resp_conn_watch(conn);
+        }
+        conn = next;
+    }
+}
+
+/* Take the first off the list. */
+static void loop_ungate(struct resp_loop *loop)
+{
+    struct resp_conn *conn = loop->gated;
+
+    conn->gated = false;
+    loop->gated = conn->gated_next;
+    if (loop->gated == NULL) {
+        loop->gated_last = &loop->gated;
+    }
+}
+
+/* One waiter for the first reply of those that wait: the log is written in
+ * groups, so with the first mostly all may go. */
+static void loop_stand_at_gate(struct resp_loop *loop)
+{
+    struct kv_ticket ticket;
+
+    while (!loop->waiting && loop->gated != NULL) {
+        kvsql *db = atomic_load(&loop->server->db);
+
+        if (!resp_send_is_gated(loop->gated, &ticket)) {
+            loop_ungate(loop); /* sent meanwhile */
+            continue;
+        }
+        loop->waiter = (struct kv_waiter){
+            .ticket = ticket, .done = loop_gate_done, .arg = loop};
+        loop->waiting = true; /* LP2 */
+        if (kv_gate_watch(db, &loop->waiter)) {
+            loop->waiting = false;
+            loop_look_at_gated(loop);
+            loop_send(loop);
+        }
+    }
+}
+
+/* ---- timers ------------------------------------------------------------- */
+
+/* Too long silent, too slow with a request, reading nothing. */
+static const char *loop_overdue(const struct resp_loop *loop,
+                                const struct resp_conn *conn)
+{
+    const uint64_t idle_ms = loop->server->config.idle_ms;
+    const uint64_t now = loop->now_ns;
+    const uint64_t used = (uint64_t)atomic_load_explicit(
+        &conn->client.used_ns, memory_order_relaxed);
+
+    if (conn->stalled_ns != 0 && now - conn->stalled_ns > RESP_STALL_NS &&
+        resp_send_waiting(conn) > RESP_OUTPUT_PAUSE) {
+        return "reads no replies";
+    }
+    if (conn->begun_ns != 0 && conn->hold == RESP_HOLD_NO &&
+        now - conn->begun_ns >
+            RESP_TAKE_NS + conn->begun_bytes / RESP_TAKE_RATE * 1000000000) {
+        return "request too slow";
+    }
+    if (idle_ms != 0 && conn->hold == RESP_HOLD_NO &&
+        !atomic_load(&conn->client.monitor) &&
+        now > used + idle_ms * LOOP_NS_PER_MS) {
+        return "silent for longer than timeout";
+    }
+    return NULL;
+}
+
+static void loop_sweep(struct resp_loop *loop)
+{
+    if (loop->now_ns - loop->swept_ns < LOOP_SWEEP_NS) {
+        return;
+    }
+    loop->swept_ns = loop->now_ns;
+    for (struct resp_conn *conn = loop->first; conn != NULL;
+         conn = conn->next) {
+        const char *why = loop_overdue(loop, conn);
+
+        if (why != NULL && !conn->closed) {
+            kv_diag(KV_INFO, "client.closed", "addr=%s why=\"%s\"",
+                    conn->client.addr, why);
+            conn->closed = true;
+            resp_loop_ready(conn);
+        }
+    }
+}
+
+static int loop_timeout(const struct resp_loop *loop)
+{
+    return loop->pausing != NULL || loop->accept_again_ns != 0 ? LOOP_TICK_MS
+                                                               : LOOP_REST_MS;
+}
+
+/* ---- the thread --------------------------------------------------------- */
+
+static void *loop_run(void *arg)
+{
+    struct resp_loop *loop = arg;
+    struct epoll_event events[LOOP_EVENTS];
+    bool on = true;
+
+    while (on) {
+        const int n = epoll_wait(loop->epoll, events, LOOP_EVENTS,
+                                 loop_timeout(loop));
+        bool mail = false;
+
+        loop->now_ns = kv_os_mono_ns();
+        for (int i = 0; i < n; i++) {
+            if (events[i].data.ptr == loop) {
+                mail = true;
+            } else if (events[i].data.ptr == &loop->server->listener) {
+                resp_accept(loop);
+            } else {
+                loop_event(events[i].data.ptr, events[i].events);
+            }
+        }
+        if (mail) {
+            on = loop_take_mail(loop);
+        }
+        if (loop->accept_again_ns != 0 &&
+            loop->now_ns >= loop->accept_again_ns) {
+            resp_accept(loop);
+        }
+        loop_resume_paused(loop);
+        loop_sweep(loop);
+        loop_send(loop);
+        loop_stand_at_gate(loop);
+    }
+    return NULL;
+}
+
+/* ---- start and stop ----------------------------------------------------- */
+
+static kvsql_rc loop_watch(struct resp_loop *loop, int fd, void *what,
+                           uint32_t events, struct kvsql_error *err)
+{
+    struct epoll_event event = {.events = events, .data.ptr = what};
+
+    if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event) == 0) {
+        return KVSQL_OK;
+    }
+    return kv_fail(err, KVSQL_IO, "resp: cannot wait for events: %s",
+                   kv_os_error(errno));
+}
+
+kvsql_rc resp_loop_start(struct resp_loop *loop, struct kvsql_error *err)
+{
+    kvsql_rc rc;
+
+    kv_lock_init(&loop->post_lock, KV_RANK_POST);
+    loop->gated_last = &loop->gated;
+    loop->done_last = &loop->done;
+    resp_parser_init(&loop->parser);
+    cmd_reply_init(&loop->reply, RESP_REPLY_MAX);
+    loop->scratch = kv_mem_alloc(KV_MEM_CLIENT, RESP_READ_SIZE);
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+    loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop->scratch == NULL) {
+        return kv_fail(err, KVSQL_NOMEM, "resp: no memory for a loop");
+    }
+    if (loop->epoll < 0 || loop->wake < 0) {
+        return kv_fail(err, KVSQL_IO, "resp: cannot make an event loop: %s",
+                       kv_os_error(errno));
+    }
+    rc = loop_watch(loop, loop->wake, loop, EPOLLIN, err);
+    if (rc == KVSQL_OK) {
+        rc = loop_watch(loop, loop->server->listener.fd,
+                        &loop->server->listener, EPOLLIN | EPOLLEXCLUSIVE,
+                        err);
+    }
+    if (rc == KVSQL_OK) {
+        rc = kv_thread_start(&loop->thread, "resp-loop", loop_run, loop, err);
+    }
+    return rc;
+}
+
+/* The gate calls back even when nobody listens: wait for it. */
+static void loop_await_gate(struct resp_loop *loop)
+{
+    bool waiting = loop->waiting;
+
+    while (waiting) {
+        struct kvsql_error err;
+
+        (void)kv_gate_wait(atomic_load(&loop->server->db),
+                           loop->waiter.ticket, &err);
+        kv_lock_take(&loop->post_lock);
+        waiting = !loop->gate_opened;
+        kv_lock_drop(&loop->post_lock);
+        if (waiting) {
+            kv_os_sleep_ms(1);
+        }
+    }
+}
+
+void resp_loop_fini(struct resp_loop *loop)
+{
+    kv_thread_join(&loop->thread);
+    loop_take_jobs(loop->done);
+    loop->done = NULL;
+    loop_await_gate(loop);
+    while (loop->first != NULL) {
+        struct resp_conn *conn = loop->first;
+
+        resp_send_some(conn); /* what may go */
+        cmd_client_close(&conn->client);
+        resp_conn_free(conn);
+    }
+    if (loop->epoll >= 0) {
+        (void)close(loop->epoll);
+    }
+    if (loop->wake >= 0) {
+        (void)close(loop->wake);
+    }
+    kv_mem_free(KV_MEM_CLIENT, loop->scratch, RESP_READ_SIZE);
+    resp_parser_fini(&loop->parser);
+    cmd_reply_fini(&loop->reply);
+    kv_lock_fini(&loop->post_lock);
+}

@@ -1,0 +1,231 @@
+/* send.c - replies on their way out, in order, and not before they may go.
+ *
+ * Output is one stream of bytes with marks in it. A mark stands where a reply
+ * begins whose ticket was not open when it was made (D2, D3); bytes in front
+ * of the first mark may go. When a batch was undone because its write failed,
+ * the reply that said it was done is replaced by an error before it leaves.
+ *
+ * Always true:
+ *   SD1  Once there is a mark, every later reply has one, so a reply's end is
+ *        the next mark or the end of the stream.
+ *
+ * Thread: the loop's. */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "command/stats.h"
+#include "kvsql/base/num.h"
+#include "resp/door.h"
+
+size_t resp_send_waiting(const struct resp_conn *conn)
+{
+    return conn->out.size - conn->out_at;
+}
+
+static size_t send_mark_count(const struct resp_conn *conn)
+{
+    return conn->marks.size / sizeof(struct resp_mark);
+}
+
+static struct resp_mark send_mark(const struct resp_conn *conn, size_t index)
+{
+    struct resp_mark mark;
+
+    memcpy(&mark, conn->marks.p + index * sizeof(mark), sizeof(mark));
+    return mark;
+}
+
+static bool send_has_marks(const struct resp_conn *conn)
+{
+    return conn->mark_first < send_mark_count(conn);
+}
+
+bool resp_send_is_gated(const struct resp_conn *conn,
+                        struct kv_ticket *ticket)
+{
+    if (!send_has_marks(conn)) {
+        return false;
+    }
+    *ticket = send_mark(conn, conn->mark_first).ticket;
+    return true;
+}
+
+/* ---- putting in --------------------------------------------------------- */
+
+/* Note where a reply begins, if it has to wait. False: no memory. */
+static bool send_begin(struct resp_conn *conn, struct kv_ticket ticket)
+{
+    kvsql *db = atomic_load_explicit(&conn->loop->server->db,
+                                     memory_order_relaxed);
+    struct resp_mark mark;
+
+    if (!send_has_marks(conn) &&
+        (ticket.epoch == UINT64_MAX || kv_gate_open(db, ticket))) {
+        return true;
+    }
+    mark = (struct resp_mark){.start = conn->out_start + conn->out.size,
+                              .ticket = ticket};
+    kv_buf_add(&conn->marks, &mark, sizeof(mark));
+    return !conn->marks.failed;
+}
+
+/* What was put in must be whole, or nothing after it makes sense. */
+static void send_check(struct resp_conn *conn)
+{
+    if (conn->out.failed || conn->marks.failed) {
+        conn->closed = true;
+    }
+    resp_loop_ready(conn);
+}
+
+void resp_send_reply(struct resp_conn *conn, const struct cmd_reply *reply,
+                     struct kv_ticket ticket)
+{
+    if (send_begin(conn, ticket)) {
+        cmd_reply_resp(reply, conn->client.resp, &conn->out);
+    }
+    send_check(conn);
+}
+
+void resp_send_bytes(struct resp_conn *conn, const void *p, size_t size,
+                     struct kv_ticket ticket)
+{
+    if (send_begin(conn, ticket)) {
+        kv_buf_add(&conn->out, p, size);
+    }
+    send_check(conn);
+}
+
+void resp_send_error(struct resp_conn *conn, const char *text)
+{
+    if (send_begin(conn, CMD_NO_TICKET)) {
+        kv_buf_printf(&conn->out, "-%s\r\n", text);
+    }
+    send_check(conn);
+}
+
+/* ---- gates -------------------------------------------------------------- */
+
+/* Rewrite the output from the first mark on: what was undone says so. */
+static void send_rewrite(struct resp_conn *conn, kvsql *db)
+{
+    const size_t count = send_mark_count(conn), size = conn->out.size;
+    struct kv_buf out;
+
+    kv_buf_init(&out, KV_MEM_CLIENT, RESP_OUTPUT_MAX);
+    for (size_t i = conn->mark_first; i < count; i++) {
+        struct resp_mark mark = send_mark(conn, i);
+        const size_t from = (size_t)(mark.start - conn->out_start);
+        const size_t to =
+            i + 1 < count
+                ? (size_t)(send_mark(conn, i + 1).start - conn->out_start)
+                : size;
+        struct kvsql_error err;
+        const kvsql_rc rc = mark.ticket.epoch == UINT64_MAX
+                                ? KVSQL_OK
+                                : kv_gate_state(db, mark.ticket, &err);
+
+        if (i == conn->mark_first) {
+            kv_buf_add(&out, conn->out.p, from);
+        }
+        mark.start = conn->out_start + out.size;
+        if (rc == KVSQL_OK || rc == KVSQL_BUSY) {
+            kv_buf_add(&out, conn->out.p + from, to - from);
+        } else {
+            kv_buf_printf(&out, "-%s %s\r\n", kv_error_row(rc)->resp,
+                          err.text);
+            mark.ticket = CMD_NO_TICKET;
+        }
+        memcpy(conn->marks.p + i * sizeof(mark), &mark, sizeof(mark));
+    }
+    kv_buf_fini(&conn->out);
+    conn->out = out;
+    if (out.failed) {
+        conn->closed = true;
+    }
+}
+
+/* How many bytes of out may go now. Drops the marks that are open. */
+static size_t send_allowed(struct resp_conn *conn)
+{
+    kvsql *db = atomic_load(&conn->loop->server->db);
+    struct kvsql_error err;
+
+    while (send_has_marks(conn)) {
+        const struct resp_mark mark = send_mark(conn, conn->mark_first);
+        kvsql_rc rc = KVSQL_OK;
+
+        if (mark.ticket.epoch != UINT64_MAX) {
+            rc = kv_gate_state(db, mark.ticket, &err);
+        }
+        if (rc == KVSQL_BUSY) {
+            return (size_t)(mark.start - conn->out_start);
+        }
+        if (rc != KVSQL_OK) {
+            send_rewrite(conn, db);
+            if (conn->closed) {
+                return 0;
+            }
+            continue;
+        }
+        conn->mark_first++;
+    }
+    conn->mark_first = 0;
+    kv_buf_reset(&conn->marks, 0);
+    return conn->out.size;
+}
+
+/* ---- sending ------------------------------------------------------------ */
+
+/* Bytes in front of out_at are sent: give them back. */
+static void send_trim(struct resp_conn *conn)
+{
+    if (conn->out_at == conn->out.size) {
+        conn->out_start += conn->out.size;
+        conn->out_at = 0;
+        kv_buf_reset(&conn->out, RESP_OUTPUT_KEEP);
+    } else if (conn->out_at > RESP_READ_MAX &&
+               conn->out_at > conn->out.size / 2) {
+        memmove(conn->out.p, conn->out.p + conn->out_at,
+                conn->out.size - conn->out_at);
+        conn->out.size -= conn->out_at;
+        conn->out_start += conn->out_at;
+        conn->out_at = 0;
+    }
+}
+
+void resp_send_some(struct resp_conn *conn)
+{
+    const size_t allowed = send_allowed(conn);
+    const size_t before = conn->out_at;
+
+    while (conn->out_at < allowed && !conn->closed) {
+        const ssize_t sent =
+            send(conn->fd, conn->out.p + conn->out_at, allowed - conn->out_at,
+                 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (sent < 0 && errno == EINTR) {
+            continue;
+        }
+        if (sent < 0) {
+            if (errno != EAGAIN && errno != EWOULDBLOCK) {
+                conn->closed = true;
+            }
+            break;
+        }
+        conn->out_at += (size_t)sent;
+    }
+    if (conn->out_at > before) {
+        cmd_stat_add(CMD_STAT_NET_OUT, conn->out_at - before);
+        cmd_stat_add(CMD_STAT_WRITES, 1);
+        conn->stalled_ns = 0;
+    }
+    if (conn->out_at < allowed && conn->stalled_ns == 0) {
+        conn->stalled_ns = conn->loop->now_ns;
+    }
+    send_trim(conn);
+    if (send_has_marks(conn)) {
+        resp_loop_gated(conn);
+    }
+}

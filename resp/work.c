@@ -1,0 +1,185 @@
+/* work.c - the workers: SQL, and commands that read much.
+ *
+ * A worker runs one command of one connection at a time, and turns its reply
+ * into bytes, so that the loop only has to send them. Each has one SQL
+ * session, opened with its first statement and kept.
+ *
+ * Thread: the workers' own; give and cancel are the loops'. */
+#include <string.h>
+
+#include "kvsql/base/diag.h"
+#include "resp/door.h"
+#include "vtab/session.h"
+
+/* ---- the queue ---------------------------------------------------------- */
+
+static struct resp_job *work_take(struct resp_worker *worker)
+{
+    struct resp_server *server = worker->server;
+    struct resp_job *job;
+
+    kv_lock_take(&server->pool_lock);
+    while (server->queue == NULL && !server->pool_closed) {
+        kv_cond_wait(&server->pool_more, &server->pool_lock);
+    }
+    job = server->queue;
+    if (job != NULL) {
+        server->queue = job->next;
+        if (server->queue == NULL) {
+            server->queue_last = &server->queue;
+        }
+        job->next = NULL;
+        if (server->pool_closed) {
+            atomic_store(&job->cancelled, true);
+        }
+    }
+    kv_lock_drop(&server->pool_lock);
+    return job;
+}
+
+bool resp_work_give(struct resp_conn *conn)
+{
+    struct resp_server *server = conn->loop->server;
+    struct resp_job *job = kv_mem_zalloc(KV_MEM_CLIENT, sizeof(*job));
+
+    if (job == NULL) {
+        return false;
+    }
+    job->conn = conn;
+    job->db = atomic_load(&server->db);
+    kv_buf_init(&job->out, KV_MEM_CLIENT, RESP_OUTPUT_MAX);
+    conn->job = job;
+    kv_lock_take(&server->pool_lock);
+    *server->queue_last = job;
+    server->queue_last = &job->next;
+    kv_cond_wake_one(&server->pool_more);
+    kv_lock_drop(&server->pool_lock);
+    return true;
+}
+
+void resp_work_cancel(struct resp_conn *conn)
+{
+    struct resp_server *server = conn->loop->server;
+
+    if (conn->job == NULL) {
+        return;
+    }
+    kv_lock_take(&server->pool_lock);
+    atomic_store(&conn->job->cancelled, true);
+    if (conn->job->session != NULL) {
+        vt_interrupt(conn->job->session);
+    }
+    kv_lock_drop(&server->pool_lock);
+}
+
+/* ---- one job ------------------------------------------------------------ */
+
+static kvsql_rc work_session(struct resp_worker *worker, kvsql *db,
+                             struct kvsql_error *err)
+{
+    const struct resp_config *config = &worker->server->config;
+    const struct vt_limits limits = {.deadline_ms = config->sql_deadline_ms,
+                                     .row_max = config->sql_row_max,
+                                     .byte_max = config->sql_byte_max};
+
+    if (worker->session != NULL) {
+        vt_session_limits(worker->session, &limits);
+        return KVSQL_OK;
+    }
+    return vt_session_open(db, &limits, &worker->session, err);
+}
+
+/* False: the client has left, and nothing is to be done. */
+static bool work_enter(struct resp_worker *worker, struct resp_job *job)
+{
+    kv_lock_take(&worker->server->pool_lock);
+    const bool wanted = !atomic_load(&job->cancelled);
+    job->session = wanted ? worker->session : NULL;
+    worker->running = wanted;
+    kv_lock_drop(&worker->server->pool_lock);
+    return wanted;
+}
+
+static void work_leave(struct resp_worker *worker, struct resp_job *job)
+{
+    if (worker->session != NULL && vt_in_transaction(worker->session)) {
+        vt_rollback(worker->session);
+    }
+    kv_lock_take(&worker->server->pool_lock);
+    job->session = NULL;
+    worker->running = false;
+    kv_lock_drop(&worker->server->pool_lock);
+}
+
+static void work_run_job(struct resp_worker *worker, struct resp_job *job)
+{
+    struct resp_conn *conn = job->conn;
+    struct cmd_reply reply;
+    struct kvsql_error err;
+    kvsql_rc rc = work_session(worker, job->db, &err);
+
+    job->ticket = CMD_NO_TICKET;
+    cmd_reply_init(&reply, RESP_REPLY_MAX);
+    if (rc != KVSQL_OK) {
+        worker->session = NULL;
+        cmd_reply_error(&reply, rc, "%s %s", kv_error_row(rc)->resp,
+                        err.text);
+    } else if (work_enter(worker, job)) {
+        cmd_client_work(&conn->client, job->db, worker->session,
+                        conn->parser->argc, conn->parser->argv, &reply,
+                        &job->ticket);
+        work_leave(worker, job);
+    }
+    cmd_reply_resp(&reply, conn->client.resp, &job->out);
+    job->failed = job->out.failed;
+    cmd_reply_fini(&reply);
+}
+
+static void *work_run(void *arg)
+{
+    struct resp_worker *worker = arg;
+    struct resp_job *job;
+
+    while ((job = work_take(worker)) != NULL) {
+        work_run_job(worker, job);
+        resp_loop_job_done(job->conn->loop, job);
+    }
+    vt_session_close(worker->session);
+    worker->session = NULL;
+    return NULL;
+}
+
+/* ---- start and stop ----------------------------------------------------- */
+
+kvsql_rc resp_work_start(struct resp_server *server, struct kvsql_error *err)
+{
+    for (unsigned i = 0; i < server->config.workers; i++) {
+        struct resp_worker *worker = &server->workers[i];
+
+        worker->server = server;
+        const kvsql_rc rc = kv_thread_start(&worker->thread, "resp-work",
+                                            work_run, worker, err);
+        if (rc != KVSQL_OK) {
+            return rc;
+        }
+        server->worker_count++;
+    }
+    return KVSQL_OK;
+}
+
+void resp_work_stop(struct resp_server *server)
+{
+    kv_lock_take(&server->pool_lock);
+    server->pool_closed = true;
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        if (server->workers[i].running) {
+            vt_interrupt(server->workers[i].session);
+        }
+    }
+    kv_cond_wake_all(&server->pool_more);
+    kv_lock_drop(&server->pool_lock);
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        kv_thread_join(&server->workers[i].thread);
+    }
+    server->worker_count = 0;
+}
