@@ -251,7 +251,7 @@ void cmd_do_pfcount(struct cmd_context *c)
     struct kv_item item;
     struct kv_val value;
     uint64_t count = 0;
-    bool dense;
+    bool dense = false;
     kvsql_rc rc;
 
     if (c->argc > 2) {
