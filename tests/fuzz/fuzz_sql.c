@@ -5,24 +5,15 @@
 #include "tests/lib/fuzz.h"
 #include "vtab/session.h"
 
-static kvsql *db;
-static struct vt_session *session;
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    const struct kvsql_options options = {.no_keeper = true,
-                                          .maxmemory = 64 << 20};
-    const struct vt_limits limits = {.deadline_ms = 200, .row_max = 1000};
     struct kvsql_error err;
 
     (void)argc;
     (void)argv;
     fuzz_quiet();
     FUZZ_CHECK(vt_start(&err) == KVSQL_OK);
-    FUZZ_CHECK(kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err) ==
-               KVSQL_OK);
     vt_limit_set(VT_LIMIT_VALUE, 1 << 20);
-    FUZZ_CHECK(vt_session_open(db, &limits, &session, &err) == KVSQL_OK);
     return 0;
 }
 
@@ -39,11 +30,10 @@ static kvsql_rc run_statement(struct vt_statement *statement,
     return rc;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void run_all(struct vt_session *session, const char *text, size_t size)
 {
     struct kvsql_error err = {.text = ""};
     struct vt_statement *statement;
-    char *text = (char *)fuzz_copy(data, size);
     kvsql_rc rc = KVSQL_OK;
     size_t tail;
 
@@ -57,7 +47,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(rc == KVSQL_OK || (rc != KVSQL_INTERNAL && err.text[0]));
         FUZZ_CHECK(rc != KVSQL_OK || tail > 0);
     }
-    vt_rollback(session);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const struct kvsql_options options = {.no_keeper = true,
+                                          .maxmemory = 64 << 20};
+    const struct vt_limits limits = {.deadline_ms = 200, .row_max = 1000};
+    struct vt_session *session;
+    struct kvsql_error err;
+    char *text = (char *)fuzz_copy(data, size);
+    kvsql *db;
+
+    FUZZ_CHECK(kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err) ==
+               KVSQL_OK);
+    FUZZ_CHECK(vt_session_open(db, &limits, &session, &err) == KVSQL_OK);
+    run_all(session, text, size);
+    vt_session_close(session);
+    FUZZ_CHECK(kv_close(db, &err) == KVSQL_OK);
     free(text);
     return 0;
 }

@@ -3,7 +3,8 @@
  * A target is one function that gets bytes and must come back: no crash, no
  * leak, nothing undefined, and whatever FUZZ_CHECK says of the answer. Input
  * that is given on is copied to a block of its exact size, so that a sanitizer
- * sees the first byte read behind it.
+ * sees the first byte read behind it. A store is closed before the target comes
+ * back: its pointers are packed, so that what it still holds looks like a leak.
  *
  * Thread: the fuzzer's. */
 #ifndef TESTS_LIB_FUZZ_H
