@@ -3,6 +3,7 @@
 #include "cli/option.h"
 
 #include <check.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -209,6 +210,53 @@ START_TEST(what_config_set_set_outlives_a_reload)
 }
 END_TEST
 
+/* One of several threads that change and read all the time; the values of one
+ * CONFIG SET stay together. */
+static void *change(void *arg)
+{
+    const char *number = arg;
+
+    for (int i = 0; i < 200; i++) {
+        struct kvsql_error why;
+        const kvsql_slice pairs[4] = {{"hz", 2},
+                                      {number, strlen(number)},
+                                      {"slowlog-max-len", 15},
+                                      {number, strlen(number)}};
+
+        if (host.config.set(host.config.arg, 2, pairs, &why) != KVSQL_OK)
+            return arg;
+    }
+    return NULL;
+}
+
+START_TEST(threads_may_change_and_read_at_once)
+{
+    static char numbers[2][4] = {"10", "20"};
+    struct cli_settings fresh;
+    pthread_t threads[2];
+    void *result;
+
+    start_live();
+    ck_assert_int_eq(set("loglevel", "warn", NULL, NULL), KVSQL_OK);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(
+            pthread_create(&threads[i], NULL, change, numbers[i]), 0);
+    for (int i = 0; i < 50; i++) {
+        (void)get("hz");
+        cli_settings_init(&fresh, CLI_IN_SERVE);
+        cli_live_reload(&live, &fresh);
+    }
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], &result), 0);
+        ck_assert_ptr_null(result);
+    }
+    char both[256];
+    snprintf(both, sizeof both, "%s", get("hz"));
+    ck_assert_str_eq(get("slowlog-max-len"), both);
+    stop_live();
+}
+END_TEST
+
 START_TEST(a_rewrite_needs_a_file)
 {
     start_live();
@@ -230,6 +278,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, config_set_is_all_or_nothing);
     tcase_add_test(tests, secrets_are_not_given_and_one_database_is_told);
     tcase_add_test(tests, what_config_set_set_outlives_a_reload);
+    tcase_add_test(tests, threads_may_change_and_read_at_once);
     tcase_add_test(tests, a_rewrite_needs_a_file);
 }
 
