@@ -108,7 +108,8 @@ void cli_help(unsigned scope)
         const struct cli_option *option = cli_option_row(i);
 
         if ((option->scope & scope) == 0 ||
-            (option->where & CLI_FROM_LINE) == 0)
+            (option->where & CLI_FROM_LINE) == 0 ||
+            (option->where & CLI_REMEMBERED) != 0)
             continue;
         if (!any)
             puts(row->help[0] != '\0' ? "\noptions" : "options");

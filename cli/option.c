@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,7 @@ struct cli_kept {
 #define FER (FE | CLI_AT_RELOAD)
 #define FELR (FEL | CLI_AT_RELOAD)
 #define FELG (FEL | CLI_GUARDED)
-#define FN (F | CLI_REMEMBERED)
+#define FN (F | L | CLI_REMEMBERED)
 #define FNG (FN | CLI_GUARDED)
 #define FNR (FN | CLI_AT_RELOAD)
 static const struct cli_option option_rows[] = {
@@ -237,6 +238,24 @@ static kvsql_rc option_line_set(struct cli_settings *settings, int id,
     return rc;
 }
 
+/* A pattern means all files that match it, in order of name; none is fine, as
+ * in Redis. */
+static kvsql_rc option_include(struct cli_settings *settings, const char *path,
+                               unsigned depth, struct kvsql_error *err)
+{
+    kvsql_rc rc = KVSQL_OK;
+    glob_t found;
+
+    if (strpbrk(path, "*?[") == NULL)
+        return option_file(settings, path, depth, err);
+    if (glob(path, 0, NULL, &found) != 0)
+        return KVSQL_OK;
+    for (size_t i = 0; i < found.gl_pathc && rc == KVSQL_OK; i++)
+        rc = option_file(settings, found.gl_pathv[i], depth, err);
+    globfree(&found);
+    return rc;
+}
+
 /* One line, already split. `name` is NUL-terminated argv[0]. */
 static kvsql_rc option_line(struct cli_settings *settings, const char *name,
                             unsigned argc, const kvsql_slice *argv,
@@ -252,7 +271,7 @@ static kvsql_rc option_line(struct cli_settings *settings, const char *name,
         const char *path = option_keep(settings, argv[1].p, argv[1].size);
         if (path == NULL)
             return kv_fail(err, KVSQL_NOMEM, "no memory for a file name");
-        return option_file(settings, path, depth + 1, err);
+        return option_include(settings, path, depth + 1, err);
     }
     for (size_t i = 0; i < OPTION_REFUSED; i++)
         if (strcasecmp(name, option_refused[i].name) == 0)
@@ -474,6 +493,13 @@ static kvsql_rc option_line_wrong(const struct cli_settings *settings,
                    name);
 }
 
+/* Has the option no value on the command line? What a file may hold has one,
+ * as with redis-server: --appendonly no. */
+static bool option_is_bare(const struct cli_option *row)
+{
+    return row->kind == CLI_FLAG && (row->where & CLI_FROM_FILE) == 0;
+}
+
 /* The table for getopt_long. */
 static void option_getopt_rows(unsigned scope, struct option *rows)
 {
@@ -484,7 +510,7 @@ static void option_getopt_rows(unsigned scope, struct option *rows)
             (option_rows[i].where & CLI_FROM_LINE) != 0)
             rows[n++] = (struct option){
                 .name = option_rows[i].name,
-                .has_arg = option_rows[i].kind == CLI_FLAG
+                .has_arg = option_is_bare(&option_rows[i])
                                ? no_argument
                                : required_argument,
                 .val = OPTION_LONG_HELP + 1 + i};
@@ -540,7 +566,8 @@ static kvsql_rc option_command_line(struct cli_settings *settings, int argc,
                            ? (int)CLI_OPT_STATEMENT
                            : got - OPTION_LONG_HELP - 1;
         struct kvsql_error why;
-        words->value[id] = option_rows[id].kind == CLI_FLAG ? "yes" : optarg;
+        words->value[id] =
+            option_is_bare(&option_rows[id]) ? "yes" : optarg;
         if (cli_value_check(&option_rows[id], words->value[id], &why) != KVSQL_OK)
             return kv_fail(err, KVSQL_INVALID, "--%s", why.text);
     }

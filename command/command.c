@@ -287,6 +287,15 @@ kvsql_rc cmd_resolve(unsigned argc, const kvsql_slice *argv,
                                            : command_arity(found, err);
 }
 
+const struct cmd_row *cmd_row_of(unsigned argc, const kvsql_slice *argv)
+{
+    const struct cmd_row *row;
+    struct kvsql_error err;
+
+    (void)cmd_resolve(argc, argv, &row, &err);
+    return row;
+}
+
 kvsql_rc cmd_check(unsigned argc, const kvsql_slice *argv, bool in_batch,
                    bool over_rest, struct kvsql_error *err)
 {

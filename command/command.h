@@ -97,6 +97,11 @@ KV_INTERNAL kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc,
                                 const kvsql_slice *argv,
                                 struct cmd_reply *reply);
 
+/* The row that argv means, subcommands included, whatever their number; NULL:
+ * there is none. */
+KV_INTERNAL const struct cmd_row *cmd_row_of(unsigned argc,
+                                             const kvsql_slice *argv);
+
 /* Check without running: KVSQL_OK, UNKNOWN, ARITY, AUTH (not in a batch, not
  * over REST), with Redis's sentence in err->text ("ERR unknown command ..."). */
 KV_INTERNAL kvsql_rc cmd_check(unsigned argc, const kvsql_slice *argv,

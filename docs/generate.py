@@ -64,7 +64,7 @@ Sizes take `kb mb gb` (1024) and `k m g` (1000), times take `ms s m h d`.
     print("""
 ## Parameters of Redis that mean nothing here
 
-A file may hold them, with values that Redis takes; one message names those
+A file or the command line may hold them, with values that Redis takes; one message names those
 that were found. CONFIG GET gives them back, and CONFIG SET takes those without
 a star as Redis does.
 """)

@@ -230,13 +230,14 @@ static kvsql_rc tier1_may(const struct http_request *request, unsigned argc,
 
     if (rc != KVSQL_OK)
         return rc;
-    const struct cmd_row *row = cmd_find(argv[0].p, argv[0].size);
-    bool changes = (row->flags & CMD_WRITE) != 0;
+    const struct cmd_row *row = cmd_row_of(argc, argv);
+    const bool admin = (row->flags & CMD_ADMIN) != 0;
+    const bool changes = (row->flags & CMD_WRITE) != 0 || admin;
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)argv[0].size,
              (const char *)argv[0].p);
     if (request->rights < HTTP_RIGHT_ALL &&
-        (changes || (row->flags & CMD_ADMIN) || tier1_is_wide(row->name)))
+        (changes || tier1_is_wide(row->name)))
         return kv_fail(err, KVSQL_AUTH,
                        "NOPERM this user has no permissions to run the '%s' "
                        "command",

@@ -395,6 +395,11 @@ START_TEST(each_request_of_a_connection_is_judged_by_itself)
     ck_assert_int_eq(status_of(hear_one(fd)), 400);
     ck_assert_ptr_nonnull(strstr(reply, "NOPERM this user has no permissions "
                                         "to run the 'keys' command"));
+    say_text(fd, "GET /slowlog/reset HTTP/1.1\r\n" HOST
+                 "Authorization: Bearer read-only\r\n\r\n");
+    ck_assert_int_eq(status_of(hear_one(fd)), 400);
+    ck_assert_ptr_nonnull(strstr(reply, "NOPERM this user has no permissions "
+                                        "to run the 'slowlog' command"));
     say_text(fd, "GET /v1/keys HTTP/1.1\r\n" HOST
                  "Authorization: Bearer read-only\r\n\r\n");
     ck_assert_int_eq(status_of(hear_one(fd)), 403);
