@@ -170,7 +170,7 @@ struct hll_run {
 
 /* The run at p < end. A long one that is cut off reads as if a zero byte
  * followed. */
-static struct hll_run hll_run_read(const uint8_t *p, const uint8_t *end)
+static inline struct hll_run hll_run_read(const uint8_t *p, const uint8_t *end)
 {
     if (p[0] & 0x80) {
         return (struct hll_run){.count = (p[0] & 3u) + 1,
