@@ -1,9 +1,9 @@
 /* c_scan.c - walking: KEYS, SCAN, HSCAN, SSCAN, ZSCAN.
  *
- * The keyspace is ordered, so a pattern with a literal beginning is a range:
- * KEYS and SCAN MATCH seek there and stop behind it. Keys of class TEXT come
- * before those of class BLOB, and both may begin with the same bytes, so a
- * range is two: the walk jumps from the end of one to the other.
+ * Keys, fields and members are in order, so a pattern with a literal beginning
+ * is a range: KEYS and SCAN MATCH seek there and stop behind it. Names of class
+ * TEXT come before those of class BLOB, and both may begin with the same bytes,
+ * so a range is two: the walk jumps from the end of one to the other.
  *
  * A cursor stands between the last name of a slice and the one behind it
  * (cursor.c).
@@ -22,34 +22,55 @@
 /* Names that a slice may go on for to come out of a group (scan_stays). */
 #define SCAN_GROUP_MAX 16384
 
-/* ---- a range of keys ---------------------------------------------------- */
+/* ---- a range of names --------------------------------------------------- */
 
 struct scan_walk {
-    struct kv_keys keys;
+    struct kv_keys *keys; /* one of the two, the other is NULL */
+    struct kv_elems *elems;
+    struct kv_key name; /* the current one, until the walk moves */
     uint8_t prefix[SCAN_PREFIX_MAX];
     size_t prefix_size;
     bool in_blob; /* the BLOB half of the range has been entered */
     bool valid;
 };
 
-static bool scan_seek_prefix(struct scan_walk *w, enum kv_class cls)
+/* The walk stands on a name, or with `valid` false on none. */
+static void scan_stand(struct scan_walk *w, bool valid)
 {
-    const struct kv_key key = {.p = w->prefix,
-                               .size = (uint32_t)w->prefix_size,
-                               .cls = (uint8_t)cls};
+    w->valid = valid;
+    if (valid && w->keys != NULL) {
+        w->name = w->keys->key;
+    } else if (valid) {
+        const struct kv_val *key = &w->elems->elem.key;
 
-    return kv_keys_seek(&w->keys, &key, false);
+        w->name = (struct kv_key){.p = key->p, .size = key->size,
+                                  .cls = key->cls};
+    }
 }
 
-/* Leave what does not begin with the prefix; sets valid. */
+static void scan_seek(struct scan_walk *w, const struct kv_key *key,
+                      bool behind)
+{
+    scan_stand(w, w->keys != NULL ? kv_keys_seek(w->keys, key, behind)
+                                  : kv_elems_seek_key(w->elems, key, behind));
+}
+
+static struct kv_key scan_start(const struct scan_walk *w, enum kv_class cls)
+{
+    return (struct kv_key){.p = w->prefix,
+                           .size = (uint32_t)w->prefix_size,
+                           .cls = (uint8_t)cls};
+}
+
+/* Leave what does not begin with the prefix. */
 static void scan_settle(struct scan_walk *w)
 {
     while (w->valid) {
-        const struct kv_key *key = &w->keys.key;
+        const struct kv_key blob = scan_start(w, KV_BLOB);
 
-        if (key->size >= w->prefix_size &&
-            memcmp(key->p, w->prefix, w->prefix_size) == 0) {
-            w->in_blob = key->cls == KV_BLOB;
+        if (w->name.size >= w->prefix_size &&
+            memcmp(w->name.p, w->prefix, w->prefix_size) == 0) {
+            w->in_blob = w->name.cls == KV_BLOB;
             return;
         }
         if (w->in_blob) {
@@ -57,19 +78,22 @@ static void scan_settle(struct scan_walk *w)
             return;
         }
         w->in_blob = true;
-        w->valid = scan_seek_prefix(w, KV_BLOB);
+        scan_seek(w, &blob, false);
     }
 }
 
-/* Ready to walk; `match` may be NULL. */
-static void scan_init(struct scan_walk *w, const struct kv_at *at,
-                      const kvsql_slice *match)
+/* Ready to walk; the one of keys and elems that is not NULL is ready, too.
+ * `match` may be NULL. */
+static void scan_init(struct scan_walk *w, struct kv_keys *keys,
+                      struct kv_elems *elems, const kvsql_slice *match)
 {
     bool exact;
 
-    kv_keys_init(&w->keys, at, 0);
+    w->keys = keys;
+    w->elems = elems;
     w->prefix_size = 0;
     w->in_blob = false;
+    w->valid = false;
     if (match != NULL) {
         w->prefix_size = kv_glob_prefix(match->p, match->size, w->prefix,
                                         sizeof(w->prefix), &exact);
@@ -79,8 +103,9 @@ static void scan_init(struct scan_walk *w, const struct kv_at *at,
 /* Begin at the start of the range. */
 static void scan_first(struct scan_walk *w)
 {
-    w->valid = w->prefix_size > 0 ? scan_seek_prefix(w, KV_TEXT)
-                                  : kv_keys_first(&w->keys);
+    const struct kv_key start = scan_start(w, KV_TEXT);
+
+    scan_seek(w, &start, false);
     scan_settle(w);
 }
 
@@ -92,27 +117,57 @@ static void scan_resume(struct scan_walk *w, const struct kv_buf *name,
                                                     : (const uint8_t *)"",
                                 .size = (uint32_t)name->size,
                                 .cls = place->cls};
-    const struct kv_key start = {.p = w->prefix,
-                                 .size = (uint32_t)w->prefix_size,
-                                 .cls = place->cls};
+    const struct kv_key start = scan_start(w, (enum kv_class)place->cls);
 
     w->in_blob = place->cls == KV_BLOB;
-    w->valid = kv_key_compare(&from, &start) < 0
-                   ? kv_keys_seek(&w->keys, &start, false)
-                   : kv_keys_seek(&w->keys, &from, place->behind);
+    if (kv_key_compare(&from, &start) < 0) {
+        scan_seek(w, &start, false);
+    } else {
+        scan_seek(w, &from, place->behind);
+    }
     scan_settle(w);
 }
 
 static void scan_next(struct scan_walk *w)
 {
-    w->valid = kv_keys_next(&w->keys);
+    scan_stand(w, w->keys != NULL ? kv_keys_next(w->keys)
+                                  : kv_elems_next(w->elems));
     scan_settle(w);
+}
+
+/* A walk as names to look up (cursor.h); it is not the one that goes on. */
+static bool scan_find(void *arg, const struct kv_key *key,
+                      struct kv_key *found)
+{
+    struct scan_walk *w = arg;
+
+    scan_seek(w, key, false);
+    *found = w->name;
+    return w->valid;
+}
+
+static bool scan_find_back(void *arg, const struct kv_key *key,
+                           struct kv_key *found)
+{
+    struct scan_walk *w = arg;
+
+    if (w->keys != NULL) {
+        scan_stand(w, key != NULL ? kv_keys_seek_back(w->keys, key, true)
+                                  : kv_keys_last(w->keys));
+    } else {
+        scan_stand(w, key != NULL
+                          ? kv_elems_seek_key_back(w->elems, key, true)
+                          : kv_elems_last(w->elems));
+    }
+    *found = w->name;
+    return w->valid;
 }
 
 void cmd_do_keys(struct cmd_context *c)
 {
     const kvsql_slice match = c->argv[1];
     struct scan_walk walk;
+    struct kv_keys keys;
     uint64_t count = 0;
     size_t place;
 
@@ -121,10 +176,11 @@ void cmd_do_keys(struct cmd_context *c)
         return;
     }
     place = cmd_reply_begin(c->reply, CMD_REPLY_ARRAY);
-    scan_init(&walk, &c->at, &match);
+    kv_keys_init(&keys, &c->at, 0);
+    scan_init(&walk, &keys, NULL, &match);
     for (scan_first(&walk); walk.valid && !c->reply->buf.failed;
          scan_next(&walk)) {
-        const struct kv_key *key = &walk.keys.key;
+        const struct kv_key *key = &walk.name;
 
         if (kv_glob_match(match.p, match.size, key->p, key->size, false)) {
             cmd_reply_bulk(c->reply, key->p, key->size);
@@ -195,168 +251,181 @@ static bool scan_options(struct cmd_context *c, unsigned i, enum kv_type type,
     return true;
 }
 
-static bool scan_matches(const struct cmd_scan *scan, const uint8_t *p,
-                         size_t size)
-{
-    return !scan->has_match ||
-           kv_glob_match(scan->match.p, scan->match.size, p, size, false);
-}
+/* ---- a slice ------------------------------------------------------------ */
 
-/* ---- answers ------------------------------------------------------------ */
-
-/* Where a slice began and between which names it ended; `next` is NULL at the
- * end of all. */
-struct scan_end {
-    struct cmd_names names;
-    struct kv_buf from; /* bytes of the place */
+/* One slice of a scan: where it begins, what it lists, between which names it
+ * ends. */
+struct scan_slice {
+    struct scan_walk walk, finder;
+    struct cmd_names order; /* through the finder */
+    struct kv_buf from;     /* bytes of the place of the cursor */
     struct cmd_place place;
-    struct kv_buf last;
-    const struct kv_key *next;
+    struct cmd_list listed;
+    struct kv_buf last; /* name that was looked at last; then comes the walk's */
+    bool whole;         /* no end before that of the names */
+    bool more;
     int64_t extra; /* names more than COUNT */
 };
 
-static void scan_end_init(struct scan_end *end)
+/* `walk` and `finder` are ready but for the pattern. */
+static void scan_slice_init(struct scan_slice *s, const struct cmd_scan *scan)
 {
-    kv_buf_init(&end->from, KV_MEM_CLIENT, CMD_CURSOR_NAME_MAX);
-    kv_buf_init(&end->last, KV_MEM_CLIENT, CMD_CURSOR_NAME_MAX);
+    const kvsql_slice *match = scan->has_match ? &scan->match : NULL;
+
+    scan_init(&s->walk, s->walk.keys, s->walk.elems, match);
+    s->order = (struct cmd_names){.arg = &s->finder,
+                                  .seek = scan_find,
+                                  .seek_back = scan_find_back,
+                                  .prefix = s->walk.prefix,
+                                  .prefix_size = s->walk.prefix_size};
+    kv_buf_init(&s->from, KV_MEM_CLIENT, CMD_CURSOR_NAME_MAX);
+    kv_buf_init(&s->last, KV_MEM_CLIENT, CMD_CURSOR_NAME_MAX);
+    cmd_list_init(&s->listed);
 }
 
-static void scan_end_fini(struct scan_end *end)
+static void scan_slice_fini(struct scan_slice *s)
 {
-    kv_buf_fini(&end->from);
-    kv_buf_fini(&end->last);
+    kv_buf_fini(&s->from);
+    kv_buf_fini(&s->last);
+    cmd_list_fini(&s->listed);
+}
+
+/* Place the walk where the cursor stands. False: no memory. */
+static bool scan_place(struct scan_slice *s, uint64_t cursor)
+{
+    if (cursor == 0) {
+        scan_first(&s->walk);
+        return true;
+    }
+    cmd_cursor_find(&s->order, cursor, &s->from, &s->place);
+    if (s->from.failed) {
+        return false;
+    }
+    scan_resume(&s->walk, &s->from, &s->place);
+    return true;
 }
 
 /* A slice whose cursor had lost its name began at the start of a group. Would
  * it end inside of the same, and again lose its name, the scan would stand
  * still; so it goes on, up to a limit. */
-static bool scan_stays(struct scan_end *end, const struct kv_key *next,
-                       int64_t count)
+static bool scan_stays(struct scan_slice *s, int64_t count)
 {
-    const struct kv_key last = kv_key_of(end->last.p, end->last.size);
+    const struct kv_key last = kv_key_of(s->last.p, s->last.size);
 
-    if (!end->place.lost || end->last.failed ||
-        end->extra >= SCAN_GROUP_MAX ||
-        cmd_cursor_advances(&end->names, &last, next, &end->from,
-                            &end->place)) {
+    if (!s->place.lost || s->last.failed || s->extra >= SCAN_GROUP_MAX ||
+        cmd_cursor_advances(&s->order, &last, &s->walk.name, &s->from,
+                            &s->place)) {
         return false;
     }
-    end->extra += count;
-    kv_buf_reset(&end->last, end->last.cap);
+    s->extra += count;
+    kv_buf_reset(&s->last, s->last.cap);
     return true;
 }
 
+/* List the name that the walk stands on, if it is asked for, with what belongs
+ * to it. */
+static void scan_list(struct scan_slice *s, const struct cmd_scan *scan)
+{
+    const struct scan_walk *w = &s->walk;
+    char text[KV_DOUBLE_TEXT_MAX];
+
+    if (w->keys != NULL && scan->types != 0 &&
+        (scan->types & (1u << w->keys->item.type)) == 0) {
+        return;
+    }
+    if (scan->has_match && !kv_glob_match(scan->match.p, scan->match.size,
+                                          w->name.p, w->name.size, false)) {
+        return;
+    }
+    cmd_list_add(&s->listed, w->name.p, w->name.size, 0, 0);
+    if (w->elems == NULL) {
+        return;
+    }
+    if (w->elems->item.type == KV_HASH && !scan->no_values) {
+        const struct kv_val *value = &w->elems->elem.value;
+
+        cmd_list_add(&s->listed, value->p, value->size, 0, 0);
+    } else if (w->elems->item.type == KV_ZSET) {
+        cmd_list_add(&s->listed, text,
+                     kv_num_format_double(text, w->elems->elem.score), 0, 0);
+    }
+}
+
+/* Walk on until COUNT names were looked at. A slice does not end behind a name
+ * that is too long for a cursor. */
+static void scan_run(struct scan_slice *s, const struct cmd_scan *scan)
+{
+    bool full = false;
+
+    for (int64_t seen = 1; s->walk.valid; scan_next(&s->walk), seen++) {
+        if (full) {
+            s->more = !scan_stays(s, scan->count);
+            if (s->more) {
+                return;
+            }
+            seen = 1;
+        }
+        scan_list(s, scan);
+        full = !s->whole && seen >= scan->count &&
+               s->walk.name.size <= CMD_CURSOR_NAME_MAX;
+        if (full) {
+            kv_buf_add(&s->last, s->walk.name.p, s->walk.name.size);
+        }
+    }
+}
+
 /* [cursor, [names ...]]. */
-static void scan_answer(struct cmd_context *c, const struct cmd_list *names,
-                        const struct scan_end *end)
+static void scan_answer(struct cmd_context *c, const struct scan_slice *s)
 {
     char text[KV_INT_TEXT_MAX];
     uint64_t cursor = 0;
+    kvsql_rc rc = s->last.failed ? KVSQL_NOMEM : KVSQL_OK;
 
-    if (!cmd_list_ok(c, names)) {
+    if (!cmd_list_ok(c, &s->listed)) {
         return;
     }
-    if (end->next != NULL && !end->last.failed) {
-        const struct kv_key last = kv_key_of(end->last.p, end->last.size);
+    if (rc == KVSQL_OK && s->more) {
+        const struct kv_key last = kv_key_of(s->last.p, s->last.size);
 
-        if (cmd_cursor_make(&end->names, &last, end->next, &cursor) !=
-            KVSQL_OK) {
-            cmd_fail_nomem(c);
-            return;
-        }
+        rc = cmd_cursor_make(&s->order, &last, &s->walk.name, &cursor);
     }
-    if (end->last.failed) {
+    if (rc != KVSQL_OK) {
         cmd_fail_nomem(c);
         return;
     }
     cmd_reply_array(c->reply, 2);
     cmd_reply_bulk(c->reply, text,
                    kv_num_format_int(text, (int64_t)cursor)); /* < 2^53 */
-    cmd_reply_array(c->reply, names->count);
-    for (uint64_t i = 0; i < names->count; i++) {
-        const struct cmd_list_item item = cmd_list_at(names, i);
+    cmd_reply_array(c->reply, s->listed.count);
+    for (uint64_t i = 0; i < s->listed.count; i++) {
+        const struct cmd_list_item item = cmd_list_at(&s->listed, i);
 
         cmd_reply_bulk(c->reply, item.p, item.size);
     }
 }
 
-static bool scan_seek_key(void *arg, const struct kv_key *key,
-                          struct kv_key *found)
+/* The slice from the cursor on, and the answer. */
+static void scan_slice(struct cmd_context *c, const struct cmd_scan *scan,
+                       struct scan_slice *s)
 {
-    struct kv_keys *keys = arg;
-
-    if (!kv_keys_seek(keys, key, false)) {
-        return false;
-    }
-    *found = keys->key;
-    return true;
-}
-
-static bool scan_seek_key_back(void *arg, const struct kv_key *key,
-                               struct kv_key *found)
-{
-    struct kv_keys *keys = arg;
-
-    if (!(key != NULL ? kv_keys_seek_back(keys, key, true)
-                      : kv_keys_last(keys))) {
-        return false;
-    }
-    *found = keys->key;
-    return true;
-}
-
-/* Place the walk where the cursor stands. False: answered. */
-static bool scan_place(struct cmd_context *c, struct scan_walk *walk,
-                       struct scan_end *end, uint64_t cursor)
-{
-    if (cursor == 0) {
-        scan_first(walk);
-        return true;
-    }
-    cmd_cursor_find(&end->names, cursor, &end->from, &end->place);
-    if (end->from.failed) {
+    scan_slice_init(s, scan);
+    if (scan_place(s, scan->cursor)) {
+        scan_run(s, scan);
+        scan_answer(c, s);
+    } else {
         cmd_fail_nomem(c);
-        return false;
     }
-    scan_resume(walk, &end->from, &end->place);
-    return true;
+    scan_slice_fini(s);
 }
 
-/* Walk on and list what is asked for, until `count` keys were looked at. */
-static void scan_slice(const struct cmd_scan *scan, struct scan_walk *walk,
-                       struct cmd_list *names, struct scan_end *end)
-{
-    for (int64_t seen = 0; walk->valid; scan_next(walk)) {
-        const struct kv_key *key = &walk->keys.key;
-
-        if (seen == scan->count) {
-            if (!scan_stays(end, key, scan->count)) {
-                end->next = key;
-                return;
-            }
-            seen = 0;
-        }
-        seen++;
-        if (seen == scan->count) {
-            kv_buf_add(&end->last, key->p, key->size);
-        }
-        if ((scan->types == 0 ||
-             (scan->types & (1u << walk->keys.item.type)) != 0) &&
-            scan_matches(scan, key->p, key->size)) {
-            cmd_list_add(names, key->p, key->size, 0, 0);
-        }
-    }
-}
+/* ---- the commands ------------------------------------------------------- */
 
 void cmd_do_scan(struct cmd_context *c)
 {
     struct cmd_scan scan = {0};
-    struct scan_walk walk;
-    struct kv_keys keys;
-    struct cmd_list names;
-    struct scan_end end = {.names = {.arg = &keys,
-                                     .seek = scan_seek_key,
-                                     .seek_back = scan_seek_key_back}};
+    struct kv_keys keys, found;
+    struct scan_slice s = {.walk = {.keys = &keys},
+                           .finder = {.keys = &found}};
 
     if (!cmd_scan_cursor(c, 1, &scan.cursor) ||
         !scan_options(c, 2, KV_NONE, &scan) ||
@@ -365,153 +434,19 @@ void cmd_do_scan(struct cmd_context *c)
     }
     (void)cmd_wall(c); /* c->at is where to read */
     kv_keys_init(&keys, &c->at, 0);
-    scan_init(&walk, &c->at, scan.has_match ? &scan.match : NULL);
-    end.names.prefix = walk.prefix;
-    end.names.prefix_size = walk.prefix_size;
-    cmd_list_init(&names);
-    scan_end_init(&end);
-    if (scan_place(c, &walk, &end, scan.cursor)) {
-        scan_slice(&scan, &walk, &names, &end);
-        scan_answer(c, &names, &end);
-    }
-    scan_end_fini(&end);
-    cmd_list_fini(&names);
-}
-
-/* ---- elements ----------------------------------------------------------- */
-
-static void scan_add_elem(struct cmd_list *names, const struct cmd_scan *scan,
-                          const struct kv_elem *elem, enum kv_type type)
-{
-    char text[KV_DOUBLE_TEXT_MAX];
-
-    cmd_list_add(names, elem->key.p, elem->key.size, 0, 0);
-    if (type == KV_HASH && !scan->no_values) {
-        cmd_list_add(names, elem->value.p, elem->value.size, 0, 0);
-    } else if (type == KV_ZSET) {
-        cmd_list_add(names, text, kv_num_format_double(text, elem->score), 0,
-                     0);
-    }
-}
-
-static struct kv_key scan_elem_key(const struct kv_elems *elems)
-{
-    const struct kv_val *key = &elems->elem.key;
-
-    return (struct kv_key){.p = key->p, .size = key->size, .cls = key->cls};
-}
-
-static bool scan_seek_elem(void *arg, const struct kv_key *key,
-                           struct kv_key *found)
-{
-    struct kv_elems *elems = arg;
-
-    if (!kv_elems_seek_key(elems, key, false)) {
-        return false;
-    }
-    *found = scan_elem_key(elems);
-    return true;
-}
-
-static bool scan_seek_elem_back(void *arg, const struct kv_key *key,
-                                struct kv_key *found)
-{
-    struct kv_elems *elems = arg;
-
-    if (!(key != NULL ? kv_elems_seek_key_back(elems, key, true)
-                      : kv_elems_last(elems))) {
-        return false;
-    }
-    *found = scan_elem_key(elems);
-    return true;
-}
-
-/* Place the walk where the cursor stands; *valid: something is there. False:
- * answered. */
-static bool scan_place_elems(struct cmd_context *c, struct kv_elems *elems,
-                             struct scan_end *end, uint64_t cursor,
-                             bool *valid)
-{
-    struct kv_key key = {.p = (const uint8_t *)""};
-
-    if (cursor == 0) {
-        *valid = kv_elems_first(elems);
-        return true;
-    }
-    cmd_cursor_find(&end->names, cursor, &end->from, &end->place);
-    if (end->from.failed) {
-        cmd_fail_nomem(c);
-        return false;
-    }
-    key.cls = end->place.cls;
-    if (end->from.size > 0) {
-        key.p = end->from.p;
-        key.size = (uint32_t)end->from.size;
-    }
-    *valid = kv_elems_seek_key(elems, &key, end->place.behind);
-    return true;
-}
-
-/* Walk on from an element, until `count` were looked at. A slice does not
- * end behind a name that is too long for a cursor. */
-static void scan_slice_elems(const struct cmd_scan *scan,
-                             struct kv_elems *elems, bool valid,
-                             struct cmd_list *names, struct scan_end *end,
-                             struct kv_key *next)
-{
-    const bool whole = kv_item_length(&elems->item) <= SCAN_WHOLE_MAX;
-    const struct kv_val *key = &elems->elem.key;
-    bool full = false;
-
-    for (int64_t seen = 1; valid; valid = kv_elems_next(elems), seen++) {
-        if (full) {
-            *next = scan_elem_key(elems);
-            if (!scan_stays(end, next, scan->count)) {
-                end->next = next;
-                return;
-            }
-            seen = 1;
-        }
-        if (scan_matches(scan, key->p, key->size)) {
-            scan_add_elem(names, scan, &elems->elem, elems->item.type);
-        }
-        full = !whole && seen >= scan->count &&
-               key->size <= CMD_CURSOR_NAME_MAX;
-        if (full) {
-            kv_buf_add(&end->last, key->p, key->size);
-        }
-    }
-}
-
-/* One slice of a collection. */
-static void scan_elems(struct cmd_context *c, const struct cmd_scan *scan,
-                       const struct kv_item *item)
-{
-    struct kv_elems elems, groups;
-    struct cmd_list names;
-    struct kv_key next;
-    struct scan_end end = {.names = {.arg = &groups,
-                                     .seek = scan_seek_elem,
-                                     .seek_back = scan_seek_elem_back}};
-    bool valid;
-
-    kv_elems_init(&groups, &c->at, item, KV_ELEMS_KEY);
-    kv_elems_init(&elems, &c->at, item, KV_ELEMS_KEY);
-    cmd_list_init(&names);
-    scan_end_init(&end);
-    if (scan_place_elems(c, &elems, &end, scan->cursor, &valid)) {
-        scan_slice_elems(scan, &elems, valid, &names, &end, &next);
-        scan_answer(c, &names, &end);
-    }
-    scan_end_fini(&end);
-    cmd_list_fini(&names);
+    kv_keys_init(&found, &c->at, 0);
+    scan_slice(c, &scan, &s);
 }
 
 static void scan_collection(struct cmd_context *c, enum kv_type type)
 {
     const struct kv_key key = cmd_key(c, 1);
     struct cmd_scan scan = {0};
+    struct kv_elems elems, found;
+    struct scan_slice s = {.walk = {.elems = &elems},
+                           .finder = {.elems = &found}};
     struct kv_item item;
+    uint64_t length;
     kvsql_rc rc;
 
     if (!cmd_scan_cursor(c, 2, &scan.cursor)) {
@@ -530,7 +465,15 @@ static void scan_collection(struct cmd_context *c, enum kv_type type)
     if (!scan_options(c, 3, type, &scan)) {
         return;
     }
-    scan_elems(c, &scan, &item);
+    length = kv_item_length(&item);
+    s.whole = length <= SCAN_WHOLE_MAX;
+    if (cmd_defer(c, (uint64_t)scan.count < length ? (uint64_t)scan.count
+                                                   : length)) {
+        return;
+    }
+    kv_elems_init(&elems, &c->at, &item, KV_ELEMS_KEY);
+    kv_elems_init(&found, &c->at, &item, KV_ELEMS_KEY);
+    scan_slice(c, &scan, &s);
 }
 
 void cmd_do_hscan(struct cmd_context *c)

@@ -489,6 +489,24 @@ START_TEST(a_pattern_may_come_in_the_middle_of_a_scan)
 }
 END_TEST
 
+START_TEST(a_pattern_in_a_collection_costs_what_it_returns)
+{
+    char line[100];
+
+    for (unsigned i = 0; i < 500; i++) {
+        snprintf(line, sizeof(line), "SADD t a%u c%u", i, i);
+        ASK(line, ":2|");
+    }
+    ASK("SADD t b:1 b:2 \"b:\\xff\" \"\\xff\"", ":4|");
+    /* One slice of four names, of both classes, from the first of a thousand
+     * on. */
+    ck_assert_mem_eq(ask("SSCAN t 0 MATCH b:* COUNT 4"),
+                     "*2|$1|0|*3|$3|b:1|$3|b:2|$3|b:", 30);
+    ck_assert_mem_ne(ask("SSCAN t 0 MATCH *:1 COUNT 4"), "*2|$1|0|", 8);
+    ASK("SSCAN t 0 MATCH bb* COUNT 1", "*2|$1|0|*0|");
+}
+END_TEST
+
 START_TEST(the_oldest_names_make_room_and_nothing_is_missed)
 {
     static unsigned seen[50];
@@ -530,6 +548,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, keys_come_and_go_and_the_server_restarts);
     tcase_add_test(tests, fields_and_members_are_scanned_over_a_restart_too);
     tcase_add_test(tests, a_pattern_may_come_in_the_middle_of_a_scan);
+    tcase_add_test(tests, a_pattern_in_a_collection_costs_what_it_returns);
     tcase_add_test(tests, the_oldest_names_make_room_and_nothing_is_missed);
     tcase_add_test(tests, a_scan_without_memory_says_so);
 }

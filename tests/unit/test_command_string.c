@@ -39,6 +39,9 @@ START_TEST(many_keys_are_set_with_one_time_or_none)
     ASK("TTL a", ":-1|");
     ASK("MSETEX 1 a 7 PXAT 1", ":1|");
     ASK("EXISTS a", ":0|");
+    ASK("COMMAND GETKEYS MSETEX 2 a 1 b 2 EX 10", "*2|$1|a|$1|b|");
+    ASK("COMMAND GETKEYS SORT l BY w:* GET g:* STORE d", "*2|$1|l|$1|d|");
+    ASK("COMMAND GETKEYS HSETEX h FIELDS 1 a 1", "*1|$1|h|");
     ASK("MSETEX 0 a 1", "-ERR invalid numkeys value or out of range|");
     ASK("MSETEX x a 1", "-ERR invalid numkeys value or out of range|");
     ASK("MSETEX 2 a 1 b", "-ERR syntax error|");
