@@ -203,6 +203,7 @@ void cmd_do_lpos(struct cmd_context *c)
     struct list_pos o;
     struct kv_item item;
     struct cmd_list found;
+    uint64_t looked_max = 0;
     kvsql_rc rc;
 
     if (!list_pos_options(c, &o)) {
@@ -212,6 +213,15 @@ void cmd_do_lpos(struct cmd_context *c)
     if (rc == KVSQL_WRONGTYPE) {
         return;
     }
+    if (rc == KVSQL_OK) {
+        looked_max = kv_item_length(&item);
+        if (o.maxlen != 0 && (uint64_t)o.maxlen < looked_max) {
+            looked_max = (uint64_t)o.maxlen;
+        }
+        if (cmd_defer(c, looked_max)) {
+            return;
+        }
+    }
     cmd_list_init(&found);
     if (rc == KVSQL_OK) {
         const uint64_t rank =
@@ -220,7 +230,7 @@ void cmd_do_lpos(struct cmd_context *c)
             !o.has_count ? 1 : o.count == 0 ? UINT64_MAX : (uint64_t)o.count;
 
         list_find(c, &item, c->argv[2], o.rank < 0, rank - 1, max,
-                  o.maxlen == 0 ? UINT64_MAX : (uint64_t)o.maxlen, &found);
+                  looked_max, &found);
     }
     if (cmd_list_ok(c, &found)) {
         if (o.has_count) {

@@ -410,6 +410,14 @@ START_TEST(long_results_are_made_on_a_view)
     ck_assert_mem_eq(ask("ZRANDMEMBER z 2000"), "*2000|", 6);
     ck_assert_mem_eq(ask("SRANDMEMBER t -2000"), "*2000|", 6);
     ASK("ZUNIONSTORE u 2 z t", ":2048|");
+    for (unsigned i = 0; i < 2 * CMD_LIVE_MAX; i++) {
+        snprintf(line, sizeof(line), "RPUSH l %u", i % 2000);
+        run(line);
+    }
+    ASK("LPOS l 40 COUNT 0", "*2|:40|:2040|");
+    ASK("LPOS l 40 RANK 2", ":2040|");
+    ASK("LPOS l 40 RANK -1 MAXLEN 8", ":2040|");
+    ASK("LPOS l 40 RANK 2 MAXLEN 2000", "$-1|");
 }
 END_TEST
 
