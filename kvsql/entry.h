@@ -167,11 +167,6 @@ static inline void entry_open(const struct kv_node *leaf, uint32_t index,
         entry_tail_size(meta, typed ? e[2] : 0, entry->tail);
 }
 
-static inline uint32_t entry_size(const struct kv_entry *entry)
-{
-    return (uint32_t)(entry->tail - entry->start) + entry->tail_size;
-}
-
 /* The cell of an entry; returns where its tail begins, behind the key. */
 static inline const uint8_t *entry_cell(const struct kv_node *leaf,
                                         uint32_t index, struct kv_cell *cell)
