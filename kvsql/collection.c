@@ -161,32 +161,110 @@ static void collection_count(struct kv_store *store, struct kv_tree *tree,
     tree->count[cls] += (uint64_t)(int64_t)change;
 }
 
-/* Entry of the score tree (EN3); a long member is a key blob of its own. */
+/* Add or remove an entry of the score tree (EN3); `key` is score and member. */
 static bool collection_score(struct kv_store *store, struct kv_tree *tree,
-                             const struct kv_key *member, double score,
-                             bool add)
+                             const uint8_t *key, uint32_t member_size, bool add)
 {
-    const uint32_t size = 8 + member->size;
     const struct kv_cell none = {.form = KV_FORM_NONE, .cls = KV_BLOB};
-    uint8_t small[512];
+    struct kv_node **const root = &tree->root[2];
+    const uint32_t size = KV_SCORE_SIZE + member_size;
     struct kv_cell old;
-    bool found, ok;
-    uint8_t *const key = size <= sizeof(small)
-                             ? small
-                             : kv_mem_alloc(KV_MEM_MISC, size);
+    bool found;
 
-    if (key == NULL)
+    if (!add)
+        return kv_tree_remove(store, root, key, size, &old, &found);
+    return kv_tree_put(store, root, KV_NODE_SCORE, key, size, &none, &old,
+                       &found);
+}
+
+/* Score and member of the entry, in its blob or in `small`. */
+static const uint8_t *collection_score_key(const struct kv_key *member,
+                                           double score,
+                                           const struct kv_blob *keyblob,
+                                           uint8_t small[KV_SUFFIX_MAX])
+{
+    if (keyblob != NULL)
+        return keyblob->d;
+    KV_ASSERT(member->size <= KV_MEMBER_INLINE_MAX); /* EN4 */
+    kv_score_key(small, score);
+    memcpy(small + KV_SCORE_SIZE, member->p, member->size);
+    return small;
+}
+
+static struct kv_blob *collection_member_blob(struct kv_store *store,
+                                              const struct kv_key *member,
+                                              double score)
+{
+    struct kv_blob *const blob =
+        kv_room(store, 0, 1) ? kv_blob_new(store, KV_SCORE_SIZE + member->size)
+                             : NULL;
+
+    if (blob != NULL) {
+        kv_score_key(blob->d, score);
+        memcpy(blob->d + KV_SCORE_SIZE, member->p, member->size);
+    }
+    return blob;
+}
+
+/* Write the new score into the member's blob, which the score tree does not
+ * hold now. One that a view sees is copied, and the member's entry told. */
+static bool collection_rescore(struct kv_store *store, struct kv_tree *tree,
+                               const struct kv_key *member, double score,
+                               struct kv_blob **keyblob)
+{
+    struct kv_blob *const blob = *keyblob;
+    struct kv_path path;
+    struct kv_entry entry;
+
+    if (!kv_room(store, KV_SCORE_SIZE, 2))
         return false;
-    kv_score_key(key, score);
-    memcpy(key + 8, member->p, member->size);
-    if (add)
-        ok = kv_tree_put(store, &tree->root[2], KV_NODE_KEYED, key, size,
-                         &none, &old, &found);
-    else
-        ok = kv_tree_remove(store, &tree->root[2], key, size, &old, &found);
-    if (key != small)
-        kv_mem_free(KV_MEM_MISC, key, size);
-    return ok;
+    if (kv_owned(store, blob)) {
+        kv_edit(store, blob->d, KV_SCORE_SIZE); /* I5 */
+        kv_score_key(blob->d, score);
+        return true;
+    }
+    struct kv_blob *const copy = kv_block_copy(store, blob);
+    if (copy == NULL || !kv_tree_own(store, &tree->root[member->cls], member->p,
+                                     member->size, &path))
+        return false;
+    kv_score_key(copy->d, score);
+    entry_open(path.at[path.depth - 1].node, path.at[path.depth - 1].index,
+               &entry);
+    kv_edit_ptr(store, (void *)(uintptr_t)entry.rest, copy);
+    kv_retire(store, blob);
+    *keyblob = copy;
+    return true;
+}
+
+/* Bring the score tree up to date, which has another score of the member or
+ * none. A long member that is new gets the one blob of both trees: *member is
+ * then the key that lies in it (EN4). */
+static bool collection_put_score(struct kv_collection *c, double score,
+                                 struct kv_key *member)
+{
+    struct kv_store *const store = c->txn->store;
+    struct kv_tree *const tree = c->tree;
+    uint8_t small[KV_SUFFIX_MAX];
+    struct kv_blob *blob = c->keyblob;
+
+    if (c->there) {
+        if (!collection_score(
+                store, tree,
+                collection_score_key(member, c->score, blob, small),
+                member->size, false))
+            return false;
+        if (blob != NULL &&
+            !collection_rescore(store, tree, member, score, &blob))
+            return false;
+    } else if (member->size > KV_MEMBER_INLINE_MAX) {
+        blob = collection_member_blob(store, member, score);
+        if (blob == NULL)
+            return false;
+        member->p = blob->d + KV_SCORE_SIZE;
+    }
+    return collection_score(store, tree,
+                            collection_score_key(member, score, blob, small),
+                            member->size, true);
 }
 
 static void collection_lower(struct kv_collection *c, uint64_t deadline)
@@ -217,18 +295,27 @@ bool kv_collection_find(const struct kv_tree *tree, const struct kv_key *key,
     return true;
 }
 
-/* The score that the member has, if it is there. */
+/* The score that the member has, and its blob, if it is there. */
 static void collection_look(struct kv_collection *c,
                             const struct kv_tree *tree,
-                            const struct kv_element *e)
+                            const struct kv_key *member)
 {
+    const struct kv_node *leaf;
     struct kv_cell cell;
+    uint32_t index;
 
-    if (!c->looked) {
-        c->there = kv_collection_find(tree, e->key, &cell);
-        c->score = c->there ? kv_score_read(cell.payload) : 0;
-    }
+    if (c->looked)
+        return;
     c->looked = true;
+    c->score = 0;
+    c->keyblob = NULL;
+    c->there = kv_tree_find(tree->root[member->cls], member->p, member->size,
+                            &leaf, &index);
+    if (c->there) {
+        entry_cell(leaf, index, &cell);
+        c->score = kv_score_read(cell.payload);
+        c->keyblob = entry_keyblob(leaf, index);
+    }
 }
 
 /* Is the element in the tree already, just so? A set without a view finds out
@@ -239,7 +326,7 @@ static bool collection_tree_has(struct kv_collection *c,
     struct kv_cell cell;
 
     if (c->type == KV_ZSET) {
-        collection_look(c, c->cell.ptr, e);
+        collection_look(c, c->cell.ptr, e->key);
         return c->there && c->score == e->score;
     }
     return c->type == KV_SET && collection_is_seen(c) &&
@@ -253,6 +340,8 @@ bool kv_collection_put_tree(struct kv_collection *c,
     struct kv_tree *const tree = c->tree;
     const int64_t before = store->delta_bytes;
     struct kv_cell cell = {.form = KV_FORM_NONE, .cls = KV_BLOB}, old;
+    struct kv_key key = *e->key;
+    uint8_t flags = KV_NODE_KEYED;
     bool found;
 
     if (c->type == KV_HASH) {
@@ -260,23 +349,21 @@ bool kv_collection_put_tree(struct kv_collection *c,
             return false;
         cell.exp = e->deadline;
     } else if (c->type == KV_ZSET) {
-        collection_look(c, tree, e);
-        if (c->there &&
-            !collection_score(store, tree, e->key, c->score, false))
+        collection_look(c, tree, e->key);
+        if (!collection_put_score(c, e->score, &key))
             return false;
-        if (!collection_score(store, tree, e->key, e->score, true))
-            return false;
+        flags = KV_NODE_MEMBER;
         cell.form = KV_FORM_BYTES;
         cell.size = sizeof(e->score);
         cell.payload = (const uint8_t *)&e->score;
     }
-    if (!kv_tree_put(store, &tree->root[e->key->cls], KV_NODE_KEYED, e->key->p,
-                     e->key->size, &cell, &old, &found))
+    if (!kv_tree_put(store, &tree->root[key.cls], flags, key.p, key.size, &cell,
+                     &old, &found))
         return false;
     if (found)
         kv_cell_drop(store, &old);
     else
-        collection_count(store, tree, e->key->cls, 1);
+        collection_count(store, tree, key.cls, 1);
     kv_tree_bytes(store, tree, before);
     collection_lower(c, e->deadline);
     *created = !found;
@@ -371,14 +458,16 @@ static bool collection_remove_tree(struct kv_collection *c,
                                    const struct kv_key *key, bool *existed)
 {
     struct kv_store *const store = c->txn->store;
+    uint8_t small[KV_SUFFIX_MAX];
     struct kv_cell old;
-    double score = 0;
 
-    if (c->type == KV_ZSET || collection_is_seen(c)) {
-        if (!kv_collection_find(c->cell.ptr, key, &old))
+    if (c->type == KV_ZSET) { /* its score leads to the other entry */
+        collection_look(c, c->cell.ptr, key);
+        if (!c->there)
             return true;
-        if (c->type == KV_ZSET) /* it leads to the other entry */
-            score = kv_score_read(old.payload);
+    } else if (collection_is_seen(c) &&
+               !kv_collection_find(c->cell.ptr, key, &old)) {
+        return true;
     }
     if (!kv_collection_own(c))
         return false;
@@ -389,7 +478,11 @@ static bool collection_remove_tree(struct kv_collection *c,
         return false;
     if (!*existed)
         return true;
-    if (c->type == KV_ZSET && !collection_score(store, tree, key, score, false))
+    if (c->type == KV_ZSET &&
+        !collection_score(store, tree,
+                          collection_score_key(key, c->score, c->keyblob,
+                                               small),
+                          key->size, false))
         return false;
     kv_cell_drop(store, &old);
     collection_count(store, tree, key->cls, -1);

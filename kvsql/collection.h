@@ -21,6 +21,7 @@ struct kv_collection {
     bool same;            /* a put had nothing to change: take it back */
     bool looked, there;   /* zset in tree form: the member was looked up ... */
     double score;         /* ... and has this score */
+    struct kv_blob *keyblob; /* ... and lies in this blob, if it is long */
     struct kv_cell cell;
     bool owned;           /* the path is the key's, from when it was found */
     struct kv_path path;  /* owned path of the key */

@@ -11,8 +11,6 @@
 #include "kvsql/plist.h"
 #include "kvsql/store_private.h"
 
-#define SCORE_SIZE 8
-
 static bool elems_expired(const struct kv_at *at, uint64_t deadline)
 {
     return deadline != 0 && deadline <= at->now;
@@ -136,7 +134,7 @@ bool kv_elem_at(const struct kv_at *at, const struct kv_item *item,
 static uint64_t elems_score_place(const struct kv_tree *tree, double score,
                                   const struct kv_key *member)
 {
-    uint8_t small[SCORE_SIZE + KV_KEY_BUFFER];
+    uint8_t small[KV_SCORE_SIZE + KV_KEY_BUFFER];
     bool found;
 
     /* a member that does not fit in the buffer is compared by its beginning:
@@ -145,9 +143,9 @@ static uint64_t elems_score_place(const struct kv_tree *tree, double score,
         member->size <= KV_KEY_BUFFER ? member->size : KV_KEY_BUFFER;
     kv_score_key(small, score);
     if (n > 0)
-        memcpy(small + SCORE_SIZE, member->p, n);
+        memcpy(small + KV_SCORE_SIZE, member->p, n);
     uint64_t rank =
-        kv_tree_rank(tree->root[2], small, SCORE_SIZE + n, &found);
+        kv_tree_rank(tree->root[2], small, KV_SCORE_SIZE + n, &found);
     if (n == member->size)
         return rank;
     struct kv_walk walk = {.root = {tree->root[2], NULL}};
@@ -157,9 +155,9 @@ static uint64_t elems_score_place(const struct kv_tree *tree, double score,
         bool stable;
         const uint8_t *const key = kv_tree_key(
             kv_walk_leaf(&walk), kv_walk_index(&walk), buffer, &size, &stable);
-        if (size == SCORE_SIZE + member->size &&
-            memcmp(key, small, SCORE_SIZE) == 0 &&
-            memcmp(key + SCORE_SIZE, member->p, member->size) == 0)
+        if (size == KV_SCORE_SIZE + member->size &&
+            memcmp(key, small, KV_SCORE_SIZE) == 0 &&
+            memcmp(key + KV_SCORE_SIZE, member->p, member->size) == 0)
             break;
         rank++;
     }
@@ -195,7 +193,7 @@ uint64_t kv_elem_score_rank(const struct kv_at *at, const struct kv_item *item,
                             double score, bool inclusive)
 {
     struct kv_packed_item packed;
-    uint8_t key[SCORE_SIZE];
+    uint8_t key[KV_SCORE_SIZE];
     uint32_t offset = 2;
     uint64_t rank = 0;
     bool found;
@@ -213,11 +211,11 @@ uint64_t kv_elem_score_rank(const struct kv_at *at, const struct kv_item *item,
     }
     kv_score_key(key, score);
     if (inclusive) { /* the next score's bytes; past +inf nothing follows */
-        unsigned i = SCORE_SIZE;
+        unsigned i = KV_SCORE_SIZE;
         while (i-- > 0 && ++key[i] == 0)
             continue;
     }
-    return kv_tree_rank(item->tree->root[2], key, SCORE_SIZE, &found);
+    return kv_tree_rank(item->tree->root[2], key, KV_SCORE_SIZE, &found);
 }
 
 uint64_t kv_elem_key_rank(const struct kv_at *at, const struct kv_item *item,
@@ -300,8 +298,8 @@ static bool elems_fill_walk(struct kv_elems *elems)
 
     if (elems->order == KV_ELEMS_SCORE) {
         out->score = kv_score_of_key(key);
-        kv_val_bytes(&out->key, key + SCORE_SIZE, size - SCORE_SIZE,
-                     (uint8_t)kv_class_of(key + SCORE_SIZE, size - SCORE_SIZE),
+        kv_val_bytes(&out->key, key + KV_SCORE_SIZE, size - KV_SCORE_SIZE,
+                     (uint8_t)kv_class_of(key + KV_SCORE_SIZE, size - KV_SCORE_SIZE),
                      stable);
         if (out->score == 0) /* the member tree keeps the sign (EN3) */
             elems_zero_sign(elems->item.tree, out);

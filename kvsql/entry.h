@@ -144,6 +144,13 @@ static inline bool node_typed(const struct kv_node *node)
     return (node->flags & KV_NODE_TYPED) != 0;
 }
 
+/* Bytes of a key blob before the key. */
+static inline uint32_t leaf_blob_skip(const struct kv_node *leaf)
+{
+    _Static_assert(KV_NODE_MEMBER == (int)KV_SCORE_SIZE, "flag is the size");
+    return leaf->flags & KV_NODE_MEMBER;
+}
+
 static inline void entry_open(const struct kv_node *leaf, uint32_t index,
                               struct kv_entry *entry)
 {
@@ -155,7 +162,8 @@ static inline void entry_open(const struct kv_node *leaf, uint32_t index,
     entry->rest = e + 2 + typed;
     if (meta & META_KEYBLOB) {
         memcpy(&entry->keyblob, entry->rest, sizeof(entry->keyblob));
-        entry->klen = entry->keyblob->len - leaf->plen;
+        entry->klen =
+            entry->keyblob->len - leaf_blob_skip(leaf) - leaf->plen;
         entry->rest_size = 8;
     } else {
         entry->keyblob = NULL;

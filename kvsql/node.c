@@ -33,8 +33,9 @@ static int node_leaf_compare(const struct kv_node *leaf, uint32_t index,
     if (KV_UNLIKELY(e[1] & META_KEYBLOB)) {
         const struct kv_blob *blob;
         memcpy(&blob, rest, sizeof(blob));
-        return suffix_compare(s, size, blob->d + leaf->plen + 4,
-                              blob->len - leaf->plen);
+        const uint32_t before = leaf_blob_skip(leaf) + leaf->plen;
+        return suffix_compare(s, size, blob->d + before + 4,
+                              blob->len - before);
     }
     return suffix_compare(s, size, rest, e[0]);
 }
@@ -101,7 +102,7 @@ const uint8_t *kv_node_key(const struct kv_node *node, uint32_t index,
 {
     const struct kv_blob *blob = NULL;
     const uint8_t *rest;
-    uint32_t klen, head;
+    uint32_t klen, head, skip = 0;
 
     if (node->level > 0) {
         const struct kv_inner_slot *const slot = &inner_slots(node)[index];
@@ -117,13 +118,15 @@ const uint8_t *kv_node_key(const struct kv_node *node, uint32_t index,
         head = slot.head;
         klen = e[0];
         rest = e + (node_typed(node) ? 3 : 2);
-        if (e[1] & META_KEYBLOB)
+        if (e[1] & META_KEYBLOB) {
             memcpy(&blob, rest, sizeof(blob));
+            skip = leaf_blob_skip(node);
+        }
     }
     if (blob != NULL) {
-        *size = blob->len;
+        *size = blob->len - skip;
         *stable = true;
-        return blob->d;
+        return blob->d + skip;
     }
     *stable = false;
     *size = node->plen + klen;
@@ -334,7 +337,9 @@ static bool node_add_other(struct kv_store *store, struct kv_node *out,
     struct kv_blob *blob = NULL;
 
     if (stable) {
-        const uintptr_t at = (uintptr_t)key - offsetof(struct kv_blob, d);
+        const uint32_t skip = from->level > 0 ? 0 : leaf_blob_skip(from);
+        const uintptr_t at =
+            (uintptr_t)key - skip - offsetof(struct kv_blob, d);
         blob = (struct kv_blob *)at;
     } else if (klen > KV_SUFFIX_MAX &&
                !node_key_blob(store, key, size, &blob)) {

@@ -17,7 +17,9 @@
  *   | [exp 6 or 8] | [ver 6] | [lru 3] | [u8 vlen] | payload | [NUL]
  * The first 4 bytes of the suffix are the slot's head, big endian, zero
  * padded. With META_KEYBLOB klen is 0 and the rest is a pointer to a kv_blob
- * that holds the whole key (EN7).
+ * that holds the whole key (EN7). In a sorted set both trees point to the same
+ * blob, which holds score and member: the order-preserving 8 bytes of the score
+ * make the key by score, what follows is the key by member (EN4).
  * Inner entry: u8 klen | rest; klen 255 = pointer to a kv_blob, whole key.
  * Slot i of an inner node holds the lower bound of its child; slot 0 that of
  * the node itself. */
@@ -55,11 +57,18 @@ enum kv_block_kind {
 #define KV_BACK UINT64_C(8)
 #define KV_GEN_SHIFT 8
 
+#define KV_SCORE_SIZE 8u /* bytes of a score in a key (EN3) */
 enum kv_node_flags {
     KV_NODE_KEYED = 0,
     KV_NODE_LIST = 1,
-    KV_NODE_TYPED = 2 /* keyspace: leaf entries have a type byte */
+    KV_NODE_TYPED = 2, /* keyspace: leaf entries have a type byte */
+    KV_NODE_SCORE = 4, /* zset by score: its leaves borrow their key blobs */
+    KV_NODE_MEMBER = 8 /* zset by member: they own them, and a score is before
+                          the key in each (EN4) */
 };
+/* A zset keeps a member in a blob, whatever the prefix, when the score before
+ * it makes it longer than that: so both trees agree. */
+#define KV_MEMBER_INLINE_MAX (KV_SUFFIX_MAX - KV_SCORE_SIZE)
 
 struct kv_node {
     uint64_t gen;

@@ -12,7 +12,7 @@
 #include "kvsql/store_private.h"
 
 /* A key and cell that is to become an entry. keyblob is set when the suffix is
- * longer than KV_SUFFIX_MAX. */
+ * longer than KV_SUFFIX_MAX, or the member of a zset too long (EN4). */
 struct kv_fresh {
     const uint8_t *key;
     uint32_t size;

@@ -18,6 +18,8 @@ static void below_leaf(const struct kv_node *leaf,
     struct kv_entry entry;
     struct kv_cell cell;
 
+    if (leaf->flags & KV_NODE_SCORE)
+        return; /* no values, and blobs that are the member tree's (EN4) */
     for (uint32_t i = 0; i < leaf->n; i++) {
         entry_open(leaf, i, &entry);
         if (entry.keyblob != NULL)

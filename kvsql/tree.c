@@ -633,10 +633,19 @@ static bool tree_grow_root(struct kv_store *store, struct kv_node **root,
     return true;
 }
 
-/* A separator longer than the node's limit gets a key blob of its own. */
+/* A key longer than the node's limit gets a key blob of its own; but the long
+ * member of a zset lies in one already (EN4). */
 static bool tree_fresh_blob(struct kv_store *store, const struct kv_node *node,
                             struct kv_fresh *fresh)
 {
+    if (node->level == 0 && (node->flags & (KV_NODE_SCORE | KV_NODE_MEMBER))) {
+        const uint32_t skip = leaf_blob_skip(node);
+        const uintptr_t at =
+            (uintptr_t)fresh->key - skip - offsetof(struct kv_blob, d);
+        if (fresh->size + skip > KV_SUFFIX_MAX)
+            fresh->keyblob = (struct kv_blob *)at;
+        return true;
+    }
     if (fresh->size - node->plen <= KV_SUFFIX_MAX)
         return true;
     fresh->keyblob = kv_blob_new(store, fresh->size);
@@ -1030,7 +1039,9 @@ bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
     const uint32_t index = path.at[d].index;
     const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
     const uint8_t *const tail = entry_cell(leaf, index, old);
-    struct kv_blob *const keyblob = entry_keyblob(leaf, index);
+    struct kv_blob *const keyblob =
+        leaf->flags & KV_NODE_SCORE ? NULL /* EN4: the member tree's */
+                                    : entry_keyblob(leaf, index);
     kv_node_cut(store, leaf, index,
                 (uint32_t)(tail - e) + cell_tail_size(old));
     if (keyblob != NULL)

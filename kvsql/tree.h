@@ -49,7 +49,9 @@ KV_INTERNAL const uint8_t *kv_tree_key(const struct kv_node *node,
 
 /* Insert or replace. *found: the key was there, and *old is its former cell
  * (ptr of pointer forms is good; the caller retires what it pointed to).
- * `flags` are those of new nodes. False: no memory. */
+ * `flags` are those of new nodes. With KV_NODE_SCORE and KV_NODE_MEMBER a key
+ * that is new and long lies in a kv_blob, behind its header or its score: the
+ * entry points to that one (EN4). False: no memory. */
 KV_INTERNAL bool kv_tree_put(struct kv_store *store, struct kv_node **root,
                              uint8_t flags, const uint8_t *key, uint32_t size,
                              const struct kv_cell *cell, struct kv_cell *old,
