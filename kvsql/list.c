@@ -43,27 +43,20 @@ void kv_list_give(struct kv_store *store, struct kv_list_chunk *chunk)
     store->spare_count++;
 }
 
-void kv_list_push(struct kv_store *store, struct kv_list *list, void *block,
-                  uint64_t stamp)
+void kv_list_extend(struct kv_store *store, struct kv_list *list)
 {
-    struct kv_list_chunk *chunk = list->tail;
+    struct kv_list_chunk *const chunk = store->spare;
 
-    if (chunk == NULL || chunk->to == LIST_CHUNK_ENTRIES) {
-        chunk = store->spare;
-        KV_ASSERT(chunk != NULL); /* kv_room() saw to it */
-        store->spare = chunk->next;
-        store->spare_count--;
-        chunk->next = NULL;
-        chunk->prev = list->tail;
-        if (list->tail != NULL)
-            list->tail->next = chunk;
-        else
-            list->head = chunk;
-        list->tail = chunk;
-    }
-    chunk->entry[chunk->to++] =
-        (struct kv_list_entry){.block = block, .stamp = stamp};
-    list->count++;
+    KV_ASSERT(chunk != NULL); /* kv_room() saw to it */
+    store->spare = chunk->next;
+    store->spare_count--;
+    chunk->next = NULL;
+    chunk->prev = list->tail;
+    if (list->tail != NULL)
+        list->tail->next = chunk;
+    else
+        list->head = chunk;
+    list->tail = chunk;
 }
 
 void kv_list_drop_head(struct kv_store *store, struct kv_list *list)

@@ -236,23 +236,6 @@ struct kv_node *kv_node_make(struct kv_store *store, const struct kv_node *like,
     return node;
 }
 
-void kv_node_copy(struct kv_node *out, uint32_t cap, const struct kv_node *node)
-{
-    const uint64_t gen = out->gen;
-    uint32_t front = cap;
-
-    if (!(node->flags & KV_NODE_LIST)) {
-        const uint32_t used = node->used;
-        front = (uint32_t)sizeof(*node) + node->n * node_slot_size(node);
-        KV_ASSERT(front + used <= cap);
-        memcpy((uint8_t *)out + cap - used,
-               (const uint8_t *)node + node->cap - used, used);
-    }
-    memcpy(out, node, front);
-    out->gen = gen;
-    out->cap = (uint16_t)cap;
-}
-
 /* Write the key part at p; returns the byte behind it. */
 static uint8_t *node_write_rest(uint8_t *p, const uint8_t *suffix,
                                 uint32_t klen, const struct kv_blob *blob)

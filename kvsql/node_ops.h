@@ -162,6 +162,27 @@ KV_INLINE uint32_t inner_search(const struct kv_node *node,
     return base > 0 ? base - 1 : 0;
 }
 
+/* Make `out`, a fresh block of `cap` bytes, a copy of the node: its size or more
+ * (a list: its size). Slots count from the begin of a block and the heap from
+ * its end, so both move as they are. */
+static inline void node_copy(struct kv_node *out, uint32_t cap,
+                             const struct kv_node *node)
+{
+    const uint64_t gen = out->gen;
+    uint32_t front = cap;
+
+    if (!(node->flags & KV_NODE_LIST)) {
+        const uint32_t used = node->used;
+        front = (uint32_t)sizeof(*node) + node->n * node_slot_size(node);
+        KV_ASSERT(front + used <= cap);
+        memcpy((uint8_t *)out + cap - used,
+               (const uint8_t *)node + node->cap - used, used);
+    }
+    memcpy(out, node, front);
+    out->gen = gen;
+    out->cap = (uint16_t)cap;
+}
+
 /* Full key of a slot: in the store, or assembled in buffer. */
 KV_INTERNAL const uint8_t *kv_node_key(const struct kv_node *node,
                                        uint32_t index, uint8_t *buffer,
@@ -192,11 +213,6 @@ KV_INTERNAL struct kv_node *kv_node_make(struct kv_store *store,
                                          const struct kv_node *like,
                                          const uint8_t *prefix, uint32_t plen,
                                          uint32_t size);
-/* Make `out`, a fresh block of `cap` bytes, a copy of the node: its size or more
- * (a list: its size). Slots count from the begin of a block and the heap from
- * its end, so both move as they are. */
-KV_INTERNAL void kv_node_copy(struct kv_node *out, uint32_t cap,
-                              const struct kv_node *node);
 /* Take slot `index` out, announced; `dead` are the bytes of its entry. */
 KV_INTERNAL void kv_node_cut(struct kv_store *store, struct kv_node *node,
                              uint32_t index, uint32_t dead);

@@ -178,8 +178,18 @@ KV_INTERNAL void kv_block_free(void *block);
 KV_INTERNAL void kv_undo_fini(struct kv_store *store);
 
 /* list.c */
-KV_INTERNAL void kv_list_push(struct kv_store *store, struct kv_list *list,
-                              void *block, uint64_t stamp);
+/* One more chunk at the tail. */
+KV_INTERNAL void kv_list_extend(struct kv_store *store, struct kv_list *list);
+static inline void kv_list_push(struct kv_store *store, struct kv_list *list,
+                                void *block, uint64_t stamp)
+{
+    if (KV_UNLIKELY(list->tail == NULL ||
+                    list->tail->to == LIST_CHUNK_ENTRIES))
+        kv_list_extend(store, list);
+    list->tail->entry[list->tail->to++] =
+        (struct kv_list_entry){.block = block, .stamp = stamp};
+    list->count++;
+}
 KV_INTERNAL bool kv_list_pop(struct kv_store *store, struct kv_list *list,
                              struct kv_list_entry *entry, uint64_t stamp_max);
 /* The newest place of the list, a hole perhaps; NULL: there is none. */

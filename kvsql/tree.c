@@ -340,7 +340,7 @@ static bool tree_enlarge(struct kv_store *store, struct kv_node **root,
         kv_node_new(store, size, node->level, node->flags);
     if (out == NULL)
         return false;
-    kv_node_copy(out, out->cap, node);
+    node_copy(out, out->cap, node);
     tree_replace(store, root, path, d, out);
     return true;
 }

@@ -35,7 +35,9 @@ static inline void undo_append(struct kv_store *store, enum kv_undo_kind kind,
     if (KV_UNLIKELY(store->undo_off))
         return;
     KV_ASSERT(store->undo_used + n + sizeof(trailer) <= store->undo_cap);
-    if (n > 0)
+    if (n <= BYTES_FEW)
+        bytes_copy_few(to, p, (uint32_t)n);
+    else
         memcpy(to, p, n);
     memcpy(to + n, &trailer, sizeof(trailer));
     store->undo_used += n + sizeof(trailer);
@@ -147,7 +149,7 @@ struct kv_node *kv_node_clone(struct kv_store *store,
     struct kv_node *const copy = block_born(store, node->cap, KV_BLOCK_NODE);
 
     if (copy != NULL)
-        kv_node_copy(copy, node->cap, node);
+        node_copy(copy, node->cap, node);
     return copy;
 }
 
@@ -231,7 +233,7 @@ void kv_undo_count_back(struct kv_store *store, uint64_t size)
     store->bytes_retired -= size;
 }
 
-void kv_retire_reaped(struct kv_store *store, void *block)
+static inline void undo_list_retired(struct kv_store *store, void *block)
 {
     const bool in_long = store->txn.longs > 0;
     const uint64_t stamp =
@@ -244,6 +246,11 @@ void kv_retire_reaped(struct kv_store *store, void *block)
                      stamp);
 }
 
+void kv_retire_reaped(struct kv_store *store, void *block)
+{
+    undo_list_retired(store, block);
+}
+
 void kv_retire(struct kv_store *store, void *block)
 {
     const size_t size = kv_block_size(block);
@@ -251,7 +258,7 @@ void kv_retire(struct kv_store *store, void *block)
     undo_append(store, UNDO_DEAD, block, 0);
     store->delta_bytes -= (int64_t)size;
     undo_count_dead(store, size);
-    kv_retire_reaped(store, block);
+    undo_list_retired(store, block);
 }
 
 void kv_retire_tree(struct kv_store *store, struct kv_tree *tree)

@@ -126,7 +126,8 @@ static bool view_release(struct kv_store *store, struct kv_view *view,
         view->newer != NULL ? &view->newer->dead : &store->dead;
 
     view->closing = true;
-    if (!view_sort_dead(store, view, from, budget))
+    if (KV_UNLIKELY(from->head != NULL) &&
+        !view_sort_dead(store, view, from, budget))
         return false;
     kv_undo_turn(store, view->record, UNDO_VOID);
     *from = view->dead;
