@@ -143,6 +143,8 @@ static void info_memory(struct info_facts *f)
         kv_buf_printf(&f->out, "used_memory_rss:%llu\r\n",
                       INFO_U(f->memory_rss));
         info_human(&f->out, "used_memory_rss_human", f->memory_rss);
+        kv_buf_printf(&f->out, "mem_fragmentation_bytes:%lld\r\n",
+                      (long long)f->memory_rss - (long long)f->memory_used);
         kv_buf_printf(&f->out, "mem_fragmentation_ratio:%.2f\r\n",
                       f->memory_used == 0 ? 0.0
                                           : (double)f->memory_rss /
@@ -160,6 +162,10 @@ static void info_memory(struct info_facts *f)
                   "used_memory_dataset_perc:%.2f%%\r\n"
                   "total_system_memory:%llu\r\n"
                   "maxmemory:%llu\r\nmaxmemory_policy:noeviction\r\n"
+                  "used_memory_lua:0\r\nused_memory_scripts:0\r\n"
+                  "number_of_cached_scripts:0\r\n"
+                  "number_of_functions:0\r\nnumber_of_libraries:0\r\n"
+                  "mem_not_counted_for_evict:0\r\n"
                   "mem_clients_slaves:0\r\nmem_clients_normal:%llu\r\n"
                   "mem_aof_buffer:%llu\r\nmem_allocator:libc\r\n"
                   "active_defrag_running:0\r\nlazyfree_pending_objects:0\r\n"
@@ -218,6 +224,9 @@ static void info_persistence(struct info_facts *f)
                   "aof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\n"
                   "aof_current_rewrite_time_sec:-1\r\n"
                   "aof_last_bgrewrite_status:ok\r\n"
+                  "rdb_last_cow_size:0\r\naof_last_cow_size:0\r\n"
+                  "module_fork_in_progress:0\r\n"
+                  "module_fork_last_cow_size:0\r\n"
                   "aof_last_write_status:%s\r\n"
                   "wal_position:%llu\r\nwal_durable_position:%llu\r\n"
                   "wal_policy:%s\r\nwal_state:%s\r\nwal_segments:%llu\r\n"

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "command/stats.h"
 #include "kvsql/base/num.h"
 
 #define TIER1_ITEMS_MAX 10000  /* commands of one pipeline */
@@ -390,6 +391,7 @@ static void tier1_run(struct http_request *request, unsigned argc,
         cmd_reply_error(reply, rc, "%s", err.text);
         return;
     }
+    cmd_slowlog_origin("http", NULL);
     cmd_run(db, argc, argv, true, reply, &ticket);
     tier1_remember(request, ticket);
 }
@@ -490,6 +492,7 @@ static void tier1_multi(struct http_request *request,
     }
     for (unsigned i = 0; i < call->count; i++)
         cmd_reply_init(&replies[i], HTTP_REPLY_MAX);
+    cmd_slowlog_origin("http", NULL);
     kvsql_rc rc = cmd_run_batch(db, call->count, call->argc, call->argv, false,
                                 replies, &failed, &ticket, &err);
     if (rc != KVSQL_OK) {
