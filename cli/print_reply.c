@@ -58,7 +58,11 @@ static void reply_leaf(FILE *out, const struct cmd_item *item, bool typed)
                 (long long)item->number);
         break;
     case CMD_REPLY_DOUBLE:
-        kv_num_format_double(real, item->real);
+        if (item->size > 0)
+            snprintf(real, sizeof real, "%.*s", (int)item->size,
+                     (const char *)item->p);
+        else
+            kv_num_format_double(real, item->real);
         fprintf(out, typed ? "\"%s\"" : "%s", real);
         break;
     case CMD_REPLY_ERROR:

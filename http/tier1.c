@@ -279,6 +279,10 @@ static void tier1_scalar(struct kv_buf *out, const struct cmd_item *item,
         http_json_int(out, item->number);
         break;
     case CMD_REPLY_DOUBLE:
+        if (item->size > 0) {
+            tier1_string(out, item->p, item->size, base64);
+            break;
+        }
         tier1_string(out, number, kv_num_format_double(number, item->real),
                      base64);
         break;
