@@ -221,6 +221,22 @@ static uint64_t check_mix(uint64_t hash, const void *p, size_t size)
 static uint64_t check_hash_tree(uint64_t hash, const struct kv_tree *tree,
                                 enum kv_type type);
 
+/* The heap, without the lru bytes of its entries (LR1). */
+static uint64_t check_hash_heap(uint64_t hash, const struct kv_node *node)
+{
+    const uint8_t *const heap = (const uint8_t *)node + node->cap - node->used;
+    uint8_t copy[KV_LEAF_MAX];
+    struct kv_cell cell;
+
+    memcpy(copy, heap, node->used);
+    for (uint32_t i = 0; node->level == 0 && i < node->n; i++) {
+        entry_cell(node, i, &cell);
+        if (cell.lru != NULL)
+            memset(copy + (cell.lru - heap), 0, KV_LRU_SIZE);
+    }
+    return check_mix(hash, copy, node->used);
+}
+
 static uint64_t check_hash_node(uint64_t hash, const struct kv_node *node)
 {
     struct kv_entry entry;
@@ -230,8 +246,7 @@ static uint64_t check_hash_node(uint64_t hash, const struct kv_node *node)
         return hash;
     hash = check_mix(hash, node,
                      sizeof(*node) + (size_t)node->n * node_slot_size(node));
-    hash = check_mix(hash, (const uint8_t *)node + node->cap - node->used,
-                     node->used);
+    hash = check_hash_heap(hash, node);
     for (uint32_t i = 0; i < node->n; i++) {
         if (node->level > 0) {
             hash = check_hash_node(hash, inner_slots(node)[i].child);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "kvsql/collection.h"
+#include "kvsql/lru.h"
 
 /* ---- the key's value ------------------------------------------------------- */
 
@@ -92,7 +93,15 @@ bool kv_collection_own(struct kv_collection *c)
         if (!kv_key_put(c->txn, c->key, &cell, true))
             return false;
     }
-    return kv_collection_own_path(c);
+    if (!kv_collection_own_path(c))
+        return false;
+    if (c->txn->store->lru_mode != KV_LRU_NONE) {
+        const unsigned leaf = c->path.depth - 1;
+        struct kv_cell cell;
+        entry_cell(c->path.at[leaf].node, c->path.at[leaf].index, &cell);
+        kv_lru_use(c->txn, c->key, cell.lru);
+    }
+    return true;
 }
 
 bool kv_collection_own_path(struct kv_collection *c)

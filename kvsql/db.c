@@ -409,6 +409,10 @@ kvsql_rc kv_open_os(const char *dir, const struct kvsql_options *options,
     db_init(db, options, os);
     memcpy(db->path, size ? dir : "", size);
     kvsql_rc rc = kv_store_open(db, os, &db->store, err);
+    if (rc == KVSQL_OK) { /* before loading: entries get their lru bytes */
+        kv_set_maxmemory_policy(db, db->options.maxmemory_policy,
+                                db->options.maxmemory_samples);
+    }
     if (rc == KVSQL_OK && size > 0) {
         rc = db_open_files(db, progress, progress_arg, err);
     }
@@ -464,6 +468,12 @@ int64_t kv_now(kvsql *db)
 void kv_set_maxmemory(kvsql *db, uint64_t bytes)
 {
     kv_store_set_maxmemory(db->store, bytes);
+}
+
+void kv_set_maxmemory_policy(kvsql *db, enum kvsql_maxmemory_policy policy,
+                             unsigned samples)
+{
+    kv_store_set_policy(db->store, policy, samples);
 }
 
 void kv_set_fsync(kvsql *db, enum kvsql_fsync policy)

@@ -27,6 +27,8 @@ enum kv_form {
 #define META_KEYBLOB 0x80
 #define TYPE_MASK 0x07
 #define TYPE_VER 0x08
+#define TYPE_LRU 0x10
+#define KV_LRU_SIZE 3
 
 #define KV_CLASS_UNKNOWN 2 /* EN5: a reader that needs the class scans */
 
@@ -37,6 +39,7 @@ struct kv_cell {
     uint64_t exp;  /* store time ms, 0 = none */
     uint64_t ver;
     const uint8_t *payload; /* inline bytes */
+    const uint8_t *lru;     /* its KV_LRU_SIZE bytes (lru.c), NULL = none */
     void *ptr;              /* BLOB, PACKED_BLOB, TREE */
     uint8_t number[8];      /* bytes of an integer that is being written */
 };
@@ -109,6 +112,8 @@ static inline uint32_t entry_tail_size(uint8_t meta, uint8_t type,
         size += (meta & META_EXP8) ? 8 : 6;
     if (type & TYPE_VER)
         size += 6;
+    if (type & TYPE_LRU)
+        size += KV_LRU_SIZE;
     if (entry_has_ptr(form))
         return size + 8;
     if (form == KV_FORM_NONE)
@@ -206,6 +211,11 @@ static inline const uint8_t *entry_cell(const struct kv_node *leaf,
         cell->ver = entry_u48(p);
         p += 6;
     }
+    cell->lru = NULL;
+    if (type & TYPE_LRU) {
+        cell->lru = p;
+        p += KV_LRU_SIZE;
+    }
     cell->ptr = NULL;
     cell->size = 0;
     cell->payload = p;
@@ -241,7 +251,7 @@ static inline struct kv_blob *entry_keyblob(const struct kv_node *leaf,
     return blob;
 }
 
-/* Bytes of exp, ver, payload of a cell to be written. */
+/* Bytes of exp, ver, lru, payload of a cell to be written. */
 static inline uint32_t cell_tail_size(const struct kv_cell *cell)
 {
     uint32_t size = 0;
@@ -250,6 +260,8 @@ static inline uint32_t cell_tail_size(const struct kv_cell *cell)
         size += cell->exp >= (UINT64_C(1) << 48) - 1 ? 8 : 6;
     if (cell->has_ver)
         size += 6;
+    if (cell->lru != NULL)
+        size += KV_LRU_SIZE;
     if (entry_has_ptr(cell->form))
         return size + 8;
     if (cell->form == KV_FORM_NONE)
@@ -268,6 +280,12 @@ static inline uint8_t cell_meta(const struct kv_cell *cell)
     return (uint8_t)meta;
 }
 
+static inline uint8_t cell_type(const struct kv_cell *cell)
+{
+    return (uint8_t)(cell->type | (cell->has_ver ? TYPE_VER : 0) |
+                     (cell->lru != NULL ? TYPE_LRU : 0));
+}
+
 static inline uint8_t *cell_write_tail(uint8_t *p, const struct kv_cell *cell)
 {
     if (cell->exp != 0) {
@@ -278,6 +296,10 @@ static inline uint8_t *cell_write_tail(uint8_t *p, const struct kv_cell *cell)
     if (cell->has_ver) {
         memcpy(p, &cell->ver, 6);
         p += 6;
+    }
+    if (cell->lru != NULL) {
+        memcpy(p, cell->lru, KV_LRU_SIZE);
+        p += KV_LRU_SIZE;
     }
     if (entry_has_ptr(cell->form)) {
         memcpy(p, &cell->ptr, 8);

@@ -114,6 +114,7 @@ struct kv_item {
     uint64_t version;   /* EN6; filled by kv_item_version */
     uint64_t gen;       /* private from here */
     const uint8_t *entry;
+    const uint8_t *lru;
     const uint8_t *payload;
     const struct kv_tree *tree;
     uint32_t payload_size;
@@ -149,6 +150,18 @@ KV_INTERNAL const char *kv_item_encoding(const struct kv_item *item);
  * it takes the store lock unless `at` is a txn's. */
 KV_INTERNAL uint64_t kv_item_version(const struct kv_at *at,
                                      const struct kv_item *item);
+/* A command uses the key: LRU and LFU take note, at most once for each command.
+ * Only on a txn; nothing on a view. */
+KV_INTERNAL void kv_item_use(const struct kv_at *at, const struct kv_key *key,
+                             const struct kv_item *item);
+/* Seconds since the key was used; kept from the first question on, so the first
+ * answer may be 0. NOTFOUND; INVALID under an LFU policy, with Redis's
+ * sentence; NOMEM. */
+KV_INTERNAL kvsql_rc kv_item_idle(struct kv_txn *txn, const struct kv_key *key,
+                                  uint64_t *idle, struct kvsql_error *err);
+/* The counter of an LFU policy. NOTFOUND; INVALID under any other policy. */
+KV_INTERNAL kvsql_rc kv_item_freq(struct kv_txn *txn, const struct kv_key *key,
+                                  uint64_t *freq, struct kvsql_error *err);
 /* Value of a string. */
 KV_INTERNAL void kv_item_string(const struct kv_item *item, struct kv_val *out);
 
@@ -359,6 +372,13 @@ KV_INTERNAL uint64_t kv_txn_count(const struct kv_txn *txn);
 KV_INTERNAL kvsql_rc kv_txn_view(struct kv_txn *txn, struct kv_view **view,
                                  struct kvsql_error *err) KV_MUST_USE;
 
+/* A command begins: with `grows` there must be room, and keys are evicted for it
+ * first (EV3). KVSQL_OOM: there is none. Until kv_txn_command_done the effects
+ * do not look at maxmemory again; without a command each looks by itself. */
+KV_INTERNAL kvsql_rc kv_txn_command(struct kv_txn *txn, bool grows,
+                                    struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL void kv_txn_command_done(struct kv_txn *txn);
+
 /* ---- effects: the only way to change anything --------------------------------
  *
  * Each applies to the live tree and appends one op. Results they share:
@@ -513,7 +533,8 @@ struct kv_info {
     uint64_t memory_data, memory_retired, memory_undo, memory_views,
         memory_wal, memory_clients, memory_misc, memory_max;
     uint64_t views, views_oldest_ms;
-    uint64_t expired_keys, expired_fields;
+    uint64_t expired_keys, expired_fields, evicted_keys;
+    const char *maxmemory_policy; /* "noeviction", ... */
     uint64_t commits, ops;
     uint64_t wal_bytes, wal_syncs, wal_writes, wal_segments, wal_size;
     const char *wal_state;  /* "ok", "full", "failed" */
@@ -528,6 +549,15 @@ KV_INTERNAL void kv_info_get(kvsql *db, struct kv_info *info);
 
 /* Settings that may change at run time. */
 KV_INTERNAL void kv_set_maxmemory(kvsql *db, uint64_t bytes);
+/* `samples`: leaves looked at when candidates are chosen, 0 = 5. */
+KV_INTERNAL void kv_set_maxmemory_policy(kvsql *db,
+                                         enum kvsql_maxmemory_policy policy,
+                                         unsigned samples);
+/* The word of a policy, and back in any case; false: there is no such policy. */
+KV_INTERNAL const char *kv_maxmemory_policy_name(
+    enum kvsql_maxmemory_policy policy);
+KV_INTERNAL bool kv_maxmemory_policy_of(const char *name,
+                                        enum kvsql_maxmemory_policy *policy);
 KV_INTERNAL void kv_set_fsync(kvsql *db, enum kvsql_fsync policy);
 /* A snapshot when so many seconds passed, or so many bytes of wal were written,
  * since the last; both > 0. */

@@ -24,7 +24,7 @@
  * WHAT TO KNOW FIRST
  *
  * - All data must fit in memory. `maxmemory` makes writes fail with KVSQL_OOM
- *   before the machine does.
+ *   before the machine does; with a `maxmemory_policy` keys are deleted first.
  * - One process at a time has a directory open; a second gets KVSQL_LOCKED.
  * - A write that was answered KVSQL_OK survives the death of the process. With
  *   KVSQL_FSYNC_ALWAYS it also survives a power cut; with EVERYSEC, the
@@ -179,6 +179,22 @@ enum kvsql_fsync {
     KVSQL_FSYNC_NO
 };
 
+/* What happens to a write that grows a store over `maxmemory`. NOEVICTION: it
+ * is refused with KVSQL_OOM. The others delete keys first: the least recently
+ * used (LRU), the least often used (LFU), any (RANDOM), those that expire next
+ * (TTL); ALLKEYS of all keys, VOLATILE of those with a time to live, and
+ * KVSQL_OOM only when none is left. A deletion is a change like any other. */
+enum kvsql_maxmemory_policy {
+    KVSQL_NOEVICTION = 0,
+    KVSQL_ALLKEYS_LRU,
+    KVSQL_ALLKEYS_LFU,
+    KVSQL_ALLKEYS_RANDOM,
+    KVSQL_VOLATILE_LRU,
+    KVSQL_VOLATILE_LFU,
+    KVSQL_VOLATILE_RANDOM,
+    KVSQL_VOLATILE_TTL
+};
+
 enum kvsql_type {
     KVSQL_TYPE_NONE = 0, /* no such key */
     KVSQL_TYPE_STRING = 1,
@@ -200,6 +216,8 @@ struct kvsql_options {
     uint64_t wal_segment_size; /* bytes; 0 = 64 MiB */
     uint64_t wal_buffer_max;   /* bytes; 0 = 64 MiB */
     uint64_t maxmemory;        /* bytes; 0 = no limit */
+    enum kvsql_maxmemory_policy maxmemory_policy;
+    unsigned maxmemory_samples; /* places looked at for keys to evict; 0 = 5 */
     unsigned snapshot_keep;    /* 0 = 2 */
     uint64_t snapshot_every_s; /* with at least one change; 0 = 3600 */
     /* ... or when the wal since then passes this; 0 = 1 GiB */

@@ -405,8 +405,7 @@ void kv_node_insert(struct kv_store *store, struct kv_node *out,
         *p++ = (uint8_t)(cell_meta(fresh->cell) |
                          (fresh->keyblob != NULL ? META_KEYBLOB : 0));
         if (node_typed(out))
-            *p++ = (uint8_t)(fresh->cell->type |
-                             (fresh->cell->has_ver ? TYPE_VER : 0));
+            *p++ = cell_type(fresh->cell);
         p = node_write_rest(p, suffix, klen, fresh->keyblob);
         cell_write_tail(p, fresh->cell);
     }

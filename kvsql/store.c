@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include "kvsql/store_private.h"
+#include "kvsql/lru.h"
 
 #define CLOCK_STEP_MS 1000 /* a smaller step back of the wall is ignored */
 #define TICK_GC_BLOCKS 1024
@@ -35,6 +35,7 @@ kvsql_rc kv_store_open(kvsql *db, const struct kv_os *os,
     store->undo_txn_max = UNDO_TXN_MAX;
     atomic_store(&store->clock_offset, INT64_MIN);
     store->txn.store = store;
+    kv_buf_init(&store->lru_at, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
     kv_buf_init(&store->txn.ops, KV_MEM_WAL, SIZE_MAX / 2);
     *out = store;
     return KVSQL_OK;
@@ -103,6 +104,8 @@ void kv_store_close(struct kv_store *store)
     kv_mem_free(KV_MEM_UNDO, store->marks,
                 store->mark_cap * sizeof(*store->marks));
     kv_buf_fini(&store->txn.ops);
+    kv_buf_fini(&store->lru_at);
+    kv_evict_fini(store);
     kv_lock_fini(&store->lock);
     kv_mem_free(KV_MEM_MISC, store, sizeof(*store));
 }
@@ -217,7 +220,7 @@ bool kv_key_put(struct kv_txn *txn, const struct kv_key *key,
 {
     struct kv_store *const store = txn->store;
     struct kv_cell cell = *given, old;
-    uint8_t inline_bytes[KV_INLINE_MAX + 8];
+    uint8_t inline_bytes[KV_INLINE_MAX + 8], lru[KV_LRU_SIZE];
     bool found;
 
     if (!entry_has_ptr(cell.form) && cell.size > 0) {
@@ -227,6 +230,9 @@ bool kv_key_put(struct kv_txn *txn, const struct kv_key *key,
     }
     cell.has_ver = atomic_load(&store->versions_from) != 0;
     cell.ver = cell.has_ver ? store->pos + 1 : 0; /* EN6 */
+    cell.lru = store->lru_mode != KV_LRU_NONE
+                   ? kv_lru_written(txn, key, given, lru)
+                   : NULL;
     if (!kv_tree_put(store, &store->live.keys[key->cls], KV_NODE_TYPED, key->p,
                      key->size, &cell, &old, &found))
         return false;
@@ -266,6 +272,8 @@ bool kv_store_tick(struct kv_store *store)
     bool more = false;
 
     more |= kv_expire_some(store);
+    more |= kv_evict_some(store);
+    more |= kv_lru_sweep_some(store);
     kv_lock_take(&store->lock);
     if (!store->txn.open)
         kv_undo_trim(store);
@@ -299,6 +307,8 @@ void kv_store_info(struct kv_store *store, struct kv_info *info)
             : 0;
     info->expired_keys = store->tally.expired_keys;
     info->expired_fields = store->tally.expired_fields;
+    info->evicted_keys = store->tally.evicted_keys;
+    info->maxmemory_policy = kv_maxmemory_policy_name(store->evict_policy);
     info->commits = store->commits;
     info->ops = store->ops;
     kv_lock_drop(&store->lock);

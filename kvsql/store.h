@@ -78,6 +78,9 @@ KV_INTERNAL bool kv_store_tick(struct kv_store *store);
  * expired, commits). */
 KV_INTERNAL void kv_store_info(struct kv_store *store, struct kv_info *info);
 KV_INTERNAL void kv_store_set_maxmemory(struct kv_store *store, uint64_t bytes);
+KV_INTERNAL void kv_store_set_policy(struct kv_store *store,
+                                     enum kvsql_maxmemory_policy policy,
+                                     unsigned samples);
 
 /* The store of a handle: db.c. */
 KV_INTERNAL struct kv_store *kv_db_store(kvsql *db);

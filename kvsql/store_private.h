@@ -73,13 +73,28 @@ struct kv_txn {
     int64_t skew;
     bool open, prepared, replay;
     bool keep_bounds; /* a txn without ops whose bounds are worth keeping */
+    bool roomy;       /* a command runs that has its room: maxmemory waits */
+    const uint8_t *used_key; /* the key that was used last (LR3); by address */
+    uint32_t used_size;
 };
+
+/* What the lru bytes of entries mean (lru.c). */
+enum kv_lru_mode { KV_LRU_NONE, KV_LRU_CLOCK, KV_LRU_FREQ };
+
+/* A key that may be evicted (evict.c). */
+struct kv_victim {
+    uint64_t score; /* the higher the sooner */
+    uint8_t *key;
+    uint32_t size, cap;
+    uint8_t cls;
+};
+#define KV_VICTIMS_MAX 16
 
 /* Counters that an undo takes back: changed by kv_edit alone, beside the root
  * they are all that is not a block. */
 struct kv_tally {
     uint64_t with_expiry; /* keys that have a deadline */
-    uint64_t expired_keys, expired_fields;
+    uint64_t expired_keys, expired_fields, evicted_keys;
 };
 
 struct kv_store {
@@ -124,6 +139,20 @@ struct kv_store {
     int64_t clock_skew;
     struct kv_tally tally;
     uint64_t commits, ops;
+
+    enum kv_lru_mode lru_mode;
+    bool lru_asked;       /* somebody asked how long a key was idle */
+    bool lru_sweep;       /* the keeper is on its way through the keys */
+    uint8_t lru_cls;      /* class of the key behind which it stands */
+    struct kv_buf lru_at; /* that key, a NUL before it; empty: at the start */
+    uint64_t random;      /* state of kv_random */
+
+    enum kvsql_maxmemory_policy evict_policy;
+    unsigned evict_samples; /* leaves looked at for new candidates */
+    unsigned evict_age;     /* uses of evict_buffers since it was read */
+    uint64_t evict_buffers; /* bytes of clients and the wal (M6) */
+    struct kv_victim victims[KV_VICTIMS_MAX]; /* the best first */
+    unsigned victim_count;
 
     struct kv_path reap_path; /* the tree being freed */
     struct kv_tree *reap_tree;
@@ -235,6 +264,16 @@ KV_INTERNAL void kv_long_release(struct kv_store *store);
  * itself. True when there is more to do now. */
 KV_INTERNAL bool kv_expire_some(struct kv_store *store);
 
+/* evict.c */
+/* Room for a change that grows the store: evicts while maxmemory is passed.
+ * KVSQL_OOM: there is none to be had. Not between a look at a key and its
+ * change. */
+KV_INTERNAL kvsql_rc kv_evict_room(struct kv_txn *txn, struct kvsql_error *err);
+/* Keeper: a slice of what is over maxmemory; takes the lock itself. True when
+ * there is more to do now. */
+KV_INTERNAL bool kv_evict_some(struct kv_store *store);
+KV_INTERNAL void kv_evict_fini(struct kv_store *store);
+
 /* reap.c: what lies below a node. */
 struct kv_below {
     void *arg;
@@ -296,6 +335,7 @@ static inline void kv_item_of(const struct kv_cell *cell, int64_t skew, struct k
     item->version = cell->ver;
     item->gen = cell->has_ver;
     item->entry = NULL;
+    item->lru = cell->lru;
     item->form = cell->form;
     item->cls = cell->cls;
     item->tree = NULL;

@@ -765,8 +765,7 @@ static bool tree_overwrite(struct kv_store *store, struct kv_node *leaf,
     const uint8_t meta =
         (uint8_t)(cell_meta(cell) | (e[1] & META_KEYBLOB));
     const bool typed = node_typed(leaf);
-    const uint8_t type =
-        (uint8_t)(cell->type | (cell->has_ver ? TYPE_VER : 0));
+    const uint8_t type = cell_type(cell);
     const bool alike = meta == e[1] && (!typed || type == e[2]);
     /* of the same form the size of the payload tells that of the tail */
     if (alike ? cell->size != old->size
@@ -806,8 +805,7 @@ static bool tree_replace_in_heap(struct kv_store *store, struct kv_node *leaf,
     memcpy(p, entry.start, frame);
     p[1] = (uint8_t)(cell_meta(fresh->cell) | (p[1] & META_KEYBLOB));
     if (node_typed(leaf))
-        p[2] = (uint8_t)(fresh->cell->type |
-                         (fresh->cell->has_ver ? TYPE_VER : 0));
+        p[2] = cell_type(fresh->cell);
     cell_write_tail(p + frame, fresh->cell);
     leaf_slots(leaf)[index].off = leaf->used;
     return true;
@@ -1000,23 +998,45 @@ static bool tree_settle(struct kv_store *store, struct kv_node **root,
     return true;
 }
 
-/* A leaf that is mostly garbage or empty room goes into a smaller block. */
-static bool tree_shrink(struct kv_store *store, struct kv_node **root,
-                        struct kv_path *path)
+/* The leaf of the path in a block of just its size. */
+static bool tree_fit(struct kv_store *store, struct kv_node **root,
+                     struct kv_path *path)
 {
     const unsigned d = path->depth - 1;
     const struct kv_node *const node = path->at[d].node;
-    const uint32_t live = node_live(node);
-
-    if (live * 2 >= node->cap || node->cap <= 128 || node->n == 0)
-        return true;
     struct kv_node *const out =
         kv_node_make(store, node, node_prefix(node), node->plen,
-                     live - (uint32_t)sizeof(*node) - node->plen);
+                     node_live(node) - (uint32_t)sizeof(*node) - node->plen);
+
     if (out == NULL || !kv_node_add(store, out, node, 0, node->n))
         return false;
     tree_replace(store, root, path, d, out);
     return true;
+}
+
+/* A leaf that is mostly garbage or empty room goes into a smaller block. */
+static bool tree_shrink(struct kv_store *store, struct kv_node **root,
+                        struct kv_path *path)
+{
+    const struct kv_node *const node = path->at[path->depth - 1].node;
+
+    if (node_live(node) * 2 >= node->cap || node->cap <= 128 || node->n == 0)
+        return true;
+    return tree_fit(store, root, path);
+}
+
+bool kv_tree_fit(struct kv_store *store, struct kv_node **root,
+                 const uint8_t *key, uint32_t size)
+{
+    struct kv_path path;
+
+    if (*root == NULL)
+        return true;
+    if (!kv_tree_own(store, root, key, size, &path))
+        return false;
+    const struct kv_node *const leaf = path.at[path.depth - 1].node;
+    return leaf->n == 0 || kv_size_class(node_live(leaf)) >= leaf->cap ||
+           tree_fit(store, root, &path);
 }
 
 bool kv_tree_remove(struct kv_store *store, struct kv_node **root,

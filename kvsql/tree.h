@@ -60,6 +60,10 @@ KV_INTERNAL bool kv_tree_put(struct kv_store *store, struct kv_node **root,
 KV_INTERNAL bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
                                 const uint8_t *key, uint32_t size,
                                 struct kv_cell *old, bool *found) KV_MUST_USE;
+/* Give back what the leaf where the key would lie has beyond its need: keys that
+ * were removed leave room behind for others, mostly. */
+KV_INTERNAL bool kv_tree_fit(struct kv_store *store, struct kv_node **root,
+                             const uint8_t *key, uint32_t size) KV_MUST_USE;
 /* Own the path to an existing key (found is set), so that its payload may be
  * edited. */
 KV_INTERNAL bool kv_tree_own(struct kv_store *store, struct kv_node **root,

@@ -69,6 +69,8 @@ static kvsql_rc txn_open(struct kv_store *store, bool replay,
     txn->prepared = false;
     txn->replay = replay;
     txn->keep_bounds = false;
+    txn->roomy = false;
+    txn->used_key = NULL;
     txn->open = true;
     return KVSQL_OK;
 }
@@ -209,6 +211,22 @@ void kv_txn_restore(struct kv_txn *txn, struct kv_mark mark)
     txn->count = mark.ops_count;
 }
 
+kvsql_rc kv_txn_command(struct kv_txn *txn, bool grows,
+                        struct kvsql_error *err)
+{
+    txn->used_key = NULL;
+    txn->roomy = true;
+    return grows && atomic_load(&txn->store->maxmemory) != 0
+               ? kv_evict_room(txn, err)
+               : KVSQL_OK;
+}
+
+void kv_txn_command_done(struct kv_txn *txn)
+{
+    txn->used_key = NULL;
+    txn->roomy = false;
+}
+
 void kv_txn_keep(struct kv_txn *txn, const struct kv_mark *newest)
 {
     const uint64_t before = txn->keep;
@@ -299,19 +317,17 @@ kvsql_rc kv_change_begin(struct kv_txn *txn, const struct kv_key *key,
                          struct kvsql_error *err)
 {
     struct kv_store *const store = txn->store;
-    const uint64_t max = atomic_load(&store->maxmemory);
     kvsql_rc rc = change_limits(key, size, err);
 
     KV_ASSERT(txn->open);
+    if (rc == KVSQL_OK && !txn->replay)
+        rc = kv_txn_writable(txn, err);
+    if (rc == KVSQL_OK && grow && !txn->replay && !txn->roomy &&
+        atomic_load(&store->maxmemory) != 0)
+        rc = kv_evict_room(txn, err);
     *change = (struct kv_change){.mark = kv_undo_mark(store),
                                  .ops_size = txn->ops.size,
                                  .ops_count = txn->count};
-    if (rc != KVSQL_OK || txn->replay)
-        return rc;
-    rc = kv_txn_writable(txn, err);
-    if (rc == KVSQL_OK && grow && max != 0 && store->bytes_live > max)
-        rc = kv_fail(err, KVSQL_OOM,
-                     "command not allowed when used memory > 'maxmemory'.");
     return rc;
 }
 
@@ -331,6 +347,8 @@ kvsql_rc kv_change_end(struct kv_txn *txn, const struct kv_change *change,
                        "store: no memory for the change; nothing changed");
     }
     txn->count++;
+    if (!txn->roomy)
+        txn->used_key = NULL; /* the next change is a use of its own (LR3) */
     return KVSQL_OK;
 }
 

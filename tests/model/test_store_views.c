@@ -338,17 +338,45 @@ static kvsql_rc effect(struct kv_txn *txn)
     }
 }
 
+/* Keys go as they do when maxmemory is reached (EV3). */
+static kvsql_rc evict(struct kv_txn *txn)
+{
+    kv_set_maxmemory(db, store->bytes_live * rand_between(&r, 80, 99) / 100 +
+                             1);
+    const kvsql_rc rc = kv_txn_command(txn, true, &err);
+    kv_txn_command_done(txn);
+    kv_set_maxmemory(db, 0);
+    return rc == KVSQL_OOM ? KVSQL_OK : rc; /* nothing may go, or no memory */
+}
+
+/* Some key is used: its bytes change, no hash does (LR1). */
+static void use(struct kv_txn *txn)
+{
+    const uint64_t count = store->live.count[0] + store->live.count[1];
+    const uint64_t hash = kv_store_hash(store);
+    struct kv_keys keys;
+    struct kv_at at;
+
+    kv_at_txn(txn, &at);
+    kv_keys_init(&keys, &at, 0);
+    if (count > 0 && kv_keys_seek_rank(&keys, rand_below(&r, count)))
+        kv_item_use(&at, &keys.key, &keys.item);
+    ck_assert_uint_eq(kv_store_hash(store), hash);
+}
+
 static void check_effect(struct kv_txn *txn)
 {
     kvsql_rc rc;
 
+    if (rand_one_in(&r, 8))
+        use(txn);
     if (!rand_one_in(&r, 60)) {
-        rc = effect(txn);
+        rc = rand_one_in(&r, 40) ? evict(txn) : effect(txn);
     } else { /* TS8: some allocation fails */
         struct kv_mark before = kv_txn_mark(txn);
         const uint64_t hash = kv_store_hash(store);
         kv_mem_fail_at(rand_between(&r, 1, 12), (int)rand_below(&r, 2));
-        rc = effect(txn);
+        rc = rand_one_in(&r, 8) ? evict(txn) : effect(txn);
         kv_mem_fail_at(0, 0);
         if (rc == KVSQL_NOMEM) { /* a deletion before it may stand (T4) */
             kv_txn_restore(txn, before);
@@ -559,6 +587,18 @@ static void keeper(void)
     (void)kv_view_gc(store, (unsigned)rand_between(&r, 1, 200));
 }
 
+/* Entries get their lru bytes and lose them, in slices between batches. */
+static void policy(void)
+{
+    static const enum kvsql_maxmemory_policy all[] = {
+        KVSQL_NOEVICTION,    KVSQL_ALLKEYS_LRU,     KVSQL_ALLKEYS_LFU,
+        KVSQL_VOLATILE_LRU,  KVSQL_VOLATILE_LFU,    KVSQL_ALLKEYS_RANDOM,
+        KVSQL_VOLATILE_TTL,  KVSQL_VOLATILE_RANDOM};
+
+    kv_set_maxmemory_policy(db, all[rand_below(&r, 8)],
+                            (unsigned)rand_below(&r, 7));
+}
+
 static void step(void)
 {
     struct reader *const reader = &readers[rand_below(&r, VIEWS)];
@@ -589,6 +629,8 @@ static void step(void)
         keeper();
         break;
     case 9:
+        if (rand_one_in(&r, 20))
+            policy();
         pass_ms((int64_t)rand_below(&r, 150));
         break;
     default:
