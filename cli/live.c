@@ -46,6 +46,9 @@ static void live_apply(struct cli_live *live)
 
     cli_live_loglevel(settings);
     kv_set_maxmemory(live->db, cli_number(settings, CLI_OPT_MAXMEMORY));
+    kv_set_maxmemory_policy(
+        live->db, cli_maxmemory_policy(settings),
+        (unsigned)cli_number(settings, CLI_OPT_MAXMEMORY_SAMPLES));
     kv_set_fsync(live->db, cli_fsync(settings, CLI_OPT_APPENDFSYNC));
     cmd_latency_limits(cli_number(settings, CLI_OPT_LATENCY_MONITOR),
                        cli_flag(settings, CLI_OPT_LATENCY_TRACKING));

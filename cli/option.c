@@ -732,6 +732,17 @@ enum kvsql_fsync cli_fsync(const struct cli_settings *settings,
     return strcmp(text, "no") == 0 ? KVSQL_FSYNC_NO : KVSQL_FSYNC_EVERYSEC;
 }
 
+enum kvsql_maxmemory_policy cli_maxmemory_policy(
+    const struct cli_settings *settings)
+{
+    enum kvsql_maxmemory_policy policy = KVSQL_NOEVICTION;
+
+    /* the option takes no other words than these */
+    (void)kv_maxmemory_policy_of(settings->value[CLI_OPT_MAXMEMORY_POLICY],
+                                 &policy);
+    return policy;
+}
+
 uint64_t cli_save_seconds(const struct cli_settings *settings)
 {
     uint64_t seconds = 0;

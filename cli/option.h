@@ -162,6 +162,8 @@ KV_INTERNAL bool cli_flag(const struct cli_settings *settings,
                           enum cli_option_id id);
 KV_INTERNAL enum kvsql_fsync cli_fsync(const struct cli_settings *settings,
                                        enum cli_option_id id);
+KV_INTERNAL enum kvsql_maxmemory_policy cli_maxmemory_policy(
+    const struct cli_settings *settings);
 /* Seconds of the `save` pair that counts; 0 when there is none. */
 KV_INTERNAL uint64_t cli_save_seconds(const struct cli_settings *settings);
 #define CLI_ADDRESS_MAX 64

@@ -91,6 +91,9 @@ static void serve_store_options(const struct cli_settings *settings,
         .wal_segment_size = cli_number(settings, CLI_OPT_WAL_SEGMENT),
         .wal_buffer_max = cli_number(settings, CLI_OPT_WAL_BUFFER),
         .maxmemory = cli_number(settings, CLI_OPT_MAXMEMORY),
+        .maxmemory_policy = cli_maxmemory_policy(settings),
+        .maxmemory_samples =
+            (unsigned)cli_number(settings, CLI_OPT_MAXMEMORY_SAMPLES),
         .snapshot_keep = (unsigned)cli_number(settings, CLI_OPT_SNAPSHOT_KEEP),
         .snapshot_every_s = every > 0 ? every : SERVE_NEVER_S,
         .snapshot_wal_size = cli_number(settings, CLI_OPT_SNAPSHOT_WAL),
@@ -391,9 +394,11 @@ static void serve_reload(struct serve *serve)
         return;
     }
     cli_live_reload(&serve->live, &fresh);
-    kv_diag(KV_INFO, "config.reload", "fsync=%s maxmemory=%s loglevel=%s",
+    kv_diag(KV_INFO, "config.reload",
+            "fsync=%s maxmemory=%s maxmemory_policy=%s loglevel=%s",
             cli_text(&serve->settings, CLI_OPT_APPENDFSYNC),
             cli_text(&serve->settings, CLI_OPT_MAXMEMORY),
+            cli_text(&serve->settings, CLI_OPT_MAXMEMORY_POLICY),
             cli_text(&serve->settings, CLI_OPT_LOGLEVEL));
 }
 

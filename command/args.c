@@ -199,6 +199,14 @@ static void args_at(struct cmd_context *c)
     }
 }
 
+static void args_use(const struct cmd_context *c, const struct kv_key *key,
+                     const struct kv_item *item)
+{
+    if (!(c->row->flags & CMD_NO_TOUCH)) {
+        kv_item_use(&c->at, key, item);
+    }
+}
+
 bool cmd_get(struct cmd_context *c, const struct kv_key *key,
              struct kv_item *item)
 {
@@ -206,6 +214,9 @@ bool cmd_get(struct cmd_context *c, const struct kv_key *key,
 
     args_at(c);
     found = kv_get(&c->at, key, item);
+    if (found) {
+        args_use(c, key, item);
+    }
     if (c->row->flags & CMD_READONLY) {
         cmd_stats_lookup(c, found);
     }
@@ -223,8 +234,13 @@ void cmd_get_batch(struct cmd_context *c, unsigned first, unsigned step,
     }
     args_at(c);
     kv_get_batch(&c->at, keys, items, found, n);
-    for (unsigned i = 0; i < n && (c->row->flags & CMD_READONLY); i++) {
-        cmd_stats_lookup(c, found[i]);
+    for (unsigned i = 0; i < n; i++) {
+        if (found[i]) {
+            args_use(c, &keys[i], &items[i]);
+        }
+        if (c->row->flags & CMD_READONLY) {
+            cmd_stats_lookup(c, found[i]);
+        }
     }
 }
 

@@ -161,7 +161,7 @@ static void info_memory(struct info_facts *f)
                   "used_memory_dataset:%llu\r\n"
                   "used_memory_dataset_perc:%.2f%%\r\n"
                   "total_system_memory:%llu\r\n"
-                  "maxmemory:%llu\r\nmaxmemory_policy:noeviction\r\n"
+                  "maxmemory:%llu\r\nmaxmemory_policy:%s\r\n"
                   "used_memory_lua:0\r\nused_memory_scripts:0\r\n"
                   "number_of_cached_scripts:0\r\n"
                   "number_of_functions:0\r\nnumber_of_libraries:0\r\n"
@@ -178,6 +178,7 @@ static void info_memory(struct info_facts *f)
                   INFO_U(f->kv.memory_data),
                   info_percent(f->kv.memory_data, f->memory_used),
                   INFO_U(system), INFO_U(f->kv.memory_max),
+                  f->kv.maxmemory_policy,
                   INFO_U(f->kv.memory_clients), INFO_U(f->kv.memory_wal),
                   INFO_U(f->kv.memory_retired),
                   INFO_U(f->kv.memory_undo), INFO_U(f->kv.memory_wal),
@@ -253,13 +254,14 @@ static void info_persistence(struct info_facts *f)
 
 /* Counters of the store go on over CONFIG RESETSTAT: what they were then. */
 static _Atomic uint64_t info_expired_before, info_fields_before,
-    info_statements_before;
+    info_statements_before, info_evicted_before;
 
 void cmd_info_reset(const struct kv_info *info)
 {
     info_expired_before = info->expired_keys;
     info_fields_before = info->expired_fields;
     info_statements_before = vt_statement_count();
+    info_evicted_before = info->evicted_keys;
 }
 
 static void info_stats(struct info_facts *f)
@@ -275,7 +277,7 @@ static void info_stats(struct info_facts *f)
         "rejected_connections:%llu\r\nsync_full:0\r\nsync_partial_ok:0\r\n"
         "sync_partial_err:0\r\nexpired_keys:%llu\r\n"
         "expired_stale_perc:0.00\r\nexpired_time_cap_reached_count:0\r\n"
-        "evicted_keys:0\r\nevicted_clients:0\r\n"
+        "evicted_keys:%llu\r\nevicted_clients:0\r\n"
         "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n",
         INFO_U(cmd_stat_get(CMD_STAT_CONNECTIONS)), INFO_U(cmd_stats_calls()),
         INFO_U(cmd_stats_rate(CMD_RATE_CALLS)),
@@ -285,6 +287,7 @@ static void info_stats(struct info_facts *f)
         (double)cmd_stats_rate(CMD_RATE_NET_OUT) / 1024,
         INFO_U(cmd_stat_get(CMD_STAT_REJECTED)),
         INFO_U(f->kv.expired_keys - info_expired_before),
+        INFO_U(f->kv.evicted_keys - info_evicted_before),
         INFO_U(cmd_stats_hits()), INFO_U(cmd_stats_misses()));
     kv_buf_printf(
         &f->out,

@@ -21,25 +21,19 @@ void cmd_do_del(struct cmd_context *c)
     cmd_reply_int(c->reply, count);
 }
 
-/* EXISTS and TOUCH. */
+/* EXISTS and TOUCH; only the latter is a use of the keys. */
 void cmd_do_exists(struct cmd_context *c)
 {
-    struct kv_key keys[KV_BATCH_MAX];
     struct kv_item items[KV_BATCH_MAX];
     bool found[KV_BATCH_MAX];
     int64_t count = 0;
 
-    (void)cmd_wall(c); /* c->at is where to read */
     for (unsigned start = 1; start < c->argc; start += KV_BATCH_MAX) {
         unsigned n = c->argc - start;
 
         n = n < KV_BATCH_MAX ? n : KV_BATCH_MAX;
+        cmd_get_batch(c, start, 1, n, items, found);
         for (unsigned i = 0; i < n; i++) {
-            keys[i] = cmd_key(c, start + i);
-        }
-        kv_get_batch(&c->at, keys, items, found, n);
-        for (unsigned i = 0; i < n; i++) {
-            cmd_stats_lookup(c, found[i]);
             count += found[i];
         }
     }
@@ -326,21 +320,32 @@ void cmd_do_object_refcount(struct cmd_context *c)
     }
 }
 
-void cmd_do_object_help(struct cmd_context *c)
+/* The refusals of both are Redis's sentences; an absent key goes before. */
+static void key_answer_use(struct cmd_context *c, kvsql_rc rc, uint64_t number)
 {
-    static const char *const lines[] = {
-        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "ENCODING <key>",
-        "    Return the name of the form in which the value is kept.",
-        "REFCOUNT <key>",
-        "    Return 1: values are not shared between keys.",
-        "HELP",
-        "    Print this help.",
-    };
-    const unsigned count = sizeof(lines) / sizeof(lines[0]);
-
-    cmd_reply_array(c->reply, count);
-    for (unsigned i = 0; i < count; i++) {
-        cmd_reply_status(c->reply, lines[i]);
+    if (rc == KVSQL_NOTFOUND) {
+        cmd_reply_null(c->reply);
+    } else if (rc == KVSQL_INVALID) {
+        cmd_fail(c, rc, "ERR %s", c->err.text);
+    } else if (cmd_ok(c, rc)) {
+        cmd_reply_int(c->reply, (int64_t)number);
     }
+}
+
+void cmd_do_object_freq(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 2);
+    uint64_t freq;
+    const kvsql_rc rc = kv_item_freq(c->txn, &key, &freq, &c->err);
+
+    key_answer_use(c, rc, freq);
+}
+
+void cmd_do_object_idletime(struct cmd_context *c)
+{
+    const struct kv_key key = cmd_key(c, 2);
+    uint64_t idle;
+    const kvsql_rc rc = kv_item_idle(c->txn, &key, &idle, &c->err);
+
+    key_answer_use(c, rc, idle);
 }

@@ -45,24 +45,18 @@ void cmd_do_get(struct cmd_context *c)
 
 void cmd_do_mget(struct cmd_context *c)
 {
-    struct kv_key keys[KV_BATCH_MAX];
     struct kv_item items[KV_BATCH_MAX];
     bool found[KV_BATCH_MAX];
 
-    (void)cmd_wall(c); /* c->at is where to read */
     cmd_reply_array(c->reply, c->argc - 1);
     for (unsigned start = 1; start < c->argc; start += KV_BATCH_MAX) {
         unsigned n = c->argc - start;
 
         n = n < KV_BATCH_MAX ? n : KV_BATCH_MAX;
-        for (unsigned i = 0; i < n; i++) {
-            keys[i] = cmd_key(c, start + i);
-        }
-        kv_get_batch(&c->at, keys, items, found, n);
+        cmd_get_batch(c, start, 1, n, items, found);
         for (unsigned i = 0; i < n; i++) {
             struct kv_val value;
 
-            cmd_stats_lookup(c, found[i]);
             if (!found[i] || items[i].type != KV_STRING) {
                 cmd_reply_null(c->reply);
                 continue;

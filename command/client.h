@@ -64,7 +64,7 @@ struct cmd_client {
     /* the connection's */
     uint8_t resp; /* 2 or 3 */
     bool closing; /* nothing more is read; close when the replies are sent */
-    bool multi, multi_failed, multi_rollback, multi_sql;
+    bool multi, multi_failed, multi_rollback, multi_sql, multi_grows;
     enum cmd_mute mute; /* CLIENT REPLY */
     struct kv_buf queue; /* MULTI: u32 argc, argc times (u32 size, bytes) */
     unsigned queued;

@@ -359,6 +359,22 @@ static void command_settle(struct cmd_context *c)
     }
 }
 
+/* Room for a command that may grow the store, unless it was made for the whole
+ * batch. False: there is none; answered. */
+static bool command_room(struct cmd_context *c)
+{
+    const bool grows = (c->row->flags & CMD_DENYOOM) != 0 && !c->has_room;
+    const kvsql_rc rc = kv_txn_command(c->txn, grows, &c->err);
+
+    if (KV_LIKELY(rc == KVSQL_OK)) {
+        return true;
+    }
+    cmd_fail_rc(c, rc);
+    command_settle(c);
+    cmd_stats_reject((unsigned)(c->row - command_rows));
+    return false;
+}
+
 /* Run the handler and count it. */
 static void command_call(struct cmd_context *c)
 {
@@ -416,10 +432,12 @@ bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket)
         return true;
     }
     c->may_defer = (c->row->flags & CMD_LONG) != 0;
-    mark = kv_txn_mark(c->txn);
-    command_call(c);
-    if (c->reply->rc != KVSQL_OK && write) {
-        kv_txn_restore(c->txn, mark); /* CM2 */
+    if (command_room(c)) {
+        mark = kv_txn_mark(c->txn); /* evictions stay */
+        command_call(c);
+        if (c->reply->rc != KVSQL_OK && write) {
+            kv_txn_restore(c->txn, mark); /* CM2 */
+        }
     }
     rc = kv_txn_commit(c->txn, ticket, &c->err);
     c->txn = NULL;
@@ -498,28 +516,39 @@ kvsql_rc cmd_execute_in(struct cmd_context *c)
         return rc;
     }
     kv_txn_step(c->txn);
-    mark = kv_txn_mark(c->txn);
-    command_call(c);
-    if (c->reply->rc != KVSQL_OK) {
-        kv_txn_restore(c->txn, mark); /* CM2 */
+    if (command_room(c)) {
+        mark = kv_txn_mark(c->txn); /* evictions stay */
+        command_call(c);
+        if (c->reply->rc != KVSQL_OK) {
+            kv_txn_restore(c->txn, mark); /* CM2 */
+        }
     }
+    kv_txn_command_done(c->txn);
     return c->reply->rc;
 }
 
-kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc, const kvsql_slice *argv,
-                    struct cmd_reply *reply)
+static kvsql_rc command_run_in(struct kv_txn *txn, unsigned argc,
+                               const kvsql_slice *argv, bool has_room,
+                               struct cmd_reply *reply)
 {
     struct cmd_context c;
     struct kvsql_error err;
 
     cmd_context_init(&c, kv_txn_db(txn), argc, argv, reply);
     c.txn = txn;
+    c.has_room = has_room;
     cmd_reply_reset(reply);
     if (cmd_resolve(argc, argv, &c.row, &err) != KVSQL_OK) {
         cmd_refuse(reply, c.row, &err);
         return reply->rc;
     }
     return cmd_execute_in(&c);
+}
+
+kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc, const kvsql_slice *argv,
+                    struct cmd_reply *reply)
+{
+    return command_run_in(txn, argc, argv, false, reply);
 }
 
 /* Errors that are there before anything runs. */
@@ -559,6 +588,33 @@ static kvsql_rc command_writable(const struct kv_txn *txn, unsigned count,
     return KVSQL_OK;
 }
 
+kvsql_rc cmd_make_room(struct kv_txn *txn, bool grows, struct kvsql_error *err)
+{
+    struct kvsql_error why;
+    const kvsql_rc rc = kv_txn_command(txn, grows, &why);
+
+    kv_txn_command_done(txn);
+    return rc == KVSQL_OK ? rc
+                          : kv_fail(err, rc,
+                                    "EXECABORT Transaction discarded because "
+                                    "of: %s %s",
+                                    kv_error_row(rc)->resp, why.text);
+}
+
+static bool command_grows(unsigned count, const unsigned *argc,
+                          const kvsql_slice *const *argv)
+{
+    const struct cmd_row *row;
+    struct kvsql_error why;
+    bool grows = false;
+
+    for (unsigned i = 0; i < count && !grows; i++) {
+        grows = cmd_resolve(argc[i], argv[i], &row, &why) == KVSQL_OK &&
+                (row->flags & CMD_DENYOOM) != 0;
+    }
+    return grows;
+}
+
 kvsql_rc cmd_run_batch(kvsql *db, unsigned count, const unsigned *argc,
                        const kvsql_slice *const *argv, bool rollback,
                        struct cmd_reply *replies, unsigned *failed,
@@ -578,12 +634,15 @@ kvsql_rc cmd_run_batch(kvsql *db, unsigned count, const unsigned *argc,
         return rc;
     }
     rc = command_writable(txn, count, argv, failed, err);
+    if (rc == KVSQL_OK) {
+        rc = cmd_make_room(txn, command_grows(count, argc, argv), err);
+    }
     if (rc != KVSQL_OK) {
         kv_txn_rollback(txn);
         return rc;
     }
     for (unsigned i = 0; i < count; i++) {
-        rc = cmd_run_in(txn, argc[i], argv[i], &replies[i]);
+        rc = command_run_in(txn, argc[i], argv[i], true, &replies[i]);
         if (rc != KVSQL_OK && rollback) {
             struct cmd_item item = {0};
             size_t offset = 0;

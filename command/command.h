@@ -25,7 +25,9 @@ enum cmd_flag {
     CMD_NO_AUTH = 512,  /* before the password, too */
     CMD_LOADING = 1024, /* while loading, too */
     CMD_AT_ONCE = 2048, /* runs inside MULTI, is not queued: EXEC */
-    CMD_WORKER = 4096   /* runs long: never on an event loop */
+    CMD_WORKER = 4096,  /* runs long: never on an event loop */
+    CMD_DENYOOM = 8192, /* may grow the store: not over maxmemory */
+    CMD_NO_TOUCH = 16384 /* looking at a key is no use of it (LRU, LFU) */
 };
 
 struct cmd_context; /* one call; see command.c */

@@ -32,6 +32,7 @@ struct cmd_context {
     struct vt_session *session; /* for SQL, or NULL */
     struct kv_ticket *ticket;   /* for handlers that make a batch themselves */
     bool read_only;          /* the way in only reads: a read keeps nothing */
+    bool has_room;           /* made for a whole batch (cmd_make_room) */
     bool may_defer;          /* on the live tree, and a view could be had */
     bool deferred;           /* the handler asked for a view */
     struct kvsql_error err;  /* for effects; last, as it is not cleared */
@@ -350,6 +351,11 @@ KV_INTERNAL bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket);
 KV_INTERNAL void cmd_execute_view(struct cmd_context *c);
 /* Run c->row inside the open c->txn; on an error nothing has changed. */
 KV_INTERNAL kvsql_rc cmd_execute_in(struct cmd_context *c);
+/* Before the first command of a batch: room for all of them, for none may lose
+ * what another has just put there; they run with has_room. OOM, with EXEC's
+ * sentence. */
+KV_INTERNAL kvsql_rc cmd_make_room(struct kv_txn *txn, bool grows,
+                                   struct kvsql_error *err) KV_MUST_USE;
 
 /* How many rows there are; cmd_at(index) gives each. */
 KV_INTERNAL unsigned cmd_count(void);

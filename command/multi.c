@@ -53,6 +53,7 @@ bool cmd_queue_add(struct cmd_client *client, const struct cmd_row *row,
     }
     client->queued++;
     client->multi_sql |= row->run == cmd_do_sql;
+    client->multi_grows |= (row->flags & CMD_DENYOOM) != 0;
     multi_show(client);
     return true;
 }
@@ -62,7 +63,7 @@ void cmd_multi_end(struct cmd_client *client)
     kv_buf_reset(&client->queue, 0);
     client->queued = 0;
     client->multi = client->multi_failed = false;
-    client->multi_rollback = client->multi_sql = false;
+    client->multi_rollback = client->multi_sql = client->multi_grows = false;
     multi_show(client);
 }
 
@@ -309,6 +310,7 @@ static void multi_run_one(struct multi_run *run, struct kv_txn *txn)
                               .argv = run->args.argv, .reply = &run->part,
                               .client = run->c->client,
                               .session = run->c->session,
+                              .has_room = true,
                               .ticket = run->c->ticket};
     struct kvsql_error err;
     kvsql_rc rc = cmd_resolve(one.argc, one.argv, &one.row, &err);
@@ -373,6 +375,18 @@ static void multi_answer_rollback(struct multi_run *run)
              run->failed, (int)item.size, (const char *)item.p);
 }
 
+/* Room for all of them; false: there is none, answered. */
+static bool multi_room(struct multi_run *run, struct kv_txn *txn)
+{
+    struct cmd_context *c = run->c;
+    const kvsql_rc rc = cmd_make_room(txn, c->client->multi_grows, &c->err);
+
+    if (rc != KVSQL_OK) {
+        cmd_fail(c, rc, "%s", c->err.text);
+    }
+    return rc == KVSQL_OK;
+}
+
 static void multi_exec_commands(struct multi_run *run)
 {
     struct cmd_context *c = run->c;
@@ -385,6 +399,9 @@ static void multi_exec_commands(struct multi_run *run)
     }
     if (!multi_holds(c->client, txn)) {
         cmd_reply_null_array(c->reply);
+    } else if (!multi_room(run, txn)) {
+        kv_txn_rollback(txn);
+        return;
     } else if (!multi_run_all(run, txn)) {
         kv_txn_rollback(txn);
         multi_answer_rollback(run);
@@ -414,6 +431,10 @@ static void multi_exec_sql(struct multi_run *run)
     if (!multi_holds(c->client, txn)) {
         vt_rollback(c->session);
         cmd_reply_null_array(c->reply);
+        return;
+    }
+    if (!multi_room(run, txn)) {
+        vt_rollback(c->session);
         return;
     }
     if (!multi_run_all(run, txn)) {

@@ -89,7 +89,7 @@ static const struct {
     unsigned bit;
 } traits_flags[] = {
     {"write", CMD_WRITE},       {"readonly", CMD_READONLY},
-    {"denyoom", 0},             {"admin", CMD_ADMIN},
+    {"denyoom", CMD_DENYOOM},   {"admin", CMD_ADMIN},
     {"pubsub", 0},              {"noscript", 0},
     {"blocking", 0},            {"loading", 0},
     {"stale", 0},               {"skip_monitor", 0},

@@ -106,6 +106,8 @@ static void ops_store(struct kv_buf *out, const struct kv_info *info)
         {"ops_total", "counter", "Changes committed.", info->ops},
         {"expired_keys_total", "counter", "Keys removed past their time.",
          info->expired_keys},
+        {"evicted_keys_total", "counter", "Keys removed to stay under maxmemory.",
+         info->evicted_keys},
         {"expired_fields_total", "counter", "Fields removed past their time.",
          info->expired_fields},
         {"views", "gauge", "Views that are pinned.", info->views},

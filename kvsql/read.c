@@ -41,8 +41,8 @@ int64_t kv_at_wall(const struct kv_at *at)
     return (int64_t)at->now + at->skew;
 }
 
-/* Is the entry at e a string in the leaf, without deadline, version and lru, its key
- * in the leaf, too? Most are. */
+/* Is the entry at e a string in the leaf, without deadline, version and lru
+ * bytes, its key in the leaf, too? Most are. */
 static inline bool read_plain(const uint8_t *e)
 {
     const unsigned form = e[1] & (META_FORM | META_EXP | META_KEYBLOB);

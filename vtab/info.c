@@ -197,6 +197,7 @@ static void info_stats(struct info_cursor *cursor, struct vt_session *session)
     info_stat(cursor, "commits", info.commits, "count");
     info_stat(cursor, "ops", info.ops, "count");
     info_stat(cursor, "expired_keys", info.expired_keys, "count");
+    info_stat(cursor, "evicted_keys", info.evicted_keys, "count");
     info_stat(cursor, "expired_fields", info.expired_fields, "count");
     info_stat(cursor, "memory_data", info.memory_data, "bytes");
     info_stat(cursor, "memory_retired", info.memory_retired, "bytes");
