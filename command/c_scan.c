@@ -305,16 +305,18 @@ static bool scan_place(struct scan_slice *s, uint64_t cursor)
     return true;
 }
 
-/* A slice whose cursor had lost its name began at the start of a group. Would
- * it end inside of the same, and again lose its name, the scan would stand
- * still; so it goes on, up to a limit. */
+/* A slice whose cursor had lost its name may begin at the start of a group. Would
+ * it end inside, a later cursor that loses its name could lead back there, and
+ * the scan turn in a circle; so it goes on to the end of the group, up to a
+ * limit. */
 static bool scan_stays(struct scan_slice *s, int64_t count)
 {
-    const struct kv_key last = kv_key_of(s->last.p, s->last.size);
+    const struct kv_key *name = &s->walk.name;
 
-    if (!s->place.lost || s->last.failed || s->extra >= SCAN_GROUP_MAX ||
-        cmd_cursor_advances(&s->order, &last, &s->walk.name, &s->from,
-                            &s->place)) {
+    if (!s->place.group || s->last.failed || s->extra >= SCAN_GROUP_MAX ||
+        name->cls != s->place.cls || name->size < s->from.size ||
+        (s->from.size > 0 &&
+         memcmp(name->p, s->from.p, s->from.size) != 0)) {
         return false;
     }
     s->extra += count;

@@ -6,7 +6,7 @@
  *
  *   0 < n < 2^52   a path (cursor_path.c) of bytes alone: the place itself.
  *                  Nothing is kept.
- *   n >= 2^52      2^52 | id, 22 bits | path, 30 bits
+ *   n >= 2^52      2^52 | id, 21 bits | path, 31 bits
  *
  * A path of the second kind says roughly where: its group of names may be
  * large, and its jumps may be misled. So the exact name is kept in a table of
@@ -30,8 +30,8 @@
 #define CURSOR_SLOTS 4096u
 #define CURSOR_BYTES_MAX ((size_t)16 << 20)
 #define CURSOR_TABLE (UINT64_C(1) << 52)
-#define CURSOR_PATH_BITS 30
-#define CURSOR_ID_MASK ((UINT64_C(1) << 22) - 1)
+#define CURSOR_PATH_BITS 31
+#define CURSOR_ID_MASK ((UINT64_C(1) << 21) - 1)
 #define CURSOR_PATH_MASK ((UINT64_C(1) << CURSOR_PATH_BITS) - 1)
 
 struct cursor_slot {
@@ -44,7 +44,7 @@ static struct kv_lock cursor_lock = {.mutex = PTHREAD_MUTEX_INITIALIZER,
                                      .rank = KV_RANK_COMMAND};
 static struct {
     struct cursor_slot slots[CURSOR_SLOTS];
-    uint64_t oldest, next; /* ids, but for the bits above 22 */
+    uint64_t oldest, next; /* ids, but for the bits above 21 */
     size_t bytes;
     bool started;
 } cursor_table;
@@ -137,47 +137,15 @@ static bool cursor_recall(uint64_t cursor, struct kv_buf *out)
 void cmd_cursor_find(const struct cmd_names *names, uint64_t cursor,
                      struct kv_buf *out, struct cmd_place *place)
 {
-    if (cursor == 0) {
-        *place = (struct cmd_place){.cls = KV_TEXT};
-    } else if (cursor < CURSOR_TABLE) {
-        *place = (struct cmd_place){.cls = cmd_path_follow(names, cursor,
-                                                           false, out)};
-    } else if (cursor < 2 * CURSOR_TABLE && cursor_recall(cursor, out)) {
+    if (cursor >= CURSOR_TABLE && cursor < 2 * CURSOR_TABLE &&
+        cursor_recall(cursor, out)) {
         *place = (struct cmd_place){.cls = kv_class_of(out->p, out->size),
                                     .behind = true};
+    } else if (cursor >= CURSOR_TABLE) {
+        cmd_path_follow(names, cursor & CURSOR_PATH_MASK, true, out, place);
     } else {
-        *place = (struct cmd_place){.lost = true};
-        place->cls = cmd_path_follow(names, cursor & CURSOR_PATH_MASK, true,
-                                     out);
+        cmd_path_follow(names, cursor, false, out, place);
     }
-}
-
-bool cmd_cursor_advances(const struct cmd_names *names,
-                         const struct kv_key *last, const struct kv_key *next,
-                         const struct kv_buf *bytes,
-                         const struct cmd_place *place)
-{
-    struct kv_key from = {.p = (const uint8_t *)"", .cls = place->cls}, to = from;
-    struct kv_buf buf;
-    bool advances;
-
-    if (cmd_path_exact(last, next) != 0) {
-        return true;
-    }
-    kv_buf_init(&buf, KV_MEM_CLIENT, CMD_CURSOR_NAME_MAX);
-    to.cls = cmd_path_follow(names, cmd_path_rough(names, last, next), true,
-                             &buf);
-    if (buf.size > 0) {
-        to.p = buf.p;
-        to.size = (uint32_t)buf.size;
-    }
-    if (bytes->size > 0) {
-        from.p = bytes->p;
-        from.size = (uint32_t)bytes->size;
-    }
-    advances = buf.failed || kv_key_compare(&to, &from) > 0;
-    kv_buf_fini(&buf);
-    return advances;
 }
 
 void cmd_cursor_clear(void)

@@ -26,7 +26,7 @@ struct cmd_names {
 struct cmd_place {
     uint8_t cls;
     bool behind;
-    bool lost; /* the name of the cursor: this is its path alone */
+    bool group; /* this is but the start of its group: the name was lost */
 };
 
 /* Longest name that a cursor can stand behind: a slice goes on past longer
@@ -42,13 +42,6 @@ KV_INTERNAL kvsql_rc cmd_cursor_make(const struct cmd_names *names,
 KV_INTERNAL void cmd_cursor_find(const struct cmd_names *names,
                                  uint64_t cursor, struct kv_buf *out,
                                  struct cmd_place *place);
-/* True when the cursor between two names would still lead behind `place`,
- * whose bytes are in `bytes`, if its name were lost. NOMEM: true. */
-KV_INTERNAL bool cmd_cursor_advances(const struct cmd_names *names,
-                                     const struct kv_key *last,
-                                     const struct kv_key *next,
-                                     const struct kv_buf *bytes,
-                                     const struct cmd_place *place);
 /* Forget all names that are kept and free them, as a restart would. */
 KV_INTERNAL void cmd_cursor_clear(void);
 
@@ -58,13 +51,13 @@ KV_INTERNAL void cmd_cursor_clear(void);
  * too much in common. */
 KV_INTERNAL uint64_t cmd_path_exact(const struct kv_key *last,
                                     const struct kv_key *next);
-/* A path below 2^30 to `next`, or to a place before it that is near. */
+/* A path below 2^31 to `next`, or to a place before it that is near. */
 KV_INTERNAL uint64_t cmd_path_rough(const struct cmd_names *names,
                                     const struct kv_key *last,
                                     const struct kv_key *next);
-/* Where a path leads to now; the bytes are appended to out. Gives the class. */
-KV_INTERNAL uint8_t cmd_path_follow(const struct cmd_names *names,
-                                    uint64_t path, bool rough,
-                                    struct kv_buf *out);
+/* Where a path leads to now; the bytes are appended to out. */
+KV_INTERNAL void cmd_path_follow(const struct cmd_names *names, uint64_t path,
+                                 bool rough, struct kv_buf *out,
+                                 struct cmd_place *place);
 
 #endif

@@ -4,6 +4,7 @@
  * that differs from the name before it. The highest bit that is set marks its
  * start, then, from high to low:
  *
+ *   whole   rough paths only, 1 bit: all that was to be spelt is
  *   class   1 bit, TEXT or BLOB
  *   jump    rough paths only: 0, or 1 with 7 bits for 1..128 bytes and 4 bits
  *           of their CRC32C
@@ -43,7 +44,7 @@
 #include "kvsql/base/crc32c.h"
 
 #define PATH_EXACT_BITS 51 /* and the mark */
-#define PATH_ROUGH_BITS 29
+#define PATH_ROUGH_BITS 30
 #define PATH_CHECK_BITS 4
 #define PATH_JUMP_MAX 128
 #define PATH_JUMP_BITS 10 /* of one that is not the first */
@@ -248,6 +249,7 @@ uint64_t cmd_path_rough(const struct cmd_names *names,
 
     at = at < needed ? at : needed;
     at = at < PATH_JUMP_MAX ? at : PATH_JUMP_MAX;
+    (void)path_put(&path, 1, 0);
     (void)path_put(&path, 1, next->cls);
     (void)path_put(&path, 1, at > 0);
     if (at > 0) {
@@ -259,6 +261,9 @@ uint64_t cmd_path_rough(const struct cmd_names *names,
         if (at < needed && path_may_jump(&path, next->p[at])) {
             at = path_put_jump(&path, names, next, at, needed);
         }
+    }
+    if (at == needed) {
+        path.bits |= UINT64_C(1) << (path.size - 1); /* whole */
     }
     return path_number(&path);
 }
@@ -377,32 +382,47 @@ static bool path_follow_step(const struct cmd_names *names, struct path *path,
     return true;
 }
 
-uint8_t cmd_path_follow(const struct cmd_names *names, uint64_t number,
-                        bool rough, struct kv_buf *out)
+/* The first jump of a rough path; false: the path ends here. */
+static bool path_follow_first(const struct cmd_names *names, struct path *path,
+                              uint8_t cls, struct kv_buf *out)
+{
+    struct path_jump jump = {.has_check = true};
+    unsigned jumps, size;
+
+    if (!path_get(path, 1, &jumps)) {
+        return false;
+    }
+    if (!jumps) {
+        return true;
+    }
+    if (!path_get(path, 7, &size) ||
+        !path_get(path, PATH_CHECK_BITS, &jump.check)) {
+        return false;
+    }
+    jump.size = size + 1;
+    return path_follow_jump(names, cls, &jump, out);
+}
+
+void cmd_path_follow(const struct cmd_names *names, uint64_t number,
+                     bool rough, struct kv_buf *out, struct cmd_place *place)
 {
     struct path path = {.bits = number};
-    struct path_jump jump = {.has_check = true};
-    unsigned cls, jumps = 0, size;
+    unsigned whole = 1, cls = KV_TEXT;
 
+    *place = (struct cmd_place){.cls = KV_TEXT};
     if (number < 2) {
-        return KV_TEXT; /* none of ours */
+        return; /* none of ours */
     }
     path.size = 63 - (unsigned)__builtin_clzll(number);
+    if (rough) {
+        (void)path_get(&path, 1, &whole);
+    }
     (void)path_get(&path, 1, &cls);
-    if (rough && !path_get(&path, 1, &jumps)) {
-        return (uint8_t)cls;
+    place->cls = (uint8_t)cls;
+    place->group = !whole;
+    if (rough && !path_follow_first(names, &path, place->cls, out)) {
+        return;
     }
-    if (jumps) {
-        if (!path_get(&path, 7, &size) ||
-            !path_get(&path, PATH_CHECK_BITS, &jump.check)) {
-            return (uint8_t)cls;
-        }
-        jump.size = size + 1;
-        if (!path_follow_jump(names, (uint8_t)cls, &jump, out)) {
-            return (uint8_t)cls;
-        }
+    while (path_follow_step(names, &path, rough, place->cls, out)) {
     }
-    while (path_follow_step(names, &path, rough, (uint8_t)cls, out)) {
-    }
-    return (uint8_t)cls;
 }
