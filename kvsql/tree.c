@@ -21,19 +21,6 @@
 
 /* ---- reading -------------------------------------------------------------- */
 
-/* Header and slots: what a search touches one line after the other. */
-static inline void tree_prefetch(const struct kv_node *node)
-{
-    const char *const p = (const char *)node;
-
-    __builtin_prefetch(p);
-    __builtin_prefetch(p + 64);
-    __builtin_prefetch(p + 128);
-    __builtin_prefetch(p + 192);
-    __builtin_prefetch(p + 256);
-    __builtin_prefetch(p + 320);
-}
-
 bool kv_tree_find(const struct kv_node *root, const uint8_t *key, uint32_t size,
                   const struct kv_node **leaf, uint32_t *index)
 {
@@ -43,12 +30,11 @@ bool kv_tree_find(const struct kv_node *root, const uint8_t *key, uint32_t size,
     if (node == NULL)
         return false;
     while (node->level > 0) {
-        const bool last = node->level == 1;
+        const unsigned level = node->level;
         node = inner_slots(node)[inner_search(node, key + node->plen,
                                               size - node->plen)]
                    .child;
-        if (last)
-            tree_prefetch(node);
+        node_prefetch(node, level - 1);
     }
     *index = leaf_search(node, key + node->plen, size - node->plen, &found);
     *leaf = node;
@@ -76,7 +62,7 @@ void kv_tree_find_batch(const struct kv_node *const *roots,
             const uint32_t at = inner_search(node, keys[i] + node->plen,
                                              sizes[i] - node->plen);
             leaves[i] = inner_slots(node)[at].child;
-            tree_prefetch(leaves[i]);
+            node_prefetch(leaves[i], node->level - 1u);
             more = true;
         }
     }
@@ -136,14 +122,13 @@ uint64_t kv_tree_rank(const struct kv_node *root, const uint8_t *key,
         const struct kv_inner_slot *const slot = inner_slots(node);
         const uint32_t at =
             inner_search(node, key + node->plen, size - node->plen);
-        const bool last = node->level == 1;
+        const unsigned level = node->level;
         rank += below > 0 && at > node->n / 2u /* count the shorter side */
                     ? below - tree_count_slots(slot + at, slot + node->n)
                     : tree_count_slots(slot, slot + at);
         below = slot[at].count;
         node = slot[at].child;
-        if (last)
-            tree_prefetch(node);
+        node_prefetch(node, level - 1);
     }
     return rank + leaf_search(node, key + node->plen, size - node->plen, found);
 }
@@ -235,6 +220,7 @@ static bool tree_descend(struct kv_store *store, struct kv_node **root,
         const uint32_t at = inner_search(node, s, n);
         path->at[d].index = at;
         place = &inner_slots(node)[at].child;
+        node_prefetch(*place, node->level - 1u);
     }
 }
 

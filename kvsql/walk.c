@@ -139,7 +139,9 @@ static void walk_find(struct kv_walk *walk, unsigned which, const uint8_t *key,
         const uint32_t at =
             inner_search(node, key + node->plen, size - node->plen);
         walk->path[d].index = at;
+        const unsigned level = node->level;
         node = inner_slots(node)[at].child;
+        node_prefetch(node, level - 1);
     }
     walk->path[d].index =
         leaf_search(node, key + node->plen, size - node->plen, equal);
