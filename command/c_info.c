@@ -165,7 +165,7 @@ static void info_memory(struct info_facts *f)
                   "used_memory_lua:0\r\nused_memory_scripts:0\r\n"
                   "number_of_cached_scripts:0\r\n"
                   "number_of_functions:0\r\nnumber_of_libraries:0\r\n"
-                  "mem_not_counted_for_evict:0\r\n"
+                  "mem_not_counted_for_evict:%llu\r\n"
                   "mem_clients_slaves:0\r\nmem_clients_normal:%llu\r\n"
                   "mem_aof_buffer:%llu\r\nmem_allocator:libc\r\n"
                   "active_defrag_running:0\r\nlazyfree_pending_objects:0\r\n"
@@ -178,7 +178,7 @@ static void info_memory(struct info_facts *f)
                   INFO_U(f->kv.memory_data),
                   info_percent(f->kv.memory_data, f->memory_used),
                   INFO_U(system), INFO_U(f->kv.memory_max),
-                  f->kv.maxmemory_policy,
+                  f->kv.maxmemory_policy, INFO_U(f->kv.memory_wal),
                   INFO_U(f->kv.memory_clients), INFO_U(f->kv.memory_wal),
                   INFO_U(f->kv.memory_retired),
                   INFO_U(f->kv.memory_undo), INFO_U(f->kv.memory_wal),

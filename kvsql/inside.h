@@ -152,8 +152,14 @@ KV_INTERNAL uint64_t kv_item_version(const struct kv_at *at,
                                      const struct kv_item *item);
 /* A command uses the key: LRU and LFU take note, at most once for each command.
  * Only on a txn; nothing on a view. */
-KV_INTERNAL void kv_item_use(const struct kv_at *at, const struct kv_key *key,
-                             const struct kv_item *item);
+KV_INTERNAL void kv_item_note(const struct kv_at *at, const struct kv_key *key,
+                              const struct kv_item *item);
+static inline void kv_item_use(const struct kv_at *at, const struct kv_key *key,
+                               const struct kv_item *item)
+{
+    if (KV_UNLIKELY(item->lru != NULL)) /* its entry has the bytes */
+        kv_item_note(at, key, item);
+}
 /* Seconds since the key was used; kept from the first question on, so the first
  * answer may be 0. NOTFOUND; INVALID under an LFU policy, with Redis's
  * sentence; NOMEM. */

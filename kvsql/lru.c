@@ -138,10 +138,10 @@ void kv_lru_use(struct kv_txn *txn, const struct kv_key *key,
         lru_store(place, used);
 }
 
-void kv_item_use(const struct kv_at *at, const struct kv_key *key,
-                 const struct kv_item *item)
+void kv_item_note(const struct kv_at *at, const struct kv_key *key,
+                  const struct kv_item *item)
 {
-    if (item->lru != NULL && at->live)
+    if (at->live)
         kv_lru_use(&at->store->txn, key, item->lru);
 }
 

@@ -150,7 +150,7 @@ struct kv_store {
     enum kvsql_maxmemory_policy evict_policy;
     unsigned evict_samples; /* leaves looked at for new candidates */
     unsigned evict_age;     /* uses of evict_buffers since it was read */
-    uint64_t evict_buffers; /* bytes of clients and the wal (M6) */
+    uint64_t evict_buffers; /* bytes of clients (M6) */
     struct kv_victim victims[KV_VICTIMS_MAX]; /* the best first */
     unsigned victim_count;
 

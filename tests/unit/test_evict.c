@@ -151,8 +151,7 @@ static void put_big(unsigned i, int64_t expires_at)
 /* Data and all that counts beside it. */
 static uint64_t used_now(void)
 {
-    return info_now().memory_data + kv_mem_bytes(KV_MEM_WAL) -
-           kv_db_store(db)->txn.ops.cap + kv_mem_bytes(KV_MEM_CLIENT);
+    return info_now().memory_data + kv_mem_bytes(KV_MEM_CLIENT);
 }
 
 /* Lower the limit by `bytes` below what is used, and let the keeper work. */
@@ -601,6 +600,22 @@ START_TEST(an_eviction_is_taken_back_with_its_batch)
 }
 END_TEST
 
+START_TEST(a_burst_that_fills_the_wal_evicts_nothing)
+{
+    put(0, 0);
+    kv_set_maxmemory_policy(db, KVSQL_ALLKEYS_LRU, 0);
+    kv_set_maxmemory(db, used_now() + 10000);
+    void *const buffer = kv_mem_alloc(KV_MEM_WAL, 1 << 20);
+    ck_assert_ptr_nonnull(buffer);
+    while (kv_store_tick(kv_db_store(db)))
+        continue;
+    for (unsigned i = 0; i < 100; i++)
+        ASK("SET a 1", "+OK|");
+    kv_mem_free(KV_MEM_WAL, buffer, 1 << 20);
+    ck_assert_uint_eq(info_now().evicted_keys, 0);
+}
+END_TEST
+
 START_TEST(what_was_evicted_stays_away_after_a_restart)
 {
     char dir[] = "/tmp/test_evict.XXXXXX";
@@ -900,6 +915,7 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    without_eviction_a_view_over_the_limit_refuses_until_it_goes);
     tcase_add_test(tests, an_eviction_is_taken_back_with_its_batch);
+    tcase_add_test(tests, a_burst_that_fills_the_wal_evicts_nothing);
     tcase_add_test(tests, what_was_evicted_stays_away_after_a_restart);
     tcase_add_test(tests, when_the_nth_allocation_fails_the_store_is_whole);
     tcase_add_test(tests, a_policy_costs_4_bytes_a_key_and_only_while_it_lasts);
