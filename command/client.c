@@ -304,10 +304,11 @@ static void client_step_mute(struct cmd_client *client)
 
 static void client_note(struct cmd_client *client, const struct cmd_row *row)
 {
-    atomic_store_explicit(&client->used_ns, (int64_t)kv_os_mono_ns(),
-                          memory_order_relaxed);
     atomic_store_explicit(&client->last, row, memory_order_relaxed);
-    atomic_fetch_add_explicit(&client->commands, 1, memory_order_relaxed);
+    atomic_store_explicit( /* one writer */
+        &client->commands,
+        atomic_load_explicit(&client->commands, memory_order_relaxed) + 1,
+        memory_order_relaxed);
 }
 
 /* May the row run now, for this client? */

@@ -79,7 +79,7 @@ struct cmd_client {
 
     /* read by anybody */
     atomic_bool authenticated, monitor, no_evict, no_touch;
-    _Atomic int64_t used_ns;               /* when the last command came */
+    _Atomic int64_t used_ns;  /* monotonic, of the last input: the door's */
     _Atomic(const struct cmd_row *) last;  /* the last command */
     _Atomic unsigned shown_queued, shown_watched; /* UINT_MAX: no MULTI */
     _Atomic uint8_t shown_resp;

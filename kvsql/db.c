@@ -499,6 +499,16 @@ bool kv_gate_open(kvsql *db, struct kv_ticket ticket)
     return kv_wal_gate_open(db->wal, db->store, ticket);
 }
 
+void kv_turn_begin(kvsql *db)
+{
+    kv_wal_turn_begin(db->wal);
+}
+
+void kv_turn_end(kvsql *db)
+{
+    kv_wal_turn_end(db->wal);
+}
+
 kvsql_rc kv_gate_state(kvsql *db, struct kv_ticket ticket,
                        struct kvsql_error *err)
 {

@@ -491,6 +491,13 @@ KV_INTERNAL kvsql_rc kv_gate_state(kvsql *db, struct kv_ticket ticket,
 /* Block until it may go. KVSQL_FULL, KVSQL_IO: the batch was undone. */
 KV_INTERNAL kvsql_rc kv_gate_wait(kvsql *db, struct kv_ticket ticket,
                                   struct kvsql_error *err);
+/* A door's turn: many batches, whose replies are looked at together behind
+ * it. Between begin and end a batch does not wake the log thread; the end hands
+ * over all of them, and writes them in the calling thread when the log thread
+ * sleeps and the policy asks for no sync. Any thread, no txn open; turns of
+ * several threads may overlap. */
+KV_INTERNAL void kv_turn_begin(kvsql *db);
+KV_INTERNAL void kv_turn_end(kvsql *db);
 /* Owned by the caller until done() has run. */
 struct kv_waiter {
     struct kv_waiter *next; /* private */

@@ -91,7 +91,46 @@ static void wal_sink_append(void *arg, uint64_t position, const uint8_t *ops,
     (void)count;
     kv_lock_take(&wal->lock);
     kv_logbuf_append(&wal->buf, position, ops, size);
-    const bool wake = wal->idle;
+    const bool wake = wal->idle && (atomic_load(&wal->turns) == 0 ||
+                                    wal->buf.bytes > wal->buffer_max / 4);
+    kv_lock_drop(&wal->lock);
+    if (wake) {
+        kv_cond_wake_one(&wal->work);
+    }
+}
+
+/* ---- turns of a door ----------------------------------------------------------- */
+
+void kv_wal_turn_begin(struct kv_wal *wal)
+{
+    if (wal != NULL) {
+        atomic_fetch_add(&wal->turns, 1);
+    }
+}
+
+void kv_wal_turn_end(struct kv_wal *wal)
+{
+    if (wal == NULL) {
+        return;
+    }
+    atomic_fetch_sub(&wal->turns, 1);
+    kv_lock_take(&wal->lock);
+    if (kv_logbuf_pending(&wal->buf)) {
+        kv_wal_lend(wal);
+    }
+    const bool wake = wal->idle && kv_logbuf_pending(&wal->buf);
+    kv_lock_drop(&wal->lock);
+    if (wake) {
+        kv_cond_wake_one(&wal->work);
+    }
+}
+
+/* Somebody waits for what is in the buffer: it must not wait for a turn's end,
+ * too. */
+static void wal_wake(struct kv_wal *wal)
+{
+    kv_lock_take(&wal->lock);
+    const bool wake = wal->idle && kv_logbuf_pending(&wal->buf);
     kv_lock_drop(&wal->lock);
     if (wake) {
         kv_cond_wake_one(&wal->work);
@@ -471,6 +510,7 @@ kvsql_rc kv_wal_gate_wait(struct kv_wal *wal, struct kv_store *store,
         KV_ASSERT(ticket.position <= kv_store_released(store));
         return KVSQL_OK;
     }
+    wal_wake(wal);
     const kvsql_rc rc = kv_gate_await(&wal->gate, ticket);
     return rc == KVSQL_OK ? rc : wal_gate_fail(rc, err);
 }
@@ -483,7 +523,9 @@ bool kv_wal_gate_watch(struct kv_wal *wal, struct kv_store *store,
         return true;
     }
     const kvsql_rc rc = kv_gate_enter(&wal->gate, waiter);
-    if (rc != KVSQL_OK && rc != KVSQL_BUSY) {
+    if (rc == KVSQL_BUSY) {
+        wal_wake(wal);
+    } else if (rc != KVSQL_OK) {
         kv_lock_take(&wal->lock); /* undone already: the log thread says so */
         wal->tell = true;
         kv_cond_wake_all(&wal->work);

@@ -45,6 +45,10 @@ KV_INTERNAL kvsql_rc kv_wal_trim(struct kv_wal *wal, uint64_t position,
                                  struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL void kv_wal_info(struct kv_wal *wal, struct kv_info *info);
 
+/* kv_turn_begin and kv_turn_end of inside.h; wal may be NULL. */
+KV_INTERNAL void kv_wal_turn_begin(struct kv_wal *wal);
+KV_INTERNAL void kv_wal_turn_end(struct kv_wal *wal);
+
 /* The gate's calls behind inside.h; wal NULL: a store without files, always
  * open up to released. */
 KV_INTERNAL bool kv_wal_gate_open(struct kv_wal *wal, struct kv_store *store,

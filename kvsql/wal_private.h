@@ -43,7 +43,11 @@ struct kv_wal {
     struct kv_gate gate;      /* has its own lock */
     struct kv_logbuf buf;
     enum kvsql_fsync policy;
-    bool idle; /* the log thread waits for work */
+    bool idle;   /* the log thread waits for work */
+    bool lent;   /* ... and a writer does its work meanwhile: it stays so */
+    bool roused; /* the log thread woke while its work was lent */
+    uint64_t sleep_ns;       /* until when it sleeps, 0 = for good */
+    _Atomic unsigned turns;  /* kv_wal_turn_begin without its end */
 
     /* released <= written, durable <= written <= buf.last */
     uint64_t written, durable, released;
@@ -112,6 +116,9 @@ KV_INTERNAL void kv_wal_reserve_make(struct kv_wal *wal);
 KV_INTERNAL void kv_wal_reserve_drop(struct kv_wal *wal);
 
 /* wal_thread.c */
+/* In a writer's thread: write and release what is pending, if that is all that
+ * there is to do. Lock held; dropped meanwhile. */
+KV_INTERNAL void kv_wal_lend(struct kv_wal *wal);
 KV_INTERNAL void *kv_wal_log_thread(void *arg);
 KV_INTERNAL void *kv_wal_sync_thread(void *arg);
 

@@ -414,7 +414,8 @@ static uint64_t wal_earlier(uint64_t a, uint64_t b)
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-static void wal_sleep(struct kv_wal *wal)
+/* When there will be something to do by itself: 0 = never. */
+static uint64_t wal_next_at(const struct kv_wal *wal)
 {
     uint64_t at = wal->state != WAL_OK && !wal->sync_asked ? wal->retry_ns : 0;
 
@@ -423,15 +424,49 @@ static void wal_sleep(struct kv_wal *wal)
         at = wal_earlier(at, wal_rotate_at(wal));
         at = wal_earlier(at, wal_mark_at(wal));
     }
+    return at;
+}
+
+static void wal_sleep(struct kv_wal *wal)
+{
     const uint64_t now = kv_os_mono_ns();
+
+    wal->sleep_ns = wal_next_at(wal);
     wal->idle = true;
-    if (at == 0) {
+    if (wal->sleep_ns == 0) {
         kv_cond_wait(&wal->work, &wal->lock);
-    } else if (at > now) {
+    } else if (wal->sleep_ns > now) {
         (void)kv_cond_wait_within(&wal->work, &wal->lock,
-                                  (at - now + WAL_MS - 1) / WAL_MS);
+                                  (wal->sleep_ns - now + WAL_MS - 1) / WAL_MS);
+    }
+    while (wal->lent) {
+        wal->roused = true;
+        kv_cond_wait(&wal->work, &wal->lock);
     }
     wal->idle = false;
+}
+
+/* The log thread sleeps, and the only thing to do is what a turn has written:
+ * doing it here saves two switches of threads. Not while a sync runs beside,
+ * which some file systems let writes wait for. What comes next by itself is
+ * the log thread's again. */
+void kv_wal_lend(struct kv_wal *wal)
+{
+    if (!wal->idle || wal->lent || wal->state != WAL_OK ||
+        wal->policy == KVSQL_FSYNC_ALWAYS || wal->sync_asked || wal->tell ||
+        wal->stop || wal->reseat ||
+        wal_due(wal_rotate_at(wal), kv_os_mono_ns())) {
+        return;
+    }
+    wal->lent = true;
+    wal_group(wal);
+    wal->lent = false;
+    const uint64_t at = wal_next_at(wal);
+    if (wal->roused || wal->state != WAL_OK ||
+        (at != 0 && (wal->sleep_ns == 0 || at < wal->sleep_ns))) {
+        wal->roused = false;
+        kv_cond_wake_all(&wal->work);
+    }
 }
 
 void *kv_wal_log_thread(void *arg)

@@ -451,6 +451,8 @@ static void conn_got(struct resp_conn *conn, uint8_t *room, size_t got)
 {
     cmd_stat_add(CMD_STAT_NET_IN, got);
     cmd_stat_add(CMD_STAT_READS, 1);
+    atomic_store_explicit(&conn->client.used_ns, (int64_t)conn->loop->now_ns,
+                          memory_order_relaxed);
     conn_note_begun(conn, got);
     if (room == conn->loop->scratch) {
         conn_run(conn, room, got);

@@ -463,11 +463,16 @@ static void *loop_run(void *arg)
     bool on = true;
 
     while (on) {
+        kvsql *db;
         const int n = epoll_wait(loop->epoll, events, LOOP_EVENTS,
                                  loop_timeout(loop));
         bool mail = false;
 
         loop->now_ns = kv_os_mono_ns();
+        db = atomic_load(&loop->server->db);
+        if (db != NULL) {
+            kv_turn_begin(db);
+        }
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr == loop) {
                 mail = true;
@@ -486,6 +491,9 @@ static void *loop_run(void *arg)
         }
         loop_resume_paused(loop);
         loop_sweep(loop);
+        if (db != NULL) {
+            kv_turn_end(db);
+        }
         loop_send(loop);
         loop_stand_at_gate(loop);
     }

@@ -182,28 +182,7 @@ static enum resp_parsed parse_inline(struct resp_parser *parser,
 
 /* ---- arrays ------------------------------------------------------------- */
 
-static enum resp_parsed parse_array_head(struct resp_parser *parser,
-                                         const struct resp_limits *limits,
-                                         const uint8_t *p, size_t size,
-                                         size_t *used, struct kvsql_error *err)
-{
-    const enum resp_parsed got =
-        parse_header(p, size, &parser->left, used,
-                     "invalid multibulk length", err);
-
-    if (got != RESP_REQUEST) {
-        parser->left = -1;
-        return got;
-    }
-    if (parser->left < 0 || (uint64_t)parser->left > limits->args_max) {
-        return parse_broken(err, limits->anonymous
-                                     ? "unauthenticated multibulk length"
-                                     : "invalid multibulk length");
-    }
-    parser->at = *used;
-    return parser->left == 0 ? RESP_NOTHING : RESP_MORE;
-}
-
+/* The header of an argument, in every form that it may come. */
 static enum resp_parsed parse_bulk_head(struct resp_parser *parser,
                                         const struct resp_limits *limits,
                                         const uint8_t *p, size_t size,
@@ -234,51 +213,118 @@ static enum resp_parsed parse_bulk_head(struct resp_parser *parser,
     return RESP_REQUEST;
 }
 
-/* The bytes of an argument and the CR LF behind them. */
-static enum resp_parsed parse_bulk(struct resp_parser *parser,
-                                   const uint8_t *p, size_t size,
-                                   struct kvsql_error *err)
-{
-    const size_t bulk = (size_t)parser->bulk;
-    const uint8_t *data = p + parser->at;
+#define PARSE_QUICK_SIZE 10 /* bytes that parse_quick may look at */
 
-    if (size - parser->at < bulk + 2) {
-        return RESP_MORE;
+/* The length of a header `$N` CR LF of up to six digits, and N; 0: look at it
+ * with more care. PARSE_QUICK_SIZE bytes are there. */
+static inline size_t parse_quick(const uint8_t *p, int64_t *number)
+{
+    unsigned n = (unsigned)p[1] - '0', digit;
+    size_t i = 2;
+
+    if (KV_UNLIKELY(n > 9)) {
+        return 0;
     }
-    if (data[bulk] != '\r' || data[bulk + 1] != '\n') {
-        return parse_broken(err, "no CR LF behind an argument");
+    while ((digit = (unsigned)p[i] - '0') <= 9) {
+        n = n * 10 + digit;
+        if (++i == 8) {
+            return 0;
+        }
     }
-    if (!parse_args_room(parser, parser->argc + 1)) {
-        return parse_no_memory(err);
+    if (KV_UNLIKELY(p[i] != '\r' || p[i + 1] != '\n' ||
+                    (p[1] == '0' && i > 2))) {
+        return 0;
     }
-    parser->argv[parser->argc++] = (kvsql_slice){
-        .p = (const void *)(uintptr_t)parser->at, .size = bulk};
-    parser->at += bulk + 2;
-    parser->left--;
-    parser->bulk = -1;
-    return RESP_REQUEST;
+    *number = n;
+    return i + 2;
 }
 
+static enum resp_parsed parse_array_head(struct resp_parser *parser,
+                                         const struct resp_limits *limits,
+                                         const uint8_t *p, size_t size,
+                                         size_t *used, struct kvsql_error *err)
+{
+    size_t quick = 0;
+
+    if (KV_LIKELY(size >= PARSE_QUICK_SIZE)) {
+        quick = parse_quick(p, &parser->left);
+    }
+    if (KV_LIKELY(quick > 0)) {
+        *used = quick;
+    } else {
+        const enum resp_parsed got =
+            parse_header(p, size, &parser->left, used,
+                         "invalid multibulk length", err);
+
+        if (got != RESP_REQUEST) {
+            parser->left = -1;
+            return got;
+        }
+    }
+    if (parser->left < 0 || (uint64_t)parser->left > limits->args_max) {
+        return parse_broken(err, limits->anonymous
+                                     ? "unauthenticated multibulk length"
+                                     : "invalid multibulk length");
+    }
+    parser->at = *used;
+    return parser->left == 0 ? RESP_NOTHING : RESP_MORE;
+}
+
+/* parser->bulk becomes the size of the argument at parser->at. */
+static inline enum resp_parsed parse_size(struct resp_parser *parser,
+                                          const struct resp_limits *limits,
+                                          const uint8_t *p, size_t size,
+                                          struct kvsql_error *err)
+{
+    const uint8_t *head = p + parser->at;
+    const size_t left = size - parser->at;
+    size_t used = 0;
+    int64_t bulk = 0;
+
+    if (KV_LIKELY(left >= PARSE_QUICK_SIZE && head[0] == '$')) {
+        used = parse_quick(head, &bulk);
+    }
+    if (KV_LIKELY(used > 0 && (uint64_t)bulk <= limits->bulk_max)) {
+        parser->bulk = bulk;
+        parser->at += used;
+        return RESP_REQUEST;
+    }
+    return parse_bulk_head(parser, limits, head, left, err);
+}
+
+/* The rest of an array: for each argument its size, its bytes, CR LF. */
 static enum resp_parsed parse_array(struct resp_parser *parser,
                                     const struct resp_limits *limits,
                                     const uint8_t *p, size_t size,
                                     size_t *used, struct kvsql_error *err)
 {
     while (parser->left > 0) {
-        if (parser->bulk < 0) {
-            const enum resp_parsed got =
-                parse_bulk_head(parser, limits, p + parser->at,
-                                size - parser->at, err);
+        enum resp_parsed got = RESP_REQUEST;
 
-            if (got != RESP_REQUEST) {
+        if (parser->bulk < 0) {
+            got = parse_size(parser, limits, p, size, err);
+            if (KV_UNLIKELY(got != RESP_REQUEST)) {
                 return got;
             }
         }
-        const enum resp_parsed got = parse_bulk(parser, p, size, err);
+        const size_t bulk = (size_t)parser->bulk;
+        const uint8_t *data = p + parser->at;
 
-        if (got != RESP_REQUEST) {
-            return got;
+        if (KV_UNLIKELY(size - parser->at < bulk + 2)) {
+            return RESP_MORE;
         }
+        if (KV_UNLIKELY(data[bulk] != '\r' || data[bulk + 1] != '\n')) {
+            return parse_broken(err, "no CR LF behind an argument");
+        }
+        if (KV_UNLIKELY(parser->argc == parser->cap) &&
+            !parse_args_room(parser, parser->argc + 1)) {
+            return parse_no_memory(err);
+        }
+        parser->argv[parser->argc++] = (kvsql_slice){
+            .p = (const void *)(uintptr_t)parser->at, .size = bulk};
+        parser->at += bulk + 2;
+        parser->left--;
+        parser->bulk = -1;
     }
     for (unsigned i = 0; i < parser->argc; i++) {
         parser->argv[i].p = p + (uintptr_t)parser->argv[i].p;
