@@ -361,9 +361,44 @@ static void client_ran(struct cmd_client *client, const struct cmd_row *row,
     }
 }
 
+/* Pipelines mostly say one command over and over, and in the same letters. */
+static const struct cmd_row *client_again(const struct cmd_client *client,
+                                          unsigned argc,
+                                          const kvsql_slice *argv)
+{
+    const struct cmd_row *row = client->again;
+
+    if (row == NULL || argc == 0 || argv[0].size != client->again_size ||
+        memcmp(argv[0].p, client->again_name, client->again_size) != 0 ||
+        !cmd_arity_fits(row, argc)) {
+        return NULL;
+    }
+    return row;
+}
+
+static kvsql_rc client_resolve(struct cmd_client *client,
+                               struct cmd_context *c, struct kvsql_error *err)
+{
+    kvsql_rc rc;
+
+    c->row = client_again(client, c->argc, c->argv);
+    if (c->row != NULL) {
+        return KVSQL_OK;
+    }
+    rc = cmd_resolve(c->argc, c->argv, &c->row, err);
+    if (rc == KVSQL_OK && c->argv[0].size <= CMD_AGAIN_MAX &&
+        strlen(c->row->name) == c->argv[0].size) { /* no subcommand */
+        client->again = c->row;
+        client->again_size = c->argv[0].size;
+        memcpy(client->again_name, c->argv[0].p, c->argv[0].size);
+    }
+    return rc;
+}
+
 enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
-                             unsigned argc, const kvsql_slice *argv,
-                             struct cmd_reply *reply, struct kv_ticket *ticket)
+                             struct cmd_reads *reads, unsigned argc,
+                             const kvsql_slice *argv, struct cmd_reply *reply,
+                             struct kv_ticket *ticket)
 {
     struct cmd_context c;
     struct kvsql_error err;
@@ -372,9 +407,10 @@ enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
     cmd_context_init(&c, db, argc, argv, reply);
     c.client = client;
     c.ticket = ticket;
+    c.reads = reads;
     *ticket = CMD_NO_TICKET;
     cmd_reply_reset(reply);
-    rc = cmd_resolve(argc, argv, &c.row, &err);
+    rc = client_resolve(client, &c, &err);
     if (rc == KVSQL_OK) {
         rc = client_may(client, db, c.row, &err);
     }

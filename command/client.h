@@ -51,6 +51,8 @@ struct cmd_door {
 
 enum cmd_mute { CMD_MUTE_NO, CMD_MUTE_ON, CMD_MUTE_NEXT, CMD_MUTE_THIS };
 
+#define CMD_AGAIN_MAX 16 /* bytes of a command's name that is remembered */
+
 struct cmd_watch;
 
 struct cmd_client {
@@ -72,6 +74,9 @@ struct cmd_client {
     unsigned watch_count, watch_cap;
     uint64_t watch_epoch;
     struct kv_ticket last_write; /* what WAITAOF waits for */
+    const struct cmd_row *again;  /* the last row found, to be found quickly */
+    char again_name[CMD_AGAIN_MAX];
+    size_t again_size;
 
     /* written by the connection under the registry's lock, read under it */
     char name[CMD_CLIENT_NAME_MAX + 1];
@@ -86,6 +91,15 @@ struct cmd_client {
     _Atomic uint64_t commands;
 };
 
+/* Reads of a pipeline share one txn, so the store is locked once for several
+ * of them. Zeroed at the start; owned by whoever runs the pipeline, which ends
+ * it before it waits for anything, and at the end. */
+struct cmd_reads {
+    struct kv_txn *txn; /* open, or NULL */
+    unsigned count;     /* commands in it */
+};
+KV_INTERNAL void cmd_reads_end(struct cmd_reads *reads);
+
 enum cmd_next {
     CMD_DONE, /* the reply is there */
     CMD_WORK, /* call cmd_client_work(), from a thread that may take long */
@@ -99,8 +113,11 @@ KV_INTERNAL void cmd_client_open(struct cmd_client *client,
 KV_INTERNAL void cmd_client_close(struct cmd_client *client);
 
 /* Run one command of the connection. With CMD_DONE `reply` holds one value,
- * *ticket what it must wait for; cmd_client_speaks() tells whether it is sent. `db` NULL: still loading. */
+ * *ticket what it must wait for; cmd_client_speaks() tells whether it is sent.
+ * `db` NULL: still loading. `reads` may be NULL; it may be open behind the
+ * call, and then the store is locked. */
 KV_INTERNAL enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
+                                         struct cmd_reads *reads,
                                          unsigned argc,
                                          const kvsql_slice *argv,
                                          struct cmd_reply *reply,

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "command/client.h"
 #include "command/context.h"
 #include "kvsql/base/os.h"
 
@@ -248,7 +249,7 @@ static kvsql_rc command_arity(const struct cmd_row *row,
                    command_lower(name, row));
 }
 
-static bool command_arity_fits(const struct cmd_row *row, unsigned argc)
+bool cmd_arity_fits(const struct cmd_row *row, unsigned argc)
 {
     return row->arity >= 0 ? argc == (unsigned)row->arity
                            : argc >= (unsigned)-row->arity;
@@ -283,7 +284,7 @@ kvsql_rc cmd_resolve(unsigned argc, const kvsql_slice *argv,
         found = command_search(name);
     }
     *row = found;
-    return command_arity_fits(found, argc) ? KVSQL_OK
+    return cmd_arity_fits(found, argc) ? KVSQL_OK
                                            : command_arity(found, err);
 }
 
@@ -415,12 +416,66 @@ void cmd_execute_view(struct cmd_context *c)
     kv_unpin(view);
 }
 
+/* ---- reads that share a txn --------------------------------------------- */
+
+/* Commands that are run under one lock; others wait meanwhile. */
+#define COMMAND_READS_MAX 32
+
+void cmd_reads_end(struct cmd_reads *reads)
+{
+    struct kvsql_error err;
+
+    if (reads->txn != NULL) { /* it changed nothing: that cannot fail */
+        (void)kv_txn_commit(reads->txn, NULL, &err);
+        *reads = (struct cmd_reads){0};
+    }
+}
+
+/* A read in the txn of the reads before it, or in a new one. */
+static bool command_read(struct cmd_context *c, struct kv_ticket *ticket)
+{
+    struct cmd_reads *reads = c->reads;
+    kvsql_rc rc = KVSQL_OK;
+
+    if (reads->txn == NULL) {
+        rc = kv_txn_begin(c->db, false, COMMAND_WAIT_MS, &reads->txn, &c->err);
+    }
+    if (rc != KVSQL_OK) {
+        reads->txn = NULL;
+        cmd_fail_rc(c, rc);
+        return true;
+    }
+    c->txn = reads->txn;
+    c->may_defer = (c->row->flags & CMD_LONG) != 0;
+    command_call(c);
+    c->txn = NULL;
+    if (KV_UNLIKELY(kv_txn_count(reads->txn) > 0)) { /* it kept something */
+        rc = kv_txn_commit(reads->txn, ticket, &c->err);
+        *reads = (struct cmd_reads){0};
+        if (rc != KVSQL_OK) {
+            cmd_fail_rc(c, rc);
+        }
+        return true;
+    }
+    *ticket = kv_txn_ticket(reads->txn);
+    if (c->deferred || ++reads->count == COMMAND_READS_MAX) {
+        cmd_reads_end(reads);
+    }
+    return !c->deferred;
+}
+
 bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket)
 {
     const bool write = (c->row->flags & CMD_WRITE) != 0;
     struct kv_mark mark;
     kvsql_rc rc;
 
+    if (c->reads != NULL) {
+        if (c->row->flags & CMD_READONLY) {
+            return command_read(c, ticket);
+        }
+        cmd_reads_end(c->reads);
+    }
     if (c->row->flags & CMD_CONTROL) {
         command_call(c);
         return true;

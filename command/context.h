@@ -17,6 +17,7 @@
 #include "command/stats.h"
 
 struct cmd_client;
+struct cmd_reads;
 struct vt_session;
 
 struct cmd_context {
@@ -31,6 +32,7 @@ struct cmd_context {
     struct cmd_client *client;  /* the connection, or NULL */
     struct vt_session *session; /* for SQL, or NULL */
     struct kv_ticket *ticket;   /* for handlers that make a batch themselves */
+    struct cmd_reads *reads;    /* reads before it that share a txn, or NULL */
     bool read_only;          /* the way in only reads: a read keeps nothing */
     bool has_room;           /* made for a whole batch (cmd_make_room) */
     bool may_defer;          /* on the live tree, and a view could be had */
@@ -342,6 +344,7 @@ KV_INTERNAL void cmd_watch_end(struct cmd_client *client);
 KV_INTERNAL kvsql_rc cmd_resolve(unsigned argc, const kvsql_slice *argv,
                                  const struct cmd_row **row,
                                  struct kvsql_error *err);
+KV_INTERNAL bool cmd_arity_fits(const struct cmd_row *row, unsigned argc);
 /* Answer with a sentence made elsewhere, prefix first, and count it. */
 KV_INTERNAL void cmd_refuse(struct cmd_reply *reply, const struct cmd_row *row,
                             const struct kvsql_error *err);

@@ -370,6 +370,9 @@ KV_INTERNAL void kv_at_txn(const struct kv_txn *txn, struct kv_at *at);
 KV_INTERNAL kvsql *kv_txn_db(const struct kv_txn *txn);
 /* Epoch of the state that the txn reads (struct kv_ticket). */
 KV_INTERNAL uint64_t kv_txn_epoch(const struct kv_txn *txn);
+/* What a reply waits for that tells of the state the txn reads, while the txn
+ * has changed nothing. */
+KV_INTERNAL struct kv_ticket kv_txn_ticket(const struct kv_txn *txn);
 /* Ops so far: 0 means nothing has changed. */
 KV_INTERNAL uint64_t kv_txn_count(const struct kv_txn *txn);
 

@@ -263,6 +263,13 @@ kvsql *kv_txn_db(const struct kv_txn *txn)
     return txn->store->db;
 }
 
+struct kv_ticket kv_txn_ticket(const struct kv_txn *txn)
+{
+    KV_ASSERT(txn->count == 0);
+    return (struct kv_ticket){.position = txn->store->pos,
+                              .epoch = atomic_load(&txn->store->epoch)};
+}
+
 uint64_t kv_txn_epoch(const struct kv_txn *txn)
 {
     return atomic_load(&txn->store->epoch);

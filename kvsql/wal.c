@@ -35,6 +35,9 @@ static void wal_sink_wait_room(void *arg)
 {
     struct kv_wal *wal = arg;
 
+    if (KV_LIKELY(atomic_load_explicit(&wal->easy, memory_order_acquire))) {
+        return;
+    }
     kv_lock_take(&wal->lock);
     while (wal->buf.bytes >= wal->buffer_max && wal->state == WAL_OK &&
            !wal->stop) {
@@ -47,6 +50,9 @@ static kvsql_rc wal_sink_writable(void *arg, struct kvsql_error *err)
 {
     struct kv_wal *wal = arg;
 
+    if (KV_LIKELY(atomic_load_explicit(&wal->easy, memory_order_acquire))) {
+        return KVSQL_OK; /* and asked again before the batch ends */
+    }
     kv_lock_take(&wal->lock);
     const kvsql_rc rc = wal_state_fail(wal, err); /* L4 */
     kv_lock_drop(&wal->lock);
@@ -91,6 +97,7 @@ static void wal_sink_append(void *arg, uint64_t position, const uint8_t *ops,
     (void)count;
     kv_lock_take(&wal->lock);
     kv_logbuf_append(&wal->buf, position, ops, size);
+    kv_wal_note(wal);
     const bool wake = wal->idle && (atomic_load(&wal->turns) == 0 ||
                                     wal->buf.bytes > wal->buffer_max / 4);
     kv_lock_drop(&wal->lock);
@@ -333,6 +340,7 @@ kvsql_rc kv_wal_close(struct kv_wal *wal, struct kvsql_error *err)
 
     kv_lock_take(&wal->lock);
     wal->stop = true;
+    kv_wal_note(wal);
     kv_cond_wake_all(&wal->work);
     kv_cond_wake_all(&wal->room);
     kv_lock_drop(&wal->lock);

@@ -113,6 +113,7 @@ void kv_wal_synced(struct kv_wal *wal, uint64_t position, uint64_t tail)
     wal->synced_ns = kv_os_mono_ns();
     wal->syncs++;
     kv_logbuf_forget(&wal->buf, position);
+    kv_wal_note(wal);
     kv_cond_wake_all(&wal->room);
     kv_cond_wake_all(&wal->changed);
 }

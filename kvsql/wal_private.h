@@ -10,6 +10,8 @@
 #ifndef KVSQL_WAL_PRIVATE_H
 #define KVSQL_WAL_PRIVATE_H
 
+#include <stdatomic.h>
+
 #include "kvsql/gate.h"
 #include "kvsql/logbuf.h"
 #include "kvsql/wal.h"
@@ -43,6 +45,7 @@ struct kv_wal {
     struct kv_gate gate;      /* has its own lock */
     struct kv_logbuf buf;
     enum kvsql_fsync policy;
+    atomic_bool easy; /* state ok, and room in the buffer: no need to ask */
     bool idle;   /* the log thread waits for work */
     bool lent;   /* ... and a writer does its work meanwhile: it stays so */
     bool roused; /* the log thread woke while its work was lent */
@@ -114,6 +117,15 @@ KV_INTERNAL kvsql_rc kv_wal_switch(struct kv_wal *wal, struct kvsql_error *err)
 KV_INTERNAL void kv_wal_count(struct kv_wal *wal);
 KV_INTERNAL void kv_wal_reserve_make(struct kv_wal *wal);
 KV_INTERNAL void kv_wal_reserve_drop(struct kv_wal *wal);
+
+/* Lock held: after a change of the state or of the buffer's size. */
+static inline void kv_wal_note(struct kv_wal *wal)
+{
+    atomic_store_explicit(&wal->easy,
+                          wal->state == WAL_OK && !wal->stop &&
+                              wal->buf.bytes < wal->buffer_max,
+                          memory_order_release);
+}
 
 /* wal_thread.c */
 /* In a writer's thread: write and release what is pending, if that is all that

@@ -80,6 +80,7 @@ static void wal_state_set(struct kv_wal *wal, kvsql_rc rc, const char *text)
     const bool changed = state != wal->state;
 
     wal->state = state;
+    kv_wal_note(wal);
     wal->state_rc = rc;
     memset(wal->state_text, 0, sizeof(wal->state_text));
     memcpy(wal->state_text, text, strnlen(text, sizeof(wal->state_text) - 1));
@@ -110,6 +111,7 @@ static void wal_degrade(struct kv_wal *wal, kvsql_rc rc, const char *text)
             kv_logbuf_offset(&wal->buf, wal->released, wal->active.tail);
     }
     kv_logbuf_discard(&wal->buf, wal->released);
+    kv_wal_note(wal);
     if (wal->written > wal->released) {
         wal->written = wal->released;
     }

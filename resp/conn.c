@@ -249,8 +249,8 @@ static enum conn_step conn_command(struct resp_conn *conn,
     kvsql *db = atomic_load_explicit(&loop->server->db, memory_order_acquire);
     struct kv_ticket ticket;
     const enum cmd_next next =
-        cmd_client_run(&conn->client, db, parser->argc, parser->argv,
-                       &loop->reply, &ticket);
+        cmd_client_run(&conn->client, db, &loop->reads, parser->argc,
+                       parser->argv, &loop->reply, &ticket);
 
     switch (next) {
     case CMD_WORK:
@@ -382,6 +382,7 @@ static void conn_run(struct resp_conn *conn, const uint8_t *p, size_t size)
             break;
         }
     }
+    cmd_reads_end(&conn->loop->reads);
     conn_settle(conn, parser, p, size);
 }
 

@@ -113,6 +113,7 @@ struct resp_loop {
     uint8_t *scratch;                       /* RESP_READ_SIZE bytes */
     struct resp_parser parser;
     struct cmd_reply reply;
+    struct cmd_reads reads;                 /* of the pipeline that runs */
     uint64_t now_ns, swept_ns, accept_again_ns;
     struct kv_waiter waiter;
     bool waiting;

@@ -96,7 +96,7 @@ static enum cmd_next run(struct cmd_client *client, const char *line)
     ck_assert_int_eq(cmd_split(line, strlen(line), &line_buf, args,
                                &args_count, &err),
                      KVSQL_OK);
-    next = cmd_client_run(client, db, args_count, args, &reply, &ticket);
+    next = cmd_client_run(client, db, NULL, args_count, args, &reply, &ticket);
     if (next == CMD_WORK) {
         cmd_client_work(client, db, session, args_count, args, &reply,
                         &ticket);
