@@ -39,10 +39,11 @@ void run_fini(struct run *run)
     fakeos_free(run->fake);
 }
 
-kvsql_rc run_put(struct run *run, int number)
+/* Commit one number; *ticket is what it waits for. */
+static kvsql_rc run_commit(struct run *run, int number,
+                           struct kv_ticket *ticket)
 {
     char key[16], value[16];
-    struct kv_ticket ticket;
     struct kv_txn *txn;
 
     const int key_size = snprintf(key, sizeof(key), "k%d", number % RUN_KEYS);
@@ -57,7 +58,22 @@ kvsql_rc run_put(struct run *run, int number)
         kv_txn_rollback(txn);
         return rc;
     }
-    rc = kv_txn_commit(txn, &ticket, &run->err);
+    return kv_txn_commit(txn, ticket, &run->err);
+}
+
+kvsql_rc run_put(struct run *run, int number)
+{
+    const bool turn = number % 2 != 0;
+    struct kv_ticket ticket;
+    kvsql_rc rc;
+
+    if (turn) {
+        kv_turn_begin(run->db);
+    }
+    rc = run_commit(run, number, &ticket);
+    if (turn) {
+        kv_turn_end(run->db);
+    }
     if (rc != KVSQL_OK) {
         return rc;
     }

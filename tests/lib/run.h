@@ -31,7 +31,7 @@ void run_init(struct run *run, uint64_t seed, enum kvsql_fsync fsync);
 void run_fini(struct run *run);
 kvsql_rc run_open(struct run *run);
 kvsql_rc run_close(struct run *run);
-/* Put one number and wait for its gate. */
+/* Put one number and wait for its gate; an odd one in a turn of its own. */
 kvsql_rc run_put(struct run *run, int number);
 uint64_t run_position(struct run *run);
 /* Is what is open the state at its position? With `old`, positions that were

@@ -210,6 +210,55 @@ START_TEST(a_full_disk_refuses_writes_and_resumes_by_itself)
 }
 END_TEST
 
+/* ---- turns of a door ----------------------------------------------------------------- */
+
+static struct kv_ticket turn_put(struct run *run, int number)
+{
+    const struct kv_key key = kv_key_of("k", 1);
+    const kvsql_slice value = {&number, sizeof(number)};
+    struct kv_ticket ticket;
+    struct kv_txn *txn;
+
+    ck_assert_int_eq(kv_txn_begin(run->db, true, 0, &txn, &run->err),
+                     KVSQL_OK);
+    ck_assert_int_eq(kv_set(txn, &key, value, 0, &run->err), KVSQL_OK);
+    ck_assert_int_eq(kv_txn_commit(txn, &ticket, &run->err), KVSQL_OK);
+    return ticket;
+}
+
+/* The batches of a turn are one write; who waits in the middle does not wait
+ * for its end. */
+START_TEST(a_turn_is_written_as_one_and_holds_nobody_up)
+{
+    for (int policy = 0; policy < 3; policy++) {
+        struct kv_info before, after;
+        struct kv_ticket ticket;
+        struct run run;
+
+        run_init(&run, 9, (enum kvsql_fsync)policy);
+        run.options.wal_segment_size = 1 << 20;
+        ck_assert_int_eq(run_open(&run), KVSQL_OK);
+        ck_assert_int_eq(run_put(&run, 0), KVSQL_OK);
+        kv_info_get(run.db, &before);
+        kv_turn_begin(run.db);
+        for (int i = 0; i < 100; i++) {
+            ticket = turn_put(&run, i);
+        }
+        kv_turn_end(run.db);
+        ck_assert_int_eq(kv_gate_wait(run.db, ticket, &run.err), KVSQL_OK);
+        kv_info_get(run.db, &after);
+        /* a mark of the log's own may be a second one */
+        ck_assert_uint_le(after.wal_writes - before.wal_writes, 2);
+        kv_turn_begin(run.db);
+        ticket = turn_put(&run, 1);
+        ck_assert_int_eq(kv_gate_wait(run.db, ticket, &run.err), KVSQL_OK);
+        kv_turn_end(run.db);
+        ck_assert_int_eq(run_close(&run), KVSQL_OK);
+        run_fini(&run);
+    }
+}
+END_TEST
+
 /* ---- damage (G4, R2, R3) ------------------------------------------------------------ */
 
 static const char *const damaged_files[] = {
@@ -442,6 +491,7 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    a_failed_sync_under_everysec_loses_nothing_acknowledged);
     tcase_add_test(tests, a_full_disk_refuses_writes_and_resumes_by_itself);
+    tcase_add_test(tests, a_turn_is_written_as_one_and_holds_nobody_up);
     tcase_add_test(tests, damage_is_refused_by_file_and_offset_or_harmless);
     tcase_add_test(tests, a_torn_tail_is_cut_and_kept_and_the_rest_survives);
     tcase_add_test(tests,
