@@ -16,7 +16,7 @@ void cmd_do_role(struct cmd_context *c)
 {
     struct kv_info info;
 
-    kv_info_get(c->db, &info);
+    cmd_info_get(c, &info);
     cmd_reply_array(c->reply, 3);
     cmd_reply_text(c->reply, "master");
     cmd_reply_int(c->reply, (int64_t)info.position);
@@ -130,7 +130,7 @@ static bool admin_durable(struct cmd_context *c)
     struct kv_info info;
     uint64_t position;
 
-    kv_info_get(c->db, &info);
+    cmd_info_get(c, &info);
     position = c->client != NULL ? c->client->last_write.position
                                  : info.position;
     if (info.durable >= position) {
@@ -150,7 +150,7 @@ void cmd_do_waitaof(struct cmd_context *c)
         !admin_timeout(c, 3, &timeout_ms)) {
         return;
     }
-    kv_info_get(c->db, &info);
+    cmd_info_get(c, &info);
     if (local > 0 && info.dir[0] == '\0') {
         cmd_fail(c, KVSQL_INVALID,
                  "ERR WAITAOF cannot be used when numlocal is set but "

@@ -100,7 +100,7 @@ void cmd_do_config_resetstat(struct cmd_context *c)
 {
     struct kv_info info;
 
-    kv_info_get(c->db, &info);
+    cmd_info_get(c, &info);
     cmd_info_reset(&info);
     cmd_stats_reset();
     cmd_answer_ok(c);

@@ -421,7 +421,7 @@ static void info_facts_get(struct info_facts *f, struct cmd_context *c)
     if (f->loading) {
         f->now = os->wall_ms(os->arg);
     } else {
-        kv_info_get(c->db, &f->kv);
+        cmd_info_get(c, &f->kv);
         f->now = kv_now(c->db);
     }
     if (f->loading) {

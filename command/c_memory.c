@@ -72,7 +72,7 @@ void cmd_do_memory_stats(struct cmd_context *c)
     uint64_t used, peak, pairs = 0;
     size_t place;
 
-    kv_info_get(c->db, &info);
+    cmd_info_get(c, &info);
     used = cmd_stats_memory(&info);
     peak = cmd_stats_peak(used);
     place = cmd_reply_begin(c->reply, CMD_REPLY_MAP);
@@ -110,7 +110,7 @@ void cmd_do_memory_doctor(struct cmd_context *c)
     struct kv_buf out;
     uint64_t used;
 
-    kv_info_get(c->db, &info);
+    cmd_info_get(c, &info);
     used = cmd_stats_memory(&info);
     kv_buf_init(&out, KV_MEM_CLIENT, 4096);
     if (info.memory_max != 0 && used > info.memory_max / 10 * 9) {

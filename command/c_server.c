@@ -85,7 +85,7 @@ void cmd_do_lastsave(struct cmd_context *c)
 {
     struct kv_info info;
 
-    kv_info_get(c->db, &info);
+    cmd_info_get(c, &info);
     cmd_reply_int(c->reply, (info.snapshot_at != 0
                                  ? info.snapshot_at
                                  : cmd_host_get()->started_at) /

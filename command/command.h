@@ -49,7 +49,7 @@ KV_INTERNAL const struct cmd_row *cmd_at(unsigned index);
 KV_INTERNAL const char *cmd_nearest(const void *name, size_t size);
 
 /* The options of the program, for CONFIG. Errors are whole lines, prefix
- * first. Functions may be called by any thread, also inside a txn. */
+ * first. Functions may be called by any thread, but not inside a txn. */
 #define CMD_CONFIG_PAIRS_MAX 256
 struct cmd_config {
     void *arg;

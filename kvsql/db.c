@@ -526,10 +526,9 @@ bool kv_gate_watch(kvsql *db, struct kv_waiter *waiter)
     return kv_wal_gate_watch(db->wal, db->store, waiter);
 }
 
-void kv_info_get(kvsql *db, struct kv_info *info)
+/* All but the store's and the snapshots'. */
+static void db_info(kvsql *db, struct kv_info *info)
 {
-    *info = (struct kv_info){.wal_state = "ok", .wal_policy = "no"};
-    kv_store_info(db->store, info);
     info->durable = info->released;
     if (db->wal != NULL) {
         kv_wal_info(db->wal, info);
@@ -537,6 +536,22 @@ void kv_info_get(kvsql *db, struct kv_info *info)
     info->dir = db->path;
     memcpy(info->store_id, db->store_id, sizeof(info->store_id));
     memcpy(info->start_id, db->start_id, sizeof(info->start_id));
+}
+
+void kv_info_get_in(struct kv_txn *txn, struct kv_info *info)
+{
+    kvsql *db = kv_txn_db(txn);
+
+    *info = (struct kv_info){.wal_state = "ok", .wal_policy = "no"};
+    kv_store_info_held(db->store, info);
+    db_info(db, info);
+}
+
+void kv_info_get(kvsql *db, struct kv_info *info)
+{
+    *info = (struct kv_info){.wal_state = "ok", .wal_policy = "no"};
+    kv_store_info(db->store, info);
+    db_info(db, info);
     kv_lock_take(&db->lock);
     info->snapshot_running = db->snapshot_running;
     info->snapshot_last_ok = db->snapshot_last_ok;

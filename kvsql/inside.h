@@ -562,6 +562,9 @@ struct kv_info {
     int64_t snapshot_at;
 };
 KV_INTERNAL void kv_info_get(kvsql *db, struct kv_info *info);
+/* The same inside a txn, whose lock is held: without the facts about snapshots
+ * (snapshot_*), which are under a lock that comes before it. */
+KV_INTERNAL void kv_info_get_in(struct kv_txn *txn, struct kv_info *info);
 
 /* Settings that may change at run time. */
 KV_INTERNAL void kv_set_maxmemory(kvsql *db, uint64_t bytes);

@@ -284,9 +284,8 @@ bool kv_store_tick(struct kv_store *store)
     return more;
 }
 
-void kv_store_info(struct kv_store *store, struct kv_info *info)
+void kv_store_info_held(struct kv_store *store, struct kv_info *info)
 {
-    kv_lock_take(&store->lock);
     info->keys = store->live.count[0] + store->live.count[1];
     info->keys_with_expiry = store->tally.with_expiry;
     info->position = store->pos;
@@ -311,6 +310,12 @@ void kv_store_info(struct kv_store *store, struct kv_info *info)
     info->maxmemory_policy = kv_maxmemory_policy_name(store->evict_policy);
     info->commits = store->commits;
     info->ops = store->ops;
+}
+
+void kv_store_info(struct kv_store *store, struct kv_info *info)
+{
+    kv_lock_take(&store->lock);
+    kv_store_info_held(store, info);
     kv_lock_drop(&store->lock);
 }
 

@@ -77,6 +77,9 @@ KV_INTERNAL bool kv_store_tick(struct kv_store *store);
 /* The library's part of struct kv_info (keys, positions, memory, views,
  * expired, commits). */
 KV_INTERNAL void kv_store_info(struct kv_store *store, struct kv_info *info);
+/* The same by who holds the store lock. */
+KV_INTERNAL void kv_store_info_held(struct kv_store *store,
+                                    struct kv_info *info);
 KV_INTERNAL void kv_store_set_maxmemory(struct kv_store *store, uint64_t bytes);
 KV_INTERNAL void kv_store_set_policy(struct kv_store *store,
                                      enum kvsql_maxmemory_policy policy,

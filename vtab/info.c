@@ -144,6 +144,16 @@ static void info_pair_int(struct info_cursor *cursor, const char *name,
     info_int(cursor, value);
 }
 
+/* A session that writes holds the store's lock. */
+static void info_facts(const struct vt_session *session, struct kv_info *info)
+{
+    if (session->txn != NULL) {
+        kv_info_get_in(session->txn, info);
+    } else {
+        kv_info_get(session->db, info);
+    }
+}
+
 /* What a file written from the statement's view would say of itself. */
 static void info_meta(struct info_cursor *cursor, struct vt_session *session)
 {
@@ -156,7 +166,7 @@ static void info_meta(struct info_cursor *cursor, struct vt_session *session)
         cursor->nomem = true;
         return;
     }
-    kv_info_get(session->db, &info);
+    info_facts(session, &info);
     info_pair_int(cursor, "created_at", kv_at_wall(&at));
     info_pair_int(cursor, "position", (int64_t)at.position);
     info_pair_text(cursor, "store_id", info.store_id);
@@ -188,7 +198,7 @@ static void info_stats(struct info_cursor *cursor, struct vt_session *session)
 {
     struct kv_info info;
 
-    kv_info_get(session->db, &info);
+    info_facts(session, &info);
     info_stat(cursor, "keys", info.keys, "count");
     info_stat(cursor, "keys_with_expiry", info.keys_with_expiry, "count");
     info_stat(cursor, "position", info.position, "count");

@@ -226,6 +226,25 @@ START_TEST(rates_are_sampled)
 }
 END_TEST
 
+/* Control commands inside a batch hold the store's lock already. */
+START_TEST(facts_are_told_inside_a_batch)
+{
+    static const char *const lines[] = {
+        "INFO everything",   "LASTSAVE",      "ROLE",       "MEMORY STATS",
+        "MEMORY DOCTOR",     "WAIT 1 100000", "WAITAOF 0 1 100000",
+        "CONFIG RESETSTAT",  "SLOWLOG LEN",   "COMMAND COUNT", "TIME"};
+
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        struct kv_txn *txn;
+
+        ck_assert_int_eq(kv_txn_begin(db, true, 1000, &txn, &err), KVSQL_OK);
+        split(lines[i]);
+        ck_assert_int_eq(cmd_run_in(txn, args_count, args, &reply), KVSQL_OK);
+        kv_txn_rollback(txn);
+    }
+}
+END_TEST
+
 START_TEST(loading_is_told)
 {
     struct kv_progress progress = {.what = "replay", .done = 25, .total = 100};
@@ -257,6 +276,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, sections_are_chosen);
     tcase_add_test(tests, resetstat_puts_counters_to_zero);
     tcase_add_test(tests, rates_are_sampled);
+    tcase_add_test(tests, facts_are_told_inside_a_batch);
     tcase_add_test(tests, loading_is_told);
 }
 
