@@ -12,8 +12,8 @@
 #include "kvsql/lru.h"
 
 #define CLOCK_STEP_MS 1000 /* a smaller step back of the wall is ignored */
-#define TICK_GC_BLOCKS 1024
-#define TICK_RELEASE_BLOCKS 512
+#define TICK_GC_BLOCKS 256
+#define TICK_RELEASE_BLOCKS 128
 #define TICK_REAP_BLOCKS 256
 #define UNDO_TXN_MAX (1u << 20) /* UN3 */
 
