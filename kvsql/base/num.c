@@ -21,6 +21,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 static_assert(sizeof(double) == 8, "doubles are IEEE 754 binary64");
 
 #define NUM_DOUBLE_INPUT_MAX 512
+#define NUM_DIGITS_SAFE 19 /* as many never overflow 64 bits */
 
 static locale_t num_locale; /* "C"; 0 when there is none */
 static pthread_once_t num_locale_once = PTHREAD_ONCE_INIT;
@@ -34,16 +35,23 @@ static void num_locale_make(void)
 /* Decimal digits without a leading zero; overflow fails. */
 static bool num_digits(const uint8_t *p, size_t size, uint64_t *out)
 {
+    const size_t safe = size < NUM_DIGITS_SAFE ? size : NUM_DIGITS_SAFE;
     uint64_t value = 0;
 
-    if (size == 0 || size > 20 || (p[0] == '0' && size > 1))
+    if (size == 0 || size > NUM_DIGITS_SAFE + 1 || (p[0] == '0' && size > 1))
         return false;
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < safe; i++) {
         const unsigned digit = (unsigned)p[i] - '0';
 
         if (digit > 9)
             return false;
-        if (__builtin_mul_overflow(value, (uint64_t)10, &value) ||
+        value = value * 10 + digit;
+    }
+    if (size > safe) {
+        const unsigned digit = (unsigned)p[safe] - '0';
+
+        if (digit > 9 ||
+            __builtin_mul_overflow(value, (uint64_t)10, &value) ||
             __builtin_add_overflow(value, (uint64_t)digit, &value))
             return false;
     }
@@ -144,21 +152,43 @@ bool kv_num_double(const void *p, size_t size, double *out)
     return true;
 }
 
+static size_t num_digit_count(uint64_t value)
+{
+    size_t n = 1;
+
+    for (; value >= 10000; value /= 10000)
+        n += 4;
+    return n + (value >= 10) + (value >= 100) + (value >= 1000);
+}
+
+/* Two digits at a time, from the last one back: a division each costs more
+ * than all the rest. */
 size_t kv_num_format_int(char out[KV_INT_TEXT_MAX], int64_t value)
 {
-    char digits[KV_INT_TEXT_MAX];
+    static const char pairs[] = "00010203040506070809"
+                                "10111213141516171819"
+                                "20212223242526272829"
+                                "30313233343536373839"
+                                "40414243444546474849"
+                                "50515253545556575859"
+                                "60616263646566676869"
+                                "70717273747576777879"
+                                "80818283848586878889"
+                                "90919293949596979899";
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    size_t n = 0, size = 0;
+    const size_t size = num_digit_count(rest) + (value < 0);
+    char *at = out + size;
 
-    do {
-        digits[n++] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
+    *at = 0;
+    for (; rest >= 10; rest /= 100) {
+        at -= 2;
+        memcpy(at, pairs + 2 * (rest % 100), 2);
+    }
+    if (at - out == (value < 0) + 1)
+        *--at = (char)('0' + rest);
     if (value < 0)
-        out[size++] = '-';
-    while (n > 0)
-        out[size++] = digits[--n];
-    out[size] = 0;
+        *--at = '-';
+    KV_ASSERT(at == out);
     return size;
 }
 

@@ -51,21 +51,36 @@ static size_t text_utf8_char(const uint8_t *p, size_t size)
     return n;
 }
 
-enum kv_class kv_class_of(const void *p, size_t size)
+/* Eight bytes of 01..7f? Where no high bit is set the test for a zero byte is
+ * exact. */
+static inline bool text_plain_word(uint64_t word)
 {
-    const uint8_t *at = p;
+    return ((word | (word - TEXT_LOW_BITS)) & TEXT_HIGH_BITS) == 0;
+}
 
+/* The same of less than eight bytes; loads that overlap take all of them. */
+static inline bool text_plain_few(const uint8_t *p, size_t size)
+{
+    uint32_t low, high;
+
+    if (size >= 4) {
+        memcpy(&low, p, 4);
+        memcpy(&high, p + size - 4, 4);
+        return text_plain_word((uint64_t)high << 32 | low);
+    }
+    return size == 0 ||
+           (p[0] - 1u < 0x7f && p[size / 2] - 1u < 0x7f &&
+            p[size - 1] - 1u < 0x7f);
+}
+
+/* From the first byte that is not plain on, one character at a time. */
+static enum kv_class text_class_rest(const uint8_t *at, size_t size)
+{
     while (size > 0) {
-        if (size >= 8) {
-            const uint64_t word = kv_u64_get(at);
-
-            /* Eight bytes of 01..7f. Where no high bit is set the test for a
-             * zero byte is exact. */
-            if (((word | (word - TEXT_LOW_BITS)) & TEXT_HIGH_BITS) == 0) {
-                at += 8;
-                size -= 8;
-                continue;
-            }
+        if (size >= 8 && text_plain_word(kv_u64_get(at))) {
+            at += 8;
+            size -= 8;
+            continue;
         }
         const size_t n = *at == 0 ? 0 : text_utf8_char(at, size);
         if (n == 0)
@@ -74,6 +89,20 @@ enum kv_class kv_class_of(const void *p, size_t size)
         size -= n;
     }
     return KV_TEXT;
+}
+
+enum kv_class kv_class_of(const void *p, size_t size)
+{
+    const uint8_t *const start = p;
+    size_t done = 0;
+
+    while (size - done >= 8 && text_plain_word(kv_u64_get(start + done)))
+        done += 8;
+    if (size - done < 8 && /* the end, together with what was seen before */
+        (size >= 8 ? text_plain_word(kv_u64_get(start + size - 8))
+                   : text_plain_few(start, size)))
+        return KV_TEXT;
+    return text_class_rest(start + done, size - done);
 }
 
 size_t kv_utf8_prefix(const void *p, size_t size)

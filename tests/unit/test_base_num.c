@@ -41,6 +41,28 @@ START_TEST(canonical_integers_are_read_up_to_both_ends)
 }
 END_TEST
 
+START_TEST(integers_of_every_length_are_written_and_read_back)
+{
+    for (int64_t power = 1;; power *= 10) {
+        for (int64_t value = power - 2; value <= power + 2; value++) {
+            for (int sign = -1; sign <= 1; sign += 2) {
+                char text[KV_INT_TEXT_MAX], expected[32];
+                int64_t got = 99;
+                const int size = snprintf(expected, sizeof(expected), "%lld",
+                                          (long long)(sign * value));
+
+                ck_assert_int_eq(kv_num_format_int(text, sign * value), size);
+                ck_assert_str_eq(text, expected);
+                ck_assert(int_of(text, &got));
+                ck_assert_int_eq(got, sign * value);
+            }
+        }
+        if (power > INT64_MAX / 10)
+            break;
+    }
+}
+END_TEST
+
 START_TEST(other_forms_of_integers_are_refused)
 {
     static const char *const bad[] = {
@@ -277,6 +299,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_test(tests, canonical_integers_are_read_up_to_both_ends);
+    tcase_add_test(tests, integers_of_every_length_are_written_and_read_back);
     tcase_add_test(tests, other_forms_of_integers_are_refused);
     tcase_add_test(tests, unsigned_integers_reach_their_end);
     tcase_add_test(tests, doubles_are_read_in_the_forms_that_are_meant);
