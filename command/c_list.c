@@ -6,6 +6,8 @@
  * Thread: the caller's of cmd_run(). */
 #include "command/context.h"
 
+#define LIST_VALUES 32 /* values that are read at a time */
+
 /* An index of a client as one from 0 on; false when it is outside. */
 static bool list_index(int64_t index, uint64_t length, uint64_t *out)
 {
@@ -32,6 +34,24 @@ static bool list_range(int64_t start, int64_t stop, uint64_t length,
     *first = (uint64_t)start;
     *count = (uint64_t)(stop - start) + 1;
     return true;
+}
+
+/* The next `count` values of the cursor, which are there. */
+static void list_answer(struct cmd_context *c, struct kv_elems *elems,
+                        uint64_t count)
+{
+    struct kv_val value[LIST_VALUES];
+
+    while (count > 0 && !c->reply->buf.failed) {
+        const uint32_t n = kv_elems_values(
+            elems, value, count < LIST_VALUES ? (uint32_t)count : LIST_VALUES);
+
+        KV_ASSERT(n > 0);
+        for (uint32_t i = 0; i < n; i++) {
+            cmd_answer_val(c, &value[i]);
+        }
+        count -= n;
+    }
 }
 
 /* ---- pushes ------------------------------------------------------------- */
@@ -97,17 +117,21 @@ static void list_pop_many(struct cmd_context *c, const struct kv_key *key,
 {
     const uint64_t length = kv_item_length(item);
     struct kv_elems elems;
-    bool valid;
 
     count = count < length ? count : length;
     cmd_reply_array(c->reply, count);
     kv_elems_init(&elems, &c->at, item, KV_ELEMS_INDEX);
-    valid = side == KV_LEFT ? kv_elems_first(&elems) : kv_elems_last(&elems);
-    for (uint64_t i = 0; i < count && !c->reply->buf.failed; i++) {
-        KV_ASSERT(valid);
-        cmd_answer_val(c, &elems.elem.value);
-        valid = side == KV_LEFT ? kv_elems_next(&elems)
-                                : kv_elems_prev(&elems);
+    if (side == KV_LEFT) {
+        (void)kv_elems_first(&elems);
+        list_answer(c, &elems, count);
+    } else {
+        bool valid = kv_elems_last(&elems);
+
+        for (uint64_t i = 0; i < count && !c->reply->buf.failed; i++) {
+            KV_ASSERT(valid);
+            cmd_answer_val(c, &elems.elem.value);
+            valid = kv_elems_prev(&elems);
+        }
     }
     if (count > 0) {
         (void)cmd_ok(c, kv_lremove(c->txn, key,
@@ -307,7 +331,6 @@ void cmd_do_lrange(struct cmd_context *c)
     struct kv_elems elems;
     int64_t start, stop;
     uint64_t first, count;
-    bool valid;
     kvsql_rc rc;
 
     if (!cmd_int(c, 2, &start, NULL) || !cmd_int(c, 3, &stop, NULL)) {
@@ -327,12 +350,8 @@ void cmd_do_lrange(struct cmd_context *c)
     }
     cmd_reply_array(c->reply, count);
     kv_elems_init(&elems, &c->at, &item, KV_ELEMS_INDEX);
-    valid = kv_elems_seek_rank(&elems, first);
-    for (uint64_t i = 0; i < count && !c->reply->buf.failed; i++) {
-        KV_ASSERT(valid);
-        cmd_answer_val(c, &elems.elem.value);
-        valid = kv_elems_next(&elems);
-    }
+    (void)kv_elems_seek_rank(&elems, first);
+    list_answer(c, &elems, count);
 }
 
 /* ---- changes by index --------------------------------------------------- */

@@ -432,6 +432,29 @@ bool kv_elems_prev(struct kv_elems *elems)
            elems_settle(elems, elems_step(elems, false), false);
 }
 
+uint32_t kv_elems_values(struct kv_elems *elems, struct kv_val *out,
+                         uint32_t max)
+{
+    uint32_t count = 0;
+
+    KV_ASSERT(elems->order == KV_ELEMS_INDEX);
+    if (!elems->valid)
+        return 0;
+    if (elems_is_list(elems)) {
+        count = kv_plist_read(&elems->walk, &elems->leaf_offset, out, max);
+        elems->index += count;
+        (void)elems_settle(elems, elems->walk.valid, true);
+        return count;
+    }
+    const uint32_t left = elems->packed_count - elems->packed_index;
+    const uint8_t *p = elems->item.payload + elems->sorted[elems->packed_index];
+    for (; count < left && count < max; count++)
+        p += kv_packed_item_read(p, &out[count]);
+    elems->packed_index += count;
+    (void)elems_settle(elems, count < left, true);
+    return count;
+}
+
 /* Packed, KEY order: number of elements before `key`, and whether the next one
  * equals it. */
 static uint32_t elems_packed_place(struct kv_elems *elems,

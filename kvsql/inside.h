@@ -309,6 +309,10 @@ KV_INTERNAL bool kv_elems_next(struct kv_elems *elems);
 KV_INTERNAL bool kv_elems_prev(struct kv_elems *elems);
 /* The element of 0-based rank in the cursor's order (list: the index). */
 KV_INTERNAL bool kv_elems_seek_rank(struct kv_elems *elems, uint64_t rank);
+/* List: the values from the cursor on, at most `max`, which is more than 0; it
+ * goes on to the one behind them. Returns how many, 0 at the end. */
+KV_INTERNAL uint32_t kv_elems_values(struct kv_elems *elems, struct kv_val *out,
+                                     uint32_t max);
 /* KEY order: first element >= key (> with after). */
 KV_INTERNAL bool kv_elems_seek_key(struct kv_elems *elems,
                                    const struct kv_key *key, bool after);

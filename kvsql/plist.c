@@ -295,6 +295,44 @@ bool kv_plist_next(struct kv_walk *walk, uint32_t *offset)
     return true;
 }
 
+/* Decode the item at p; returns where the next one is. */
+static inline const uint8_t *plist_read(const uint8_t *p, struct kv_val *out)
+{
+    const uint32_t tag = p[0];
+
+    if (KV_LIKELY(tag < 128 && (tag & 3) <= KV_BLOB)) {
+        kv_val_bytes(out, p + 1, tag >> 2, tag & 3, true);
+        return p + 2 + (tag >> 2); /* tag, bytes, NUL */
+    }
+    plist_decode(p, out);
+    return p + plist_item_size(p);
+}
+
+uint32_t kv_plist_read(struct kv_walk *walk, uint32_t *offset,
+                       struct kv_val *out, uint32_t max)
+{
+    struct kv_cursor_step *const step = &walk->path[walk->depth];
+    uint32_t count = 0;
+
+    while (walk->valid && count < max) {
+        const struct kv_node *const leaf = step->node;
+        const uint8_t *p = (const uint8_t *)leaf + *offset;
+        const uint32_t left = leaf->n - step->index;
+        const uint32_t end = count + (left < max - count ? left : max - count);
+
+        step->index += end - count;
+        while (count < end) {
+            p = plist_read(p, &out[count++]);
+        }
+        KV_ASSERT(p <= (const uint8_t *)leaf + leaf->used); /* PL2 */
+        *offset = (uint32_t)(p - (const uint8_t *)leaf);
+        if (step->index == leaf->n && plist_turn(walk, true)) {
+            *offset = step->node->hint;
+        }
+    }
+    return count;
+}
+
 bool kv_plist_prev(struct kv_walk *walk, uint32_t *offset)
 {
     struct kv_cursor_step *const step = &walk->path[walk->depth];

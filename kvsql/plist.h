@@ -54,6 +54,10 @@ KV_INTERNAL bool kv_plist_seek(const struct kv_tree *tree, uint64_t index,
 KV_INTERNAL void kv_plist_item(const struct kv_walk *walk, uint32_t offset,
                                struct kv_val *out);
 KV_INTERNAL bool kv_plist_next(struct kv_walk *walk, uint32_t *offset);
+/* The items from the cursor on, at most `max`; it goes on to the one behind
+ * them. Returns how many. */
+KV_INTERNAL uint32_t kv_plist_read(struct kv_walk *walk, uint32_t *offset,
+                                   struct kv_val *out, uint32_t max);
 /* prev: costs a walk over the leaf. */
 KV_INTERNAL bool kv_plist_prev(struct kv_walk *walk, uint32_t *offset);
 /* Walk for reaping and checking: calls each block below `node` that belongs

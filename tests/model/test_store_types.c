@@ -388,6 +388,30 @@ static uint64_t mix(uint64_t hash, const void *p, size_t size)
     return hash;
 }
 
+/* Values that are read some at a time are those of the cursor. */
+static void check_values(const struct kv_at *at, const struct kv_item *item)
+{
+    static struct kv_elems one, many;
+    struct kv_val part[7];
+    uint32_t n;
+
+    kv_elems_init(&one, at, item, KV_ELEMS_INDEX);
+    kv_elems_init(&many, at, item, KV_ELEMS_INDEX);
+    bool ok = kv_elems_first(&one);
+    ck_assert(kv_elems_first(&many) == ok);
+    while ((n = kv_elems_values(&many, part, 7)) > 0) {
+        for (uint32_t i = 0; i < n; i++, ok = kv_elems_next(&one)) {
+            ck_assert(ok);
+            ck_assert_uint_eq(part[i].size, one.elem.value.size);
+            ck_assert_mem_eq(part[i].p, one.elem.value.p, part[i].size);
+            ck_assert_uint_eq(part[i].cls, one.elem.value.cls);
+        }
+        ck_assert(many.valid == ok);
+        ck_assert(!ok || many.elem.index == one.elem.index);
+    }
+    ck_assert(!ok);
+}
+
 /* Everything that a view shows, read in full, forwards. */
 static uint64_t digest(const struct kv_view *view)
 {
@@ -417,6 +441,8 @@ static uint64_t digest(const struct kv_view *view)
             n++;
         }
         ck_assert_uint_eq(n, kv_item_length(&keys.item));
+        if (keys.item.type == KV_LIST)
+            check_values(&at, &keys.item);
     }
     return hash;
 }

@@ -228,6 +228,27 @@ static void check_list(const struct kv_tree *tree, const struct model *m)
     ck_assert_uint_eq(i, m->count);
 }
 
+/* The same read some at a time, from anywhere. */
+static void check_parts(const struct kv_tree *tree, const struct model *m,
+                        uint64_t from, uint32_t max)
+{
+    struct kv_val part[70];
+    struct kv_walk walk;
+    uint32_t offset, n;
+    uint64_t i = from;
+
+    ck_assert(max > 0 && max <= sizeof(part) / sizeof(part[0]));
+    ck_assert(kv_plist_seek(tree, from, &walk, &offset));
+    do {
+        n = kv_plist_read(&walk, &offset, part, max);
+        ck_assert_uint_eq(n, m->count - i < max ? m->count - i : max);
+        for (uint32_t j = 0; j < n; j++)
+            check_value(&part[j], m->id[i++]);
+    } while (n == max);
+    ck_assert_uint_eq(i, m->count);
+    ck_assert(!walk.valid);
+}
+
 static void check_back_from(const struct kv_tree *tree, const struct model *m,
                             uint64_t from, unsigned steps)
 {
@@ -383,6 +404,7 @@ static void run_random(uint64_t seed, unsigned with, unsigned steps)
         if (i % 64 == 0 && fx.model.count > 0) {
             check_list(fx.tree, &fx.model);
             check_back_from(fx.tree, &fx.model, fx.model.count - 1, 40);
+            check_parts(fx.tree, &fx.model, fx.model.count / 3, 7);
         }
         if ((with & WITH_UNDO) && rand_one_in(&fx.rand, 40)) {
             step_and_undo(grow);
@@ -395,6 +417,7 @@ static void run_random(uint64_t seed, unsigned with, unsigned steps)
     check_list(fx.tree, &fx.model);
     if (fx.model.count > 0) {
         check_back_from(fx.tree, &fx.model, fx.model.count - 1, UINT32_MAX);
+        check_parts(fx.tree, &fx.model, 0, 70);
     }
     for (unsigned i = 0; i < fx.views; i++) {
         ck_assert_uint_eq(hash_tree(fx.view[i].tree), fx.view[i].hash);
