@@ -451,6 +451,28 @@ void cmd_do_client_getredir(struct cmd_context *c)
     cmd_reply_int(c->reply, -1);
 }
 
+void cmd_do_client_tracking(struct cmd_context *c)
+{
+    bool on;
+
+    if (!client_switch(c, &on)) {
+        return;
+    }
+    if (on) {
+        cmd_fail(c, KVSQL_INVALID,
+                 "ERR tracking is not in this version of kvsql");
+        return;
+    }
+    cmd_answer_ok(c);
+}
+
+void cmd_do_client_caching(struct cmd_context *c)
+{
+    cmd_fail(c, KVSQL_INVALID,
+             "ERR CLIENT CACHING can be called only when the client is in "
+             "tracking mode with OPTIN or OPTOUT mode enabled");
+}
+
 void cmd_do_client_trackinginfo(struct cmd_context *c)
 {
     cmd_reply_map(c->reply, 3);

@@ -202,13 +202,48 @@ static size_t command_quote(char *out, size_t out_size, size_t used,
 
 #define COMMAND_QUOTE_MAX 128 /* bytes of arguments in a sentence */
 
+/* What a command belongs to that is to come (later.def), or NULL. */
+static const char *command_later(kvsql_slice given)
+{
+    static const struct {
+        const char *what, *names;
+    } rows[] = {
+#define CMD_LATER(what, names) {(what), (names)},
+#include "command/later.def"
+#undef CMD_LATER
+    };
+    char upper[COMMAND_NAME_MAX];
+    const size_t size = command_fold(upper, 0, given.p, given.size);
+
+    for (size_t i = 0; size > 0 && i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *p = rows[i].names;
+
+        while (*p != '\0') {
+            const size_t word = strcspn(p, " ");
+
+            if (word == size && memcmp(p, upper, size) == 0) {
+                return rows[i].what;
+            }
+            p += word + (p[word] != '\0');
+        }
+    }
+    return NULL;
+}
+
 static kvsql_rc command_unknown(unsigned argc, const kvsql_slice *argv,
                                 struct kvsql_error *err)
 {
     char name[2 * COMMAND_QUOTE_MAX], args[2 * COMMAND_QUOTE_MAX];
+    const char *later = command_later(argv[0]);
     size_t used = 0;
 
     command_quote(name, sizeof(name), 0, argv[0], COMMAND_QUOTE_MAX);
+    if (later != NULL) {
+        return kv_fail(err, KVSQL_UNKNOWN,
+                       "ERR unknown command '%s': %s are not in this version "
+                       "of kvsql",
+                       name, later);
+    }
     args[0] = '\0';
     for (unsigned i = 1; i < argc && used < COMMAND_QUOTE_MAX; i++) {
         const size_t room = COMMAND_QUOTE_MAX - used;

@@ -10,6 +10,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TABLE = os.path.join(HERE, "..", "command", "commands.def")
+LATER = os.path.join(HERE, "..", "command", "later.def")
 PAGE = os.path.join(HERE, "COMMANDS.md")
 TITLES = {
     "string": "Strings", "hash": "Hashes", "list": "Lists", "set": "Sets",
@@ -62,6 +63,15 @@ def page():
                     f"    {c['name']} {c['syntax']}".rstrip(), "",
                     f"{c['summary']}. {c['complexity']}. "
                     f"{', '.join(c['flags'])}; since {c['since']}.", ""]
+    out += ["## Not in this version", "",
+            "Answered with `ERR unknown command '...': ... are not in this "
+            "version of kvsql`.", ""]
+    with open(LATER, encoding="utf-8") as later:
+        for line in later:
+            if line.startswith("CMD_LATER("):
+                what, names = strings(line)
+                out += [f"- {what}: {names}"]
+    out += [""]
     assert {c["group"] for c in commands} <= set(TITLES)
     return "\n".join(out).rstrip() + "\n"
 

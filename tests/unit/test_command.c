@@ -342,11 +342,26 @@ START_TEST(a_store_without_files_says_that_it_cannot_save)
 }
 END_TEST
 
+/* Nobody shall look for a mistake of his own. */
+START_TEST(a_command_of_a_later_version_is_named_as_such)
+{
+    ASK("blpop k 0", "-ERR unknown command 'blpop': blocking commands are "
+                     "not in this version of kvsql|");
+    ASK("XADD s * f v", "-ERR unknown command 'XADD': streams are not in "
+                        "this version of kvsql|");
+    ASK("EVAL x 0", "-ERR unknown command 'EVAL': scripts and functions are "
+                    "not in this version of kvsql|");
+    ASK("BLPO k 0", "-ERR unknown command 'BLPO', with args beginning with: "
+                    "'k' '0' |");
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, rows_are_in_order_and_whole);
+    tcase_add_test(tests, a_command_of_a_later_version_is_named_as_such);
     tcase_add_test(tests, names_are_found_in_any_case);
     tcase_add_test(tests, refusals_use_the_sentences_of_redis);
     tcase_add_test(tests,
