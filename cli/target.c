@@ -330,7 +330,6 @@ static kvsql_rc target_pipeline(struct cli_target *target,
     struct cmd_reply one;
     kvsql_rc rc = cli_batch_result(batch, err);
 
-    cmd_reply_init(&one, TARGET_REPLY_MAX);
     for (unsigned i = 0; i < cli_batch_count(batch) && rc == KVSQL_OK; i++) {
         struct kv_ticket ticket = {0};
         const unsigned argc =
@@ -341,13 +340,13 @@ static kvsql_rc target_pipeline(struct cli_target *target,
                          CMD_LINE_ARGS_MAX);
             break;
         }
-        cmd_reply_reset(&one);
+        cmd_reply_part(&one, replies);
         cmd_run(target->db, argc, argv, target->write, &one, &ticket);
         rc = kv_gate_wait(target->db, ticket, err);
-        kv_buf_add(&replies->buf, one.buf.p, one.buf.size);
+        if (!cmd_reply_part_end(&one, replies))
+            break;
     }
-    cmd_reply_fini(&one);
-    return rc == KVSQL_OK ? kv_buf_result(&replies->buf, "replies", err) : rc;
+    return rc == KVSQL_OK ? kv_buf_result(replies->buf, "replies", err) : rc;
 }
 
 kvsql_rc cli_target_pipeline(struct cli_target *target,

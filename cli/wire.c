@@ -614,7 +614,7 @@ kvsql_rc cli_wire_resp2(const uint8_t *p, size_t size,
         else
             p = kind == '$' ? wire_bulk(cr, end, number, replies) : NULL;
     }
-    return p == end ? kv_buf_result(&replies->buf, "replies", err)
+    return p == end ? kv_buf_result(replies->buf, "replies", err)
                     : wire_garbled(err, "RESP2");
 }
 

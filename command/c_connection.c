@@ -147,8 +147,12 @@ static void connection_answer_hello(struct cmd_context *c)
     cmd_reply_array(reply, 0);
 }
 
-static void connection_resp(struct cmd_client *client, unsigned resp)
+/* This reply is the first in the protocol that it tells. */
+static void connection_resp(struct cmd_context *c, unsigned resp)
 {
+    struct cmd_client *client = c->client;
+
+    cmd_reply_speak(c->reply, resp);
     client->resp = (uint8_t)resp;
     atomic_store_explicit(&client->shown_resp, (uint8_t)resp,
                           memory_order_relaxed);
@@ -178,7 +182,7 @@ void cmd_do_hello(struct cmd_context *c)
         cmd_client_name_set(c->client, *hello.name);
     }
     if (hello.resp != 0) {
-        connection_resp(c->client, (unsigned)hello.resp);
+        connection_resp(c, (unsigned)hello.resp);
     }
     connection_answer_hello(c);
 }
@@ -231,7 +235,7 @@ void cmd_do_reset(struct cmd_context *c)
     if (atomic_exchange(&client->monitor, false)) {
         cmd_monitor_change(-1);
     }
-    connection_resp(client, 2);
+    connection_resp(c, 2);
     cmd_client_name_set(client, (kvsql_slice){.p = "", .size = 0});
     client->mute = CMD_MUTE_NO;
     atomic_store(&client->no_evict, false);

@@ -180,7 +180,7 @@ static void hash_all(struct cmd_context *c, bool fields, bool values)
 
         kv_elems_init(&elems, &c->at, &item, KV_ELEMS_KEY);
         for (valid = kv_elems_first(&elems);
-             valid && !c->reply->buf.failed; valid = kv_elems_next(&elems)) {
+             valid && !cmd_reply_failed(c->reply); valid = kv_elems_next(&elems)) {
             if (fields) {
                 cmd_answer_val(c, &elems.elem.key);
             }

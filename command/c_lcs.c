@@ -198,7 +198,7 @@ static void lcs_answer_ranges(struct cmd_context *c, const struct lcs *l)
     cmd_reply_map(c->reply, 2);
     cmd_reply_text(c->reply, "matches");
     place = cmd_reply_begin(c->reply, CMD_REPLY_ARRAY);
-    while (lcs_back(l, &i, &j) && !c->reply->buf.failed) {
+    while (lcs_back(l, &i, &j) && !cmd_reply_failed(c->reply)) {
         uint32_t size = 0;
 
         while (i > 0 && j > 0 && l->a.p[i - 1] == l->b.p[j - 1]) {

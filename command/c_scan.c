@@ -178,7 +178,7 @@ void cmd_do_keys(struct cmd_context *c)
     place = cmd_reply_begin(c->reply, CMD_REPLY_ARRAY);
     kv_keys_init(&keys, &c->at, 0);
     scan_init(&walk, &keys, NULL, &match);
-    for (scan_first(&walk); walk.valid && !c->reply->buf.failed;
+    for (scan_first(&walk); walk.valid && !cmd_reply_failed(c->reply);
          scan_next(&walk)) {
         const struct kv_key *key = &walk.name;
 

@@ -59,7 +59,7 @@ static void set_answer_all(struct cmd_context *c, const struct kv_item *item)
 
     cmd_reply_set(c->reply, kv_item_length(item));
     kv_elems_init(&elems, &c->at, item, KV_ELEMS_KEY);
-    for (valid = kv_elems_first(&elems); valid && !c->reply->buf.failed;
+    for (valid = kv_elems_first(&elems); valid && !cmd_reply_failed(c->reply);
          valid = kv_elems_next(&elems)) {
         cmd_answer_val(c, &elems.elem.key);
     }
@@ -115,7 +115,6 @@ void cmd_do_smove(struct cmd_context *c)
 static bool set_pop_one(struct cmd_context *c, const struct kv_key *key,
                         const struct kv_item *item)
 {
-    const struct kv_buf *buf = &c->reply->buf;
     struct kv_elems elems;
     struct kv_key member;
     bool valid;
@@ -124,11 +123,12 @@ static bool set_pop_one(struct cmd_context *c, const struct kv_key *key,
     valid = cmd_seek_random(&elems);
     KV_ASSERT(valid); /* members do not expire */
     cmd_answer_val(c, &elems.elem.key);
-    if (buf->failed) {
+    if (cmd_reply_failed(c->reply)) {
         return false;
     }
     /* What was read may move in the change: the reply's copy does not. */
-    member = (struct kv_key){.p = buf->p + buf->size - elems.elem.key.size,
+    member = (struct kv_key){.p = cmd_reply_last(c->reply,
+                                              elems.elem.key.size),
                              .size = elems.elem.key.size,
                              .cls = elems.elem.key.cls};
     return cmd_ok(c, kv_srem(c->txn, key, &member, NULL, &c->err));
@@ -211,7 +211,7 @@ static bool set_answer_one(void *arg, const struct kv_val *member,
     (void)score;
     cmd_answer_val(a->c, member);
     a->count++;
-    return !a->c->reply->buf.failed;
+    return !cmd_reply_failed(a->c->reply);
 }
 
 static void set_answer_algebra(struct cmd_context *c, enum cmd_algebra algebra)

@@ -395,7 +395,7 @@ static void sort_answer(struct cmd_context *c, struct sort *s,
     if (!s->has_store) {
         cmd_reply_array(c->reply, (s->end - s->start) *
                                       (s->gets > 0 ? s->gets : 1));
-        for (uint64_t i = s->start; i < s->end && !c->reply->buf.failed; i++) {
+        for (uint64_t i = s->start; i < s->end && !cmd_reply_failed(c->reply); i++) {
             sort_put_element(c, s, places[i].index, NULL);
         }
         return;

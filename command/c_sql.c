@@ -102,7 +102,7 @@ static kvsql_rc sql_rows(struct cmd_context *c, struct vt_statement *statement,
 
     while ((rc = vt_step(statement, &row, err)) == KVSQL_OK && row) {
         sql_answer_row(c, statement);
-        if (c->reply->buf.failed) {
+        if (cmd_reply_failed(c->reply)) {
             return KVSQL_OK; /* RP1: the reply says so */
         }
         count++;

@@ -343,7 +343,7 @@ static void zrange_answer(struct cmd_context *c,
         return;
     }
     zrange_seek(c, &item, run, r.reverse, &elems);
-    for (uint64_t i = 0; i < run.count && !c->reply->buf.failed; i++) {
+    for (uint64_t i = 0; i < run.count && !cmd_reply_failed(c->reply); i++) {
         cmd_answer_val(c, &elems.elem.key);
         if (r.with_scores) {
             cmd_reply_double(c->reply, elems.elem.score);

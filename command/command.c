@@ -381,17 +381,16 @@ void cmd_refuse(struct cmd_reply *reply, const struct cmd_row *row,
 /* One value, or one error: CM1. */
 static void command_settle(struct cmd_context *c)
 {
-    const struct kv_buf *buf = &c->reply->buf;
-    struct cmd_item item;
-    size_t offset = 0;
+    const struct kv_buf *buf = c->reply->buf;
 
-    KV_ASSERT(buf->size > 0 || buf->failed || c->deferred);
+    KV_ASSERT(buf->size > c->reply->start || buf->failed || c->deferred);
     if (buf->failed) {
         c->reply->rc = buf->too_big ? KVSQL_TOOBIG : KVSQL_NOMEM;
     }
-    if (c->reply->rc != KVSQL_OK &&
-        cmd_reply_next(c->reply, &offset, &item)) {
-        cmd_stats_error((const char *)item.p, item.size);
+    if (KV_UNLIKELY(c->reply->rc != KVSQL_OK)) {
+        const kvsql_slice line = cmd_reply_line(c->reply);
+
+        cmd_stats_error(line.p, line.size);
     }
 }
 
@@ -734,14 +733,12 @@ kvsql_rc cmd_run_batch(kvsql *db, unsigned count, const unsigned *argc,
     for (unsigned i = 0; i < count; i++) {
         rc = command_run_in(txn, argc[i], argv[i], true, &replies[i]);
         if (rc != KVSQL_OK && rollback) {
-            struct cmd_item item = {0};
-            size_t offset = 0;
+            const kvsql_slice line = cmd_reply_line(&replies[i]);
 
-            (void)cmd_reply_next(&replies[i], &offset, &item);
             *failed = i;
             kv_txn_rollback(txn);
-            return kv_fail(err, rc, "%.*s", (int)item.size,
-                           (const char *)item.p);
+            return kv_fail(err, rc, "%.*s", (int)line.size,
+                           (const char *)line.p);
         }
     }
     return kv_txn_commit(txn, ticket, err);

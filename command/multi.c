@@ -336,43 +336,50 @@ static void multi_run_one(struct multi_run *run, struct kv_txn *txn)
     (void)cmd_execute_in(&one);
 }
 
-/* All of them; false: a ROLLBACK transaction is over. */
+/* All of them; false: a ROLLBACK transaction is over, or there is no room for
+ * the replies. */
 static bool multi_run_all(struct multi_run *run, struct kv_txn *txn)
 {
     struct cmd_client *client = run->c->client;
+    struct cmd_reply *reply = run->c->reply;
 
-    cmd_reply_array(run->c->reply, client->queued);
+    cmd_reply_array(reply, client->queued);
     run->args.p = client->queue.p;
     for (unsigned i = 0; i < client->queued; i++) {
-        cmd_reply_reset(&run->part);
-        if (!multi_args_next(&run->args)) {
-            run->c->reply->buf.failed = true;
+        if (cmd_reply_failed(reply) || !multi_args_next(&run->args)) {
             run->rc = KVSQL_NOMEM;
             return false;
         }
+        cmd_reply_part(&run->part, reply);
         multi_run_one(run, txn);
         if (run->part.rc != KVSQL_OK && client->multi_rollback) {
             run->rc = run->part.rc;
             run->failed = i + 1;
             return false;
         }
-        cmd_reply_append(run->c->reply, &run->part);
+        if (!cmd_reply_part_end(&run->part, reply)) {
+            run->rc = reply->buf->too_big ? KVSQL_TOOBIG : KVSQL_NOMEM;
+            return false;
+        }
     }
     return true;
 }
 
-/* A ROLLBACK transaction was taken back: say which command did it, and why. */
+/* The transaction was taken back: say which command did it, and why. */
 static void multi_answer_rollback(struct multi_run *run)
 {
-    struct cmd_item item = {.p = (const uint8_t *)"no memory", .size = 9};
-    size_t offset = 0;
+    kvsql_slice line;
 
-    if (run->failed > 0) {
-        (void)cmd_reply_next(&run->part, &offset, &item);
+    if (run->failed == 0) {
+        cmd_fail(run->c, run->rc,
+                 "EXECABORT Transaction rolled back: no memory for its "
+                 "replies");
+        return;
     }
+    line = cmd_reply_line(&run->part);
     cmd_fail(run->c, run->rc,
              "EXECABORT Transaction rolled back because of command %u: %.*s",
-             run->failed, (int)item.size, (const char *)item.p);
+             run->failed, (int)line.size, (const char *)line.p);
 }
 
 /* Room for all of them; false: there is none, answered. */
@@ -463,13 +470,11 @@ void cmd_do_exec(struct cmd_context *c)
                  "EXECABORT Transaction discarded because of previous "
                  "errors.");
     } else {
-        cmd_reply_init(&run.part, c->reply->buf.size_max);
         if (client->multi_sql) {
             multi_exec_sql(&run);
         } else {
             multi_exec_commands(&run);
         }
-        cmd_reply_fini(&run.part);
         multi_args_fini(&run.args);
     }
     cmd_multi_end(client);

@@ -1,4 +1,4 @@
-/* reply.c - an answer as a flat run of typed items.
+/* reply.c - an answer: its writers, and its typed form, a flat run of items.
  *
  *   item:  u8 kind | body
  *   body   NULL, NULL_ARRAY                    nothing
@@ -10,10 +10,14 @@
  *                                              be filled in later)
  *
  * Always true:
- *   RP1  A reply whose buffer failed reads as exactly one error item, whatever
- *        was written before: memory that ran out half-way never shows.
+ *   RP1  A reply whose buffer failed is exactly one error, whatever was written
+ *        before: memory that ran out half-way never shows.
  *   RP2  What was written is read back by the same file; so the reader asserts
  *        and does not check.
+ *   RP3  Bytes in front of reply->start are not the reply's: it cuts its buffer
+ *        there, and never below.
+ *
+ * The bytes of the RESP form are made in reply_resp.c.
  *
  * Thread: the request's. */
 #include "command/reply.h"
@@ -21,6 +25,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "command/reply_resp.h"
 #include "kvsql/base/num.h"
 
 #define REPLY_KEEP_MAX (64u << 10) /* bytes kept over a reset */
@@ -33,31 +38,64 @@ static const char REPLY_TOO_BIG[] =
 
 void cmd_reply_init(struct cmd_reply *reply, size_t size_max)
 {
-    kv_buf_init(&reply->buf, KV_MEM_CLIENT, size_max);
-    reply->rc = KVSQL_OK;
+    *reply = (struct cmd_reply){.buf = &reply->own, .rc = KVSQL_OK};
+    kv_buf_init(&reply->own, KV_MEM_CLIENT, size_max);
 }
 
 void cmd_reply_fini(struct cmd_reply *reply)
 {
-    kv_buf_fini(&reply->buf);
+    if (reply->buf == &reply->own) {
+        kv_buf_fini(&reply->own);
+    }
 }
 
 void cmd_reply_reset(struct cmd_reply *reply)
 {
-    kv_buf_reset(&reply->buf, REPLY_KEEP_MAX);
+    if (reply->buf == &reply->own) {
+        kv_buf_reset(&reply->own, REPLY_KEEP_MAX);
+    } else {
+        kv_buf_cut(reply->buf, reply->start); /* RP3 */
+    }
+    reply->pair_items = 0;
     reply->rc = KVSQL_OK;
+}
+
+void cmd_reply_part(struct cmd_reply *part, const struct cmd_reply *whole)
+{
+    KV_ASSERT(!cmd_reply_failed(whole) && whole->pair_items == 0);
+    part->buf = whole->buf;
+    part->start = whole->buf->size;
+    part->pair_items = 0;
+    part->rc = KVSQL_OK;
+    part->resp = whole->resp;
+}
+
+bool cmd_reply_part_end(struct cmd_reply *part, struct cmd_reply *whole)
+{
+    KV_ASSERT(part->buf == whole->buf);
+    whole->resp = part->resp;
+    return cmd_reply_finish(part);
 }
 
 /* ---- writing ------------------------------------------------------------ */
 
+static void reply_bare(struct cmd_reply *reply, enum cmd_reply_kind kind)
+{
+    if (reply->resp != 0) {
+        cmd_resp_item(reply, &(struct cmd_item){.kind = kind});
+    } else {
+        kv_buf_byte(reply->buf, (uint8_t)kind);
+    }
+}
+
 void cmd_reply_null(struct cmd_reply *reply)
 {
-    kv_buf_byte(&reply->buf, CMD_REPLY_NULL);
+    reply_bare(reply, CMD_REPLY_NULL);
 }
 
 void cmd_reply_null_array(struct cmd_reply *reply)
 {
-    kv_buf_byte(&reply->buf, CMD_REPLY_NULL_ARRAY);
+    reply_bare(reply, CMD_REPLY_NULL_ARRAY);
 }
 
 /* Room for `size` more bytes without growing; strictly, for the last byte of a
@@ -70,9 +108,14 @@ static bool reply_fits(const struct kv_buf *buf, size_t size)
 static void reply_word(struct cmd_reply *reply, enum cmd_reply_kind kind,
                        uint64_t word)
 {
-    struct kv_buf *buf = &reply->buf;
+    struct kv_buf *buf = reply->buf;
     uint8_t *p;
 
+    if (reply->resp != 0) {
+        cmd_resp_item(reply, &(struct cmd_item){.kind = kind,
+                                                .number = (int64_t)word});
+        return;
+    }
     if (!reply_fits(buf, REPLY_WORD_SIZE) &&
         !kv_buf_reserve(buf, REPLY_WORD_SIZE)) {
         return;
@@ -86,8 +129,13 @@ static void reply_word(struct cmd_reply *reply, enum cmd_reply_kind kind,
 static void reply_bytes(struct cmd_reply *reply, enum cmd_reply_kind kind,
                         const void *p, size_t size)
 {
-    struct kv_buf *buf = &reply->buf;
+    struct kv_buf *buf = reply->buf;
 
+    if (reply->resp != 0) {
+        cmd_resp_item(reply,
+                      &(struct cmd_item){.kind = kind, .p = p, .size = size});
+        return;
+    }
     if (size > 0 && size < 128 && reply_fits(buf, size + 2)) { /* mostly */
         uint8_t *to = buf->p + buf->size;
 
@@ -127,20 +175,31 @@ void cmd_reply_double_as(struct cmd_reply *reply, double real, const char *text,
 {
     uint64_t bits;
 
+    if (reply->resp != 0) {
+        cmd_resp_item(reply, &(struct cmd_item){.kind = CMD_REPLY_DOUBLE,
+                                                .real = real,
+                                                .p = (const uint8_t *)text,
+                                                .size = size});
+        return;
+    }
     memcpy(&bits, &real, sizeof(bits));
     reply_word(reply, CMD_REPLY_DOUBLE, bits);
-    kv_buf_varint(&reply->buf, size);
-    kv_buf_add(&reply->buf, text, size);
+    kv_buf_varint(reply->buf, size);
+    kv_buf_add(reply->buf, text, size);
 }
 
 void cmd_reply_bulk(struct cmd_reply *reply, const void *p, size_t size)
 {
-    reply_bytes(reply, CMD_REPLY_BULK, p, size);
+    if (KV_LIKELY(reply->resp != 0)) {
+        cmd_resp_bulk(reply, p, size);
+    } else {
+        reply_bytes(reply, CMD_REPLY_BULK, p, size);
+    }
 }
 
 void cmd_reply_text(struct cmd_reply *reply, const char *text)
 {
-    reply_bytes(reply, CMD_REPLY_BULK, text, strlen(text));
+    cmd_reply_bulk(reply, text, strlen(text));
 }
 
 void cmd_reply_verbatim(struct cmd_reply *reply, const void *p, size_t size)
@@ -170,21 +229,31 @@ void cmd_reply_pairs(struct cmd_reply *reply, uint64_t pairs)
 
 size_t cmd_reply_begin(struct cmd_reply *reply, enum cmd_reply_kind kind)
 {
-    const size_t place = reply->buf.size;
+    const size_t place = reply->buf->size;
 
     KV_ASSERT(kind == CMD_REPLY_ARRAY || kind == CMD_REPLY_MAP ||
               kind == CMD_REPLY_SET || kind == CMD_REPLY_PAIRS);
-    reply_word(reply, kind, 0);
+    if (reply->resp != 0) {
+        cmd_resp_begin(reply, kind);
+    } else {
+        reply_word(reply, kind, 0);
+    }
     return place;
 }
 
 void cmd_reply_end(struct cmd_reply *reply, size_t place, uint64_t count)
 {
-    if (reply->buf.failed) {
+    reply->pair_items = 0; /* RW2: PAIRS end no later than this */
+    if (reply->buf->failed) {
         return;
     }
-    KV_ASSERT(place + 9 <= reply->buf.size);
-    kv_u64_put(reply->buf.p + place + 1, count);
+    KV_ASSERT(place >= reply->start); /* RP3 */
+    if (reply->resp != 0) {
+        cmd_resp_end(reply, place, count);
+        return;
+    }
+    KV_ASSERT(place + REPLY_WORD_SIZE <= reply->buf->size);
+    kv_u64_put(reply->buf->p + place + 1, count);
 }
 
 void cmd_reply_error(struct cmd_reply *reply, kvsql_rc rc, const char *format,
@@ -196,7 +265,7 @@ void cmd_reply_error(struct cmd_reply *reply, kvsql_rc rc, const char *format,
     int printed;
 
     KV_ASSERT(rc != KVSQL_OK);
-    if (reply->buf.size == 0) {
+    if (reply->buf->size == reply->start) {
         reply->rc = rc;
     }
     va_start(args, format);
@@ -214,26 +283,18 @@ void cmd_reply_error(struct cmd_reply *reply, kvsql_rc rc, const char *format,
     reply_bytes(reply, CMD_REPLY_ERROR, line, size);
 }
 
-void cmd_reply_append(struct cmd_reply *reply, const struct cmd_reply *part)
-{
-    struct cmd_item item;
-    size_t offset = 0;
-
-    if (!part->buf.failed) {
-        kv_buf_add(&reply->buf, part->buf.p, part->buf.size);
-    } else if (cmd_reply_next(part, &offset, &item)) {
-        reply_bytes(reply, CMD_REPLY_ERROR, item.p, item.size);
-    }
-}
-
 /* ---- reading ------------------------------------------------------------ */
+
+static const char *reply_failed_text(const struct cmd_reply *reply)
+{
+    return reply->buf->too_big ? REPLY_TOO_BIG : REPLY_NO_MEMORY;
+}
 
 /* RP1: the one item of a reply that has no room for its content. */
 static bool reply_next_failed(const struct cmd_reply *reply, size_t *offset,
                               struct cmd_item *item)
 {
-    const char *text =
-        reply->buf.too_big ? REPLY_TOO_BIG : REPLY_NO_MEMORY;
+    const char *text = reply_failed_text(reply);
 
     if (*offset != 0) {
         return false;
@@ -264,14 +325,15 @@ bool cmd_reply_next(const struct cmd_reply *reply, size_t *offset,
     const uint8_t *p, *end;
     uint64_t word;
 
-    if (reply->buf.failed) {
+    if (reply->buf->failed) {
         return reply_next_failed(reply, offset, item);
     }
-    if (*offset >= reply->buf.size) {
+    if (*offset >= reply->buf->size - reply->start) {
         return false;
     }
-    p = reply->buf.p + *offset;
-    end = reply->buf.p + reply->buf.size;
+    KV_ASSERT(reply->resp == 0);
+    p = reply->buf->p + reply->start + *offset;
+    end = reply->buf->p + reply->buf->size;
     *item = (struct cmd_item){.kind = (enum cmd_reply_kind)*p++};
     switch (item->kind) {
     case CMD_REPLY_NULL:
@@ -299,6 +361,48 @@ bool cmd_reply_next(const struct cmd_reply *reply, size_t *offset,
         break;
     }
     KV_ASSERT(p <= end); /* RP2 */
-    *offset = (size_t)(p - reply->buf.p);
+    *offset = (size_t)(p - reply->buf->p) - reply->start;
     return true;
+}
+
+/* ---- the end ------------------------------------------------------------ */
+
+kvsql_slice cmd_reply_line(const struct cmd_reply *reply)
+{
+    struct cmd_item item = {0};
+    size_t offset = 0;
+
+    KV_ASSERT(reply->rc != KVSQL_OK || reply->buf->failed);
+    if (reply->resp != 0 && !reply->buf->failed) {
+        return cmd_resp_line(reply);
+    }
+    (void)cmd_reply_next(reply, &offset, &item);
+    KV_ASSERT(item.kind == CMD_REPLY_ERROR);
+    return (kvsql_slice){.p = item.p, .size = item.size};
+}
+
+const uint8_t *cmd_reply_last(const struct cmd_reply *reply, size_t size)
+{
+    const size_t behind = size + (reply->resp != 0 ? 2 : 0); /* CR LF */
+
+    KV_ASSERT(!reply->buf->failed && reply->buf->size >= behind);
+    return reply->buf->p + reply->buf->size - behind;
+}
+
+bool cmd_reply_finish(struct cmd_reply *reply)
+{
+    const char *text = reply_failed_text(reply);
+    const kvsql_rc rc = reply->buf->too_big ? KVSQL_TOOBIG : KVSQL_NOMEM;
+
+    if (KV_LIKELY(!reply->buf->failed)) {
+        return true;
+    }
+    kv_buf_cut(reply->buf, reply->start); /* RP1, RP3 */
+    reply->pair_items = 0;
+    cmd_reply_error(reply, rc, "%s", text);
+    if (!reply->buf->failed) {
+        return true;
+    }
+    reply->buf->size = reply->start;
+    return false;
 }

@@ -1,4 +1,4 @@
-/* reply_resp.c - a reply in the bytes of the Redis protocol, RESP2 or RESP3.
+/* reply_resp.c - replies in the bytes of the Redis protocol, RESP2 or RESP3.
  *
  *   item            RESP2                 RESP3
  *   NULL            $-1                   _
@@ -10,31 +10,58 @@
  *   SET of n        *n                    ~n
  *   PAIRS of n      *2n                   *n of *2
  *
+ * An aggregate whose count is not known yet begins with a header of one digit,
+ * in whose place its kind stands; at its end, when the count has more digits,
+ * what follows moves up by so many bytes.
+ *
  * Source: the RESP3 specification (antirez, 2018) and Redis 7's replies.
  *
  * Always true:
  *   RW1  No line of an error or status holds CR or LF: what would break the
  *        protocol was made blank where the reply was written, and is asserted
  *        here.
+ *   RW2  Items of PAIRS are plain values, and no aggregate begins among them.
  *
  * Thread: the request's. */
+#include "command/reply_resp.h"
+
 #include <string.h>
 
-#include "command/reply.h"
 #include "kvsql/base/num.h"
 
-struct resp_out {
-    struct kv_buf *buf;
-    unsigned resp;
-    uint64_t pair_items; /* items of PAIRS still to come, RESP3 */
-};
+/* pair_items of PAIRS whose count is not known yet: even, and never used up. */
+#define RESP_PAIRS_OPEN (UINT64_MAX - 1)
+#define RESP_HEADER_MAX (KV_INT_TEXT_MAX + 3) /* mark, number, CR LF */
+#define RESP_HEADER_OPEN 4                    /* mark, kind, CR LF */
+
+/* Room for `size` more bytes, which is there mostly. */
+static bool resp_room(struct kv_buf *buf, size_t size)
+{
+    return KV_LIKELY(!buf->failed && size < buf->cap - buf->size) ||
+           kv_buf_reserve(buf, size);
+}
+
+/* A mark, a number, CR LF; RESP_HEADER_MAX bytes are there. Returns where they
+ * end. */
+static uint8_t *resp_header(uint8_t *to, char mark, int64_t number)
+{
+    *to++ = (uint8_t)mark;
+    if (KV_LIKELY(number >= 0 && number < 10)) {
+        *to++ = (uint8_t)('0' + number);
+    } else {
+        to += kv_num_format_int((char *)to, number);
+    }
+    to[0] = '\r';
+    to[1] = '\n';
+    return to + 2;
+}
 
 static void resp_line(struct kv_buf *buf, char mark, const void *p,
                       size_t size)
 {
     uint8_t *to;
 
-    if (!kv_buf_reserve(buf, size + 3)) {
+    if (!resp_room(buf, size + 3)) {
         return;
     }
     to = buf->p + buf->size;
@@ -49,16 +76,27 @@ static void resp_line(struct kv_buf *buf, char mark, const void *p,
 
 static void resp_number(struct kv_buf *buf, char mark, int64_t number)
 {
-    char text[KV_INT_TEXT_MAX];
+    if (resp_room(buf, RESP_HEADER_MAX)) {
+        const uint8_t *end = resp_header(buf->p + buf->size, mark, number);
 
-    resp_line(buf, mark, text, kv_num_format_int(text, number));
+        buf->size = (size_t)(end - buf->p);
+    }
 }
 
 static void resp_bulk(struct kv_buf *buf, const void *p, size_t size)
 {
-    resp_number(buf, '$', (int64_t)size);
-    kv_buf_add(buf, p, size);
-    kv_buf_add(buf, "\r\n", 2);
+    uint8_t *to;
+
+    if (!resp_room(buf, RESP_HEADER_MAX + size + 2)) {
+        return;
+    }
+    to = resp_header(buf->p + buf->size, '$', (int64_t)size);
+    if (size > 0) {
+        memcpy(to, p, size);
+    }
+    to[size] = '\r';
+    to[size + 1] = '\n';
+    buf->size = (size_t)(to + size + 2 - buf->p);
 }
 
 static void resp_verbatim(struct kv_buf *buf, const void *p, size_t size)
@@ -121,14 +159,26 @@ static void resp_item(struct kv_buf *buf, const struct cmd_item *item)
     }
 }
 
-static void resp_item3(struct resp_out *out, const struct cmd_item *item)
+/* In RESP3 each pair of PAIRS is an array of its own. */
+static void resp_pair(struct cmd_reply *reply)
 {
-    struct kv_buf *buf = out->buf;
+    if (KV_UNLIKELY(reply->pair_items > 0) && reply->pair_items-- % 2 == 0) {
+        kv_buf_add(reply->buf, "*2\r\n", 4);
+    }
+}
+
+/* RW2; a reply that failed may lack items. */
+static void resp_no_pair(const struct cmd_reply *reply)
+{
+    KV_ASSERT(reply->pair_items == 0 || reply->buf->failed);
+}
+
+static void resp_item3(struct cmd_reply *reply, const struct cmd_item *item)
+{
+    struct kv_buf *buf = reply->buf;
     char text[KV_DOUBLE_TEXT_MAX];
 
-    if (out->pair_items > 0 && out->pair_items-- % 2 == 0) {
-        kv_buf_add(buf, "*2\r\n", 4);
-    }
+    resp_pair(reply);
     switch (item->kind) {
     case CMD_REPLY_NULL:
     case CMD_REPLY_NULL_ARRAY:
@@ -153,10 +203,10 @@ static void resp_item3(struct resp_out *out, const struct cmd_item *item)
     case CMD_REPLY_SET:
         resp_number(buf, '~', item->number);
         break;
-    case CMD_REPLY_PAIRS: /* of plain values only */
-        KV_ASSERT(out->pair_items == 0);
+    case CMD_REPLY_PAIRS:
+        resp_no_pair(reply);
         resp_number(buf, '*', item->number);
-        out->pair_items = 2 * (uint64_t)item->number;
+        reply->pair_items = 2 * (uint64_t)item->number;
         break;
     default:
         resp_item(buf, item);
@@ -164,18 +214,84 @@ static void resp_item3(struct resp_out *out, const struct cmd_item *item)
     }
 }
 
+void cmd_resp_item(struct cmd_reply *reply, const struct cmd_item *item)
+{
+    if (reply->resp == 3) {
+        resp_item3(reply, item);
+    } else {
+        resp_item(reply->buf, item);
+    }
+}
+
+void cmd_resp_bulk(struct cmd_reply *reply, const void *p, size_t size)
+{
+    resp_pair(reply);
+    resp_bulk(reply->buf, p, size);
+}
+
+/* ---- counts that are known later ----------------------------------------- */
+
+void cmd_resp_begin(struct cmd_reply *reply, enum cmd_reply_kind kind)
+{
+    uint8_t header[RESP_HEADER_OPEN] = {'*', (uint8_t)kind, '\r', '\n'};
+
+    resp_no_pair(reply);
+    if (reply->resp == 3) {
+        header[0] = kind == CMD_REPLY_MAP   ? '%'
+                    : kind == CMD_REPLY_SET ? '~'
+                                            : '*';
+        reply->pair_items = kind == CMD_REPLY_PAIRS ? RESP_PAIRS_OPEN : 0;
+    }
+    kv_buf_add(reply->buf, header, sizeof(header));
+}
+
+void cmd_resp_end(struct cmd_reply *reply, size_t place, uint64_t count)
+{
+    struct kv_buf *buf = reply->buf;
+    const size_t from = place + RESP_HEADER_OPEN - 2; /* of CR LF */
+    char text[KV_INT_TEXT_MAX];
+    enum cmd_reply_kind kind;
+    size_t more;
+
+    KV_ASSERT(from + 2 <= buf->size && buf->p[from] == '\r');
+    kind = (enum cmd_reply_kind)buf->p[place + 1];
+    if (reply->resp == 2 &&
+        (kind == CMD_REPLY_MAP || kind == CMD_REPLY_PAIRS)) {
+        count *= 2;
+    }
+    more = kv_num_format_int(text, (int64_t)count) - 1;
+    if (more > 0) {
+        if (!resp_room(buf, more)) {
+            return;
+        }
+        memmove(buf->p + from + more, buf->p + from, buf->size - from);
+        buf->size += more;
+    }
+    memcpy(buf->p + place + 1, text, more + 1);
+}
+
+/* ---- an error's line ----------------------------------------------------- */
+
+kvsql_slice cmd_resp_line(const struct cmd_reply *reply)
+{
+    const uint8_t *p = reply->buf->p + reply->start;
+    const size_t size = reply->buf->size - reply->start;
+
+    KV_ASSERT(size >= 3 && p[0] == '-' && p[size - 2] == '\r');
+    return (kvsql_slice){.p = p + 1, .size = size - 3};
+}
+
+/* ---- what is typed ------------------------------------------------------- */
+
 void cmd_reply_resp(const struct cmd_reply *reply, unsigned resp,
                     struct kv_buf *buf)
 {
-    struct resp_out out = {.buf = buf, .resp = resp};
+    struct cmd_reply direct;
     struct cmd_item item;
     size_t offset = 0;
 
+    cmd_reply_init_resp(&direct, buf, resp);
     while (cmd_reply_next(reply, &offset, &item)) {
-        if (out.resp == 3) {
-            resp_item3(&out, &item);
-        } else {
-            resp_item(buf, &item);
-        }
+        cmd_resp_item(&direct, &item);
     }
 }

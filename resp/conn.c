@@ -247,12 +247,12 @@ static enum conn_step conn_command(struct resp_conn *conn,
 {
     struct resp_loop *loop = conn->loop;
     kvsql *db = atomic_load_explicit(&loop->server->db, memory_order_acquire);
+    struct cmd_reply reply;
     struct kv_ticket ticket;
-    const enum cmd_next next =
-        cmd_client_run(&conn->client, db, &loop->reads, parser->argc,
-                       parser->argv, &loop->reply, &ticket);
 
-    switch (next) {
+    cmd_reply_init_resp(&reply, &conn->out, conn->client.resp);
+    switch (cmd_client_run(&conn->client, db, &loop->reads, parser->argc,
+                           parser->argv, &reply, &ticket)) {
     case CMD_WORK:
         conn->hold = RESP_HOLD_WORK;
         return CONN_STOP;
@@ -263,7 +263,9 @@ static enum conn_step conn_command(struct resp_conn *conn,
         break;
     }
     if (cmd_client_speaks(&conn->client)) {
-        resp_send_reply(conn, &loop->reply, ticket);
+        resp_send_reply(conn, &reply, ticket);
+    } else {
+        cmd_reply_reset(&reply);
     }
     return conn->closed || conn->client.closing ? CONN_STOP : CONN_ON;
 }

@@ -32,7 +32,8 @@
 #define RESP_OUTPUT_PAUSE ((size_t)64 << 20) /* bytes that wait: run no more */
 #define RESP_OUTPUT_MAX ((size_t)4 << 30)   /* ... and the end of patience */
 #define RESP_PUSH_MAX ((size_t)32 << 20)    /* bytes of MONITOR that wait */
-#define RESP_REPLY_MAX ((size_t)2 << 30)    /* of one reply */
+#define RESP_REPLY_MAX ((size_t)2 << 30)    /* of one reply that a
+                                               worker makes */
 #define RESP_OUTPUT_KEEP ((size_t)512)      /* kept by an idle connection */
 #define RESP_STALL_NS 10000000000ull        /* reads nothing for so long */
 #define RESP_TAKE_NS 20000000000ull         /* a request must be there after
@@ -112,7 +113,6 @@ struct resp_loop {
     struct resp_conn *pausing;              /* held by CLIENT PAUSE */
     uint8_t *scratch;                       /* RESP_READ_SIZE bytes */
     struct resp_parser parser;
-    struct cmd_reply reply;
     struct cmd_reads reads;                 /* of the pipeline that runs */
     uint64_t now_ns, swept_ns, accept_again_ns;
     struct kv_waiter waiter;
@@ -191,9 +191,10 @@ KV_INTERNAL void resp_conn_watch(struct resp_conn *conn);
 
 /* ---- send.c -------------------------------------------------------------- */
 
-/* Put the reply in loop->reply behind the output. */
+/* The reply, which stands in conn->out already, may go when its ticket is
+ * open. */
 KV_INTERNAL void resp_send_reply(struct resp_conn *conn,
-                                 const struct cmd_reply *reply,
+                                 struct cmd_reply *reply,
                                  struct kv_ticket ticket);
 /* Bytes that are a reply already; bytes that are none. */
 KV_INTERNAL void resp_send_bytes(struct resp_conn *conn, const void *p,

@@ -522,7 +522,6 @@ kvsql_rc resp_loop_start(struct resp_loop *loop, struct kvsql_error *err)
     loop->gated_last = &loop->gated;
     loop->done_last = &loop->done;
     resp_parser_init(&loop->parser);
-    cmd_reply_init(&loop->reply, RESP_REPLY_MAX);
     loop->scratch = kv_mem_alloc(KV_MEM_CLIENT, RESP_READ_SIZE);
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -585,6 +584,5 @@ void resp_loop_fini(struct resp_loop *loop)
     }
     kv_mem_free(KV_MEM_CLIENT, loop->scratch, RESP_READ_SIZE);
     resp_parser_fini(&loop->parser);
-    cmd_reply_fini(&loop->reply);
     kv_lock_fini(&loop->post_lock);
 }

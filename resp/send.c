@@ -53,8 +53,10 @@ bool resp_send_is_gated(const struct resp_conn *conn,
 
 /* ---- putting in --------------------------------------------------------- */
 
-/* Note where a reply begins, if it has to wait. False: no memory. */
-static bool send_begin(struct resp_conn *conn, struct kv_ticket ticket)
+/* Note that a reply begins at conn->out.p[start], if it has to wait. False: no
+ * memory. */
+static bool send_mark_at(struct resp_conn *conn, size_t start,
+                         struct kv_ticket ticket)
 {
     kvsql *db = atomic_load_explicit(&conn->loop->server->db,
                                      memory_order_relaxed);
@@ -64,10 +66,15 @@ static bool send_begin(struct resp_conn *conn, struct kv_ticket ticket)
         (ticket.epoch == UINT64_MAX || kv_gate_open(db, ticket))) {
         return true;
     }
-    mark = (struct resp_mark){.start = conn->out_start + conn->out.size,
+    mark = (struct resp_mark){.start = conn->out_start + start,
                               .ticket = ticket};
     kv_buf_add(&conn->marks, &mark, sizeof(mark));
     return !conn->marks.failed;
+}
+
+static bool send_begin(struct resp_conn *conn, struct kv_ticket ticket)
+{
+    return send_mark_at(conn, conn->out.size, ticket);
 }
 
 /* What was put in must be whole, or nothing after it makes sense. */
@@ -79,11 +86,12 @@ static void send_check(struct resp_conn *conn)
     resp_loop_ready(conn);
 }
 
-void resp_send_reply(struct resp_conn *conn, const struct cmd_reply *reply,
+void resp_send_reply(struct resp_conn *conn, struct cmd_reply *reply,
                      struct kv_ticket ticket)
 {
-    if (send_begin(conn, ticket)) {
-        cmd_reply_resp(reply, conn->client.resp, &conn->out);
+    if (!cmd_reply_finish(reply) ||
+        !send_mark_at(conn, reply->start, ticket)) {
+        conn->out.size = reply->start; /* D2: not without its mark */
     }
     send_check(conn);
 }

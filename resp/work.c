@@ -1,7 +1,7 @@
 /* work.c - the workers: SQL, and commands that read much.
  *
- * A worker runs one command of one connection at a time, and turns its reply
- * into bytes, so that the loop only has to send them. Each has one SQL
+ * A worker runs one command of one connection at a time, and makes the bytes
+ * of its reply, so that the loop only has to send them. Each has one SQL
  * session, opened with its first statement and kept.
  *
  * Thread: the workers' own; give and cancel are the loops'. */
@@ -47,7 +47,7 @@ bool resp_work_give(struct resp_conn *conn)
     }
     job->conn = conn;
     job->db = atomic_load(&server->db);
-    kv_buf_init(&job->out, KV_MEM_CLIENT, RESP_OUTPUT_MAX);
+    kv_buf_init(&job->out, KV_MEM_CLIENT, RESP_REPLY_MAX);
     conn->job = job;
     kv_lock_take(&server->pool_lock);
     *server->queue_last = job;
@@ -119,7 +119,7 @@ static void work_run_job(struct resp_worker *worker, struct resp_job *job)
     kvsql_rc rc = work_session(worker, job->db, &err);
 
     job->ticket = CMD_NO_TICKET;
-    cmd_reply_init(&reply, RESP_REPLY_MAX);
+    cmd_reply_init_resp(&reply, &job->out, conn->client.resp);
     if (rc != KVSQL_OK) {
         worker->session = NULL;
         cmd_reply_error(&reply, rc, "%s %s", kv_error_row(rc)->resp,
@@ -130,9 +130,7 @@ static void work_run_job(struct resp_worker *worker, struct resp_job *job)
                         &job->ticket);
         work_leave(worker, job);
     }
-    cmd_reply_resp(&reply, conn->client.resp, &job->out);
-    job->failed = job->out.failed;
-    cmd_reply_fini(&reply);
+    job->failed = !cmd_reply_finish(&reply);
 }
 
 static void *work_run(void *arg)

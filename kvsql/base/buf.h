@@ -31,6 +31,12 @@ KV_INTERNAL void kv_buf_init(struct kv_buf *buf, enum kv_mem_kind kind,
 KV_INTERNAL void kv_buf_fini(struct kv_buf *buf);
 /* Forget the content, keep the memory up to `keep_max` bytes. */
 KV_INTERNAL void kv_buf_reset(struct kv_buf *buf, size_t keep_max);
+/* Back to the first `size` bytes, which were whole: nothing has failed. */
+static inline void kv_buf_cut(struct kv_buf *buf, size_t size)
+{
+    buf->size = size;
+    buf->failed = buf->too_big = false;
+}
 /* Room for `size` more bytes; false (and failed set) when there is none. */
 KV_INTERNAL bool kv_buf_reserve(struct kv_buf *buf, size_t size);
 KV_INTERNAL void kv_buf_add(struct kv_buf *buf, const void *p, size_t size);

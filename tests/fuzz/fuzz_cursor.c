@@ -53,7 +53,7 @@ static uint64_t scan(uint64_t cursor)
     FUZZ_CHECK(cmd_reply_next(&reply, &offset, &item));
     count = (uint64_t)item.number;
     kv_buf_init(&seen, KV_MEM_MISC, 16 << 20);
-    kv_buf_add(&seen, reply.buf.p, reply.buf.size);
+    kv_buf_add(&seen, reply.buf->p, reply.buf->size);
     for (; count > 0; count--) {
         struct cmd_item key;
         const struct cmd_reply copy = {.buf = seen};

@@ -65,7 +65,6 @@ static void setup(void)
     ck_assert_int_eq(vt_session_open(db, &(struct vt_limits){0}, &session,
                                      &err),
                      KVSQL_OK);
-    cmd_reply_init(&reply, 64 << 20);
     kv_buf_init(&line_buf, KV_MEM_MISC, 1 << 20);
     kv_buf_init(&out, KV_MEM_MISC, 64 << 20);
     kv_buf_init(&pushed, KV_MEM_MISC, 1 << 20);
@@ -81,13 +80,18 @@ static void teardown(void)
     cmd_password_set(NULL);
     cmd_pause_set(0, false);
     vt_session_close(session);
-    cmd_reply_fini(&reply);
     kv_buf_fini(&line_buf);
     kv_buf_fini(&out);
     kv_buf_fini(&pushed);
     ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
     fakeos_free(fake);
 }
+
+/* What stands in the output before each reply. */
+#define BEFORE "+before\r\n"
+
+/* The next command's n-th allocation fails; 0 is none. */
+static unsigned fail_at;
 
 static enum cmd_next run(struct cmd_client *client, const char *line)
 {
@@ -96,7 +100,15 @@ static enum cmd_next run(struct cmd_client *client, const char *line)
     ck_assert_int_eq(cmd_split(line, strlen(line), &line_buf, args,
                                &args_count, &err),
                      KVSQL_OK);
+    kv_buf_reset(&out, out.cap);
+    kv_buf_text(&out, BEFORE);
+    cmd_reply_init_resp(&reply, &out, client->resp);
+    kv_mem_fail_at(fail_at, 0);
+    fail_at = 0;
     next = cmd_client_run(client, db, NULL, args_count, args, &reply, &ticket);
+    if (next != CMD_DONE) {
+        ck_assert_uint_eq(out.size, strlen(BEFORE)); /* CL1 */
+    }
     if (next == CMD_WORK) {
         cmd_client_work(client, db, session, args_count, args, &reply,
                         &ticket);
@@ -105,16 +117,15 @@ static enum cmd_next run(struct cmd_client *client, const char *line)
     return next;
 }
 
-/* The answer in the client's protocol, with `|` for CR LF. */
-static const char *ask(struct cmd_client *client, const char *line)
+/* The answer that stands in `out`, with `|` for CR LF. */
+static const char *answered(void)
 {
     static char text[8192];
     size_t n = 0;
 
-    ck_assert_int_eq(run(client, line), CMD_DONE);
-    kv_buf_reset(&out, out.cap);
-    cmd_reply_resp(&reply, client->resp, &out);
-    for (size_t i = 0; i < out.size && n + 1 < sizeof(text); i++) {
+    ck_assert(cmd_reply_finish(&reply));
+    ck_assert_mem_eq(out.p, BEFORE, strlen(BEFORE));
+    for (size_t i = strlen(BEFORE); i < out.size && n + 1 < sizeof(text); i++) {
         if (out.p[i] == '\r') {
             continue;
         }
@@ -122,6 +133,13 @@ static const char *ask(struct cmd_client *client, const char *line)
     }
     text[n] = '\0';
     return text;
+}
+
+/* The answer in the client's protocol. */
+static const char *ask(struct cmd_client *client, const char *line)
+{
+    ck_assert_int_eq(run(client, line), CMD_DONE);
+    return answered();
 }
 #define says(client, line, answer) ck_assert_str_eq(ask(client, line), answer)
 
@@ -165,6 +183,53 @@ START_TEST(multi_rollback_is_all_or_nothing)
     says(&one, "SET a 1", "+QUEUED|");
     says(&one, "INCR a", "+QUEUED|");
     says(&one, "EXEC", "*2|+OK|:2|");
+}
+END_TEST
+
+/* Long enough for the output to grow with it. */
+#define LONG_VALUE                                                            \
+    "0123456789012345678901234567890123456789012345678901234567890123456789"
+
+/* Whether the answer is whole: one line of an error, or two values. */
+static bool is_exec_of_two(const char *answer)
+{
+    const size_t size = strlen(answer);
+
+    if (answer[0] == '-') {
+        return strchr(answer, '|') == answer + size - 1;
+    }
+    return strncmp(answer, "*2|", 3) == 0 &&
+           (strcmp(answer + 3, "+OK|$70|" LONG_VALUE "|") == 0 ||
+            strstr(answer + 3, "-OOM ") != NULL);
+}
+
+START_TEST(without_memory_exec_is_still_one_answer)
+{
+    for (unsigned n = 1;; n++) {
+        const char *answer;
+        bool failed;
+
+        says(&one, "DEL a", strcmp(ask(&two, "EXISTS a"), ":1|") == 0
+                                ? ":1|"
+                                : ":0|");
+        says(&one, "MULTI", "+OK|");
+        says(&one, "SET a " LONG_VALUE, "+QUEUED|");
+        says(&one, "GET a", "+QUEUED|");
+        kv_buf_fini(&out); /* it must grow */
+        fail_at = n;
+        (void)run(&one, "EXEC");
+        failed = kv_mem_failed() != 0;
+        kv_mem_fail_at(0, 0);
+        answer = answered();
+        ck_assert_msg(is_exec_of_two(answer), "%s", answer);
+        if (!failed) {
+            ck_assert_str_eq(answer, "*2|+OK|$70|" LONG_VALUE "|");
+            return;
+        }
+        if (answer[0] == '-') {
+            says(&two, "EXISTS a", ":0|");
+        }
+    }
 }
 END_TEST
 
@@ -331,6 +396,20 @@ START_TEST(a_name_has_no_blanks)
 }
 END_TEST
 
+START_TEST(hello_inside_multi_changes_the_protocol_from_there_on)
+{
+    const char *answer;
+
+    says(&one, "MULTI", "+OK|");
+    says(&one, "GET nothing", "+QUEUED|");
+    says(&one, "HELLO 3", "+QUEUED|");
+    says(&one, "GET nothing", "+QUEUED|");
+    answer = ask(&one, "EXEC");
+    ck_assert(strncmp(answer, "*3|$-1|%7|$6|server|", 20) == 0);
+    ck_assert_str_eq(answer + strlen(answer) - 3, "|_|");
+}
+END_TEST
+
 START_TEST(clients_are_found_and_closed)
 {
     says(&one, "CLIENT KILL 127.0.0.1:9", "-ERR No such client|");
@@ -405,6 +484,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, commands_behind_multi_run_together);
     tcase_add_test(tests, a_command_that_fails_undoes_nothing_but_itself);
     tcase_add_test(tests, multi_rollback_is_all_or_nothing);
+    tcase_add_test(tests, without_memory_exec_is_still_one_answer);
     tcase_add_test(tests, an_error_before_exec_discards_it);
     tcase_add_test(tests, a_watched_key_that_changes_stops_exec);
     tcase_add_test(tests, a_watched_key_that_expires_counts_as_changed);
@@ -414,6 +494,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, hello_chooses_the_protocol);
     tcase_add_test(tests, nothing_works_before_the_password);
     tcase_add_test(tests, a_name_has_no_blanks);
+    tcase_add_test(tests,
+                   hello_inside_multi_changes_the_protocol_from_there_on);
     tcase_add_test(tests, clients_are_found_and_closed);
     tcase_add_test(tests, replies_can_be_turned_off);
     tcase_add_test(tests, a_pause_holds_writes_or_all);
