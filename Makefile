@@ -94,7 +94,8 @@ program := $(if $(src_cli),$(B)/kvsql)
 
 # ---- build ------------------------------------------------------------------
 
-.PHONY: all build libs programs help deps deps-test deps-full run demo test
+.PHONY: all build libs programs help deps deps-test deps-clients deps-full run demo
+.PHONY: test test-clients
 .PHONY: check check-model check-sql check-api check-crash check-docs check-amal
 .PHONY: lint fuzz fuzz-quick bench bench-icount cover fmt install uninstall amal clean
 .PHONY: force
@@ -177,6 +178,8 @@ deps: ## install what building needs (shows the line; asks, or stops with 3)
 	@YES='$(YES)' sh .ci/deps build
 deps-test: ## install what `make test` needs
 	@YES='$(YES)' sh .ci/deps test
+deps-clients: ## install the clients that `make test-clients` drives
+	@YES='$(YES)' sh .ci/deps clients
 deps-full: ## install what the wider suites and sanitizers use
 	@YES='$(YES)' sh .ci/deps full
 
@@ -213,6 +216,9 @@ check-crash: build ## kills, torn writes, full disks
 	$(suite) crash tests/crash/run
 check-docs: build ## every block of the tutorial
 	$(suite) docs tests/docs/run
+test-clients: deps-clients ## real clients, from Debian and npm
+	@$(MAKE) --no-print-directory build
+	$(suite) clients tests/clients/run
 check-amal: amal ## the single file builds alone and exports only kvsql_
 	$(suite) amal tests/amal/run
 lint: ## rooms, cycles, headers, banned calls, names
