@@ -207,7 +207,7 @@ void cmd_do_select(struct cmd_context *c)
 {
     int64_t index;
 
-    if (!cmd_int_within(c, 1, INT_MIN, INT_MAX, &index, CMD_TEXT_NOTINT)) {
+    if (!cmd_int_within(c, 1, INT_MIN, INT_MAX, &index, NULL)) {
         return;
     }
     if (index != 0) {

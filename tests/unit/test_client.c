@@ -475,6 +475,9 @@ START_TEST(one_keyspace)
     says(&one, "SELECT 0", "+OK|");
     says(&one, "SELECT 1", "-ERR DB index is out of range|");
     says(&one, "SELECT a", "-ERR value is not an integer or out of range|");
+    says(&one, "SELECT 2147483648",
+         "-ERR value is out of range, value must between -2147483648 and "
+         "2147483647|");
 }
 END_TEST
 
