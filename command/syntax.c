@@ -584,7 +584,7 @@ static bool syntax_range(const struct cmd_key_spec *spec, unsigned argc,
     }
     if (spec->counted) {
         if (!kv_num_int(argv[*first].p, argv[*first].size, &count) ||
-            count < 0 || count > (end - *first - 1) / spec->step) {
+            count < 1 || count > (end - *first - 1) / spec->step) {
             return false;
         }
         (*first)++;
