@@ -395,6 +395,20 @@ static kvsql_rc client_resolve(struct cmd_client *client,
     return rc;
 }
 
+/* An EXEC that is refused ends its transaction, and says so. */
+static void client_refuse_exec(struct cmd_client *client,
+                               struct kvsql_error *err)
+{
+    const struct kvsql_error why = *err;
+    const bool plain = strncmp(why.text, "ERR ", 4) == 0;
+
+    (void)kv_fail(err, KVSQL_ABORT,
+                  "EXECABORT Transaction discarded because of: %s",
+                  why.text + (plain ? 4 : 0));
+    cmd_multi_end(client);
+    cmd_watch_end(client);
+}
+
 enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
                              struct cmd_reads *reads, unsigned argc,
                              const kvsql_slice *argv, struct cmd_reply *reply,
@@ -420,6 +434,9 @@ enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
     client_step_mute(client);
     if (rc != KVSQL_OK) {
         client->multi_failed |= client->multi;
+        if (c.row != NULL && client_is_exec(c.row)) {
+            client_refuse_exec(client, &err);
+        }
         client_note(client, c.row);
         cmd_refuse(reply, c.row, &err);
         return CMD_DONE;

@@ -109,8 +109,9 @@ void cmd_do_multi(struct cmd_context *c)
 {
     struct cmd_client *client = c->client;
 
-    if (c->argc > 1 && !cmd_is(c, 1, "ROLLBACK")) {
-        cmd_fail_syntax(c);
+    if (c->argc > 2 || (c->argc == 2 && !cmd_is(c, 1, "ROLLBACK"))) {
+        client->multi_failed |= client->multi;
+        cmd_fail_arity(c);
         return;
     }
     if (client->multi) {

@@ -442,6 +442,35 @@ START_TEST(replies_can_be_turned_off)
 }
 END_TEST
 
+/* ---- transactions that are refused --------------------------------------- */
+
+START_TEST(a_refused_exec_ends_the_transaction)
+{
+    says(&one, "WATCH a", "+OK|");
+    says(&one, "MULTI", "+OK|");
+    says(&one, "SET a 1", "+QUEUED|");
+    says(&one, "EXEC now", "-EXECABORT Transaction discarded because of: wrong "
+                          "number of arguments for 'exec' command|");
+    says(&one, "EXEC", "-ERR EXEC without MULTI|");
+    says(&one, "EXISTS a", ":0|");
+    says(&one, "EXEC now", "-EXECABORT Transaction discarded because of: wrong "
+                          "number of arguments for 'exec' command|");
+}
+END_TEST
+
+START_TEST(multi_with_other_words_is_refused)
+{
+    says(&one, "MULTI x", "-ERR wrong number of arguments for 'multi' command|");
+    says(&one, "MULTI ROLLBACK x",
+        "-ERR wrong number of arguments for 'multi' command|");
+    says(&one, "EXEC", "-ERR EXEC without MULTI|");
+    says(&one, "MULTI", "+OK|");
+    says(&one, "MULTI x", "-ERR wrong number of arguments for 'multi' command|");
+    says(&one, "EXEC", "-EXECABORT Transaction discarded because of previous "
+                      "errors.|");
+}
+END_TEST
+
 START_TEST(a_pause_holds_writes_or_all)
 {
     says(&one, "CLIENT PAUSE 60000 WRITE", "+OK|");
@@ -501,6 +530,8 @@ static void add(TCase *tests)
                    hello_inside_multi_changes_the_protocol_from_there_on);
     tcase_add_test(tests, clients_are_found_and_closed);
     tcase_add_test(tests, replies_can_be_turned_off);
+    tcase_add_test(tests, a_refused_exec_ends_the_transaction);
+    tcase_add_test(tests, multi_with_other_words_is_refused);
     tcase_add_test(tests, a_pause_holds_writes_or_all);
     tcase_add_test(tests, monitor_shows_commands_but_no_password);
     tcase_add_test(tests, one_keyspace);
