@@ -478,6 +478,9 @@ void cmd_client_work(struct cmd_client *client, kvsql *db,
         cmd_execute_view(&c);
         return;
     }
+    if (c.row->run == cmd_do_sql) {
+        cmd_catch_up(db);
+    }
     (void)cmd_execute(&c, ticket);
     client_ran(client, c.row, ticket);
 }

@@ -430,12 +430,27 @@ static void command_call(struct cmd_context *c)
     }
 }
 
+void cmd_catch_up(kvsql *db)
+{
+    struct kv_ticket ticket = CMD_NO_TICKET;
+    struct kvsql_error err;
+    struct kv_txn *txn;
+
+    if (kv_txn_begin(db, false, COMMAND_WAIT_MS, &txn, &err) == KVSQL_OK &&
+        kv_txn_commit(txn, &ticket, &err) == KVSQL_OK) {
+        /* If it was undone, so is what was seen of it. */
+        (void)kv_gate_wait(db, ticket, &err);
+    }
+}
+
 void cmd_execute_view(struct cmd_context *c)
 {
     struct kv_view *view = NULL;
     struct kv_at at;
-    const kvsql_rc rc = kv_pin(c->db, &view, &c->err);
+    kvsql_rc rc;
 
+    cmd_catch_up(c->db);
+    rc = kv_pin(c->db, &view, &c->err);
     c->deferred = false;
     c->may_defer = false;
     cmd_reply_reset(c->reply);

@@ -352,6 +352,10 @@ KV_INTERNAL void cmd_refuse(struct cmd_reply *reply, const struct cmd_row *row,
  * nothing yet (c->deferred); cmd_execute_view() does it. */
 KV_INTERNAL bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket);
 KV_INTERNAL void cmd_execute_view(struct cmd_context *c);
+/* Wait until all that has been done so far is released. A view that is pinned
+ * then holds it: what a connection did, or saw, before in its pipeline, though
+ * no reply has left yet. */
+KV_INTERNAL void cmd_catch_up(kvsql *db);
 /* Run c->row inside the open c->txn; on an error nothing has changed. */
 KV_INTERNAL kvsql_rc cmd_execute_in(struct cmd_context *c);
 /* Before the first command of a batch: room for all of them, for none may lose

@@ -471,6 +471,44 @@ START_TEST(multi_with_other_words_is_refused)
 }
 END_TEST
 
+/* A view that somebody else holds is as new as what was released; what the
+ * same connection has just written is not, before its turn ends. */
+START_TEST(a_long_read_sees_what_its_pipeline_wrote)
+{
+    const struct kvsql_options options = {.no_keeper = true,
+                                          .fsync = KVSQL_FSYNC_ALWAYS};
+    kvsql *const other = db;
+    struct vt_session *const other_session = session;
+    struct kv_view *view;
+
+    ck_assert_int_eq(kv_open_os("/data", &options, fakeos_os(fake), NULL, NULL,
+                                &db, &err),
+                     KVSQL_OK);
+    ck_assert_int_eq(vt_session_open(db, &(struct vt_limits){0}, &session,
+                                     &err),
+                     KVSQL_OK);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(kv_pin(db, &view, &err), KVSQL_OK);
+        kv_turn_begin(db);
+        says(&one, "INCR n", i == 0 ? ":1|" : i == 1 ? ":2|" : ":3|");
+        if (i % 2 == 0) {
+            says(&one, "SQL 'SELECT value FROM strings'",
+                i == 0 ? "*1|*1|$1|1|" : "*1|*1|$1|3|");
+        } else {
+            says(&one, "RENAME n other", "+OK|");
+            says(&one, "SCAN 0 COUNT 100000", "*2|$1|0|*1|$5|other|");
+            says(&one, "RENAME other n", "+OK|");
+        }
+        kv_turn_end(db);
+        kv_unpin(view);
+    }
+    vt_session_close(session);
+    ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
+    session = other_session;
+    db = other;
+}
+END_TEST
+
 START_TEST(a_pause_holds_writes_or_all)
 {
     says(&one, "CLIENT PAUSE 60000 WRITE", "+OK|");
@@ -532,6 +570,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, replies_can_be_turned_off);
     tcase_add_test(tests, a_refused_exec_ends_the_transaction);
     tcase_add_test(tests, multi_with_other_words_is_refused);
+    tcase_add_test(tests, a_long_read_sees_what_its_pipeline_wrote);
     tcase_add_test(tests, a_pause_holds_writes_or_all);
     tcase_add_test(tests, monitor_shows_commands_but_no_password);
     tcase_add_test(tests, one_keyspace);
