@@ -97,7 +97,7 @@ program := $(if $(src_cli),$(B)/kvsql)
 .PHONY: all build libs programs help deps deps-test deps-clients deps-full run demo
 .PHONY: test test-clients
 .PHONY: check check-model check-sql check-api check-crash check-docs check-amal
-.PHONY: lint fuzz fuzz-quick bench bench-icount cover fmt install uninstall amal clean
+.PHONY: lint diff-long fuzz fuzz-quick bench bench-icount cover fmt install uninstall amal clean
 .PHONY: force
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -193,8 +193,9 @@ demo: deps ## load Debian's package index and ask about it
 
 # ---- checks -----------------------------------------------------------------
 
-suite = @B='$(B)' O='$(B)' CC='$(CC)' SAN='$(SAN)' KVSQL='$(B)/kvsql' \
+suite_of = B='$(B)' O='$(B)' CC='$(CC)' SAN='$(SAN)' KVSQL='$(B)/kvsql' \
 	bash tests/lib/suite
+suite = @$(suite_of)
 
 test: deps-test ## build and all tests that belong to every change
 	@$(MAKE) --no-print-directory programs
@@ -210,8 +211,12 @@ check-model: $(model) ## random operations against a plain model
 	$(suite) model $(model)
 check-sql: build ## SQL: queries, plans and transactions
 	$(suite) sql tests/sql/run
-check-api: build ## HTTP as clients see it
+check-api: build ## HTTP and the Redis protocol as clients see them
 	$(suite) api tests/api/run
+diff-long: build ## a million random commands to kvsql and to a Redis
+	@DIFF_COMMANDS=$${DIFF_COMMANDS:-100000} \
+		DIFF_SEEDS="$${DIFF_SEEDS:-11 12 13 14 15}" KVSQL_TEST_SECONDS=7200 \
+		$(suite_of) diff-long tests/api/t_command_diff
 check-crash: build ## kills, torn writes, full disks
 	$(suite) crash tests/crash/run
 check-docs: build ## every block of the tutorial

@@ -1,38 +1,18 @@
-/* command_diff.c - the same random commands to kvsql and to a Redis, compared
- * byte for byte in RESP2.
+/* command_diff.c - random commands for the comparison with a Redis: all types,
+ * valid and invalid arguments.
  *
- *   command_diff PORT [COMMANDS [SEED]]
- *
- * kvsql runs in this process on a store without files; the other server is
- * asked on 127.0.0.1:PORT. Commands of all types, with valid and invalid
- * arguments, are made from a seed that is printed. Replies must be equal but
- * for what the table of intended differences allows (command_diff.allow
- * explains each).
- *
- * Output: PASS or FAIL lines. Exit 0 when nothing differs, 1 else. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+ * Thread: main. */
+#include "tests/api/command_diff.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "command/command.h"
-#include "kvsql/base/num.h"
-#include "kvsql/base/os.h"
-
-#define DIFF_ARGS_MAX 16
-#define DIFF_SHOWN_MAX 20
-#define DIFF_REPLY_MAX ((size_t)64 << 20)
+#include <time.h>
 
 /* ---- random ------------------------------------------------------------- */
 
-static uint64_t diff_state;
+uint64_t diff_state;
 
-static uint64_t diff_next(void)
+uint64_t diff_next(void)
 {
     uint64_t z = (diff_state += UINT64_C(0x9E3779B97F4A7C15));
 
@@ -41,30 +21,14 @@ static uint64_t diff_next(void)
     return z ^ (z >> 31);
 }
 
-static unsigned diff_below(unsigned n)
+unsigned diff_below(unsigned n)
 {
     return (unsigned)(diff_next() % n);
 }
 
-/* ---- how replies are compared ------------------------------------------- */
+/* ---- the table ----------------------------------------------------------- */
 
-enum diff_how {
-    DIFF_EXACT,
-    DIFF_SET,   /* one array in any order */
-    DIFF_MAP,   /* pairs in any order */
-    DIFF_SCORES, /* pairs in any order, the second as numbers */
-    DIFF_REAL,  /* bulk texts that are equal as numbers */
-    DIFF_NEAR,  /* integers that differ by one at most: rounded clocks */
-    DIFF_SHAPE, /* chosen by chance or by the clock: the same kind of reply */
-    DIFF_SCAN   /* [cursor, array in any order] */
-};
-
-struct diff_row {
-    const char *name, *shape; /* letters of diff_argument() */
-    enum diff_how how;
-};
-
-/* Letters: k any key, s h l t z key of a type (mostly), v value, f field,
+/* Letters of a shape: k any key, s h l t z key of a type (mostly), v value, f field,
  * U key of a set or sorted set, L key of a sorted set with equal scores, m
  * member, i integer, I small index, d score, r score end, x lex end,
  * e expiry in seconds from now or far away, E in ms, a time to come in
@@ -394,14 +358,7 @@ static const struct diff_row diff_rows[] = {
 
 /* ---- making commands ---------------------------------------------------- */
 
-struct diff_command {
-    char text[DIFF_ARGS_MAX][96];
-    size_t size[DIFF_ARGS_MAX];
-    unsigned argc;
-    enum diff_how how;
-};
-
-static void diff_add(struct diff_command *c, const char *p, size_t size)
+void diff_add(struct diff_command *c, const char *p, size_t size)
 {
     if (c->argc < DIFF_ARGS_MAX && size <= sizeof(c->text[0])) {
         memcpy(c->text[c->argc], p, size);
@@ -749,9 +706,8 @@ static void diff_add_word(struct diff_command *c, const char *p,
     diff_add(c, p, count);
 }
 
-static void diff_make(struct diff_command *c)
+void diff_make_row(struct diff_command *c, const struct diff_row *row)
 {
-    const struct diff_row *row = &diff_rows[diff_below(DIFF_ROWS)];
     const char *p = row->shape;
 
     *c = (struct diff_command){.how = row->how};
@@ -784,409 +740,7 @@ static void diff_make(struct diff_command *c)
     }
 }
 
-/* ---- the other server --------------------------------------------------- */
-
-static int diff_socket = -1;
-static uint8_t diff_in[1 << 16];
-static size_t diff_in_at, diff_in_size;
-
-static bool diff_connect(uint16_t port)
+void diff_make(struct diff_command *c)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(port)};
-    const int on = 1;
-
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    diff_socket = socket(AF_INET, SOCK_STREAM, 0);
-    return diff_socket >= 0 &&
-           setsockopt(diff_socket, IPPROTO_TCP, TCP_NODELAY, &on,
-                      sizeof(on)) == 0 &&
-           connect(diff_socket, (struct sockaddr *)&address,
-                   sizeof(address)) == 0;
-}
-
-static int diff_byte(void)
-{
-    if (diff_in_at == diff_in_size) {
-        const ssize_t n = read(diff_socket, diff_in, sizeof(diff_in));
-
-        if (n <= 0) {
-            return -1;
-        }
-        diff_in_at = 0;
-        diff_in_size = (size_t)n;
-    }
-    return diff_in[diff_in_at++];
-}
-
-/* One line with its CR LF; its number, if it has one, in *number. */
-static bool diff_line(struct kv_buf *out, char *mark, long long *number)
-{
-    const size_t start = out->size;
-    int ch;
-
-    do {
-        ch = diff_byte();
-        if (ch < 0) {
-            return false;
-        }
-        kv_buf_byte(out, (uint8_t)ch);
-    } while (ch != '\n');
-    kv_buf_byte(out, 0);
-    out->size--;
-    *mark = (char)out->p[start];
-    *number = strtoll((const char *)out->p + start + 1, NULL, 10);
-    return !out->failed;
-}
-
-static bool diff_receive(struct kv_buf *out)
-{
-    long long left = 1;
-
-    while (left > 0) {
-        long long number;
-        char mark;
-
-        if (!diff_line(out, &mark, &number)) {
-            return false;
-        }
-        left--;
-        if (mark == '*' && number > 0) {
-            left += number;
-        }
-        for (long long n = number + 2; mark == '$' && number >= 0 && n > 0;
-             n--) {
-            const int ch = diff_byte();
-
-            if (ch < 0) {
-                return false;
-            }
-            kv_buf_byte(out, (uint8_t)ch);
-        }
-    }
-    return true;
-}
-
-static bool diff_ask(const struct diff_command *c, struct kv_buf *out)
-{
-    char text[DIFF_ARGS_MAX * 128 + 64];
-    size_t size;
-    size_t sent = 0;
-
-    size = (size_t)snprintf(text, sizeof(text), "*%u\r\n", c->argc);
-    for (unsigned i = 0; i < c->argc; i++) {
-        size += (size_t)snprintf(text + size, sizeof(text) - size, "$%zu\r\n",
-                                 c->size[i]);
-        memcpy(text + size, c->text[i], c->size[i]);
-        size += c->size[i];
-        memcpy(text + size, "\r\n", 2);
-        size += 2;
-    }
-    while (sent < size) {
-        const ssize_t n = write(diff_socket, text + sent, size - sent);
-
-        if (n <= 0) {
-            return false;
-        }
-        sent += (size_t)n;
-    }
-    return diff_receive(out);
-}
-
-/* ---- comparing ---------------------------------------------------------- */
-
-struct diff_item {
-    char mark;
-    long long number;
-    const uint8_t *p;
-    size_t size;
-};
-#define DIFF_ITEMS_MAX 4096
-
-/* Split a RESP2 reply; the count of items. */
-static unsigned diff_items(const struct kv_buf *buf, struct diff_item *items)
-{
-    const uint8_t *p = buf->p, *end = buf->p + buf->size;
-    unsigned count = 0;
-
-    while (p < end && count < DIFF_ITEMS_MAX) {
-        const uint8_t *line = memchr(p, '\r', (size_t)(end - p));
-        struct diff_item *item = &items[count++];
-
-        *item = (struct diff_item){.mark = (char)*p, .p = p + 1,
-                                   .size = (size_t)(line - p - 1),
-                                   .number =
-                                       strtoll((const char *)p + 1, NULL, 10)};
-        p = line + 2;
-        if (item->mark == '$' && item->number >= 0) {
-            item->p = p;
-            item->size = (size_t)item->number;
-            p += item->size + 2;
-        }
-    }
-    return count;
-}
-
-static int diff_item_compare(const struct diff_item *a,
-                             const struct diff_item *b)
-{
-    const size_t size = a->size < b->size ? a->size : b->size;
-    const int order = size > 0 ? memcmp(a->p, b->p, size) : 0;
-
-    if (a->mark != b->mark) {
-        return a->mark - b->mark;
-    }
-    return order != 0 ? order : (a->size > b->size) - (a->size < b->size);
-}
-
-static int diff_order_one(const void *a, const void *b)
-{
-    return diff_item_compare(a, b);
-}
-
-static int diff_order_pair(const void *a, const void *b)
-{
-    const struct diff_item *x = a, *y = b;
-    const int order = diff_item_compare(x, y);
-
-    return order != 0 ? order : diff_item_compare(x + 1, y + 1);
-}
-
-static bool diff_item_equal(const struct diff_item *a,
-                            const struct diff_item *b, bool real)
-{
-    double x, y;
-
-    if (diff_item_compare(a, b) == 0) {
-        return true;
-    }
-    return real && a->mark == '$' && b->mark == '$' && a->number > 0 &&
-           b->number > 0 && kv_num_double(a->p, a->size, &x) &&
-           kv_num_double(b->p, b->size, &y) && x == y;
-}
-
-/* A score of -0 as 0, so that texts are sorted alike. */
-static void diff_drop_sign(struct diff_item *items, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        if (items[i].size == 2 && memcmp(items[i].p, "-0", 2) == 0) {
-            items[i].p++;
-            items[i].size--;
-        }
-    }
-}
-
-static bool diff_equal(enum diff_how how, const struct kv_buf *ours,
-                       const struct kv_buf *theirs)
-{
-    static struct diff_item a[DIFF_ITEMS_MAX], b[DIFF_ITEMS_MAX];
-    unsigned n, m, head;
-
-    if (ours->size == theirs->size &&
-        memcmp(ours->p, theirs->p, ours->size) == 0) {
-        return true;
-    }
-    if (how == DIFF_EXACT || ours->p[0] == '-' || theirs->p[0] == '-') {
-        return false;
-    }
-    n = diff_items(ours, a);
-    m = diff_items(theirs, b);
-    if (how == DIFF_NEAR) {
-        return n == 1 && m == 1 && a[0].mark == ':' && b[0].mark == ':' &&
-               a[0].number >= 0 && b[0].number >= 0 &&
-               llabs(a[0].number - b[0].number) <= 1;
-    }
-    if (how == DIFF_SHAPE) {
-        return n == m && a[0].mark == b[0].mark &&
-               (a[0].mark != ':' || (a[0].number < 0) == (b[0].number < 0));
-    }
-    if (n != m) {
-        return false;
-    }
-    if (how == DIFF_SCAN) {
-        diff_drop_sign(a, n);
-        diff_drop_sign(b, n);
-    }
-    head = how == DIFF_SCAN ? 3 : 1;
-    if (how == DIFF_SCAN || how == DIFF_SET) {
-        qsort(a + head, n - head, sizeof(*a), diff_order_one);
-        qsort(b + head, n - head, sizeof(*b), diff_order_one);
-    } else if (how == DIFF_MAP || how == DIFF_SCORES) {
-        qsort(a + 1, (n - 1) / 2, 2 * sizeof(*a), diff_order_pair);
-        qsort(b + 1, (n - 1) / 2, 2 * sizeof(*b), diff_order_pair);
-    }
-    for (unsigned i = 0; i < n; i++) {
-        if (!diff_item_equal(&a[i], &b[i],
-                             how == DIFF_REAL || how == DIFF_SCAN ||
-                                 (how == DIFF_SCORES && i % 2 == 0))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void diff_show(const char *who, const uint8_t *p, size_t size)
-{
-    printf("    %s ", who);
-    for (size_t i = 0; i < size && i < 400; i++) {
-        if (p[i] >= 0x20 && p[i] < 0x7f) {
-            putchar(p[i]);
-        } else {
-            printf("\\x%02x", p[i]);
-        }
-    }
-    putchar('\n');
-}
-
-/* ---- the run ------------------------------------------------------------ */
-
-/* SORT: what lies in the order of a hash table, and an error of Redis that
- * hangs on an earlier command. */
-static bool diff_allowed_sort(kvsql *db, const struct diff_command *c,
-                              const struct kv_buf *ours,
-                              const struct kv_buf *theirs)
-{
-    static const char stale[] =
-        "-ERR One or more scores can't be converted into double\r\n";
-    const kvsql_slice argv[] = {{"TYPE", 4}, {c->text[1], c->size[1]}};
-    struct cmd_reply reply;
-    struct cmd_item item = {0};
-    struct kv_ticket ticket;
-    size_t offset = 0;
-    bool by = false, alpha = false, is_set, is_zset;
-
-    if (ours->p[0] == '*' && theirs->size == sizeof(stale) - 1 &&
-        memcmp(theirs->p, stale, sizeof(stale) - 1) == 0) {
-        return true; /* R */
-    }
-    for (unsigned i = 2; i + 1 < c->argc; i++) {
-        by = by || (strcmp(c->text[i], "BY") == 0 &&
-                    strchr(c->text[i + 1], '*') == NULL);
-        alpha = alpha || strcmp(c->text[i + 1], "ALPHA") == 0;
-    }
-    cmd_reply_init(&reply, DIFF_REPLY_MAX);
-    cmd_run(db, 2, argv, false, &reply, &ticket);
-    (void)cmd_reply_next(&reply, &offset, &item);
-    is_set = item.size == 3 && memcmp(item.p, "set", 3) == 0;
-    is_zset = item.size == 4 && memcmp(item.p, "zset", 4) == 0;
-    cmd_reply_fini(&reply);
-    return (by && is_set) || (alpha && (is_set || is_zset)); /* S */
-}
-
-/* What we mean to answer otherwise: each case is explained, under its letter,
- * in command_diff.allow. */
-static bool diff_allowed(kvsql *db, const struct diff_command *c,
-                         const struct kv_buf *ours,
-                         const struct kv_buf *theirs)
-{
-    const bool error = ours->p[0] == '-';
-    const char *name = c->text[0];
-
-    if (strcmp(name, "ZRANK") == 0 || strcmp(name, "ZREVRANK") == 0) {
-        return c->argc > 3; /* A */
-    }
-    if (strncmp(name, "SORT", 4) == 0) {
-        return diff_allowed_sort(db, c, ours, theirs);
-    }
-    if (strncmp((const char *)ours->p, "-ERR unknown subcommand '\\x", 27) ==
-        0) {
-        return true; /* E */
-    }
-    if (strcmp(name, "OBJECT") == 0) {
-        return c->argc == 3 && ours->p[0] == '$'; /* B */
-    }
-    for (unsigned i = 1; i < c->argc && error; i++) {
-        if (name[0] == 'Z' && (c->size[i] == 0 ||
-                               (c->size[i] == 1 && c->text[i][0] == '('))) {
-            return true; /* C */
-        }
-        if (strcmp(name, "LPOS") == 0 &&
-            strcmp(c->text[i], "-9223372036854775808") == 0) {
-            return true; /* D */
-        }
-        if (strcasecmp(name, "NOSUCH") == 0 &&
-            memchr(c->text[i], 1, c->size[i]) != NULL) {
-            return true; /* E */
-        }
-    }
-    return false;
-}
-
-static bool diff_run_one(kvsql *db, const struct diff_command *c,
-                         struct cmd_reply *reply, struct kv_buf *ours,
-                         struct kv_buf *theirs)
-{
-    kvsql_slice argv[DIFF_ARGS_MAX];
-    struct kv_ticket ticket;
-
-    for (unsigned i = 0; i < c->argc; i++) {
-        argv[i] = (kvsql_slice){c->text[i], c->size[i]};
-    }
-    kv_buf_reset(ours, DIFF_REPLY_MAX);
-    kv_buf_reset(theirs, DIFF_REPLY_MAX);
-    cmd_run(db, c->argc, argv, true, reply, &ticket);
-    cmd_reply_resp2(reply, ours);
-    return diff_ask(c, theirs);
-}
-
-int main(int argc, char **argv)
-{
-    const unsigned count =
-        argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 20000;
-    const uint64_t seed =
-        argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
-    const struct kvsql_options options = {0};
-    struct diff_command c;
-    struct cmd_reply reply;
-    struct kv_buf ours, theirs;
-    struct kvsql_error err;
-    kvsql *db = NULL;
-    unsigned differ = 0, allowed = 0;
-
-    if (argc < 2 || !diff_connect((uint16_t)strtoul(argv[1], NULL, 10))) {
-        printf("FAIL command_diff: cannot reach the other server\n");
-        return 1;
-    }
-    if (kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err) !=
-        KVSQL_OK) {
-        printf("FAIL command_diff: cannot open: %s\n", err.text);
-        return 1;
-    }
-    printf("seed %llu, %u commands\n", (unsigned long long)seed, count);
-    diff_state = seed;
-    cmd_reply_init(&reply, DIFF_REPLY_MAX);
-    kv_buf_init(&ours, KV_MEM_MISC, DIFF_REPLY_MAX);
-    kv_buf_init(&theirs, KV_MEM_MISC, DIFF_REPLY_MAX);
-    for (unsigned i = 0; i < count && differ < DIFF_SHOWN_MAX; i++) {
-        diff_make(&c);
-        if (!diff_run_one(db, &c, &reply, &ours, &theirs)) {
-            printf("FAIL command_diff: the other server hung up\n");
-            return 1;
-        }
-        if (diff_equal(c.how, &ours, &theirs)) {
-            continue;
-        }
-        if (diff_allowed(db, &c, &ours, &theirs)) {
-            allowed++;
-            continue;
-        }
-        differ++;
-        printf("  command %u differs:\n", i);
-        for (unsigned k = 0; k < c.argc; k++) {
-            diff_show("arg  ", (const uint8_t *)c.text[k], c.size[k]);
-        }
-        diff_show("kvsql", ours.p, ours.size);
-        diff_show("redis", theirs.p, theirs.size);
-    }
-    kv_buf_fini(&ours);
-    kv_buf_fini(&theirs);
-    cmd_reply_fini(&reply);
-    if (kv_close(db, &err) != KVSQL_OK) {
-        printf("FAIL command_diff: close: %s\n", err.text);
-        return 1;
-    }
-    printf("%s command_diff%s (%u differences, %u intended)\n",
-           differ == 0 ? "PASS" : "FAIL", differ == 0 ? "" : ": see above",
-           differ, allowed);
-    return differ == 0 ? 0 : 1;
+    diff_make_row(c, &diff_rows[diff_below(DIFF_ROWS)]);
 }
