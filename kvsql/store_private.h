@@ -358,19 +358,16 @@ KV_INTERNAL void kv_score_key(uint8_t out[8], double score);
 KV_INTERNAL double kv_score_of_key(const uint8_t in[8]);
 
 /* txn.c: the frame of every effect. */
-struct kv_change {
-    uint64_t mark;
-    size_t ops_size;
-    uint64_t ops_count;
-};
-/* Limits, wal state, maxmemory. */
+/* Limits, wal state, maxmemory; *mark is where kv_change_end goes back to. What
+ * is to stand whatever comes (an expired key's deletion) is done before a new
+ * kv_txn_mark(). */
 KV_INTERNAL kvsql_rc kv_change_begin(struct kv_txn *txn,
                                      const struct kv_key *key, size_t size,
-                                     bool grow, struct kv_change *change,
+                                     bool grow, struct kv_mark *mark,
                                      struct kvsql_error *err) KV_MUST_USE;
 /* Appends the op when ok, else takes everything back and answers NOMEM. */
 KV_INTERNAL kvsql_rc kv_change_end(struct kv_txn *txn,
-                                   const struct kv_change *change, bool ok,
+                                   const struct kv_mark *mark, bool ok,
                                    const struct kv_op *op,
                                    struct kvsql_error *err) KV_MUST_USE;
 /* Find the key for a change: an expired one is deleted first (T4). *exists;

@@ -320,7 +320,7 @@ kvsql_rc kv_txn_writable(const struct kv_txn *txn, struct kvsql_error *err)
 }
 
 kvsql_rc kv_change_begin(struct kv_txn *txn, const struct kv_key *key,
-                         size_t size, bool grow, struct kv_change *change,
+                         size_t size, bool grow, struct kv_mark *mark,
                          struct kvsql_error *err)
 {
     struct kv_store *const store = txn->store;
@@ -332,13 +332,11 @@ kvsql_rc kv_change_begin(struct kv_txn *txn, const struct kv_key *key,
     if (rc == KVSQL_OK && grow && !txn->replay && !txn->roomy &&
         atomic_load(&store->maxmemory) != 0)
         rc = kv_evict_room(txn, err);
-    *change = (struct kv_change){.mark = kv_undo_mark(store),
-                                 .ops_size = txn->ops.size,
-                                 .ops_count = txn->count};
+    *mark = kv_txn_mark(txn);
     return rc;
 }
 
-kvsql_rc kv_change_end(struct kv_txn *txn, const struct kv_change *change,
+kvsql_rc kv_change_end(struct kv_txn *txn, const struct kv_mark *mark,
                        bool ok, const struct kv_op *op,
                        struct kvsql_error *err)
 {
@@ -347,9 +345,7 @@ kvsql_rc kv_change_end(struct kv_txn *txn, const struct kv_change *change,
         ok = !txn->ops.failed;
     }
     if (!ok) {
-        kv_txn_restore(txn, (struct kv_mark){.undo = change->mark,
-                                             .ops_size = change->ops_size,
-                                             .ops_count = change->ops_count});
+        kv_txn_restore(txn, *mark);
         return kv_fail(err, KVSQL_NOMEM,
                        "store: no memory for the change; nothing changed");
     }
@@ -372,14 +368,14 @@ kvsql_rc kv_change_check(struct kv_txn *txn, const struct kv_key *key,
                          enum kv_type type, bool *exists,
                          const struct kv_cell *cell, struct kvsql_error *err)
 {
-    struct kv_change change;
+    struct kv_mark mark;
     char shown[96];
 
     if (!txn->replay && kv_cell_hidden(cell, txn->now)) { /* T4 */
         const struct kv_op op = {.kind = KV_OP_DEL, .key = kv_slice_of(key)};
-        kvsql_rc rc = kv_change_begin(txn, key, 0, false, &change, err);
+        kvsql_rc rc = kv_change_begin(txn, key, 0, false, &mark, err);
         if (rc == KVSQL_OK)
-            rc = kv_change_end(txn, &change,
+            rc = kv_change_end(txn, &mark,
                                kv_key_remove(txn, key, false, NULL), &op, err);
         if (rc == KVSQL_OK)
             kv_store_count(txn->store, &txn->store->tally.expired_keys);

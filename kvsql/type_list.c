@@ -40,8 +40,19 @@ static bool list_convert(struct kv_collection *c)
     return true;
 }
 
-static bool list_insert(struct kv_collection *c, uint64_t index,
-                        const struct kv_key *value)
+/* Both ways to write one value, in a packed run and in a tree. */
+struct list_write {
+    uint32_t (*packed)(const uint8_t *run, uint32_t size, uint32_t index,
+                       const struct kv_key *value, uint8_t *out);
+    kvsql_rc (*tree)(struct kv_store *store, struct kv_tree *tree,
+                     uint64_t index, const struct kv_key *value);
+};
+static const struct list_write list_insert = {kv_packed_list_insert,
+                                              kv_plist_insert};
+static const struct list_write list_set = {kv_packed_list_set, kv_plist_set};
+
+static bool list_write(struct kv_collection *c, const struct list_write *how,
+                       uint64_t index, const struct kv_key *value)
 {
     uint8_t empty[2], out[KV_PACKED_BUFFER];
 
@@ -52,10 +63,10 @@ static bool list_insert(struct kv_collection *c, uint64_t index,
             run = kv_cell_run(&c->cell, &size);
         else
             size = kv_packed_init(empty);
-        const uint32_t n = value->size <= KV_PACKED_ITEM_MAX
-                               ? kv_packed_list_insert(
-                                     run, size, (uint32_t)index, value, out)
-                               : 0;
+        const uint32_t n =
+            value->size <= KV_PACKED_ITEM_MAX
+                ? how->packed(run, size, (uint32_t)index, value, out)
+                : 0;
         if (n > 0 && n <= KV_PACKED_SIZE_MAX)
             return kv_collection_store(c, out, n);
         if (!list_convert(c))
@@ -63,29 +74,7 @@ static bool list_insert(struct kv_collection *c, uint64_t index,
     } else if (!kv_collection_own(c)) {
         return false;
     }
-    return kv_plist_insert(c->txn->store, c->tree, index, value) == KVSQL_OK;
-}
-
-static bool list_set(struct kv_collection *c, uint64_t index,
-                     const struct kv_key *value)
-{
-    uint8_t out[KV_PACKED_BUFFER];
-    uint32_t size;
-
-    if (!kv_collection_is_tree(c)) {
-        const uint8_t *const run = kv_cell_run(&c->cell, &size);
-        const uint32_t n = value->size <= KV_PACKED_ITEM_MAX
-                               ? kv_packed_list_set(run, size, (uint32_t)index,
-                                                    value, out)
-                               : 0;
-        if (n > 0 && n <= KV_PACKED_SIZE_MAX)
-            return kv_collection_store(c, out, n);
-        if (!list_convert(c))
-            return false;
-    } else if (!kv_collection_own(c)) {
-        return false;
-    }
-    return kv_plist_set(c->txn->store, c->tree, index, value) == KVSQL_OK;
+    return how->tree(c->txn->store, c->tree, index, value) == KVSQL_OK;
 }
 
 static bool list_remove(struct kv_collection *c, uint64_t index,
@@ -110,17 +99,15 @@ static bool list_remove(struct kv_collection *c, uint64_t index,
 /* Open the list for a change; `must` = it has to be there. */
 static kvsql_rc list_open(struct kv_collection *c, struct kv_txn *txn,
                           const struct kv_key *key, size_t size, bool must,
-                          struct kv_change *change, struct kvsql_error *err)
+                          struct kv_mark *mark, struct kvsql_error *err)
 {
-    kvsql_rc rc = kv_change_begin(txn, key, size, size > 0, change, err);
+    kvsql_rc rc = kv_change_begin(txn, key, size, size > 0, mark, err);
 
     if (rc == KVSQL_OK)
         rc = kv_collection_open(c, txn, key, KV_LIST, err);
     if (rc != KVSQL_OK)
         return rc;
-    *change = (struct kv_change){.mark = kv_undo_mark(txn->store),
-                                 .ops_size = txn->ops.size,
-                                 .ops_count = txn->count};
+    *mark = kv_txn_mark(txn);
     if (must && !c->exists)
         return kv_fail(err, KVSQL_NOTFOUND, "no such key");
     return KVSQL_OK;
@@ -152,16 +139,17 @@ kvsql_rc kv_push_length(struct kv_txn *txn, const struct kv_key *key,
                              .index = side};
     const struct kv_key v = kv_key_of(value.p, value.size);
     struct kv_collection c;
-    struct kv_change change;
+    struct kv_mark mark;
     const kvsql_rc rc =
-        list_open(&c, txn, key, value.size + 1, false, &change, err);
+        list_open(&c, txn, key, value.size + 1, false, &mark, err);
 
     if (rc != KVSQL_OK)
         return rc;
     const uint64_t before = list_length(&c);
-    const bool ok = list_insert(&c, side == KV_LEFT ? 0 : before, &v);
+    const bool ok =
+        list_write(&c, &list_insert, side == KV_LEFT ? 0 : before, &v);
     *length = before + 1;
-    return kv_change_end(txn, &change, ok, &op, err);
+    return kv_change_end(txn, &mark, ok, &op, err);
 }
 
 kvsql_rc kv_linsert(struct kv_txn *txn, const struct kv_key *key,
@@ -173,15 +161,16 @@ kvsql_rc kv_linsert(struct kv_txn *txn, const struct kv_key *key,
                              .index = index};
     const struct kv_key v = kv_key_of(value.p, value.size);
     struct kv_collection c;
-    struct kv_change change;
+    struct kv_mark mark;
     const kvsql_rc rc =
-        list_open(&c, txn, key, value.size + 1, true, &change, err);
+        list_open(&c, txn, key, value.size + 1, true, &mark, err);
 
     if (rc != KVSQL_OK)
         return rc;
     if (index > list_length(&c))
         return list_range(index, list_length(&c), err);
-    return kv_change_end(txn, &change, list_insert(&c, index, &v), &op, err);
+    const bool ok = list_write(&c, &list_insert, index, &v);
+    return kv_change_end(txn, &mark, ok, &op, err);
 }
 
 kvsql_rc kv_lset(struct kv_txn *txn, const struct kv_key *key, uint64_t index,
@@ -193,15 +182,16 @@ kvsql_rc kv_lset(struct kv_txn *txn, const struct kv_key *key, uint64_t index,
                              .index = index};
     const struct kv_key v = kv_key_of(value.p, value.size);
     struct kv_collection c;
-    struct kv_change change;
+    struct kv_mark mark;
     const kvsql_rc rc =
-        list_open(&c, txn, key, value.size + 1, true, &change, err);
+        list_open(&c, txn, key, value.size + 1, true, &mark, err);
 
     if (rc != KVSQL_OK)
         return rc;
     if (index >= list_length(&c))
         return list_range(index, list_length(&c), err);
-    return kv_change_end(txn, &change, list_set(&c, index, &v), &op, err);
+    const bool ok = list_write(&c, &list_set, index, &v);
+    return kv_change_end(txn, &mark, ok, &op, err);
 }
 
 kvsql_rc kv_lremove(struct kv_txn *txn, const struct kv_key *key,
@@ -212,8 +202,8 @@ kvsql_rc kv_lremove(struct kv_txn *txn, const struct kv_key *key,
                              .index = index,
                              .count = count};
     struct kv_collection c;
-    struct kv_change change;
-    const kvsql_rc rc = list_open(&c, txn, key, 0, true, &change, err);
+    struct kv_mark mark;
+    const kvsql_rc rc = list_open(&c, txn, key, 0, true, &mark, err);
 
     if (rc != KVSQL_OK)
         return rc;
@@ -222,5 +212,5 @@ kvsql_rc kv_lremove(struct kv_txn *txn, const struct kv_key *key,
         return list_range(index, length, err);
     if (count == 0)
         return KVSQL_OK;
-    return kv_change_end(txn, &change, list_remove(&c, index, count), &op, err);
+    return kv_change_end(txn, &mark, list_remove(&c, index, count), &op, err);
 }

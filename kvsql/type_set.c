@@ -9,10 +9,10 @@
 
 /* There was nothing to do: owned paths and a new version of the key are taken
  * back, and there is no op. */
-static void set_forget(struct kv_txn *txn, const struct kv_change *change)
+static void set_forget(struct kv_txn *txn, const struct kv_mark *mark)
 {
-    if (kv_undo_mark(txn->store) != change->mark)
-        kv_undo_to(txn->store, change->mark, UINT64_MAX);
+    if (kv_undo_mark(txn->store) != mark->undo)
+        kv_undo_to(txn->store, mark->undo, UINT64_MAX);
 }
 
 /* Everything that adds or replaces one element. */
@@ -24,25 +24,23 @@ static kvsql_rc set_put(struct kv_txn *txn, const struct kv_key *key,
     const size_t value_size = e->value != NULL ? e->value->size : 0;
     const size_t size = e->key->size > value_size ? e->key->size : value_size;
     struct kv_collection c;
-    struct kv_change change;
+    struct kv_mark mark;
     bool made = false;
-    kvsql_rc rc = kv_change_begin(txn, key, size, true, &change, err);
+    kvsql_rc rc = kv_change_begin(txn, key, size, true, &mark, err);
 
     if (rc == KVSQL_OK)
         rc = kv_collection_open(&c, txn, key, type, err);
     if (rc != KVSQL_OK)
         return rc;
-    change = (struct kv_change){.mark = kv_undo_mark(txn->store),
-                                .ops_size = txn->ops.size,
-                                .ops_count = txn->count};
+    mark = kv_txn_mark(txn);
     e->deadline = kv_time_keep(expires_at, txn->skew);
     op->key = kv_slice_of(key);
     op->a = kv_slice_of(e->key);
     const bool ok = kv_collection_put(&c, e, &made);
     if (ok && c.same)
-        set_forget(txn, &change);
+        set_forget(txn, &mark);
     else
-        rc = kv_change_end(txn, &change, ok, op, err);
+        rc = kv_change_end(txn, &mark, ok, op, err);
     if (rc == KVSQL_OK && created != NULL)
         *created = made;
     return rc;
@@ -57,25 +55,23 @@ static kvsql_rc set_remove(struct kv_txn *txn, const struct kv_key *key,
                              .key = kv_slice_of(key),
                              .a = kv_slice_of(element)};
     struct kv_collection c;
-    struct kv_change change;
+    struct kv_mark mark;
     bool there = false;
-    kvsql_rc rc = kv_change_begin(txn, key, 0, false, &change, err);
+    kvsql_rc rc = kv_change_begin(txn, key, 0, false, &mark, err);
 
     if (rc == KVSQL_OK)
         rc = kv_collection_open(&c, txn, key, type, err);
     if (rc != KVSQL_OK)
         return rc;
-    change = (struct kv_change){.mark = kv_undo_mark(txn->store),
-                                .ops_size = txn->ops.size,
-                                .ops_count = txn->count};
+    mark = kv_txn_mark(txn);
     const bool ok = kv_collection_remove(&c, element, &there);
     if (ok && !there) {
-        set_forget(txn, &change);
+        set_forget(txn, &mark);
         if (existed != NULL)
             *existed = false;
         return KVSQL_OK;
     }
-    rc = kv_change_end(txn, &change, ok, &op, err);
+    rc = kv_change_end(txn, &mark, ok, &op, err);
     if (rc == KVSQL_OK && existed != NULL)
         *existed = there;
     return rc;

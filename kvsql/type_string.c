@@ -17,10 +17,10 @@ kvsql_rc kv_del(struct kv_txn *txn, const struct kv_key *key, bool *existed,
                 struct kvsql_error *err)
 {
     const struct kv_op op = {.kind = KV_OP_DEL, .key = kv_slice_of(key)};
-    struct kv_change change;
+    struct kv_mark mark;
     struct kv_cell cell;
     bool exists;
-    kvsql_rc rc = kv_change_begin(txn, key, 0, false, &change, err);
+    kvsql_rc rc = kv_change_begin(txn, key, 0, false, &mark, err);
 
     if (rc == KVSQL_OK)
         rc = kv_change_find(txn, key, KV_NONE, &exists, &cell, err);
@@ -30,10 +30,8 @@ kvsql_rc kv_del(struct kv_txn *txn, const struct kv_key *key, bool *existed,
         *existed = exists;
     if (!exists)
         return KVSQL_OK;
-    change.mark = kv_undo_mark(txn->store);
-    change.ops_size = txn->ops.size;
-    change.ops_count = txn->count;
-    return kv_change_end(txn, &change, kv_key_remove(txn, key, false, NULL),
+    mark = kv_txn_mark(txn);
+    return kv_change_end(txn, &mark, kv_key_remove(txn, key, false, NULL),
                          &op, err);
 }
 
@@ -51,13 +49,13 @@ kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key, kvsql_slice value,
                              .key = kv_slice_of(key),
                              .a = value,
                              .time = expires_at};
-    struct kv_change change;
+    struct kv_mark mark;
     struct kv_cell cell;
 
     if (string_is_past(txn, expires_at))
         return kv_del(txn, key, NULL, err);
     const kvsql_rc rc =
-        kv_change_begin(txn, key, value.size, true, &change, err);
+        kv_change_begin(txn, key, value.size, true, &mark, err);
     if (rc != KVSQL_OK)
         return rc;
     const struct kv_key bytes = kv_key_of(value.p, value.size);
@@ -67,7 +65,7 @@ kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key, kvsql_slice value,
         cell.exp = kv_time_keep(expires_at, txn->skew);
         ok = kv_key_put(txn, key, &cell, false);
     }
-    return kv_change_end(txn, &change, ok, &op, err);
+    return kv_change_end(txn, &mark, ok, &op, err);
 }
 
 /* ---- partial writes ----------------------------------------------------------- */
@@ -193,23 +191,21 @@ kvsql_rc kv_patch(struct kv_txn *txn, const struct kv_key *key, uint64_t offset,
                              .key = kv_slice_of(key),
                              .a = bytes,
                              .index = offset};
-    struct kv_change change;
+    struct kv_mark mark;
     struct kv_cell cell;
     bool exists;
 
     if (offset > KVSQL_VALUE_MAX)
         offset = KVSQL_VALUE_MAX + UINT64_C(1); /* refused by the size */
     kvsql_rc rc = kv_change_begin(txn, key, (size_t)offset + bytes.size, true,
-                                  &change, err);
+                                  &mark, err);
     if (rc == KVSQL_OK)
         rc = kv_change_find(txn, key, KV_STRING, &exists, &cell, err);
     if (rc != KVSQL_OK)
         return rc;
     if (bytes.size == 0)
         return KVSQL_OK;
-    change = (struct kv_change){.mark = kv_undo_mark(txn->store),
-                                .ops_size = txn->ops.size,
-                                .ops_count = txn->count};
+    mark = kv_txn_mark(txn);
     const struct kv_key b = kv_key_of(bytes.p, bytes.size);
     const bool is_short =
         offset + bytes.size <= KV_INLINE_MAX &&
@@ -218,7 +214,7 @@ kvsql_rc kv_patch(struct kv_txn *txn, const struct kv_key *key, uint64_t offset,
     const bool ok =
         is_short ? patch_short(txn, key, &cell, exists, offset, &b)
                  : patch_blob(txn, key, &cell, exists, offset, &b);
-    return kv_change_end(txn, &change, ok, &op, err);
+    return kv_change_end(txn, &mark, ok, &op, err);
 }
 
 /* ---- any type --------------------------------------------------------------------- */
@@ -229,10 +225,10 @@ kvsql_rc kv_expire(struct kv_txn *txn, const struct kv_key *key,
     const struct kv_op op = {.kind = KV_OP_EXPIRE,
                              .key = kv_slice_of(key),
                              .time = expires_at};
-    struct kv_change change;
+    struct kv_mark mark;
     struct kv_cell cell;
     bool exists;
-    kvsql_rc rc = kv_change_begin(txn, key, 0, false, &change, err);
+    kvsql_rc rc = kv_change_begin(txn, key, 0, false, &mark, err);
 
     if (rc == KVSQL_OK)
         rc = kv_change_find(txn, key, KV_NONE, &exists, &cell, err);
@@ -243,7 +239,7 @@ kvsql_rc kv_expire(struct kv_txn *txn, const struct kv_key *key,
     if (string_is_past(txn, expires_at))
         return kv_del(txn, key, NULL, err);
     cell.exp = kv_time_keep(expires_at, txn->skew);
-    return kv_change_end(txn, &change, kv_key_put(txn, key, &cell, true), &op,
+    return kv_change_end(txn, &mark, kv_key_put(txn, key, &cell, true), &op,
                          err);
 }
 
@@ -254,13 +250,13 @@ kvsql_rc kv_rename(struct kv_txn *txn, const struct kv_key *from,
                              .key = kv_slice_of(from),
                              .a = kv_slice_of(to)};
     uint8_t inline_bytes[KV_INLINE_MAX];
-    struct kv_change change;
+    struct kv_mark mark;
     struct kv_cell cell;
     bool exists;
-    kvsql_rc rc = kv_change_begin(txn, from, 0, false, &change, err);
+    kvsql_rc rc = kv_change_begin(txn, from, 0, false, &mark, err);
 
     if (rc == KVSQL_OK)
-        rc = kv_change_begin(txn, to, 0, false, &change, err);
+        rc = kv_change_begin(txn, to, 0, false, &mark, err);
     if (rc == KVSQL_OK)
         rc = kv_change_find(txn, from, KV_NONE, &exists, &cell, err);
     if (rc != KVSQL_OK)
@@ -275,15 +271,15 @@ kvsql_rc kv_rename(struct kv_txn *txn, const struct kv_key *from,
     }
     const bool ok = kv_key_remove(txn, from, true, NULL) &&
                     kv_key_put(txn, to, &cell, false);
-    return kv_change_end(txn, &change, ok, &op, err);
+    return kv_change_end(txn, &mark, ok, &op, err);
 }
 
 kvsql_rc kv_flush(struct kv_txn *txn, struct kvsql_error *err)
 {
     const struct kv_op op = {.kind = KV_OP_FLUSH};
     struct kv_store *const store = txn->store;
-    struct kv_change change;
-    const kvsql_rc rc = kv_change_begin(txn, NULL, 0, false, &change, err);
+    struct kv_mark mark;
+    const kvsql_rc rc = kv_change_begin(txn, NULL, 0, false, &mark, err);
     bool ok = true;
 
     if (rc != KVSQL_OK)
@@ -308,5 +304,5 @@ kvsql_rc kv_flush(struct kv_txn *txn, struct kvsql_error *err)
         kv_edit(store, expiring, sizeof(*expiring));
         *expiring = 0;
     }
-    return kv_change_end(txn, &change, ok, &op, err);
+    return kv_change_end(txn, &mark, ok, &op, err);
 }
