@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "command/context.h"
+#include "command/traits.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/lock.h"
 #include "kvsql/base/os.h"
@@ -387,7 +388,8 @@ static kvsql_rc client_resolve(struct cmd_client *client,
     }
     rc = cmd_resolve(c->argc, c->argv, &c->row, err);
     if (rc == KVSQL_OK && c->argv[0].size <= CMD_AGAIN_MAX &&
-        strlen(c->row->name) == c->argv[0].size) { /* no subcommand */
+        strlen(c->row->name) == c->argv[0].size && /* no subcommand */
+        !cmd_traits_is_box(c->row)) {              /* nor one to come */
         client->again = c->row;
         client->again_size = c->argv[0].size;
         memcpy(client->again_name, c->argv[0].p, c->argv[0].size);

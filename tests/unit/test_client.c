@@ -537,6 +537,15 @@ START_TEST(monitor_shows_commands_but_no_password)
 }
 END_TEST
 
+START_TEST(a_subcommand_is_found_behind_its_bare_container)
+{
+    ck_assert_int_eq(ask(&one, "COMMAND")[0], '*');
+    says(&one, "COMMAND GETKEYS GET a", "*1|$1|a|");
+    says(&one, "COMMAND FOO", "-ERR unknown subcommand 'FOO'. "
+                              "Try COMMAND HELP.|");
+}
+END_TEST
+
 START_TEST(one_keyspace)
 {
     says(&one, "SELECT 0", "+OK|");
@@ -573,6 +582,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_long_read_sees_what_its_pipeline_wrote);
     tcase_add_test(tests, a_pause_holds_writes_or_all);
     tcase_add_test(tests, monitor_shows_commands_but_no_password);
+    tcase_add_test(tests, a_subcommand_is_found_behind_its_bare_container);
     tcase_add_test(tests, one_keyspace);
 }
 
