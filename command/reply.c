@@ -389,14 +389,12 @@ const uint8_t *cmd_reply_last(const struct cmd_reply *reply, size_t size)
     return reply->buf->p + reply->buf->size - behind;
 }
 
-bool cmd_reply_finish(struct cmd_reply *reply)
+bool cmd_reply_mend(struct cmd_reply *reply)
 {
     const char *text = reply_failed_text(reply);
     const kvsql_rc rc = reply->buf->too_big ? KVSQL_TOOBIG : KVSQL_NOMEM;
 
-    if (KV_LIKELY(!reply->buf->failed)) {
-        return true;
-    }
+    KV_ASSERT(reply->buf->failed);
     kv_buf_cut(reply->buf, reply->start); /* RP1, RP3 */
     reply->pair_items = 0;
     cmd_reply_error(reply, rc, "%s", text);

@@ -95,7 +95,11 @@ static inline void cmd_reply_speak(struct cmd_reply *reply, unsigned resp)
 /* The reply is written, and others' bytes may follow: when it failed, it
  * becomes one error line. False: there is no room for that, and the buffer
  * ends where the reply began. */
-KV_INTERNAL bool cmd_reply_finish(struct cmd_reply *reply) KV_MUST_USE;
+KV_INTERNAL bool cmd_reply_mend(struct cmd_reply *reply) KV_MUST_USE;
+static inline KV_MUST_USE bool cmd_reply_finish(struct cmd_reply *reply)
+{
+    return KV_LIKELY(!reply->buf->failed) || cmd_reply_mend(reply);
+}
 
 /* Writers. What does not fit marks the buffer failed; the dispatcher turns
  * that into one error reply. */

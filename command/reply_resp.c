@@ -34,20 +34,29 @@
 #define RESP_HEADER_MAX (KV_INT_TEXT_MAX + 3) /* mark, number, CR LF */
 #define RESP_HEADER_OPEN 4                    /* mark, kind, CR LF */
 
-/* Room for `size` more bytes, which is there mostly. */
-static bool resp_room(struct kv_buf *buf, size_t size)
+/* Is there room for `size` more bytes without growing? Strictly less, for the
+ * last byte of a buffer is not for content (B1 of buf.c). */
+static inline bool resp_has_room(const struct kv_buf *buf, size_t size)
 {
-    return KV_LIKELY(!buf->failed && size < buf->cap - buf->size) ||
-           kv_buf_reserve(buf, size);
+    return !buf->failed && size < buf->cap - buf->size;
+}
+
+/* Make room for `size` more bytes, which is there mostly. */
+static inline bool resp_room(struct kv_buf *buf, size_t size)
+{
+    return KV_LIKELY(resp_has_room(buf, size)) || kv_buf_reserve(buf, size);
 }
 
 /* A mark, a number, CR LF; RESP_HEADER_MAX bytes are there. Returns where they
  * end. */
-static uint8_t *resp_header(uint8_t *to, char mark, int64_t number)
+static inline uint8_t *resp_header(uint8_t *to, char mark, int64_t number)
 {
     *to++ = (uint8_t)mark;
-    if (KV_LIKELY(number >= 0 && number < 10)) {
-        *to++ = (uint8_t)('0' + number);
+    if (number >= 0 && number < 100) {
+        if (number >= 10) {
+            *to++ = (uint8_t)('0' + number / 10);
+        }
+        *to++ = (uint8_t)('0' + number % 10);
     } else {
         to += kv_num_format_int((char *)to, number);
     }
@@ -83,11 +92,37 @@ static void resp_number(struct kv_buf *buf, char mark, int64_t number)
     }
 }
 
+#define RESP_SHORT_MAX 16 /* bytes of a bulk that are not worth a call */
+
+static inline void resp_copy_short(uint8_t *to, const uint8_t *from,
+                                   size_t size)
+{
+    if (size >= 8) {
+        uint64_t first, last;
+
+        memcpy(&first, from, 8);
+        memcpy(&last, from + size - 8, 8);
+        memcpy(to, &first, 8);
+        memcpy(to + size - 8, &last, 8);
+    } else if (size >= 4) {
+        uint32_t first, last;
+
+        memcpy(&first, from, 4);
+        memcpy(&last, from + size - 4, 4);
+        memcpy(to, &first, 4);
+        memcpy(to + size - 4, &last, 4);
+    } else if (size > 0) { /* 1 to 3: none of these is outside */
+        to[0] = from[0];
+        to[size / 2] = from[size / 2];
+        to[size - 1] = from[size - 1];
+    }
+}
+
 static void resp_bulk(struct kv_buf *buf, const void *p, size_t size)
 {
     uint8_t *to;
 
-    if (!resp_room(buf, RESP_HEADER_MAX + size + 2)) {
+    if (KV_UNLIKELY(!resp_room(buf, RESP_HEADER_MAX + size + 2))) {
         return;
     }
     to = resp_header(buf->p + buf->size, '$', (int64_t)size);
@@ -115,6 +150,14 @@ static void resp_sentence(struct kv_buf *buf, char mark,
     resp_line(buf, mark, item->p, item->size);
 }
 
+static inline void resp_word(struct kv_buf *buf, const char *word, size_t size)
+{
+    if (resp_room(buf, size)) {
+        memcpy(buf->p + buf->size, word, size);
+        buf->size += size;
+    }
+}
+
 /* What both protocols write alike. */
 static void resp_item(struct kv_buf *buf, const struct cmd_item *item)
 {
@@ -122,10 +165,10 @@ static void resp_item(struct kv_buf *buf, const struct cmd_item *item)
 
     switch (item->kind) {
     case CMD_REPLY_NULL:
-        kv_buf_add(buf, "$-1\r\n", 5);
+        resp_word(buf, "$-1\r\n", 5);
         break;
     case CMD_REPLY_NULL_ARRAY:
-        kv_buf_add(buf, "*-1\r\n", 5);
+        resp_word(buf, "*-1\r\n", 5);
         break;
     case CMD_REPLY_STATUS:
         resp_sentence(buf, '+', item);
@@ -182,7 +225,7 @@ static void resp_item3(struct cmd_reply *reply, const struct cmd_item *item)
     switch (item->kind) {
     case CMD_REPLY_NULL:
     case CMD_REPLY_NULL_ARRAY:
-        kv_buf_add(buf, "_\r\n", 3);
+        resp_word(buf, "_\r\n", 3);
         break;
     case CMD_REPLY_BOOL:
         kv_buf_add(buf, item->number ? "#t\r\n" : "#f\r\n", 4);
@@ -223,10 +266,30 @@ void cmd_resp_item(struct cmd_reply *reply, const struct cmd_item *item)
     }
 }
 
-void cmd_resp_bulk(struct cmd_reply *reply, const void *p, size_t size)
+/* By itself, so that the short way below needs no frame. */
+static __attribute__((noinline)) void
+resp_bulk_any(struct cmd_reply *reply, const void *p, size_t size)
 {
     resp_pair(reply);
     resp_bulk(reply->buf, p, size);
+}
+
+void cmd_resp_bulk(struct cmd_reply *reply, const void *p, size_t size)
+{
+    struct kv_buf *buf = reply->buf;
+    uint8_t *to;
+
+    if (size > RESP_SHORT_MAX || reply->pair_items > 0 ||
+        KV_UNLIKELY(
+            !resp_has_room(buf, RESP_HEADER_MAX + RESP_SHORT_MAX + 2))) {
+        resp_bulk_any(reply, p, size);
+        return;
+    }
+    to = resp_header(buf->p + buf->size, '$', (int64_t)size);
+    resp_copy_short(to, p, size);
+    to[size] = '\r';
+    to[size + 1] = '\n';
+    buf->size = (size_t)(to + size + 2 - buf->p);
 }
 
 /* ---- counts that are known later ----------------------------------------- */

@@ -114,6 +114,7 @@ struct resp_loop {
     uint8_t *scratch;                       /* RESP_READ_SIZE bytes */
     struct resp_parser parser;
     struct cmd_reads reads;                 /* of the pipeline that runs */
+    struct kv_ticket open;                  /* the last that was seen open */
     uint64_t now_ns, swept_ns, accept_again_ns;
     struct kv_waiter waiter;
     bool waiting;

@@ -53,17 +53,34 @@ bool resp_send_is_gated(const struct resp_conn *conn,
 
 /* ---- putting in --------------------------------------------------------- */
 
+/* May what has this ticket go? What was released stays so: in one epoch,
+ * neither what is at a position that was open nor what is before it has to be
+ * asked for again. */
+static bool send_is_open(struct resp_loop *loop, struct kv_ticket ticket)
+{
+    kvsql *db;
+
+    if (ticket.epoch == UINT64_MAX ||
+        (ticket.epoch == loop->open.epoch &&
+         ticket.position <= loop->open.position)) {
+        return true;
+    }
+    db = atomic_load_explicit(&loop->server->db, memory_order_relaxed);
+    if (!kv_gate_open(db, ticket)) {
+        return false;
+    }
+    loop->open = ticket;
+    return true;
+}
+
 /* Note that a reply begins at conn->out.p[start], if it has to wait. False: no
  * memory. */
 static bool send_mark_at(struct resp_conn *conn, size_t start,
                          struct kv_ticket ticket)
 {
-    kvsql *db = atomic_load_explicit(&conn->loop->server->db,
-                                     memory_order_relaxed);
     struct resp_mark mark;
 
-    if (!send_has_marks(conn) &&
-        (ticket.epoch == UINT64_MAX || kv_gate_open(db, ticket))) {
+    if (!send_has_marks(conn) && send_is_open(conn->loop, ticket)) {
         return true;
     }
     mark = (struct resp_mark){.start = conn->out_start + start,

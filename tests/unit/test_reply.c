@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/lib/unit.h"
@@ -274,6 +275,35 @@ START_TEST(each_shape_has_the_bytes_of_its_protocol_in_both_forms)
             ck_assert(cmd_reply_finish(&direct));
             expect_out(text);
         }
+    }
+}
+END_TEST
+
+START_TEST(bulks_of_every_size_are_whole_in_both_forms)
+{
+    char bytes[300], text[320];
+
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = (char)('A' + i % 57);
+    }
+    for (size_t size = 0; size < sizeof(bytes); size++) {
+        struct cmd_reply direct;
+
+        (void)snprintf(text, sizeof(text), "$%zu\r\n%.*s\r\n", size,
+                       (int)size, bytes);
+        for (unsigned room = 0; room < 2; room++) {
+            begin_direct(&direct, 2);
+            if (room) {
+                ck_assert(kv_buf_reserve(&out, 1024));
+            }
+            cmd_reply_bulk(&direct, bytes, size);
+            expect_out(text);
+        }
+        cmd_reply_reset(&reply);
+        cmd_reply_bulk(&reply, bytes, size);
+        kv_buf_cut(&out, strlen(BEFORE));
+        cmd_reply_resp(&reply, 3, &out);
+        expect_out(text);
     }
 }
 END_TEST
@@ -552,6 +582,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, each_kind_is_read_back_as_it_was_written);
     tcase_add_test(tests,
                    each_shape_has_the_bytes_of_its_protocol_in_both_forms);
+    tcase_add_test(tests, bulks_of_every_size_are_whole_in_both_forms);
     tcase_add_test(tests, counts_known_later_are_as_if_known_at_once);
     tcase_add_test(tests, without_memory_a_reply_is_one_error_or_nothing);
     tcase_add_test(tests, a_reply_that_passes_the_limit_is_one_error);
