@@ -447,32 +447,15 @@ void cmd_do_setrange(struct cmd_context *c)
 static void string_add(struct cmd_context *c, int64_t step)
 {
     const struct kv_key key = cmd_key(c, 1);
-    char text[KV_INT_TEXT_MAX];
-    struct kv_item item;
-    int64_t number = 0, expires_at = 0;
-    const kvsql_rc rc = cmd_get_type(c, &key, KV_STRING, &item);
+    int64_t sum = 0;
+    const kvsql_rc rc = kv_add(c->txn, &key, step, &sum, &c->err);
 
-    if (rc == KVSQL_WRONGTYPE) {
-        return;
-    }
-    if (rc == KVSQL_OK) {
-        struct kv_val value;
-
-        kv_item_string(&item, &value);
-        expires_at = item.expires_at;
-        if (!kv_num_int(value.p, value.size, &number)) {
-            cmd_fail(c, KVSQL_NOTINT, CMD_TEXT_NOTINT);
-            return;
-        }
-    }
-    if (__builtin_add_overflow(number, step, &number)) {
-        cmd_fail(c, KVSQL_OVERFLOW, CMD_TEXT_OVERFLOW);
-        return;
-    }
-    if (cmd_ok(c, kv_set(c->txn, &key,
-                         (kvsql_slice){text, kv_num_format_int(text, number)},
-                         expires_at, &c->err))) {
-        cmd_reply_int(c->reply, number);
+    if (rc == KVSQL_NOTINT) {
+        cmd_fail(c, rc, CMD_TEXT_NOTINT);
+    } else if (rc == KVSQL_OVERFLOW) {
+        cmd_fail(c, rc, CMD_TEXT_OVERFLOW);
+    } else if (cmd_ok(c, rc)) {
+        cmd_reply_int(c->reply, sum);
     }
 }
 

@@ -29,7 +29,16 @@ kvsql_rc kv_collection_open(struct kv_collection *c, struct kv_txn *txn,
 {
     struct kv_node **const root = &txn->store->live.keys[key->cls];
 
-    *c = (struct kv_collection){.txn = txn, .key = key, .type = type};
+    c->txn = txn; /* the path is left as it is */
+    c->key = key;
+    c->type = type;
+    c->exists = c->same = c->looked = c->there = c->owned = false;
+    c->score = 0;
+    c->keyblob = NULL;
+    c->tree = NULL;
+    c->cell.form = KV_FORM_NONE;
+    c->cell.exp = 0;
+    c->cell.ptr = NULL;
     if (collection_is_seen(c))
         return kv_change_find(txn, key, type, &c->exists, &c->cell, err);
     if (*root == NULL)
@@ -82,7 +91,9 @@ bool kv_collection_store(struct kv_collection *c, const uint8_t *run,
         cell.form = KV_FORM_PACKED_BLOB;
         cell.ptr = blob;
     }
-    return kv_key_put(c->txn, c->key, &cell, false);
+    struct kv_path *const path = c->owned ? &c->path : NULL;
+    c->owned = false;
+    return kv_key_put_at(c->txn, c->key, path, &cell, false);
 }
 
 bool kv_collection_own(struct kv_collection *c)

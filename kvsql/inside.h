@@ -408,6 +408,11 @@ KV_INTERNAL void kv_txn_command_done(struct kv_txn *txn);
 KV_INTERNAL kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key,
                             kvsql_slice value, int64_t expires_at,
                             struct kvsql_error *err);
+/* Add to the integer that a string is, 0 when the key is absent; keeps the
+ * expiry. *sum is what it is then. NOTINT, OVERFLOW: nothing changed. */
+KV_INTERNAL kvsql_rc kv_add(struct kv_txn *txn, const struct kv_key *key,
+                            int64_t step, int64_t *sum,
+                            struct kvsql_error *err);
 /* Overwrite bytes [offset, offset + bytes.size), zero-filling a gap; creates
  * the key; keeps the expiry. offset == length appends. */
 KV_INTERNAL kvsql_rc kv_patch(struct kv_txn *txn, const struct kv_key *key,

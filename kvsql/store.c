@@ -218,7 +218,15 @@ static void store_count_expiry(struct kv_store *store, int change)
 bool kv_key_put(struct kv_txn *txn, const struct kv_key *key,
                 const struct kv_cell *given, bool keep)
 {
+    return kv_key_put_at(txn, key, NULL, given, keep);
+}
+
+bool kv_key_put_at(struct kv_txn *txn, const struct kv_key *key,
+                   struct kv_path *path, const struct kv_cell *given,
+                   bool keep)
+{
     struct kv_store *const store = txn->store;
+    struct kv_node **const root = &store->live.keys[key->cls];
     struct kv_cell cell = *given, old;
     uint8_t inline_bytes[KV_INLINE_MAX + 8], lru[KV_LRU_SIZE];
     bool found;
@@ -233,9 +241,14 @@ bool kv_key_put(struct kv_txn *txn, const struct kv_key *key,
     cell.lru = store->lru_mode != KV_LRU_NONE
                    ? kv_lru_written(txn, key, given, lru)
                    : NULL;
-    if (!kv_tree_put(store, &store->live.keys[key->cls], KV_NODE_TYPED, key->p,
-                     key->size, &cell, &old, &found))
+    if (path != NULL) {
+        found = path->found;
+        if (!kv_tree_put_at(store, root, path, key->p, key->size, &cell, &old))
+            return false;
+    } else if (!kv_tree_put(store, root, KV_NODE_TYPED, key->p, key->size,
+                            &cell, &old, &found)) {
         return false;
+    }
     if (!found)
         store_count_key(store, key->cls, 1);
     store_count_expiry(store, (cell.exp != 0) - (found && old.exp != 0));

@@ -310,6 +310,12 @@ KV_INTERNAL void kv_store_count(struct kv_store *store, uint64_t *counter);
  * is what was there. What the old cell held is retired unless `keep`. */
 KV_INTERNAL bool kv_key_put(struct kv_txn *txn, const struct kv_key *key,
                             const struct kv_cell *cell, bool keep) KV_MUST_USE;
+/* The same along the key's path, owned, since when no key was moved; NULL: it is
+ * looked for. */
+KV_INTERNAL bool kv_key_put_at(struct kv_txn *txn, const struct kv_key *key,
+                               struct kv_path *path,
+                               const struct kv_cell *cell,
+                               bool keep) KV_MUST_USE;
 KV_INTERNAL bool kv_key_remove(struct kv_txn *txn, const struct kv_key *key,
                                bool keep, bool *existed) KV_MUST_USE;
 KV_INTERNAL void kv_cell_drop(struct kv_store *store,
@@ -325,7 +331,11 @@ KV_INTERNAL uint64_t kv_cell_field_bound(const struct kv_cell *cell);
 KV_INTERNAL bool kv_cell_value(struct kv_store *store,
                                const struct kv_key *value,
                                struct kv_cell *cell) KV_MUST_USE;
+/* A cell for the number. Its bytes lie in the cell: do not copy it by value. */
+KV_INTERNAL void kv_cell_int(struct kv_cell *cell, int64_t number);
 KV_INTERNAL void kv_cell_read(const struct kv_cell *cell, struct kv_val *out);
+/* The integer that a string is; false: it is none. */
+KV_INTERNAL bool kv_cell_number(const struct kv_cell *cell, int64_t *number);
 static inline void kv_item_of(const struct kv_cell *cell, int64_t skew, struct kv_item *item)
 {
     const struct kv_blob *blob = cell->ptr;

@@ -863,6 +863,26 @@ static bool tree_put_entry(struct kv_store *store, struct kv_node **root,
     return true;
 }
 
+/* Insert or replace where the owned path leads. */
+static inline bool tree_put_at(struct kv_store *store, struct kv_node **root,
+                               struct kv_path *path, const uint8_t *key,
+                               uint32_t size, const struct kv_cell *cell,
+                               struct kv_cell *old)
+{
+    if (!path->found)
+        return tree_put_entry(store, root, path, key, size, cell);
+    struct kv_node *const leaf = path->at[path->depth - 1].node;
+    const uint32_t index = path->at[path->depth - 1].index;
+    const uint8_t *const tail = entry_cell(leaf, index, old);
+    if (!tree_overwrite(store, leaf, index, tail, old, cell))
+        return tree_put_entry(store, root, path, key, size, cell);
+    if (old->type != cell->type || cell->exp != 0 || cell->type == KV_HASH)
+        tree_add_up(store, path, path->depth - 1, 0,
+                    (uint8_t)(node_typed(leaf) ? 1u << cell->type : 0),
+                    tree_cell_bound(leaf->flags, cell));
+    return true;
+}
+
 bool kv_tree_put(struct kv_store *store, struct kv_node **root, uint8_t flags,
                  const uint8_t *key, uint32_t size, const struct kv_cell *cell,
                  struct kv_cell *old, bool *found)
@@ -877,18 +897,15 @@ bool kv_tree_put(struct kv_store *store, struct kv_node **root, uint8_t flags,
     if (!tree_descend(store, root, key, size, &path))
         return false;
     *found = path.found;
-    if (!path.found)
-        return tree_put_entry(store, root, &path, key, size, cell);
-    struct kv_node *const leaf = path.at[path.depth - 1].node;
-    const uint32_t index = path.at[path.depth - 1].index;
-    const uint8_t *const tail = entry_cell(leaf, index, old);
-    if (!tree_overwrite(store, leaf, index, tail, old, cell))
-        return tree_put_entry(store, root, &path, key, size, cell);
-    if (old->type != cell->type || cell->exp != 0 || cell->type == KV_HASH)
-        tree_add_up(store, &path, path.depth - 1, 0,
-                    (uint8_t)((flags & KV_NODE_TYPED) ? 1u << cell->type : 0),
-                    tree_cell_bound(flags, cell));
-    return true;
+    return tree_put_at(store, root, &path, key, size, cell, old);
+}
+
+bool kv_tree_put_at(struct kv_store *store, struct kv_node **root,
+                    struct kv_path *path, const uint8_t *key, uint32_t size,
+                    const struct kv_cell *cell, struct kv_cell *old)
+{
+    return kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS) &&
+           tree_put_at(store, root, path, key, size, cell, old);
 }
 
 /* ---- removing ------------------------------------------------------------------ */

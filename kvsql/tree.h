@@ -56,6 +56,12 @@ KV_INTERNAL bool kv_tree_put(struct kv_store *store, struct kv_node **root,
                              uint8_t flags, const uint8_t *key, uint32_t size,
                              const struct kv_cell *cell, struct kv_cell *old,
                              bool *found) KV_MUST_USE;
+/* The same along a path that kv_tree_own gave, since when nothing of the tree
+ * was moved; path->found is *found. The path is good no longer. */
+KV_INTERNAL bool kv_tree_put_at(struct kv_store *store, struct kv_node **root,
+                                struct kv_path *path, const uint8_t *key,
+                                uint32_t size, const struct kv_cell *cell,
+                                struct kv_cell *old) KV_MUST_USE;
 /* Remove; *found tells, *old as above. */
 KV_INTERNAL bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
                                 const uint8_t *key, uint32_t size,
@@ -64,8 +70,8 @@ KV_INTERNAL bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
  * were removed leave room behind for others, mostly. */
 KV_INTERNAL bool kv_tree_fit(struct kv_store *store, struct kv_node **root,
                              const uint8_t *key, uint32_t size) KV_MUST_USE;
-/* Own the path to an existing key (found is set), so that its payload may be
- * edited. */
+/* Own the path to a key, or to the place where it would be (`found`), so that
+ * the payload may be edited. *root is not NULL. */
 KV_INTERNAL bool kv_tree_own(struct kv_store *store, struct kv_node **root,
                              const uint8_t *key, uint32_t size,
                              struct kv_path *path) KV_MUST_USE;

@@ -7,7 +7,8 @@
  * Thread: the holder of the store lock. */
 #include <string.h>
 
-#include "kvsql/store_private.h"
+#include "kvsql/base/num.h"
+#include "kvsql/collection.h"
 
 #define PATCH_LOG_MAX 65535     /* bytes of one undo record */
 #define PATCH_SLACK_MAX (1u << 20)
@@ -66,6 +67,44 @@ kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key, kvsql_slice value,
         ok = kv_key_put(txn, key, &cell, false);
     }
     return kv_change_end(txn, &mark, ok, &op, err);
+}
+
+/* One search: the sum is mostly as long as the number was and goes where that
+ * lies. */
+kvsql_rc kv_add(struct kv_txn *txn, const struct kv_key *key, int64_t step,
+                int64_t *sum, struct kvsql_error *err)
+{
+    struct kv_op op = {.kind = KV_OP_SET, .key = kv_slice_of(key)};
+    char text[KV_INT_TEXT_MAX];
+    struct kv_collection c;
+    struct kv_mark mark;
+    struct kv_cell cell;
+    int64_t number = 0;
+    kvsql_rc rc = kv_change_begin(txn, key, 0, true, &mark, err);
+
+    if (rc == KVSQL_OK)
+        rc = kv_collection_open(&c, txn, key, KV_STRING, err);
+    if (rc != KVSQL_OK)
+        return rc;
+    if (c.exists && !kv_cell_number(&c.cell, &number))
+        return kv_fail(err, KVSQL_NOTINT,
+                       "value is not an integer or out of range");
+    if (__builtin_add_overflow(number, step, &number))
+        return kv_fail(err, KVSQL_OVERFLOW,
+                       "increment or decrement would overflow");
+    mark = kv_txn_mark(txn);
+    kv_cell_int(&cell, number);
+    cell.type = KV_STRING;
+    cell.exp = c.exists ? c.cell.exp : 0;
+    op.a = (kvsql_slice){text, kv_num_format_int(text, number)};
+    op.time = kv_time_show(cell.exp, txn->skew);
+    rc = kv_change_end(txn, &mark,
+                       kv_key_put_at(txn, key, c.owned ? &c.path : NULL, &cell,
+                                     false),
+                       &op, err);
+    if (rc == KVSQL_OK)
+        *sum = number;
+    return rc;
 }
 
 /* ---- partial writes ----------------------------------------------------------- */

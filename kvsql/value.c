@@ -25,17 +25,16 @@ static int64_t value_int_read(const uint8_t *p, uint32_t size)
 {
     uint64_t v = 0;
 
-    memcpy(&v, p, size);
+    for (uint32_t i = 0; i < size; i++)
+        v |= (uint64_t)p[i] << 8 * i;
     if (size < 8 && (p[size - 1] & 0x80))
         v |= ~UINT64_C(0) << (8 * size);
     return (int64_t)v;
 }
 
-/* The bytes live in the cell: do not copy it by value. */
-static void value_int_cell(struct kv_cell *cell, int64_t number)
+void kv_cell_int(struct kv_cell *cell, int64_t number)
 {
-    cell->form = KV_FORM_INT;
-    cell->cls = KV_TEXT;
+    *cell = (struct kv_cell){.form = KV_FORM_INT, .cls = KV_TEXT};
     cell->size = value_int_size(number);
     memcpy(cell->number, &number, sizeof(number));
     cell->payload = cell->number;
@@ -46,12 +45,12 @@ bool kv_cell_value(struct kv_store *store, const struct kv_key *value,
 {
     int64_t number;
 
-    *cell = (struct kv_cell){.cls = value->cls};
     if (value->size < KV_INT_TEXT_MAX && value->cls == KV_TEXT &&
         kv_num_int(value->p, value->size, &number)) {
-        value_int_cell(cell, number);
+        kv_cell_int(cell, number);
         return true;
     }
+    *cell = (struct kv_cell){.cls = value->cls};
     if (value->size <= KV_INLINE_MAX) {
         cell->form = KV_FORM_BYTES;
         cell->size = value->size;
@@ -110,6 +109,18 @@ void kv_cell_read(const struct kv_cell *cell, struct kv_val *out)
     }
     if (out->cls == KV_CLASS_UNKNOWN) /* EN5 */
         out->cls = (uint8_t)kv_class_of(out->p, out->size);
+}
+
+bool kv_cell_number(const struct kv_cell *cell, int64_t *number)
+{
+    struct kv_val value;
+
+    if (cell->form == KV_FORM_INT) {
+        *number = value_int_read(cell->payload, cell->size);
+        return true;
+    }
+    kv_cell_read(cell, &value);
+    return kv_num_int(value.p, value.size, number);
 }
 
 double kv_score_read(const uint8_t *p)

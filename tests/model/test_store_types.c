@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kvsql/base/num.h"
 #include "kvsql/store.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/unit.h"
@@ -135,6 +136,28 @@ static void model_type(struct model_key *k, enum kv_type type)
 
 /* ---- effects on both -------------------------------------------------------------- */
 
+/* Add to what may be a number. */
+static void step_add(struct kv_txn *txn, const struct kv_key *key,
+                     struct model_key *k)
+{
+    const int64_t step =
+        (int64_t)(rand_next(&random_state) >> below(64)) / (below(2) ? 1 : -2);
+    int64_t number = 0, sum = 99;
+    const bool is_number = k->type == KV_NONE ||
+                           kv_num_int(k->string, k->size, &number);
+    const bool fits = !__builtin_add_overflow(number, step, &number);
+    const kvsql_rc rc = kv_add(txn, key, step, &sum, &err);
+
+    ck_assert_int_eq(rc, !is_number ? KVSQL_NOTINT
+                         : !fits    ? KVSQL_OVERFLOW
+                                    : KVSQL_OK);
+    ck_assert_int_eq(sum, rc == KVSQL_OK ? number : 99);
+    if (rc != KVSQL_OK)
+        return;
+    model_type(k, KV_STRING);
+    k->size = (unsigned)kv_num_format_int(k->string, number);
+}
+
 static void step_string(struct kv_txn *txn, const struct kv_key *key,
                         struct model_key *k)
 {
@@ -142,6 +165,10 @@ static void step_string(struct kv_txn *txn, const struct kv_key *key,
     unsigned n = below(3) == 0 ? below(400) : below(30);
     const char *bytes = filler;
 
+    if ((k->type == KV_STRING || k->type == KV_NONE) && below(3) == 0) {
+        step_add(txn, key, k);
+        return;
+    }
     if (k->type == KV_STRING && below(4) == 0 && k->size < 2500) {
         n = 1 + below(150);
         must(kv_patch(txn, key, k->size, (kvsql_slice){filler, n}, &err));

@@ -261,6 +261,11 @@ static kvsql_rc string_effect(struct kv_txn *txn, const struct kv_key *key,
     case 3:
     case 4:
         return kv_patch(txn, key, rand_below(&r, 300), value, &err);
+    case 5: {
+        int64_t sum;
+        return kv_add(txn, key, (int64_t)rand_below(&r, 300) - 150, &sum,
+                      &err);
+    }
     default:
         return kv_set(txn, key, value, some_time(), &err);
     }
@@ -384,6 +389,7 @@ static void check_effect(struct kv_txn *txn)
         }
     }
     ck_assert(rc == KVSQL_OK || rc == KVSQL_NOTFOUND || rc == KVSQL_RANGE ||
+              rc == KVSQL_NOTINT ||
               rc == KVSQL_WRONGTYPE || rc == KVSQL_NOMEM);
 }
 
