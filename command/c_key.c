@@ -182,10 +182,11 @@ void cmd_do_dump(struct cmd_context *c)
 }
 
 struct key_restore {
-    bool replace, absolute, has_idle, has_freq;
+    bool replace, absolute;
+    int64_t idle, freq; /* -1: not given */
 };
 
-/* IDLETIME or FREQ at `*i`, hints that are checked. False: answered. */
+/* IDLETIME or FREQ at `*i`. False: answered. */
 static bool key_restore_hint(struct cmd_context *c, struct key_restore *r,
                              unsigned *i)
 {
@@ -193,28 +194,27 @@ static bool key_restore_hint(struct cmd_context *c, struct key_restore *r,
     int64_t number;
 
     if (*i + 1 >= c->argc || !(idle || cmd_is(c, *i, "FREQ")) ||
-        (idle ? r->has_freq : r->has_idle)) {
+        (idle ? r->freq : r->idle) >= 0) {
         cmd_fail_syntax(c);
         return false;
     }
     if (!cmd_int(c, ++*i, &number, NULL)) {
         return false;
     }
-    r->has_idle = r->has_idle || idle;
-    r->has_freq = r->has_freq || !idle;
     if (number < 0 || (!idle && number > 255)) {
         cmd_fail(c, KVSQL_RANGE, "%s",
                  idle ? "ERR Invalid IDLETIME value, must be >= 0"
                       : "ERR Invalid FREQ value, must be >= 0 and <= 255");
         return false;
     }
+    *(idle ? &r->idle : &r->freq) = number;
     return true;
 }
 
 /* False: answered. */
 static bool key_restore_options(struct cmd_context *c, struct key_restore *r)
 {
-    *r = (struct key_restore){0};
+    *r = (struct key_restore){.idle = -1, .freq = -1};
     for (unsigned i = 4; i < c->argc; i++) {
         if (cmd_is(c, i, "REPLACE")) {
             r->replace = true;
@@ -268,6 +268,7 @@ void cmd_do_restore(struct cmd_context *c)
     if (rc == KVSQL_CORRUPT) {
         cmd_fail(c, KVSQL_INVALID, "ERR %s", c->err.text);
     } else if (cmd_ok(c, rc)) {
+        kv_item_used(c->txn, &key, r.idle, r.freq);
         cmd_answer_ok(c);
     }
 }

@@ -168,6 +168,11 @@ KV_INTERNAL kvsql_rc kv_item_idle(struct kv_txn *txn, const struct kv_key *key,
 /* The counter of an LFU policy. NOTFOUND; INVALID under any other policy. */
 KV_INTERNAL kvsql_rc kv_item_freq(struct kv_txn *txn, const struct kv_key *key,
                                   uint64_t *freq, struct kvsql_error *err);
+/* How long the key has not been used, in seconds, and how often it was, 0 to
+ * 255; below 0: not known. The one that the policy of maxmemory asks for is
+ * noted, if it asks at all. */
+KV_INTERNAL void kv_item_used(struct kv_txn *txn, const struct kv_key *key,
+                              int64_t idle, int64_t freq);
 /* Value of a string. */
 KV_INTERNAL void kv_item_string(const struct kv_item *item, struct kv_val *out);
 

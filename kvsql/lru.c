@@ -249,6 +249,27 @@ kvsql_rc kv_item_freq(struct kv_txn *txn, const struct kv_key *key,
     return KVSQL_OK;
 }
 
+void kv_item_used(struct kv_txn *txn, const struct kv_key *key, int64_t idle,
+                  int64_t freq)
+{
+    const enum kv_lru_mode mode = txn->store->lru_mode;
+    struct kv_cell cell;
+
+    if (!kv_key_find(txn->store, key, &cell) || cell.lru == NULL)
+        return;
+    if (mode == KV_LRU_FREQ && freq >= 0) {
+        lru_store(cell.lru, lru_minutes(txn->now) << 8 |
+                                (uint32_t)(freq < LRU_FREQ_MAX
+                                               ? freq
+                                               : LRU_FREQ_MAX));
+    } else if (mode == KV_LRU_CLOCK && idle >= 0) {
+        const uint32_t most = LRU_CLOCK_MASK / 2; /* see above */
+        const uint32_t passed = idle < most ? (uint32_t)idle : most;
+        lru_store(cell.lru,
+                  (lru_clock(txn->now) - passed) & LRU_CLOCK_MASK);
+    }
+}
+
 void kv_lru_select(struct kv_store *store, enum kv_lru_mode wanted)
 {
     if (wanted == KV_LRU_NONE && store->lru_asked)

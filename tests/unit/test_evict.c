@@ -860,6 +860,35 @@ START_TEST(the_counter_grows_with_use_decays_and_outlives_the_value)
 }
 END_TEST
 
+/* "hello", as DUMP gives it. */
+#define RESTORE_HELLO                                                          \
+    "RESTORE r 0 \"KVD\\x01\\x01\\x02\\x00\\x05hello\\x00\\x00\\x00\\x00"           \
+    "\\x00\\x00\\x00\\x00\\xc3\\x63\\x0b\\x5d\" REPLACE "
+
+START_TEST(a_restored_key_has_the_use_that_is_said_of_it)
+{
+    ASK(RESTORE_HELLO "IDLETIME 1000", "+OK|"); /* nothing is noted yet */
+    kv_set_maxmemory_policy(db, KVSQL_ALLKEYS_LFU, 0);
+    ASK(RESTORE_HELLO "FREQ 100", "+OK|");
+    ASK("OBJECT FREQ r", ":100|");
+    ASK(RESTORE_HELLO "FREQ 255", "+OK|");
+    ASK("OBJECT FREQ r", ":255|");
+    ASK("DEL r", ":1|");
+    ASK(RESTORE_HELLO "IDLETIME 1000", "+OK|");
+    ASK("OBJECT FREQ r", ":5|");
+    kv_set_maxmemory_policy(db, KVSQL_ALLKEYS_LRU, 0);
+    ASK(RESTORE_HELLO "IDLETIME 1000", "+OK|");
+    ASK("OBJECT IDLETIME r", ":1000|");
+    pass_ms(5000);
+    ASK("OBJECT IDLETIME r", ":1005|");
+    ASK(RESTORE_HELLO "IDLETIME 9223372036854775807", "+OK|");
+    ASK("OBJECT IDLETIME r", ":8388607|"); /* the most that is told */
+    ASK(RESTORE_HELLO "FREQ 100", "+OK|");
+    ASK("OBJECT IDLETIME r", ":0|");
+    ASK("GET r", "$5|hello|");
+}
+END_TEST
+
 START_TEST(one_command_uses_a_key_once)
 {
     struct kv_store *const store = kv_db_store(db);
@@ -928,6 +957,7 @@ static void add(TCase *tests)
         tests, without_a_policy_idle_times_are_kept_from_the_first_question_on);
     tcase_add_test(tests,
                    the_counter_grows_with_use_decays_and_outlives_the_value);
+    tcase_add_test(tests, a_restored_key_has_the_use_that_is_said_of_it);
     tcase_add_test(tests, one_command_uses_a_key_once);
 }
 
