@@ -134,12 +134,31 @@ static size_t command_fold(char out[COMMAND_NAME_MAX], size_t used,
     return used + size;
 }
 
+/* Requests that follow each other mostly have the same name: the last one that
+ * this thread found, as it was written. */
+static _Thread_local struct {
+    const struct cmd_row *row; /* NULL: none yet */
+    size_t size;
+    char name[COMMAND_NAME_MAX];
+} command_last;
+
 const struct cmd_row *cmd_find(const void *name, size_t size)
 {
+    const struct cmd_row *row;
     char upper[COMMAND_NAME_MAX];
 
-    return command_fold(upper, 0, name, size) != 0 ? command_search(upper)
-                                                   : NULL;
+    if (command_last.row != NULL && size == command_last.size &&
+        memcmp(name, command_last.name, size) == 0) {
+        return command_last.row;
+    }
+    row = command_fold(upper, 0, name, size) != 0 ? command_search(upper)
+                                                  : NULL;
+    if (row != NULL) {
+        command_last.row = row;
+        command_last.size = size;
+        memcpy(command_last.name, name, size);
+    }
+    return row;
 }
 
 const struct cmd_row *cmd_find_full(const void *name, size_t size)

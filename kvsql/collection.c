@@ -426,15 +426,15 @@ static bool collection_convert(struct kv_collection *c)
 
 /* ---- both forms ------------------------------------------------------------------ */
 
-/* Has the run the member already, with that score? */
+/* Has the run of a sorted set the member already, with that score? */
 static bool collection_has(const struct kv_collection *c, const uint8_t *run,
                            uint32_t size, const struct kv_element *e)
 {
     struct kv_packed_item item;
 
-    return c->type != KV_HASH &&
+    return c->type == KV_ZSET &&
            kv_packed_find(c->type, run, size, e->key, &item) &&
-           (c->type == KV_SET || item.score == e->score);
+           item.score == e->score;
 }
 
 bool kv_collection_put(struct kv_collection *c, const struct kv_element *e,
@@ -460,6 +460,10 @@ bool kv_collection_put(struct kv_collection *c, const struct kv_element *e,
             fits ? kv_packed_put(c->type, run, size, e->key, e->value,
                                  e->deadline, e->score, out, created)
                  : 0;
+        if (n > 0 && c->type == KV_SET && !*created) {
+            c->same = true;
+            return true;
+        }
         if (n > 0 && n <= KV_PACKED_SIZE_MAX)
             return kv_collection_store(c, out, n);
         if (!collection_convert(c))

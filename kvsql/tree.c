@@ -763,8 +763,11 @@ static bool tree_overwrite(struct kv_store *store, struct kv_node *leaf,
         if (typed)
             e[2] = type;
     }
-    kv_edit(store, place, cell_tail_size(cell));
-    cell_write_tail(place, cell);
+    const uint32_t size = cell_tail_size(cell);
+    if (size > 0) { /* a member that is there already has nothing to write */
+        kv_edit(store, place, size);
+        cell_write_tail(place, cell);
+    }
     return true;
 }
 
@@ -864,10 +867,10 @@ static bool tree_put_entry(struct kv_store *store, struct kv_node **root,
 }
 
 /* Insert or replace where the owned path leads. */
-static inline bool tree_put_at(struct kv_store *store, struct kv_node **root,
-                               struct kv_path *path, const uint8_t *key,
-                               uint32_t size, const struct kv_cell *cell,
-                               struct kv_cell *old)
+static bool tree_put_at(struct kv_store *store, struct kv_node **root,
+                        struct kv_path *path, const uint8_t *key,
+                        uint32_t size, const struct kv_cell *cell,
+                        struct kv_cell *old)
 {
     if (!path->found)
         return tree_put_entry(store, root, path, key, size, cell);

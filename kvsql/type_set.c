@@ -101,8 +101,8 @@ static kvsql_rc set_expire_field(struct kv_collection *c,
     return rc;
 }
 
-/* Everything that adds or replaces one element; op->time is its deadline, KV_KEEP_EXPIRY
- * the one that it has. */
+/* Everything that adds or replaces one element; op->time is its deadline,
+ * KV_KEEP_EXPIRY the one that it has. */
 static kvsql_rc set_put(struct kv_txn *txn, const struct kv_key *key,
                         enum kv_type type, struct kv_element *e,
                         struct kv_op *op, bool *created,

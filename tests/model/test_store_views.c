@@ -389,8 +389,8 @@ static void check_effect(struct kv_txn *txn)
         }
     }
     ck_assert(rc == KVSQL_OK || rc == KVSQL_NOTFOUND || rc == KVSQL_RANGE ||
-              rc == KVSQL_NOTINT ||
-              rc == KVSQL_WRONGTYPE || rc == KVSQL_NOMEM);
+              rc == KVSQL_NOTINT || rc == KVSQL_WRONGTYPE ||
+              rc == KVSQL_NOMEM);
 }
 
 /* ---- a batch ----------------------------------------------------------------------- */

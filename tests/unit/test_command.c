@@ -34,6 +34,9 @@ START_TEST(names_are_found_in_any_case)
 {
     ck_assert_str_eq(cmd_find("gEt", 3)->name, "GET");
     ck_assert_ptr_null(cmd_find("GETX", 4));
+    ck_assert_str_eq(cmd_find("gEt", 3)->name, "GET"); /* once more */
+    ck_assert_str_eq(cmd_find("sEt", 3)->name, "SET");
+    ck_assert_ptr_null(cmd_find("sE", 2));
     ck_assert_ptr_null(cmd_find("", 0));
     ck_assert_ptr_null(cmd_find("G\0T", 3));
     ck_assert_str_eq(cmd_nearest("HGTALL", 6), "HGETALL");
