@@ -162,10 +162,11 @@ kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
     }
     if (txn->count > 0)
         txn_finish(txn);
-    else if (txn->keep_bounds) /* there is no batch to wait for: trap 8 */
-        kv_undo_lower(store, store->pos);
+    else if (txn->keep_bounds && txn->long_gen == 0)
+        kv_undo_lower(store, store->pos); /* no batch to wait for: trap 8 */
     else if (kv_undo_mark(store) != txn->base || txn->long_gen != 0)
-        txn_undo(txn); /* copies of paths that nothing came of */
+        txn_undo(txn); /* copies of paths that nothing came of; bounds and
+                          bytes of use that are not worth a LONG view */
     if (txn->count == 0 && txn->prepared && store->sink.cancel != NULL)
         store->sink.cancel(store->sink.arg); /* restored since */
     txn->open = false;

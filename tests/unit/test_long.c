@@ -160,6 +160,28 @@ START_TEST(kept_marks_hold_a_view_each_until_they_are_released)
 }
 END_TEST
 
+/* Bytes of use are worth a log, but no LONG view of a batch that is none. */
+START_TEST(a_long_transaction_that_changes_nothing_leaves_nothing)
+{
+    struct kv_txn *const txn = begin();
+    uint64_t idle;
+
+    for (unsigned i = 0; i < KEYS; i++) {
+        char name[32];
+        const int size = snprintf(name, sizeof(name), "user:%u:name", i);
+        const struct kv_key key = kv_key_of(name, (size_t)size);
+        kv_txn_step(txn);
+        ck_assert_int_eq(kv_item_idle(txn, &key, &idle, &err), KVSQL_OK);
+    }
+    ck_assert_uint_gt(txn->longs, 0);
+    ck_assert_uint_eq(kv_txn_count(txn), 0);
+    ck_assert_int_eq(kv_txn_commit(txn, NULL, &err), KVSQL_OK);
+    ck_assert_uint_eq(store->txn.longs, 0);
+    settle();
+    ck_assert_int_eq(kv_txn_commit(begin(), NULL, &err), KVSQL_OK);
+}
+END_TEST
+
 /* ---- through SQL ---------------------------------------------------------------- */
 
 static struct vt_session *session;
@@ -237,6 +259,8 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    a_long_transaction_holds_two_versions_and_a_short_log);
     tcase_add_test(tests, a_transaction_without_steps_keeps_its_log);
+    tcase_add_test(tests,
+                   a_long_transaction_that_changes_nothing_leaves_nothing);
     tcase_add_test(tests, kept_marks_hold_a_view_each_until_they_are_released);
     tcase_add_test(tests, sql_savepoints_in_a_long_transaction_go_back);
 }
