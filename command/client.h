@@ -66,7 +66,8 @@ struct cmd_client {
     /* the connection's */
     uint8_t resp; /* 2 or 3 */
     bool closing; /* nothing more is read; close when the replies are sent */
-    bool multi, multi_failed, multi_rollback, multi_sql, multi_grows;
+    bool multi, multi_failed, multi_rollback, multi_sql, multi_grows,
+        multi_writes;
     enum cmd_mute mute; /* CLIENT REPLY */
     struct kv_buf queue; /* MULTI: u32 argc, argc times (u32 size, bytes) */
     unsigned queued;

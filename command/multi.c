@@ -54,6 +54,7 @@ bool cmd_queue_add(struct cmd_client *client, const struct cmd_row *row,
     client->queued++;
     client->multi_sql |= row->run == cmd_do_sql;
     client->multi_grows |= (row->flags & CMD_DENYOOM) != 0;
+    client->multi_writes |= (row->flags & CMD_WRITE) != 0;
     multi_show(client);
     return true;
 }
@@ -64,6 +65,7 @@ void cmd_multi_end(struct cmd_client *client)
     client->queued = 0;
     client->multi = client->multi_failed = false;
     client->multi_rollback = client->multi_sql = client->multi_grows = false;
+    client->multi_writes = false;
     multi_show(client);
 }
 
@@ -383,12 +385,21 @@ static void multi_answer_rollback(struct multi_run *run)
              run->failed, (int)line.size, (const char *)line.p);
 }
 
-/* Room for all of them; false: there is none, answered. */
+/* Room for all of them, and a disk that takes them; false: there is none,
+ * answered. */
 static bool multi_room(struct multi_run *run, struct kv_txn *txn)
 {
     struct cmd_context *c = run->c;
-    const kvsql_rc rc = cmd_make_room(txn, c->client->multi_grows, &c->err);
+    struct kvsql_error why;
+    kvsql_rc rc = c->client->multi_writes ? kv_txn_writable(txn, &why)
+                                          : KVSQL_OK;
 
+    if (rc != KVSQL_OK) {
+        cmd_fail(c, rc, "EXECABORT Transaction discarded because of: %s %s",
+                 kv_error_row(rc)->resp, why.text);
+        return false;
+    }
+    rc = cmd_make_room(txn, c->client->multi_grows, &c->err);
     if (rc != KVSQL_OK) {
         cmd_fail(c, rc, "%s", c->err.text);
     }
