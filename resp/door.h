@@ -207,7 +207,7 @@ KV_INTERNAL void resp_send_some(struct resp_conn *conn);
 /* Whether replies wait for the log; *ticket is the first one's. */
 KV_INTERNAL bool resp_send_is_gated(const struct resp_conn *conn,
                                     struct kv_ticket *ticket);
-/* Bytes that wait. */
+/* Bytes that wait, with those that tell what for. */
 KV_INTERNAL size_t resp_send_waiting(const struct resp_conn *conn);
 
 /* ---- work.c -------------------------------------------------------------- */
@@ -216,7 +216,8 @@ KV_INTERNAL kvsql_rc resp_work_start(struct resp_server *server,
                                      struct kvsql_error *err) KV_MUST_USE;
 /* No more jobs, interrupt what runs, wait for the threads. */
 KV_INTERNAL void resp_work_stop(struct resp_server *server);
-/* Give the request that conn->parser holds to a worker. False: no memory. */
+/* Give the request that conn->parser holds to a worker. False: no memory, or
+ * the workers have ended. */
 KV_INTERNAL bool resp_work_give(struct resp_conn *conn);
 /* The connection is gone: interrupt what runs for it. */
 KV_INTERNAL void resp_work_cancel(struct resp_conn *conn);

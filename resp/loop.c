@@ -448,8 +448,13 @@ static void loop_sweep(struct resp_loop *loop)
     }
 }
 
+/* Not at all when the sending of this turn let a connection go on that has
+ * something to send now. */
 static int loop_timeout(const struct resp_loop *loop)
 {
+    if (loop->ready != NULL) {
+        return 0;
+    }
     return loop->pausing != NULL || loop->accept_again_ns != 0 ? LOOP_TICK_MS
                                                                : LOOP_REST_MS;
 }

@@ -18,9 +18,13 @@
 #include "kvsql/base/num.h"
 #include "resp/door.h"
 
+#define SEND_MARKS_KEEP ((size_t)16 << 10) /* bytes of open marks */
+
+/* A short reply's mark is longer than the reply. */
 size_t resp_send_waiting(const struct resp_conn *conn)
 {
-    return conn->out.size - conn->out_at;
+    return conn->out.size - conn->out_at + conn->marks.size -
+           conn->mark_first * sizeof(struct resp_mark);
 }
 
 static size_t send_mark_count(const struct resp_conn *conn)
@@ -171,6 +175,19 @@ static void send_rewrite(struct resp_conn *conn, kvsql *db)
     }
 }
 
+/* Give back marks that are open: a client that never pauses has always one
+ * more that is not. */
+static void send_trim_marks(struct resp_conn *conn)
+{
+    const size_t gone = conn->mark_first * sizeof(struct resp_mark);
+
+    if (gone > SEND_MARKS_KEEP && gone > conn->marks.size / 2) {
+        memmove(conn->marks.p, conn->marks.p + gone, conn->marks.size - gone);
+        conn->marks.size -= gone;
+        conn->mark_first = 0;
+    }
+}
+
 /* How many bytes of out may go now. Drops the marks that are open. */
 static size_t send_allowed(struct resp_conn *conn)
 {
@@ -185,6 +202,7 @@ static size_t send_allowed(struct resp_conn *conn)
             rc = kv_gate_state(db, mark.ticket, &err);
         }
         if (rc == KVSQL_BUSY) {
+            send_trim_marks(conn);
             return (size_t)(mark.start - conn->out_start);
         }
         if (rc != KVSQL_OK) {

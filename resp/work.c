@@ -48,13 +48,19 @@ bool resp_work_give(struct resp_conn *conn)
     job->conn = conn;
     job->db = atomic_load(&server->db);
     kv_buf_init(&job->out, KV_MEM_CLIENT, RESP_REPLY_MAX);
-    conn->job = job;
     kv_lock_take(&server->pool_lock);
-    *server->queue_last = job;
-    server->queue_last = &job->next;
-    kv_cond_wake_one(&server->pool_more);
+    const bool closed = server->pool_closed;
+    if (!closed) {
+        conn->job = job;
+        *server->queue_last = job;
+        server->queue_last = &job->next;
+        kv_cond_wake_one(&server->pool_more);
+    }
     kv_lock_drop(&server->pool_lock);
-    return true;
+    if (closed) {
+        kv_mem_free(KV_MEM_CLIENT, job, sizeof(*job));
+    }
+    return !closed;
 }
 
 void resp_work_cancel(struct resp_conn *conn)
