@@ -410,9 +410,7 @@ KV_INTERNAL void cmd_latency_record(unsigned index, uint64_t ns, bool held);
 KV_INTERNAL void cmd_latency_reset_histograms(void);
 KV_INTERNAL void cmd_latency_write(struct kv_buf *out);
 KV_INTERNAL uint64_t cmd_latency_threshold_ns(void);
-/* Facts of the store, inside a batch, too: there those about snapshots are
- * from the last time that somebody asked outside (at most CMD_SAMPLE_MS * 16
- * ago in a server). */
+/* Facts of the store, inside a batch, too. */
 KV_INTERNAL void cmd_info_get(const struct cmd_context *c,
                               struct kv_info *info);
 /* What INFO counts from now on (c_info.c). */

@@ -251,37 +251,13 @@ void cmd_stats_write_errors(struct kv_buf *out)
 
 /* ---- facts of the store -------------------------------------------------- */
 
-/* The last snapshot facts, under stats_lock. */
-static struct kv_info stats_known;
-
-static void stats_copy_snapshot(struct kv_info *to, const struct kv_info *from)
-{
-    to->snapshot_running = from->snapshot_running;
-    to->snapshot_last_ok = from->snapshot_last_ok;
-    to->snapshot_position = from->snapshot_position;
-    to->snapshot_count = from->snapshot_count;
-    to->snapshot_ms = from->snapshot_ms;
-    to->snapshot_at = from->snapshot_at;
-}
-
-static void stats_info(kvsql *db, struct kv_info *info)
-{
-    kv_info_get(db, info);
-    kv_lock_take(&stats_lock);
-    stats_copy_snapshot(&stats_known, info);
-    kv_lock_drop(&stats_lock);
-}
-
 void cmd_info_get(const struct cmd_context *c, struct kv_info *info)
 {
     if (c->txn == NULL) {
-        stats_info(c->db, info);
-        return;
+        kv_info_get(c->db, info);
+    } else {
+        kv_info_get_in(c->txn, info);
     }
-    kv_info_get_in(c->txn, info);
-    kv_lock_take(&stats_lock);
-    stats_copy_snapshot(info, &stats_known);
-    kv_lock_drop(&stats_lock);
 }
 
 /* ---- sampling ------------------------------------------------------------ */
@@ -336,7 +312,7 @@ void cmd_stats_sample(kvsql *db)
     }
     stats_last.at_ns = now;
     if (db != NULL && stats_sample_next == 0) {
-        stats_info(db, &info);
+        kv_info_get(db, &info);
         (void)cmd_stats_peak(cmd_stats_memory(&info));
     }
 }

@@ -364,7 +364,7 @@ static void db_init(kvsql *db, const struct kvsql_options *options,
     }
     kv_manifest_init(&db->manifest, os, -1);
     kv_lock_init(&db->tick_lock, KV_RANK_DB);
-    kv_lock_init(&db->lock, KV_RANK_DB);
+    kv_lock_init(&db->lock, KV_RANK_HANDLE);
     kv_cond_init(&db->keeper_work);
     kv_cond_init(&db->snapshot_work);
 }
@@ -526,7 +526,7 @@ bool kv_gate_watch(kvsql *db, struct kv_waiter *waiter)
     return kv_wal_gate_watch(db->wal, db->store, waiter);
 }
 
-/* All but the store's and the snapshots'. */
+/* All but the store's. */
 static void db_info(kvsql *db, struct kv_info *info)
 {
     info->durable = info->released;
@@ -536,6 +536,16 @@ static void db_info(kvsql *db, struct kv_info *info)
     info->dir = db->path;
     memcpy(info->store_id, db->store_id, sizeof(info->store_id));
     memcpy(info->start_id, db->start_id, sizeof(info->start_id));
+    kv_lock_take(&db->lock);
+    info->snapshot_running = db->snapshot_running;
+    info->snapshot_last_ok = db->snapshot_last_ok;
+    info->snapshot_count = db->snapshot_count;
+    if (db->known_count > 0) {
+        info->snapshot_position = db->known[0].position;
+        info->snapshot_ms = db->known[0].ms;
+        info->snapshot_at = db->known[0].created_at;
+    }
+    kv_lock_drop(&db->lock);
 }
 
 void kv_info_get_in(struct kv_txn *txn, struct kv_info *info)
@@ -552,14 +562,4 @@ void kv_info_get(kvsql *db, struct kv_info *info)
     *info = (struct kv_info){.wal_state = "ok", .wal_policy = "no"};
     kv_store_info(db->store, info);
     db_info(db, info);
-    kv_lock_take(&db->lock);
-    info->snapshot_running = db->snapshot_running;
-    info->snapshot_last_ok = db->snapshot_last_ok;
-    info->snapshot_count = db->snapshot_count;
-    if (db->known_count > 0) {
-        info->snapshot_position = db->known[0].position;
-        info->snapshot_ms = db->known[0].ms;
-        info->snapshot_at = db->known[0].created_at;
-    }
-    kv_lock_drop(&db->lock);
 }

@@ -443,8 +443,8 @@ unsigned kv_snapshot_list(kvsql *db, struct kv_snapshot_info *out, unsigned max)
 {
     unsigned count = 0;
 
-    kv_lock_take(&db->lock);
     kv_lock_take(&db->manifest.lock);
+    kv_lock_take(&db->lock);
     for (; count < db->manifest.snapshot_count && count < max; count++) {
         const struct kv_manifest_snapshot *from =
             &db->manifest.snapshots[count];
@@ -458,7 +458,7 @@ unsigned kv_snapshot_list(kvsql *db, struct kv_snapshot_info *out, unsigned max)
             }
         }
     }
-    kv_lock_drop(&db->manifest.lock);
     kv_lock_drop(&db->lock);
+    kv_lock_drop(&db->manifest.lock);
     return count;
 }

@@ -576,8 +576,7 @@ struct kv_info {
     int64_t snapshot_at;
 };
 KV_INTERNAL void kv_info_get(kvsql *db, struct kv_info *info);
-/* The same inside a txn, whose lock is held: without the facts about snapshots
- * (snapshot_*), which are under a lock that comes before it. */
+/* The same inside a txn, whose lock is held. */
 KV_INTERNAL void kv_info_get_in(struct kv_txn *txn, struct kv_info *info);
 
 /* Settings that may change at run time. */

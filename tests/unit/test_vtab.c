@@ -235,6 +235,17 @@ START_TEST(command_columns_change_the_value_that_is_there)
 }
 END_TEST
 
+/* A debug build asserts that its locks are taken in order. */
+START_TEST(the_lists_of_the_server_are_read_while_a_transaction_writes)
+{
+    ok("BEGIN");
+    ok("INSERT INTO strings(key, value) VALUES('k', 1)");
+    GIVES("SELECT count(*) FROM snapshots", "0");
+    GIVES("SELECT value FROM stats WHERE name = 'keys'", "1");
+    ok("COMMIT");
+}
+END_TEST
+
 START_TEST(keys_rename_expire_and_go)
 {
     ok("INSERT INTO sets VALUES('a', 'm')");
@@ -773,6 +784,8 @@ static void add(TCase *tests)
         tests, deleting_list_rows_renumbers_and_means_the_statements_view);
     tcase_add_test(tests, an_inserted_idx_pushes_sets_or_is_refused);
     tcase_add_test(tests, command_columns_change_the_value_that_is_there);
+    tcase_add_test(
+        tests, the_lists_of_the_server_are_read_while_a_transaction_writes);
     tcase_add_test(tests, keys_rename_expire_and_go);
     tcase_add_test(
         tests, the_last_element_takes_the_key_with_it_and_a_move_keeps_its_ttl);
