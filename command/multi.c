@@ -3,7 +3,8 @@
  * Commands behind MULTI are kept as bytes and run at EXEC in one txn: one
  * position, one record of the wal, and nobody sees a part of it. A command
  * that fails when it runs does not take back the others (D4), unless the
- * transaction began with MULTI ROLLBACK: then EXEC is all or nothing.
+ * transaction began with MULTI ROLLBACK, or a statement of SQL took back all:
+ * then EXEC is all or nothing.
  *
  * When SQL is among them, the txn is that of an SQL transaction, and the
  * statements see what the commands before them did, and the other way round.
@@ -339,8 +340,15 @@ static void multi_run_one(struct multi_run *run, struct kv_txn *txn)
     (void)cmd_execute_in(&one);
 }
 
-/* All of them; false: a ROLLBACK transaction is over, or there is no room for
- * the replies. */
+/* Has a statement taken back all? OR ROLLBACK does, and so does one that is
+ * short of memory or time. */
+static bool multi_is_over(const struct multi_run *run)
+{
+    return run->c->client->multi_sql && !vt_in_transaction(run->c->session);
+}
+
+/* All of them; false: a ROLLBACK transaction is over, a statement took it back,
+ * or there is no room for the replies. */
 static bool multi_run_all(struct multi_run *run, struct kv_txn *txn)
 {
     struct cmd_client *client = run->c->client;
@@ -355,7 +363,8 @@ static bool multi_run_all(struct multi_run *run, struct kv_txn *txn)
         }
         cmd_reply_part(&run->part, reply);
         multi_run_one(run, txn);
-        if (run->part.rc != KVSQL_OK && client->multi_rollback) {
+        if (run->part.rc != KVSQL_OK &&
+            (client->multi_rollback || multi_is_over(run))) {
             run->rc = run->part.rc;
             run->failed = i + 1;
             return false;

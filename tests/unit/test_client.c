@@ -323,6 +323,23 @@ START_TEST(statements_and_commands_share_a_transaction)
 }
 END_TEST
 
+START_TEST(a_statement_that_takes_back_all_ends_exec)
+{
+    says(&two, "SET there 1", "+OK|");
+    says(&one, "MULTI", "+OK|");
+    says(&one, "SET before 1", "+QUEUED|");
+    says(&one,
+         "SQL \"INSERT OR ROLLBACK INTO strings(key, value) "
+         "VALUES('there', 2)\"",
+         "+QUEUED|");
+    says(&one, "SET behind 1", "+QUEUED|");
+    ck_assert_ptr_nonnull(strstr(ask(&one, "EXEC"),
+                                 "-EXECABORT Transaction rolled back because "
+                                 "of command 2: "));
+    says(&one, "MGET before there behind", "*3|$-1|$1|1|$-1|");
+}
+END_TEST
+
 START_TEST(a_statement_cannot_end_the_transaction)
 {
     says(&one, "MULTI", "+OK|");
@@ -569,6 +586,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_watched_key_that_expires_counts_as_changed);
     tcase_add_test(tests, rows_are_arrays_or_maps);
     tcase_add_test(tests, statements_and_commands_share_a_transaction);
+    tcase_add_test(tests, a_statement_that_takes_back_all_ends_exec);
     tcase_add_test(tests, a_statement_cannot_end_the_transaction);
     tcase_add_test(tests, hello_chooses_the_protocol);
     tcase_add_test(tests, nothing_works_before_the_password);
