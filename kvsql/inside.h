@@ -154,8 +154,9 @@ KV_INTERNAL uint64_t kv_item_version(const struct kv_at *at,
  * Only on a txn; nothing on a view. */
 KV_INTERNAL void kv_item_note(const struct kv_at *at, const struct kv_key *key,
                               const struct kv_item *item);
-static inline void kv_item_use(const struct kv_at *at, const struct kv_key *key,
-                               const struct kv_item *item)
+static inline __attribute__((unused)) void
+kv_item_use(const struct kv_at *at, const struct kv_key *key,
+            const struct kv_item *item)
 {
     if (KV_UNLIKELY(item->lru != NULL)) /* its entry has the bytes */
         kv_item_note(at, key, item);
