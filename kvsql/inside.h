@@ -42,7 +42,7 @@ struct kv_key {
     uint8_t cls; /* enum kv_class */
 };
 
-static inline struct kv_key kv_key_of(const void *p, size_t size)
+KV_HEADER_INLINE struct kv_key kv_key_of(const void *p, size_t size)
 {
     return (struct kv_key){.p = (const uint8_t *)(p ? p : ""),
                            .size = (uint32_t)size,
@@ -154,7 +154,7 @@ KV_INTERNAL uint64_t kv_item_version(const struct kv_at *at,
  * Only on a txn; nothing on a view. */
 KV_INTERNAL void kv_item_note(const struct kv_at *at, const struct kv_key *key,
                               const struct kv_item *item);
-static inline __attribute__((unused)) void
+KV_HEADER_INLINE void
 kv_item_use(const struct kv_at *at, const struct kv_key *key,
             const struct kv_item *item)
 {

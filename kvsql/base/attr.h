@@ -17,6 +17,8 @@
 #define KV_INTERNAL_DATA extern __attribute__((visibility("hidden")))
 #endif
 
+/* A function in a header: a file that does not call it makes no mistake. */
+#define KV_HEADER_INLINE static inline __attribute__((unused))
 #define KV_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define KV_MUST_USE __attribute__((warn_unused_result))
 #define KV_NORETURN __attribute__((noreturn))

@@ -32,7 +32,7 @@ KV_INTERNAL void kv_buf_fini(struct kv_buf *buf);
 /* Forget the content, keep the memory up to `keep_max` bytes. */
 KV_INTERNAL void kv_buf_reset(struct kv_buf *buf, size_t keep_max);
 /* Back to the first `size` bytes, which were whole: nothing has failed. */
-static inline void kv_buf_cut(struct kv_buf *buf, size_t size)
+KV_HEADER_INLINE void kv_buf_cut(struct kv_buf *buf, size_t size)
 {
     buf->size = size;
     buf->failed = buf->too_big = false;

@@ -41,23 +41,23 @@ KV_INTERNAL size_t kv_varint_get(const uint8_t *p, const uint8_t *end,
                                  uint64_t *value);
 KV_INTERNAL size_t kv_varint_size(uint64_t value);
 
-static inline uint32_t kv_u32_get(const uint8_t *p)
+KV_HEADER_INLINE uint32_t kv_u32_get(const uint8_t *p)
 {
     uint32_t v;
     __builtin_memcpy(&v, p, 4);
     return v; /* hosts are little endian; checked in num.c */
 }
-static inline uint64_t kv_u64_get(const uint8_t *p)
+KV_HEADER_INLINE uint64_t kv_u64_get(const uint8_t *p)
 {
     uint64_t v;
     __builtin_memcpy(&v, p, 8);
     return v;
 }
-static inline void kv_u32_put(uint8_t *p, uint32_t v)
+KV_HEADER_INLINE void kv_u32_put(uint8_t *p, uint32_t v)
 {
     __builtin_memcpy(p, &v, 4);
 }
-static inline void kv_u64_put(uint8_t *p, uint64_t v)
+KV_HEADER_INLINE void kv_u64_put(uint8_t *p, uint64_t v)
 {
     __builtin_memcpy(p, &v, 8);
 }
