@@ -21,8 +21,8 @@
 #include "kvsql/base/num.h"
 #include "vtab/session.h"
 
-#define MULTI_ARGS_KEEP_MAX (64u << 10)
 #define MULTI_WAIT_MS 10000
+#define MULTI_LOOK_BACK 16 /* watched keys that are looked at for a new one */
 
 struct cmd_watch {
     uint8_t *key;
@@ -166,10 +166,15 @@ static uint64_t multi_version(const struct kv_at *at, const struct kv_key *key)
     return kv_get(at, key, &item) ? kv_item_version(at, &item) : 0;
 }
 
+/* Among the last few only: watching a key twice costs room, not meaning, for
+ * the older version still tells of every change. */
 static bool multi_is_watched(const struct cmd_client *client,
                              const struct kv_key *key)
 {
-    for (unsigned i = 0; i < client->watch_count; i++) {
+    const unsigned count = client->watch_count;
+    const unsigned first = count > MULTI_LOOK_BACK ? count - MULTI_LOOK_BACK : 0;
+
+    for (unsigned i = first; i < count; i++) {
         if (client->watched[i].size == key->size &&
             memcmp(client->watched[i].key, key->p, key->size) == 0) {
             return true;

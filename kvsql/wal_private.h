@@ -5,7 +5,8 @@
  *   wal_thread.c  the log thread: what it does when; faults and their end
  *
  * Two threads belong to a wal. The log thread owns the files, the positions
- * and the buffer's write end. The sync thread runs fdatasync beside the
+ * and the buffer's write end; while it sleeps, the end of a door's turn may
+ * borrow them for one write (kv_wal_lend). The sync thread runs fdatasync beside the
  * appends under `everysec` and `no`, and does nothing else. */
 #ifndef KVSQL_WAL_PRIVATE_H
 #define KVSQL_WAL_PRIVATE_H
