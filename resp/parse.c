@@ -104,8 +104,9 @@ static bool parse_begins(const uint8_t *p, size_t size, const char *word)
     return size >= n && memcmp(p, word, n) == 0;
 }
 
-/* What browsers and TLS clients send first (X13). */
-static bool parse_is_foreign(const uint8_t *p, size_t size)
+/* What browsers and TLS clients send first (X13). The end of a line tells only
+ * when the line is whole. */
+static bool parse_is_foreign(const uint8_t *p, size_t size, bool whole)
 {
     static const char http[] = " HTTP/1.";
 
@@ -116,7 +117,7 @@ static bool parse_is_foreign(const uint8_t *p, size_t size)
     while (size > 0 && (p[size - 1] == '\r' || p[size - 1] == '\n')) {
         size--;
     }
-    return size >= sizeof(http) &&
+    return whole && size >= sizeof(http) &&
            memcmp(p + size - sizeof(http), http, sizeof(http) - 1) == 0;
 }
 
@@ -150,7 +151,8 @@ static enum resp_parsed parse_inline(struct resp_parser *parser,
     const uint8_t *end = parse_line_end(p, size, limits->inline_max);
     size_t line;
 
-    if (parse_is_foreign(p, end != NULL ? (size_t)(end - p) : size)) {
+    if (parse_is_foreign(p, end != NULL ? (size_t)(end - p) : size,
+                         end != NULL)) {
         return RESP_FOREIGN;
     }
     if (end == NULL) {
