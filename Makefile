@@ -165,6 +165,9 @@ $(B)/tests/unit/test_json: private LIBS += -lcjson
 # This one puts itself between the store and its memory.
 $(B)/tests/model/test_store_guard: private LDFLAGS += \
 	-Wl,--wrap=kv_mem_alloc,--wrap=kv_mem_free,--wrap=kv_edit
+# ... and this one between the door and its memory.
+$(B)/tests/unit/test_resp: private LDFLAGS += \
+	-Wl,--wrap=kv_mem_alloc,--wrap=kv_mem_zalloc,--wrap=kv_mem_realloc
 $(B)/tests/model/%: $(B)/obj/tests/model/%.o $(testlib) $(room_libs)
 	$(link_test)
 $(B)/bench/%: $(B)/obj/bench/%.o $(testlib) $(room_libs)
