@@ -153,7 +153,7 @@ void resp_conn_watch(struct resp_conn *conn)
     if (conn_may_read(conn)) {
         event.events |= EPOLLIN;
     }
-    if (!conn->gone && (!conn->half || conn->hold == RESP_HOLD_WORK)) {
+    if (!conn->gone && !conn->half) {
         event.events |= EPOLLRDHUP;
     }
     if (conn->stalled_ns != 0) {
@@ -316,6 +316,7 @@ static void conn_give(struct resp_conn *conn)
     struct kvsql_error err;
     size_t used;
 
+    conn->half_ns = conn->loop->now_ns;
     conn_parser_drop(conn);
     resp_parser_reset(parser);
     if (resp_parse(parser, &server->limits, p, conn->in.size - conn->in_at,

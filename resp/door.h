@@ -36,6 +36,8 @@
                                                worker makes */
 #define RESP_OUTPUT_KEEP ((size_t)512)      /* kept by an idle connection */
 #define RESP_STALL_NS 10000000000ull        /* reads nothing for so long */
+#define RESP_HALF_NS 1000000000ull          /* a worker works so long for one
+                                               that may be gone (L6) */
 #define RESP_TAKE_NS 20000000000ull         /* a request must be there after
                                                this, and a second for each */
 #define RESP_TAKE_RATE ((size_t)32 << 10)   /* ... of so many bytes */
@@ -66,6 +68,7 @@ struct resp_conn {
     bool closed;               /* to be freed at the end of the turn */
     bool gone;                 /* all that will come is read */
     bool half;                 /* the other side has said that it is done */
+    uint64_t half_ns;          /* ... and a worker has had its command since */
 
     struct resp_parser *parser; /* of a request that has begun, or NULL */
     struct kv_buf in;           /* input that is not run yet */

@@ -259,11 +259,11 @@ static void loop_event(struct resp_conn *conn, uint32_t events)
     if (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
         resp_conn_readable(conn);
     }
-    if ((events & (EPOLLHUP | EPOLLERR)) ||
-        ((events & EPOLLRDHUP) && conn->hold == RESP_HOLD_WORK)) {
+    if (events & (EPOLLHUP | EPOLLERR)) {
         conn->closed = true; /* nobody waits for the answer: L6 */
     } else if (events & EPOLLRDHUP) {
         conn->half = true; /* is read when reading goes on */
+        conn->half_ns = conn->loop->now_ns;
         resp_conn_watch(conn);
     }
     if (events & EPOLLOUT) {
@@ -420,6 +420,10 @@ static const char *loop_overdue(const struct resp_loop *loop,
         now - conn->begun_ns >
             RESP_TAKE_NS + conn->begun_bytes / RESP_TAKE_RATE * 1000000000) {
         return "request too slow";
+    }
+    if (conn->half && conn->hold == RESP_HOLD_WORK &&
+        now - conn->half_ns > RESP_HALF_NS) {
+        return "left while its command runs";
     }
     if (idle_ms != 0 && conn->hold == RESP_HOLD_NO &&
         !atomic_load(&conn->client.monitor) &&
