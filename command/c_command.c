@@ -156,6 +156,22 @@ static void command_answer_words(struct cmd_context *c, const char *text,
     cmd_reply_end(c->reply, place, count);
 }
 
+/* Tips are bulk strings, unlike flags and categories. */
+static void command_answer_tips(struct cmd_context *c,
+                                const struct cmd_row *row)
+{
+    const size_t place = cmd_reply_begin(c->reply, CMD_REPLY_SET);
+    const char *text = cmd_traits_of(row)->tips, *word;
+    uint64_t count = 0;
+    size_t size;
+
+    while ((word = cmd_traits_word(&text, &size)) != NULL) {
+        cmd_reply_bulk(c->reply, word, size);
+        count++;
+    }
+    cmd_reply_end(c->reply, place, count);
+}
+
 static void command_answer_specs(struct cmd_context *c,
                                  const struct cmd_row *row,
                                  const struct cmd_syntax *syntax)
@@ -176,7 +192,7 @@ static void command_answer_specs(struct cmd_context *c,
 static void command_answer_row(struct cmd_context *c,
                                const struct cmd_row *row)
 {
-    const char *tips = cmd_traits_of(row)->tips, *text;
+    const char *text;
     struct cmd_syntax syntax;
     uint64_t count = 0;
     char name[64];
@@ -204,7 +220,7 @@ static void command_answer_row(struct cmd_context *c,
         cmd_reply_status(c->reply, name);
     }
     cmd_reply_end(c->reply, place, count);
-    command_answer_words(c, tips, tips + strlen(tips));
+    command_answer_tips(c, row);
     command_answer_specs(c, row, &syntax);
 }
 
@@ -214,10 +230,14 @@ static void command_answer_info(struct cmd_context *c,
     const uint64_t subs = command_subs(row);
 
     command_answer_row(c, row);
+    if (subs == 0) {
+        cmd_reply_set(c->reply, 0); /* as Redis has it */
+        return;
+    }
     cmd_reply_array(c->reply, subs);
     for (unsigned i = 1; i <= subs; i++) {
         command_answer_row(c, row + i);
-        cmd_reply_array(c->reply, 0);
+        cmd_reply_set(c->reply, 0);
     }
 }
 
