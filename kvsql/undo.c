@@ -30,10 +30,10 @@ static inline void undo_append(struct kv_store *store, enum kv_undo_kind kind,
 {
     const struct undo_trailer trailer = {
         .p = p, .size = (uint32_t)n, .kind = (uint32_t)kind};
-    uint8_t *const to = store->undo + store->undo_used;
 
-    if (KV_UNLIKELY(store->undo_off))
+    if (KV_UNLIKELY(store->undo_off)) /* and maybe without a buffer */
         return;
+    uint8_t *const to = store->undo + store->undo_used;
     KV_ASSERT(store->undo_used + n + sizeof(trailer) <= store->undo_cap);
     if (n <= BYTES_FEW)
         bytes_copy_few(to, p, (uint32_t)n);

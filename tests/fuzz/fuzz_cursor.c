@@ -56,7 +56,7 @@ static uint64_t scan(uint64_t cursor)
     kv_buf_add(&seen, reply.buf->p, reply.buf->size);
     for (; count > 0; count--) {
         struct cmd_item key;
-        const struct cmd_reply copy = {.buf = seen};
+        struct cmd_reply copy = {.buf = &seen};
 
         FUZZ_CHECK(cmd_reply_next(&copy, &offset, &key));
         const kvsql_slice hset[] = {
