@@ -472,7 +472,7 @@ static bool wire_expire(void)
 static bool wire_take_turn(struct wire_connection *conn)
 {
     static struct wire_command turn[WIRE_TURN_MAX];
-    bool wait, reset = false;
+    bool wait, reset = false, alike = true;
     const unsigned count = wire_turn(conn, turn, &wait);
 
     wire_pack(turn, count);
@@ -489,20 +489,19 @@ static bool wire_take_turn(struct wire_connection *conn)
             diff_show("redis", (kvsql_slice){wire_theirs.p, wire_theirs.size});
             return wire_hung_up(&turn[i], "kvsql");
         }
-        if (!wire_reply(conn, &turn[i],
-                        (kvsql_slice){wire_ours.p, wire_ours.size},
-                        (kvsql_slice){wire_theirs.p, wire_theirs.size})) {
-            return false;
-        }
-        if (wire_apart) {
-            wire_apart = false;
-            return false; /* what follows differs, too */
-        }
+        /* What follows a difference differs, too; but it is waited for, or it
+         * would still be done on servers that were emptied meanwhile. */
+        alike = alike &&
+                wire_reply(conn, &turn[i],
+                           (kvsql_slice){wire_ours.p, wire_ours.size},
+                           (kvsql_slice){wire_theirs.p, wire_theirs.size}) &&
+                !wire_apart;
         wire_past[wire_done++ % WIRE_PAST] = turn[i];
         reset = reset || wire_is(&turn[i].c, "RESET");
     }
-    return (!wait || wire_expire()) && (!reset || wire_protocol == 2 || conn->making ||
-           wire_hello(conn));
+    wire_apart = false;
+    return alike && (!wait || wire_expire()) &&
+           (!reset || wire_protocol == 2 || conn->making || wire_hello(conn));
 }
 
 int main(int argc, char **argv)
