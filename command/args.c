@@ -15,6 +15,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "command/client.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
 
@@ -189,6 +190,14 @@ bool cmd_mpop_parse(struct cmd_context *c, unsigned index, const char *low,
 
 /* ---- reading ------------------------------------------------------------ */
 
+/* CLIENT NO-TOUCH: only TOUCH itself counts as a use, as in Redis. */
+static bool args_no_touch(const struct cmd_context *c)
+{
+    return c->client != NULL &&
+           atomic_load_explicit(&c->client->no_touch, memory_order_relaxed) &&
+           strcmp(c->row->name, "TOUCH") != 0;
+}
+
 static void args_at(struct cmd_context *c)
 {
     if (c->txn != NULL) {
@@ -202,7 +211,7 @@ static void args_at(struct cmd_context *c)
 static void args_use(const struct cmd_context *c, const struct kv_key *key,
                      const struct kv_item *item)
 {
-    if (!(c->row->flags & CMD_NO_TOUCH)) {
+    if (!(c->row->flags & CMD_NO_TOUCH) && !args_no_touch(c)) {
         kv_item_use(&c->at, key, item);
     }
 }

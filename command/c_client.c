@@ -271,7 +271,7 @@ static uint64_t client_kill(const struct client_filter *filter,
         if (client == me) {
             me->closing = true;
         } else {
-            client->door->kill(client, false);
+            client->door->kill(client);
         }
         killed++;
     }

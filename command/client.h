@@ -41,9 +41,8 @@ struct cmd_client_facts {
 /* What the door does for commands. Each is called with the registry's lock
  * held, from any thread, and must neither wait nor call back. */
 struct cmd_door {
-    /* Close the connection soon; `after_replies`: when what it has to be
-     * told is sent. */
-    void (*kill)(struct cmd_client *client, bool after_replies);
+    /* Close the connection soon. */
+    void (*kill)(struct cmd_client *client);
     /* Send bytes that are no reply (MONITOR). */
     void (*push)(struct cmd_client *client, const void *p, size_t size);
     void (*facts)(struct cmd_client *client, struct cmd_client_facts *facts);

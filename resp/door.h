@@ -108,7 +108,6 @@ struct resp_loop {
     struct resp_server *server;
     struct kv_thread thread;
     int epoll, wake;
-    unsigned index;
 
     struct resp_conn *first;
     struct resp_conn *gated, **gated_last;  /* replies wait for the log */

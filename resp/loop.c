@@ -52,11 +52,10 @@ static void loop_post(struct resp_conn *conn)
     }
 }
 
-static void loop_kill(struct cmd_client *client, bool after_replies)
+static void loop_kill(struct cmd_client *client)
 {
     struct resp_conn *conn = (struct resp_conn *)client;
 
-    (void)after_replies;
     kv_lock_take(&conn->loop->post_lock);
     conn->post_kill = true;
     loop_post(conn);

@@ -82,7 +82,7 @@ static kvsql_rc server_open(struct resp_server *server,
     }
     for (unsigned i = 0; i < server->config.threads && rc == KVSQL_OK; i++) {
         server->loops[i] = (struct resp_loop){
-            .server = server, .index = i, .epoll = -1, .wake = -1};
+            .server = server, .epoll = -1, .wake = -1};
         server->loop_count++;
         rc = resp_loop_start(&server->loops[i], err);
     }

@@ -23,9 +23,8 @@ static kvsql_slice args[CMD_LINE_ARGS_MAX];
 static unsigned args_count;
 static const struct cmd_client *killed;
 
-static void door_kill(struct cmd_client *client, bool after_replies)
+static void door_kill(struct cmd_client *client)
 {
-    (void)after_replies;
     killed = client;
 }
 
@@ -563,6 +562,24 @@ START_TEST(a_subcommand_is_found_behind_its_bare_container)
 }
 END_TEST
 
+/* IDLETIME is kept from the first question on. */
+START_TEST(a_client_that_does_not_touch_leaves_keys_as_old_as_they_are)
+{
+    says(&one, "SET a 1", "+OK|");
+    says(&one, "OBJECT IDLETIME a", ":0|");
+    fakeos_advance(fake, 50000);
+    says(&two, "CLIENT NO-TOUCH ON", "+OK|");
+    says(&two, "GET a", "$1|1|");
+    says(&one, "OBJECT IDLETIME a", ":50|");
+    says(&two, "TOUCH a", ":1|");
+    says(&one, "OBJECT IDLETIME a", ":0|");
+    fakeos_advance(fake, 50000);
+    says(&two, "CLIENT NO-TOUCH OFF", "+OK|");
+    says(&two, "GET a", "$1|1|");
+    says(&one, "OBJECT IDLETIME a", ":0|");
+}
+END_TEST
+
 START_TEST(one_keyspace)
 {
     says(&one, "SELECT 0", "+OK|");
@@ -601,6 +618,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_pause_holds_writes_or_all);
     tcase_add_test(tests, monitor_shows_commands_but_no_password);
     tcase_add_test(tests, a_subcommand_is_found_behind_its_bare_container);
+    tcase_add_test(
+        tests, a_client_that_does_not_touch_leaves_keys_as_old_as_they_are);
     tcase_add_test(tests, one_keyspace);
 }
 
