@@ -29,9 +29,6 @@ static struct resp_job *work_take(struct resp_worker *worker)
             server->queue_last = &server->queue;
         }
         job->next = NULL;
-        if (server->pool_closed) {
-            atomic_store(&job->cancelled, true);
-        }
     }
     kv_lock_drop(&server->pool_lock);
     return job;
@@ -95,11 +92,13 @@ static kvsql_rc work_session(struct resp_worker *worker, kvsql *db,
     return vt_session_open(db, &limits, &worker->session, err);
 }
 
-/* False: the client has left, and nothing is to be done. */
+/* False: the client has left or the server stops, and nothing is to be done.
+ * From here on whoever says so interrupts the session. */
 static bool work_enter(struct resp_worker *worker, struct resp_job *job)
 {
     kv_lock_take(&worker->server->pool_lock);
-    const bool wanted = !atomic_load(&job->cancelled);
+    const bool wanted = !atomic_load(&job->cancelled) &&
+                        !worker->server->pool_closed;
     job->session = wanted ? worker->session : NULL;
     worker->running = wanted;
     kv_lock_drop(&worker->server->pool_lock);
