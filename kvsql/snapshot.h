@@ -1,5 +1,6 @@
 /* snapshot.h - a view as an SQLite file, and back (reliability section 5,
- * tables of sql.md 2.2). The only file of kvsql/ that knows SQLite.
+ * tables of sql.md 2.2). Its three files are the only ones of kvsql/ that know
+ * SQLite.
  *
  * Thread: the caller's; reading a view takes no lock. */
 #ifndef KVSQL_SNAPSHOT_H

@@ -19,7 +19,8 @@ LEVELS = {'kvsql/base': 0, 'kvsql': 1, 'vtab': 2, 'command': 3, 'http': 4,
 OPEN_FACES = ('kvsql/kvsql.h', 'kvsql/inside.h')
 # A foreign header, and the files (or rooms, with a slash) that may have it.
 FOREIGN = {
-    'sqlite3.h': ('vtab/', 'kvsql/snapshot.c'),
+    'sqlite3.h': ('vtab/', 'kvsql/snapshot.c', 'kvsql/snapshot_read.c',
+                  'kvsql/snapshot_write.c', 'kvsql/snapshot_private.h'),
     'sqlite3ext.h': ('vtab/',),
     'microhttpd.h': ('http/',),
     'cjson/cJSON.h': ('http/json.c',),

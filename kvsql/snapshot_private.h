@@ -1,0 +1,81 @@
+/* snapshot_private.h - what the files of a snapshot share.
+ *
+ *   snapshot.c        the tables' texts, opening a file, its size and checksum
+ *   snapshot_write.c  a view as a file
+ *   snapshot_read.c   a file as a store
+ *
+ * Always true, whoever opens a file:
+ *   P2  it never has a journal and is never in WAL mode.
+ *   P4  application_id, user_version and kv_meta say what it is; the texts of
+ *       the CREATE statements are the same in every file of one major format.
+ *
+ * Thread: the caller's. SQLite is used without its mutexes: no connection
+ * here is ever seen by two threads. */
+#ifndef KVSQL_SNAPSHOT_PRIVATE_H
+#define KVSQL_SNAPSHOT_PRIVATE_H
+
+#include "kvsql/snapshot.h"
+
+#include <sqlite3.h>
+
+#define SNAPSHOT_PROGRESS_KEYS 10000   /* a call of progress for so many */
+#define SNAPSHOT_PATH_MAX 4096         /* bytes of a path */
+#define SNAPSHOT_SHOW_SIZE 128         /* a key in a message */
+#define SNAPSHOT_CHUNK (256u << 10)    /* bytes read at once for the CRC */
+#define SNAPSHOT_META_SIZE 80          /* of a text */
+
+/* ---- the tables (sql.md 2.2) -------------------------------------------- */
+
+/* In the order of enum kv_type, so that SNAPSHOT_STRINGS == KV_STRING. */
+enum snapshot_table {
+    SNAPSHOT_KEYS,
+    SNAPSHOT_STRINGS,
+    SNAPSHOT_HASHES,
+    SNAPSHOT_LISTS,
+    SNAPSHOT_SETS,
+    SNAPSHOT_ZSETS,
+    SNAPSHOT_FILLED, /* the tables from here on are always empty */
+    SNAPSHOT_TABLES = 12
+};
+_Static_assert(SNAPSHOT_STRINGS == (int)KV_STRING &&
+                   SNAPSHOT_HASHES == (int)KV_HASH &&
+                   SNAPSHOT_LISTS == (int)KV_LIST &&
+                   SNAPSHOT_SETS == (int)KV_SET &&
+                   SNAPSHOT_ZSETS == (int)KV_ZSET,
+               "a type and its table have one number");
+
+struct snapshot_layout {
+    const char *name;
+    const char *create;  /* text of sqlite_master.sql */
+    const char *declare; /* columns of the source, NULL where empty */
+    const char *read;    /* what the loader asks, NULL where empty */
+};
+KV_INTERNAL_DATA const struct snapshot_layout
+    kv_snapshot_layouts[SNAPSHOT_TABLES];
+KV_INTERNAL_DATA const char kv_snapshot_meta_create[SNAPSHOT_META_SIZE];
+
+/* ---- results and files -------------------------------------------------- */
+
+/* SQLite's codes end here (STYLE 7). `db` may be NULL. */
+KV_INTERNAL kvsql_rc kv_snapshot_fail(struct kvsql_error *err, sqlite3 *db,
+                                      int code, const char *what,
+                                      const char *path);
+KV_INTERNAL kvsql_rc kv_snapshot_file(const char *path, const char *query,
+                                      int flags, sqlite3 **db,
+                                      struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL kvsql_rc kv_snapshot_exec(sqlite3 *db, const char *sql,
+                                      const char *what, const char *path,
+                                      struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL kvsql_rc kv_snapshot_prepare(sqlite3 *db, const char *sql,
+                                         const char *path, sqlite3_stmt **stmt,
+                                         struct kvsql_error *err) KV_MUST_USE;
+/* Open the directory of `path`; *name is the bare name behind it. */
+KV_INTERNAL kvsql_rc kv_snapshot_dir(const struct kv_os *os, const char *path,
+                                     int *dir, const char **name,
+                                     struct kvsql_error *err) KV_MUST_USE;
+/* *size is that of the file; with `sync` it is fsynced first. */
+KV_INTERNAL kvsql_rc kv_snapshot_size(const struct kv_os *os, const char *path,
+                                      bool sync, uint64_t *size,
+                                      struct kvsql_error *err) KV_MUST_USE;
+
+#endif

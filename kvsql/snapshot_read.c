@@ -1,0 +1,593 @@
+/* snapshot_read.c - a store from its SQLite file.
+ *
+ * `keys` leads: its rows come in the order of the store, and each must find
+ * its rows in the table of its type, in the number it states, with nothing
+ * between and nothing left at the end. So a file that passes holds no key
+ * without a value, no value without a key and no wrong length.
+ *
+ * Always true:
+ *   P6  a file is read with immutable=1 and without mmap: no side file is
+ *       looked at, and a file cut short gives an error, not SIGBUS.
+ *
+ * Thread: the caller's. */
+#include "kvsql/snapshot_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "kvsql/base/mem.h"
+
+/* ---- rows to ops -------------------------------------------------------- */
+
+struct snapshot_reader {
+    sqlite3 *db;
+    const char *path;
+    struct kv_store *store;
+    struct kvsql_error *err;
+    sqlite3_stmt *stmts[SNAPSHOT_FILLED];
+    bool at_row[SNAPSHOT_FILLED];
+    uint64_t rows[SNAPSHOT_FILLED]; /* read so far */
+    struct kv_buf key_last, elem_last; /* for the order of rows */
+    uint64_t bytes;
+};
+
+/* A row of `keys`, checked. */
+struct snapshot_key {
+    struct kv_key key;
+    enum kv_type type;
+    uint64_t length;
+    int64_t expires_at;
+};
+
+static kvsql_rc snapshot_damaged(const struct snapshot_reader *reader,
+                                 enum snapshot_table table,
+                                 const struct kv_key *key, const char *what)
+{
+    char shown[SNAPSHOT_SHOW_SIZE];
+
+    return kv_fail(reader->err, KVSQL_CORRUPT,
+                   "snapshot: %s is damaged: table %s, key '%s': %s; restore "
+                   "a copy",
+                   reader->path, kv_snapshot_layouts[table].name,
+                   kv_text_show(shown, sizeof shown, key->p, key->size), what);
+}
+
+static kvsql_rc snapshot_step(struct snapshot_reader *reader,
+                              enum snapshot_table table)
+{
+    int code = sqlite3_step(reader->stmts[table]);
+
+    reader->at_row[table] = code == SQLITE_ROW;
+    if (code == SQLITE_DONE)
+        return KVSQL_OK;
+    if (code != SQLITE_ROW)
+        return kv_snapshot_fail(reader->err, reader->db, code, "read",
+                                reader->path);
+    reader->rows[table]++;
+    return KVSQL_OK;
+}
+
+/* sqlite3_column_value gives an unprotected value, which is as good as any on
+ * a connection without mutexes, and half the calls of sqlite3_column_x. */
+
+/* Bytes of a cell; false when it is neither TEXT nor BLOB, or its class is not
+ * that of its bytes (VA1), or it is longer than `size_max`. They live until
+ * the statement's next step. */
+static bool snapshot_cell(sqlite3_stmt *stmt, int column, size_t size_max,
+                          struct kv_key *out)
+{
+    sqlite3_value *cell = sqlite3_column_value(stmt, column);
+    int type = sqlite3_value_type(cell);
+    const void *p = sqlite3_value_blob(cell);
+    size_t size = (size_t)sqlite3_value_bytes(cell);
+
+    if ((type != SQLITE_TEXT && type != SQLITE_BLOB) || size > size_max ||
+        (p == NULL && size != 0))
+        return false;
+    *out = kv_key_of(p, size);
+    return (out->cls == KV_TEXT) == (type == SQLITE_TEXT);
+}
+
+/* A time in ms, NULL = 0; false for anything else. */
+static bool snapshot_cell_time(sqlite3_stmt *stmt, int column, int64_t *out)
+{
+    sqlite3_value *cell = sqlite3_column_value(stmt, column);
+    int type = sqlite3_value_type(cell);
+
+    *out = sqlite3_value_int64(cell);
+    return type == SQLITE_NULL || (type == SQLITE_INTEGER && *out > 0);
+}
+
+/* True when `key` is behind the last one, which it then becomes. */
+static bool snapshot_ascends(struct kv_buf *last, const struct kv_key *key)
+{
+    if (last->size > 0) {
+        struct kv_key old = {.p = last->p + 1,
+                             .size = (uint32_t)(last->size - 1),
+                             .cls = last->p[0]};
+        if (kv_key_compare(&old, key) >= 0)
+            return false;
+    }
+    kv_buf_reset(last, SNAPSHOT_CHUNK);
+    kv_buf_byte(last, key->cls);
+    kv_buf_add(last, key->p, key->size);
+    return true;
+}
+
+/* The current row of `keys`. */
+static kvsql_rc snapshot_read_key(struct snapshot_reader *reader,
+                                  struct snapshot_key *out)
+{
+    sqlite3_stmt *stmt = reader->stmts[SNAPSHOT_KEYS];
+    const char *name = (const char *)sqlite3_column_text(stmt, 1);
+    int64_t length = sqlite3_column_int64(stmt, 2);
+
+    *out = (struct snapshot_key){.key = {.p = (const uint8_t *)""}};
+    if (!snapshot_cell(stmt, 0, KVSQL_KEY_MAX, &out->key))
+        return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
+                                "the key is not in the form of its bytes");
+    if (!snapshot_ascends(&reader->key_last, &out->key))
+        return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
+                                "the keys are out of order");
+    for (unsigned type = KV_STRING; type <= KV_STREAM; type++)
+        if (name != NULL && strcmp(name, kv_type_name(type)) == 0)
+            out->type = type;
+    if (out->type == KV_NONE)
+        return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
+                                "its type is unknown");
+    if (out->type == KV_STREAM)
+        return kv_fail(reader->err, KVSQL_NEWER,
+                       "snapshot: %s holds streams; use a later kvsql",
+                       reader->path);
+    if (sqlite3_column_type(stmt, 2) != SQLITE_INTEGER || length < 0 ||
+        (length == 0 && out->type != KV_STRING))
+        return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
+                                "its length is not a count");
+    out->length = (uint64_t)length;
+    if (!snapshot_cell_time(stmt, 3, &out->expires_at))
+        return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
+                                "its expiry is not a time");
+    return kv_buf_result(&reader->key_last, "a key of a snapshot",
+                         reader->err);
+}
+
+/* True when the row that the table stands on is one of `key`. */
+static bool snapshot_row_of(const struct snapshot_reader *reader,
+                            enum snapshot_table table,
+                            const struct kv_key *key)
+{
+    sqlite3_stmt *stmt = reader->stmts[table];
+
+    if (!reader->at_row[table])
+        return false;
+    sqlite3_value *cell = sqlite3_column_value(stmt, 0);
+    int type = sqlite3_value_type(cell);
+    const void *p = sqlite3_value_blob(cell);
+    return (size_t)sqlite3_value_bytes(cell) == key->size &&
+           type == (key->cls == KV_TEXT ? SQLITE_TEXT : SQLITE_BLOB) &&
+           (key->size == 0 || (p != NULL && memcmp(p, key->p, key->size) == 0));
+}
+
+/* The string of `key` -> SET. */
+static kvsql_rc snapshot_load_string(struct snapshot_reader *reader,
+                                     const struct snapshot_key *key)
+{
+    sqlite3_stmt *stmt = reader->stmts[SNAPSHOT_STRINGS];
+    struct kv_key value;
+    int64_t expires_at;
+
+    if (!snapshot_row_of(reader, SNAPSHOT_STRINGS, &key->key))
+        return snapshot_damaged(reader, SNAPSHOT_STRINGS, &key->key,
+                                "it is not there though keys names it");
+    if (!snapshot_cell(stmt, 1, KVSQL_VALUE_MAX, &value))
+        return snapshot_damaged(reader, SNAPSHOT_STRINGS, &key->key,
+                                "the value is not in the form of its bytes");
+    if (value.size != key->length ||
+        !snapshot_cell_time(stmt, 2, &expires_at) ||
+        expires_at != key->expires_at)
+        return snapshot_damaged(reader, SNAPSHOT_STRINGS, &key->key,
+                                "length or expiry differ from those in keys");
+    struct kv_op op = {.kind = KV_OP_SET,
+                       .key = {key->key.p, key->key.size},
+                       .a = {value.p, value.size},
+                       .time = expires_at};
+    reader->bytes += value.size;
+    kvsql_rc rc = kv_store_load(reader->store, &op, reader->err);
+    return rc != KVSQL_OK ? rc : snapshot_step(reader, SNAPSHOT_STRINGS);
+}
+
+/* Fill `op` from the current row of an element table; says what is wrong, or
+ * NULL. `index` is the number of the row within its key. */
+static const char *snapshot_read_elem(struct snapshot_reader *reader,
+                                      enum snapshot_table table,
+                                      uint64_t index, struct kv_op *op)
+{
+    static const enum kv_op_kind kinds[SNAPSHOT_FILLED] = {
+        [SNAPSHOT_HASHES] = KV_OP_HSET,
+        [SNAPSHOT_LISTS] = KV_OP_PUSH,
+        [SNAPSHOT_SETS] = KV_OP_SADD,
+        [SNAPSHOT_ZSETS] = KV_OP_ZADD};
+    sqlite3_stmt *stmt = reader->stmts[table];
+    struct kv_key elem, value;
+
+    op->kind = kinds[table];
+    if (table == SNAPSHOT_LISTS) {
+        if (sqlite3_column_type(stmt, 1) != SQLITE_INTEGER ||
+            sqlite3_column_int64(stmt, 1) != (sqlite3_int64)index)
+            return "idx does not count from 0 without a gap";
+        if (!snapshot_cell(stmt, 2, KVSQL_VALUE_MAX, &value))
+            return "a value is not in the form of its bytes";
+        op->index = KV_RIGHT;
+        op->a = (kvsql_slice){value.p, value.size};
+        return NULL;
+    }
+    if (!snapshot_cell(stmt, 1, KVSQL_VALUE_MAX, &elem))
+        return "a field or member is not in the form of its bytes";
+    if (!snapshot_ascends(&reader->elem_last, &elem))
+        return "fields or members are out of order";
+    op->a = (kvsql_slice){elem.p, elem.size};
+    if (table == SNAPSHOT_ZSETS) {
+        op->score = sqlite3_column_double(stmt, 2);
+        if (sqlite3_column_type(stmt, 2) != SQLITE_FLOAT)
+            return "a score is not a number";
+    } else if (table == SNAPSHOT_HASHES) {
+        if (!snapshot_cell(stmt, 2, KVSQL_VALUE_MAX, &value))
+            return "a value is not in the form of its bytes";
+        op->b = (kvsql_slice){value.p, value.size};
+        if (!snapshot_cell_time(stmt, 3, &op->time))
+            return "the expiry of a field is not a time";
+    }
+    return NULL;
+}
+
+/* The elements of `key`, exactly key->length of them. */
+static kvsql_rc snapshot_load_elems(struct snapshot_reader *reader,
+                                    const struct snapshot_key *key)
+{
+    enum snapshot_table table = (enum snapshot_table)key->type;
+    struct kv_op op = {.key = {key->key.p, key->key.size}};
+
+    kv_buf_reset(&reader->elem_last, SNAPSHOT_CHUNK);
+    for (uint64_t i = 0; i < key->length; i++) {
+        if (!snapshot_row_of(reader, table, &key->key))
+            return snapshot_damaged(reader, table, &key->key,
+                                    "it has fewer rows than keys says");
+        const char *wrong = snapshot_read_elem(reader, table, i, &op);
+        if (wrong != NULL)
+            return snapshot_damaged(reader, table, &key->key, wrong);
+        kvsql_rc rc = kv_buf_result(&reader->elem_last,
+                                    "an element of a snapshot", reader->err);
+        reader->bytes += op.a.size + op.b.size;
+        if (rc == KVSQL_OK)
+            rc = kv_store_load(reader->store, &op, reader->err);
+        if (rc == KVSQL_OK)
+            rc = snapshot_step(reader, table);
+        if (rc != KVSQL_OK)
+            return rc;
+    }
+    if (key->expires_at == 0)
+        return KVSQL_OK;
+    op = (struct kv_op){.kind = KV_OP_EXPIRE,
+                        .key = op.key,
+                        .time = key->expires_at};
+    return kv_store_load(reader->store, &op, reader->err);
+}
+
+/* ---- what the file says of itself (P4, V1) ------------------------------ */
+
+/* The first column of the only row of `sql`; NOTFOUND when there is none. */
+static kvsql_rc snapshot_ask(struct snapshot_reader *reader, const char *sql,
+                             const char *argument, sqlite3_stmt **stmt)
+{
+    kvsql_rc rc =
+        kv_snapshot_prepare(reader->db, sql, reader->path, stmt, reader->err);
+
+    if (rc != KVSQL_OK)
+        return rc;
+    int code = SQLITE_OK;
+    if (argument != NULL)
+        code = sqlite3_bind_text(*stmt, 1, argument, -1, SQLITE_STATIC);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(*stmt);
+    if (code == SQLITE_DONE)
+        return KVSQL_NOTFOUND;
+    return code == SQLITE_ROW ? KVSQL_OK
+                              : kv_snapshot_fail(reader->err, reader->db, code,
+                                                 "read", reader->path);
+}
+
+static kvsql_rc snapshot_ask_int(struct snapshot_reader *reader,
+                                 const char *sql, const char *argument,
+                                 int64_t *out)
+{
+    sqlite3_stmt *stmt = NULL;
+    kvsql_rc rc = snapshot_ask(reader, sql, argument, &stmt);
+
+    *out = rc == KVSQL_OK ? sqlite3_column_int64(stmt, 0) : -1;
+    if (rc == KVSQL_NOTFOUND ||
+        (rc == KVSQL_OK && (sqlite3_column_type(stmt, 0) != SQLITE_INTEGER ||
+                            *out < 0)))
+        rc = kv_fail(reader->err, KVSQL_CORRUPT,
+                     "snapshot: %s is damaged: kv_meta has no valid %s",
+                     reader->path, argument == NULL ? "header" : argument);
+    (void)sqlite3_finalize(stmt);
+    return rc;
+}
+
+static kvsql_rc snapshot_check_header(struct snapshot_reader *reader)
+{
+    int64_t id = 0, version = 0;
+    kvsql_rc rc =
+        snapshot_ask_int(reader, "PRAGMA application_id", NULL, &id);
+
+    if (rc == KVSQL_OK)
+        rc = snapshot_ask_int(reader, "PRAGMA user_version", NULL, &version);
+    if (rc != KVSQL_OK)
+        return rc;
+    if (id != KV_SNAPSHOT_APPLICATION_ID)
+        return kv_fail(reader->err, KVSQL_CORRUPT,
+                       "snapshot: %s is no snapshot of kvsql: application_id "
+                       "is %lld, not %d",
+                       reader->path, (long long)id,
+                       KV_SNAPSHOT_APPLICATION_ID);
+    if (version / 1000 > KV_SNAPSHOT_MAJOR)
+        return kv_fail(reader->err, KVSQL_NEWER,
+                       "snapshot: %s has format %lld.%lld, this kvsql %s "
+                       "reads up to %d.x; use a later kvsql",
+                       reader->path, (long long)(version / 1000),
+                       (long long)(version % 1000), KVSQL_VERSION,
+                       KV_SNAPSHOT_MAJOR);
+    if (version < 1000)
+        return kv_fail(reader->err, KVSQL_CORRUPT,
+                       "snapshot: %s is damaged: user_version is %lld",
+                       reader->path, (long long)version);
+    return KVSQL_OK;
+}
+
+/* SQLite takes a last page that is cut as if zeroes followed. */
+static kvsql_rc snapshot_check_size(struct snapshot_reader *reader,
+                                    uint64_t size)
+{
+    int64_t stated = 0;
+    kvsql_rc rc = snapshot_ask_int(reader,
+                                   "SELECT page_count * page_size FROM "
+                                   "pragma_page_count, pragma_page_size",
+                                   NULL, &stated);
+
+    if (rc == KVSQL_OK && (uint64_t)stated != size)
+        rc = kv_fail(reader->err, KVSQL_CORRUPT,
+                     "snapshot: %s is damaged: it has %llu bytes, its header "
+                     "says %lld; restore a copy",
+                     reader->path, (unsigned long long)size,
+                     (long long)stated);
+    return rc;
+}
+
+/* The table is a real one with exactly our columns and order (P8). */
+static kvsql_rc snapshot_check_table(struct snapshot_reader *reader,
+                                     const char *name, const char *create)
+{
+    sqlite3_stmt *stmt = NULL;
+    kvsql_rc rc = snapshot_ask(reader,
+                               "SELECT sql FROM sqlite_master WHERE name = ?1"
+                               " AND type = 'table' AND rootpage > 0",
+                               name, &stmt);
+    const char *sql =
+        rc == KVSQL_OK ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+
+    if (rc == KVSQL_NOTFOUND ||
+        (rc == KVSQL_OK && (sql == NULL || strcmp(sql, create) != 0)))
+        rc = kv_fail(reader->err, KVSQL_CORRUPT,
+                     "snapshot: %s is damaged: table %s is missing or has "
+                     "other columns",
+                     reader->path, name);
+    (void)sqlite3_finalize(stmt);
+    return rc;
+}
+
+/* The tables that this version cannot load hold nothing. */
+static kvsql_rc snapshot_check_empty(struct snapshot_reader *reader,
+                                     const char *name)
+{
+    char sql[64];
+    sqlite3_stmt *stmt = NULL;
+
+    (void)snprintf(sql, sizeof sql, "SELECT 1 FROM %s LIMIT 1", name);
+    kvsql_rc rc = snapshot_ask(reader, sql, NULL, &stmt);
+    if (rc == KVSQL_OK)
+        rc = kv_fail(reader->err, KVSQL_NEWER,
+                     "snapshot: %s has rows in %s, which this kvsql %s cannot "
+                     "load; use a later kvsql",
+                     reader->path, name, KVSQL_VERSION);
+    else if (rc == KVSQL_NOTFOUND)
+        rc = KVSQL_OK;
+    (void)sqlite3_finalize(stmt);
+    return rc;
+}
+
+static kvsql_rc snapshot_check_tables(struct snapshot_reader *reader)
+{
+    kvsql_rc rc = snapshot_check_header(reader);
+
+    if (rc == KVSQL_OK)
+        rc = snapshot_check_table(reader, "kv_meta", kv_snapshot_meta_create);
+    for (int i = 0; rc == KVSQL_OK && i < SNAPSHOT_TABLES; i++) {
+        rc = snapshot_check_table(reader, kv_snapshot_layouts[i].name,
+                                  kv_snapshot_layouts[i].create);
+        if (rc == KVSQL_OK && i >= SNAPSHOT_FILLED)
+            rc = snapshot_check_empty(reader, kv_snapshot_layouts[i].name);
+    }
+    return rc;
+}
+
+static const char snapshot_meta_ask[] =
+    "SELECT value FROM kv_meta WHERE name = ?1";
+
+/* `store_id` "" takes the file of any store. */
+static kvsql_rc snapshot_check_store(struct snapshot_reader *reader,
+                                     const char *store_id)
+{
+    sqlite3_stmt *stmt = NULL;
+    kvsql_rc rc = snapshot_ask(reader, snapshot_meta_ask, "store_id", &stmt);
+    const char *found =
+        rc == KVSQL_OK ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+
+    if (rc == KVSQL_NOTFOUND ||
+        (rc == KVSQL_OK && (found == NULL || strlen(found) != 32)))
+        rc = kv_fail(reader->err, KVSQL_CORRUPT,
+                     "snapshot: %s is damaged: kv_meta has no store_id",
+                     reader->path);
+    else if (rc == KVSQL_OK && store_id[0] != '\0' &&
+             strcmp(found, store_id) != 0)
+        rc = kv_fail(reader->err, KVSQL_CORRUPT,
+                     "snapshot: %s belongs to store %.40s, not to %s",
+                     reader->path, found, store_id);
+    (void)sqlite3_finalize(stmt);
+    return rc;
+}
+
+/* ---- the walk ----------------------------------------------------------- */
+
+static kvsql_rc snapshot_reader_open(struct snapshot_reader *reader)
+{
+    kvsql_rc rc = kv_snapshot_file(reader->path, "?mode=ro&immutable=1",
+                                   SQLITE_OPEN_READONLY, &reader->db,
+                                   reader->err);
+
+    if (rc != KVSQL_OK)
+        return rc;
+    (void)sqlite3_db_config(reader->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    (void)sqlite3_db_config(reader->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0,
+                            NULL);
+    (void)sqlite3_db_config(reader->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+    (void)sqlite3_db_config(reader->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    rc = kv_snapshot_exec(reader->db,
+                          "PRAGMA mmap_size = 0; PRAGMA cell_size_check = 1;"
+                          "PRAGMA query_only = 1; PRAGMA cache_size = -1024",
+                          "open", reader->path, reader->err);
+    if (rc == KVSQL_OK)
+        rc = snapshot_check_tables(reader);
+    for (int i = 0; rc == KVSQL_OK && i < SNAPSHOT_FILLED; i++)
+        rc = kv_snapshot_prepare(reader->db, kv_snapshot_layouts[i].read,
+                                 reader->path, &reader->stmts[i], reader->err);
+    return rc;
+}
+
+static void snapshot_reader_close(struct snapshot_reader *reader)
+{
+    for (int i = 0; i < SNAPSHOT_FILLED; i++)
+        (void)sqlite3_finalize(reader->stmts[i]);
+    int code = sqlite3_close(reader->db); /* NULL is fine */
+    KV_ASSERT(code == SQLITE_OK);         /* every statement is finalized */
+    kv_buf_fini(&reader->key_last);
+    kv_buf_fini(&reader->elem_last);
+}
+
+/* All rows of all tables, led by `keys`. */
+static kvsql_rc snapshot_load_all(struct snapshot_reader *reader,
+                                  uint64_t total, kv_progress_fn progress,
+                                  void *arg)
+{
+    kvsql_rc rc = KVSQL_OK;
+
+    for (int i = 0; rc == KVSQL_OK && i < SNAPSHOT_FILLED; i++)
+        rc = snapshot_step(reader, (enum snapshot_table)i);
+    while (rc == KVSQL_OK && reader->at_row[SNAPSHOT_KEYS]) {
+        struct snapshot_key key;
+        uint64_t done = reader->rows[SNAPSHOT_KEYS];
+        rc = snapshot_read_key(reader, &key);
+        if (rc == KVSQL_OK)
+            rc = key.type == KV_STRING ? snapshot_load_string(reader, &key)
+                                       : snapshot_load_elems(reader, &key);
+        if (rc == KVSQL_OK)
+            rc = snapshot_step(reader, SNAPSHOT_KEYS);
+        if (rc == KVSQL_OK && progress != NULL &&
+            (done % SNAPSHOT_PROGRESS_KEYS == 0 || done == total))
+            progress(arg, &(struct kv_progress){.what = "load",
+                                                .done = done,
+                                                .total = total,
+                                                .bytes = reader->bytes});
+    }
+    return rc;
+}
+
+/* No table has rows that `keys` did not lead to. */
+static kvsql_rc snapshot_check_ends(struct snapshot_reader *reader)
+{
+    for (int i = 0; i < SNAPSHOT_FILLED; i++) {
+        struct kv_key key = {.p = (const uint8_t *)""};
+        if (!reader->at_row[i])
+            continue;
+        (void)snapshot_cell(reader->stmts[i], 0, KVSQL_KEY_MAX, &key);
+        return snapshot_damaged(reader, (enum snapshot_table)i, &key,
+                                "it has more rows than keys says");
+    }
+    return KVSQL_OK;
+}
+
+/* The tables have as many rows as kv_meta says. */
+static kvsql_rc snapshot_check_counts(struct snapshot_reader *reader)
+{
+    kvsql_rc rc = snapshot_check_ends(reader);
+
+    for (int i = 0; rc == KVSQL_OK && i < SNAPSHOT_FILLED; i++) {
+        char name[40];
+        int64_t stated = 0;
+        (void)snprintf(name, sizeof name, "rows.%s",
+                       kv_snapshot_layouts[i].name);
+        rc = snapshot_ask_int(reader, snapshot_meta_ask, name, &stated);
+        if (rc == KVSQL_OK && (uint64_t)stated != reader->rows[i])
+            rc = kv_fail(reader->err, KVSQL_CORRUPT,
+                         "snapshot: %s is damaged: table %s has %llu rows, "
+                         "kv_meta says %lld; restore a copy",
+                         reader->path, kv_snapshot_layouts[i].name,
+                         (unsigned long long)reader->rows[i],
+                         (long long)stated);
+    }
+    return rc;
+}
+
+kvsql_rc kv_snapshot_load(struct kv_store *store, const char *path,
+                          const char *store_id, kv_progress_fn progress,
+                          void *arg, struct kv_snapshot_info *info,
+                          struct kvsql_error *err)
+{
+    uint64_t began_ns = kv_os_mono_ns();
+    int64_t position = 0, created_at = 0, keys = 0;
+    uint64_t size = 0;
+    struct snapshot_reader reader = {.path = path, .store = store, .err = err};
+
+    *info = (struct kv_snapshot_info){.size = 0};
+    kv_buf_init(&reader.key_last, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
+    kv_buf_init(&reader.elem_last, KV_MEM_MISC, (size_t)KVSQL_VALUE_MAX + 1);
+    kvsql_rc rc = kv_snapshot_size(kv_store_os(store), path, false, &size, err);
+    if (rc == KVSQL_OK)
+        rc = snapshot_reader_open(&reader);
+    if (rc == KVSQL_OK)
+        rc = snapshot_check_size(&reader, size);
+    if (rc == KVSQL_OK)
+        rc = snapshot_check_store(&reader, store_id);
+    if (rc == KVSQL_OK)
+        rc = snapshot_ask_int(&reader, snapshot_meta_ask, "position",
+                              &position);
+    if (rc == KVSQL_OK)
+        rc = snapshot_ask_int(&reader, snapshot_meta_ask, "created_at",
+                              &created_at);
+    if (rc == KVSQL_OK)
+        rc = snapshot_ask_int(&reader, snapshot_meta_ask, "rows.keys", &keys);
+    if (rc == KVSQL_OK)
+        rc = snapshot_load_all(&reader, (uint64_t)keys, progress, arg);
+    if (rc == KVSQL_OK)
+        rc = snapshot_check_counts(&reader);
+    snapshot_reader_close(&reader);
+    if (rc != KVSQL_OK)
+        return rc;
+    kv_store_set_position(store, (uint64_t)position);
+    *info = (struct kv_snapshot_info){
+        .position = (uint64_t)position,
+        .created_at = created_at,
+        .size = size,
+        .keys = (uint64_t)keys,
+        .ms = (kv_os_mono_ns() - began_ns) / 1000000};
+    return KVSQL_OK;
+}
