@@ -153,6 +153,35 @@ bool cmd_double(struct cmd_context *c, unsigned index, double *out,
     return false;
 }
 
+unsigned cmd_switches(const struct cmd_context *c, unsigned index,
+                      const struct cmd_switch *switches, unsigned count)
+{
+    for (unsigned i = 0; i < count && index < c->argc;) {
+        if (cmd_is(c, index, switches[i].word)) {
+            *switches[i].on = true;
+            index++;
+            i = 0;
+        } else {
+            i++;
+        }
+    }
+    return index;
+}
+
+bool cmd_pop_parse(struct cmd_context *c, enum kv_type type, int64_t *count,
+                   struct kv_item *item, kvsql_rc *rc)
+{
+    const struct kv_key key = cmd_key(c, 1);
+
+    if (c->argc == 3 &&
+        !cmd_int_within(c, 2, 0, INT64_MAX, count,
+                        "ERR value is out of range, must be positive")) {
+        return false;
+    }
+    *rc = cmd_get_type(c, &key, type, item);
+    return *rc != KVSQL_WRONGTYPE;
+}
+
 bool cmd_mpop_parse(struct cmd_context *c, unsigned index, const char *low,
                     const char *high, struct cmd_mpop *m)
 {

@@ -283,6 +283,19 @@ bool cmd_fields(struct cmd_context *c, unsigned index, unsigned each,
     return true;
 }
 
+bool cmd_fields_begin(struct cmd_context *c, unsigned *first)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct kv_item item;
+
+    if (!cmd_fields(c, 2, 1, first) ||
+        cmd_get_type(c, &key, KV_HASH, &item) == KVSQL_WRONGTYPE) {
+        return false;
+    }
+    cmd_reply_array(c->reply, c->argc - *first);
+    return true;
+}
+
 bool cmd_field_deadline(struct cmd_context *c, unsigned index,
                         enum cmd_time unit, int64_t *at)
 {
@@ -437,11 +450,9 @@ void cmd_do_hpersist(struct cmd_context *c)
     struct kv_item item;
     unsigned first;
 
-    if (!cmd_fields(c, 2, 1, &first) ||
-        cmd_get_type(c, &key, KV_HASH, &item) == KVSQL_WRONGTYPE) {
+    if (!cmd_fields_begin(c, &first)) {
         return;
     }
-    cmd_reply_array(c->reply, c->argc - first);
     for (unsigned i = first; i < c->argc; i++) {
         const struct kv_key field = cmd_key(c, i);
         struct kv_elem elem;

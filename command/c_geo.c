@@ -93,21 +93,12 @@ void cmd_do_geoadd(struct cmd_context *c)
 {
     const struct kv_key key = cmd_key(c, 1);
     struct geo_add a = {0};
+    const struct cmd_switch words[] = {
+        {"NX", &a.nx}, {"XX", &a.xx}, {"CH", &a.ch}};
+    const unsigned first = cmd_switches(c, 2, words, 3);
     struct cmd_geo_point point;
     struct kv_item item;
-    unsigned first = 2;
 
-    for (; first < c->argc; first++) {
-        if (cmd_is(c, first, "NX")) {
-            a.nx = true;
-        } else if (cmd_is(c, first, "XX")) {
-            a.xx = true;
-        } else if (cmd_is(c, first, "CH")) {
-            a.ch = true;
-        } else {
-            break;
-        }
-    }
     if ((c->argc - first) % 3 != 0 || (a.nx && a.xx)) {
         cmd_fail_syntax(c);
         return;
@@ -326,27 +317,21 @@ static bool geo_count(struct cmd_context *c, struct geo_search *s,
 /* An option without a value. */
 static bool geo_option_word(struct cmd_context *c, struct geo_search *s)
 {
+    const struct cmd_switch words[] = {{"WITHDIST", &s->with_dist},
+                                       {"WITHHASH", &s->with_hash},
+                                       {"WITHCOORD", &s->with_coord},
+                                       {"ANY", &s->any},
+                                       {"STOREDIST", &s->store_dist}};
     const unsigned i = s->next;
 
-    if (cmd_is(c, i, "WITHDIST")) {
-        s->with_dist = true;
-    } else if (cmd_is(c, i, "WITHHASH")) {
-        s->with_hash = true;
-    } else if (cmd_is(c, i, "WITHCOORD")) {
-        s->with_coord = true;
-    } else if (cmd_is(c, i, "ANY")) {
-        s->any = true;
-    } else if (cmd_is(c, i, "ASC")) {
-        s->sort = GEO_NEAREST;
-    } else if (cmd_is(c, i, "DESC")) {
-        s->sort = GEO_FARTHEST;
-    } else if (s->form == GEO_SEARCH_STORE && cmd_is(c, i, "STOREDIST")) {
-        s->store_dist = true;
+    if (cmd_is(c, i, "ASC") || cmd_is(c, i, "DESC")) {
+        s->sort = cmd_is(c, i, "ASC") ? GEO_NEAREST : GEO_FARTHEST;
+        s->next++;
     } else {
-        return false;
+        s->next = cmd_switches(c, i, words,
+                               s->form == GEO_SEARCH_STORE ? 5 : 4);
     }
-    s->next++;
-    return true;
+    return s->next > i;
 }
 
 /* True when s->next is `word` with so many values behind it; s->next moves

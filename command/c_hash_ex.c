@@ -56,14 +56,11 @@ static bool hash_ex_answer(struct cmd_context *c, const struct kv_key *key,
 void cmd_do_hgetdel(struct cmd_context *c)
 {
     const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
     unsigned first;
 
-    if (!cmd_fields(c, 2, 1, &first) ||
-        cmd_get_type(c, &key, KV_HASH, &item) == KVSQL_WRONGTYPE) {
+    if (!cmd_fields_begin(c, &first)) {
         return;
     }
-    cmd_reply_array(c->reply, c->argc - first);
     for (unsigned i = first; i < c->argc; i++) {
         const struct kv_key field = cmd_key(c, i);
         struct kv_elem elem;

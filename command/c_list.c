@@ -153,13 +153,7 @@ static void list_pop(struct cmd_context *c, enum kv_side side)
         cmd_fail_arity(c);
         return;
     }
-    if (c->argc == 3 &&
-        !cmd_int_within(c, 2, 0, INT64_MAX, &count,
-                        "ERR value is out of range, must be positive")) {
-        return;
-    }
-    rc = cmd_get_type(c, &key, KV_LIST, &item);
-    if (rc == KVSQL_WRONGTYPE) {
+    if (!cmd_pop_parse(c, KV_LIST, &count, &item, &rc)) {
         return;
     }
     if (c->argc == 3) {

@@ -168,13 +168,7 @@ void cmd_do_spop(struct cmd_context *c)
         cmd_fail_syntax(c);
         return;
     }
-    if (c->argc == 3 &&
-        !cmd_int_within(c, 2, 0, INT64_MAX, &count,
-                        "ERR value is out of range, must be positive")) {
-        return;
-    }
-    rc = cmd_get_type(c, &key, KV_SET, &item);
-    if (rc == KVSQL_WRONGTYPE) {
+    if (!cmd_pop_parse(c, KV_SET, &count, &item, &rc)) {
         return;
     }
     if (c->argc == 3) {

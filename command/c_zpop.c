@@ -48,13 +48,7 @@ static void zpop_one_key(struct cmd_context *c, bool high)
         cmd_fail_syntax(c);
         return;
     }
-    if (c->argc == 3 &&
-        !cmd_int_within(c, 2, 0, INT64_MAX, &count,
-                        "ERR value is out of range, must be positive")) {
-        return;
-    }
-    rc = cmd_get_type(c, &key, KV_ZSET, &item);
-    if (rc == KVSQL_WRONGTYPE) {
+    if (!cmd_pop_parse(c, KV_ZSET, &count, &item, &rc)) {
         return;
     }
     cmd_list_init(&list);

@@ -20,26 +20,11 @@ struct zset_add {
 /* Options from argument 2 on; returns the index behind them. */
 static unsigned zset_add_options(struct cmd_context *c, struct zset_add *z)
 {
-    unsigned i = 2;
+    const struct cmd_switch words[] = {{"NX", &z->nx}, {"XX", &z->xx},
+                                       {"CH", &z->ch}, {"INCR", &z->incr},
+                                       {"GT", &z->gt}, {"LT", &z->lt}};
 
-    for (; i < c->argc; i++) {
-        if (cmd_is(c, i, "NX")) {
-            z->nx = true;
-        } else if (cmd_is(c, i, "XX")) {
-            z->xx = true;
-        } else if (cmd_is(c, i, "CH")) {
-            z->ch = true;
-        } else if (cmd_is(c, i, "INCR")) {
-            z->incr = true;
-        } else if (cmd_is(c, i, "GT")) {
-            z->gt = true;
-        } else if (cmd_is(c, i, "LT")) {
-            z->lt = true;
-        } else {
-            break;
-        }
-    }
-    return i;
+    return cmd_switches(c, 2, words, sizeof(words) / sizeof(words[0]));
 }
 
 /* False: answered. `first` is the first score. */

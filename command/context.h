@@ -117,6 +117,23 @@ KV_INTERNAL bool cmd_int_within(struct cmd_context *c, unsigned index,
 KV_INTERNAL bool cmd_double(struct cmd_context *c, unsigned index, double *out,
                             const char *text);
 
+/* A word that turns something on, wherever it stands among others. */
+struct cmd_switch {
+    const char *word;
+    bool *on;
+};
+/* Turn on what the arguments from `index` on name, up to the first that is
+ * none of the words; its index. */
+KV_INTERNAL unsigned cmd_switches(const struct cmd_context *c, unsigned index,
+                                  const struct cmd_switch *switches,
+                                  unsigned count);
+
+/* key [count]: *count stays what it is without one. *rc tells whether the key
+ * is there, with *item, or NOTFOUND. False: answered. */
+KV_INTERNAL bool cmd_pop_parse(struct cmd_context *c, enum kv_type type,
+                               int64_t *count, struct kv_item *item,
+                               kvsql_rc *rc);
+
 /* numkeys key [key ...] <low | high> [COUNT count] */
 struct cmd_mpop {
     unsigned first, keys; /* arguments */
@@ -296,6 +313,9 @@ KV_INTERNAL bool cmd_field_deadline(struct cmd_context *c, unsigned index,
  * `index`; *first is the first of them. False: answered. */
 KV_INTERNAL bool cmd_fields(struct cmd_context *c, unsigned index,
                             unsigned each, unsigned *first);
+/* The fields of the hash at argument 1, FIELDS at argument 2: the answer is an
+ * array, whose values are still to come. False: answered. */
+KV_INTERNAL bool cmd_fields_begin(struct cmd_context *c, unsigned *first);
 
 /* ---- strings (c_string.c) ----------------------------------------------- */
 

@@ -66,15 +66,22 @@ ASK_UNUSED static const char *reply_text(void)
     return (const char *)out.p;
 }
 
-/* The RESP2 answer to a line, with `|` for CR LF. */
-ASK_UNUSED static const char *ask(const char *line)
+/* Run a line; the answer is in `reply`. */
+ASK_UNUSED static void run_line(const char *line)
 {
     struct kv_ticket ticket;
-    size_t size = 0;
 
     split(line);
     cmd_run(db, args_count, args, true, &reply, &ticket);
     ck_assert_int_eq(kv_gate_wait(db, ticket, &err), KVSQL_OK);
+}
+
+/* The RESP2 answer to a line, with `|` for CR LF. */
+ASK_UNUSED static const char *ask(const char *line)
+{
+    size_t size = 0;
+
+    run_line(line);
     (void)reply_text();
     for (size_t i = 0; i < out.size; i++) {
         if (out.p[i] == '\r') {

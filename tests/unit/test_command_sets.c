@@ -6,72 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command/cursor.h"
-#include "kvsql/base/os.h"
-#include "tests/lib/fakeos.h"
+#include "tests/lib/ask.h"
 #include "tests/lib/unit.h"
 
-static struct fakeos *fake;
-static kvsql *db;
-static struct cmd_reply reply;
-static struct kv_buf line_buf, out;
-static struct kvsql_error err;
-
-static void setup(void)
-{
-    const struct kvsql_options options = {.no_keeper = true};
-
-    fake = fakeos_new(1);
-    ck_assert_int_eq(kv_open_os("", &options, fakeos_os(fake), NULL, NULL, &db,
-                                &err),
-                     KVSQL_OK);
-    cmd_reply_init(&reply, 64 << 20);
-    kv_buf_init(&line_buf, KV_MEM_MISC, 1 << 20);
-    kv_buf_init(&out, KV_MEM_MISC, 64 << 20);
-}
-
-static void teardown(void)
-{
-    cmd_reply_fini(&reply);
-    kv_buf_fini(&line_buf);
-    kv_buf_fini(&out);
-    cmd_cursor_clear();
-    ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
-    fakeos_free(fake);
-}
-
-static void run(const char *line)
-{
-    static kvsql_slice args[CMD_LINE_ARGS_MAX];
-    struct kv_ticket ticket;
-    unsigned count;
-
-    ck_assert_int_eq(cmd_split(line, strlen(line), &line_buf, args, &count,
-                               &err),
-                     KVSQL_OK);
-    cmd_run(db, count, args, true, &reply, &ticket);
-}
-
-/* The RESP2 answer to a line, with `|` for CR LF. */
-static const char *ask(const char *line)
-{
-    size_t size = 0;
-
-    run(line);
-    kv_buf_reset(&out, out.cap);
-    cmd_reply_resp2(&reply, &out);
-    kv_buf_byte(&out, 0);
-    for (size_t i = 0; i < out.size; i++) {
-        if (out.p[i] == '\r') {
-            out.p[size++] = '|';
-        } else if (out.p[i] != '\n') {
-            out.p[size++] = out.p[i];
-        }
-    }
-    return (const char *)out.p;
-}
-
-#define ASK(line, answer) ck_assert_str_eq(ask(line), answer)
 #define SYNTAX "-ERR syntax error|"
 #define WRONGTYPE "-" CMD_TEXT_WRONGTYPE "|"
 
@@ -83,7 +20,7 @@ static const char *shape(const char *line)
     struct cmd_item item;
     size_t offset = 0, size = 0;
 
-    run(line);
+    run_line(line);
     while (cmd_reply_next(&reply, &offset, &item)) {
         ck_assert_uint_lt(size + 1, sizeof(text));
         text[size++] = letters[item.kind];
@@ -150,7 +87,7 @@ static unsigned count_members(const char *line, unsigned step, bool *seen)
     unsigned count = 0;
 
     memset(seen, 0, 200);
-    run(line);
+    run_line(line);
     ck_assert_int_eq(reply.rc, KVSQL_OK);
     ck_assert(cmd_reply_next(&reply, &offset, &item));
     for (unsigned i = 0; cmd_reply_next(&reply, &offset, &item); i++) {
@@ -174,11 +111,11 @@ static void fill(unsigned count)
 
     for (unsigned i = 0; i < count; i++) {
         snprintf(line, sizeof(line), "SADD t %u", i);
-        run(line);
+        run_line(line);
         snprintf(line, sizeof(line), "ZADD z %u %u", i, i);
-        run(line);
+        run_line(line);
         snprintf(line, sizeof(line), "HSET h %u v", i);
-        run(line);
+        run_line(line);
     }
 }
 
@@ -361,7 +298,7 @@ START_TEST(a_union_of_many_sets_is_their_union)
 
         snprintf(add, sizeof(add), "SADD many:%u %u %u %u", i, i, i + 1,
                  2 * i);
-        run(add);
+        run_line(add);
         size += (size_t)snprintf(line + size, sizeof(line) - size,
                                  " many:%u", i);
     }
@@ -399,9 +336,9 @@ START_TEST(long_results_are_made_on_a_view)
 
     for (unsigned i = 0; i < 2 * CMD_LIVE_MAX; i++) {
         snprintf(line, sizeof(line), "ZADD z %u m%u", i, i);
-        run(line);
+        run_line(line);
         snprintf(line, sizeof(line), "SADD t m%u", i);
-        run(line);
+        run_line(line);
     }
     ck_assert_mem_eq(ask("ZUNION 2 z t WITHSCORES"), "*4096|$2|m0|$1|1|", 17);
     ck_assert_mem_eq(ask("ZINTER 2 z t"), "*2048|$2|m0|$2|m1|", 18);
@@ -412,7 +349,7 @@ START_TEST(long_results_are_made_on_a_view)
     ASK("ZUNIONSTORE u 2 z t", ":2048|");
     for (unsigned i = 0; i < 2 * CMD_LIVE_MAX; i++) {
         snprintf(line, sizeof(line), "RPUSH l %u", i % 2000);
-        run(line);
+        run_line(line);
     }
     ASK("LPOS l 40 COUNT 0", "*2|:40|:2040|");
     ASK("LPOS l 40 RANK 2", ":2040|");
@@ -423,14 +360,14 @@ END_TEST
 
 /* ---- allocations -------------------------------------------------------- */
 
-static void fail_each_allocation(const char *line)
+static void fail_each(const char *line)
 {
     for (unsigned n = 1;; n++) {
         bool failed;
 
         ck_assert_uint_lt(n, 1000);
         kv_mem_fail_at(n, 0);
-        run(line);
+        run_line(line);
         failed = kv_mem_failed() != 0;
         kv_mem_fail_at(0, 0);
         if (!failed || reply.rc == KVSQL_OK) {
@@ -448,17 +385,17 @@ START_TEST(every_allocation_may_fail)
 {
     fill(64);
     ASK("RPUSH l a b", ":2|");
-    fail_each_allocation("ZUNION 2 z t WITHSCORES");
-    fail_each_allocation("ZINTERCARD 2 z t");
-    fail_each_allocation("SRANDMEMBER t 3");
-    fail_each_allocation("ZUNIONSTORE u 2 z t");
-    run("DEL u");
-    fail_each_allocation("SPOP t 4");
-    run("DEL t");
+    fail_each("ZUNION 2 z t WITHSCORES");
+    fail_each("ZINTERCARD 2 z t");
+    fail_each("SRANDMEMBER t 3");
+    fail_each("ZUNIONSTORE u 2 z t");
+    run_line("DEL u");
+    fail_each("SPOP t 4");
+    run_line("DEL t");
     fill(64);
-    fail_each_allocation("ZMPOP 1 z MIN COUNT 5");
+    fail_each("ZMPOP 1 z MIN COUNT 5");
     fill(64);
-    fail_each_allocation("LMPOP 1 l LEFT");
+    fail_each("LMPOP 1 l LEFT");
 }
 END_TEST
 
