@@ -166,6 +166,11 @@ kv_item_use(const struct kv_at *at, const struct kv_key *key,
  * sentence; NOMEM. */
 KV_INTERNAL kvsql_rc kv_item_idle(struct kv_txn *txn, const struct kv_key *key,
                                   uint64_t *idle, struct kvsql_error *err);
+/* Milliseconds, in whole seconds, since the key of an item was used, seen from
+ * `at`; below 0: not known. All keys note it from the first question on, which
+ * takes the store lock unless `at` is a txn's. */
+KV_INTERNAL int64_t kv_item_idle_at(const struct kv_at *at,
+                                    const struct kv_item *item);
 /* The counter of an LFU policy. NOTFOUND; INVALID under any other policy. */
 KV_INTERNAL kvsql_rc kv_item_freq(struct kv_txn *txn, const struct kv_key *key,
                                   uint64_t *freq, struct kvsql_error *err);

@@ -184,6 +184,33 @@ uint32_t kv_lru_freq(const struct kv_store *store, const uint8_t *place,
     return lru_decayed(lru_load(place), now);
 }
 
+/* Views are read without the lock, and ask what the bytes mean. */
+static void lru_mode_set(struct kv_store *store, enum kv_lru_mode mode)
+{
+    __atomic_store_n(&store->lru_mode, mode, __ATOMIC_RELAXED);
+}
+
+int64_t kv_item_idle_at(const struct kv_at *at, const struct kv_item *item)
+{
+    struct kv_store *const store = at->store;
+
+    if (__atomic_load_n(&store->lru_mode, __ATOMIC_RELAXED) == KV_LRU_NONE) {
+        if (!at->live)
+            kv_lock_take(&store->lock);
+        store->lru_asked = true;
+        kv_lru_select(store, KV_LRU_CLOCK); /* the keeper does the rest */
+        if (!at->live)
+            kv_lock_drop(&store->lock);
+    }
+    if (item->lru == NULL ||
+        __atomic_load_n(&store->lru_mode, __ATOMIC_RELAXED) != KV_LRU_CLOCK)
+        return -1;
+    const uint32_t idle = (lru_clock(at->now) - lru_load(item->lru)) &
+                          LRU_CLOCK_MASK;
+    /* used after `at` began */
+    return idle > LRU_CLOCK_MASK / 2 ? 0 : (int64_t)idle * 1000;
+}
+
 /* ---- putting the bytes in, and taking them out --------------------------------- */
 
 /* Write the key's entry anew, with or without the bytes; no change of the key. */
@@ -224,7 +251,7 @@ kvsql_rc kv_item_idle(struct kv_txn *txn, const struct kv_key *key,
                        "An LFU maxmemory policy is selected, idle time not "
                        "tracked. " KV_LRU_NOTE);
     store->lru_asked = true;
-    store->lru_mode = KV_LRU_CLOCK;
+    lru_mode_set(store, KV_LRU_CLOCK);
     *idle = kv_lru_idle(store, cell.lru, txn->now);
     if (cell.lru != NULL || lru_rewrite(txn, key, &cell))
         return KVSQL_OK;
@@ -276,7 +303,7 @@ void kv_lru_select(struct kv_store *store, enum kv_lru_mode wanted)
         wanted = KV_LRU_CLOCK;
     if (wanted == store->lru_mode)
         return;
-    store->lru_mode = wanted;
+    lru_mode_set(store, wanted);
     store->lru_sweep = store->live.count[0] + store->live.count[1] > 0;
     store->lru_at.size = 0;
     store->lru_cls = KV_TEXT;

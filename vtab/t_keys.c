@@ -10,8 +10,19 @@
 
 enum keys_column {
     KEYS_KEY, KEYS_TYPE, KEYS_LENGTH, KEYS_EXPIRES, KEYS_RANK, KEYS_TTL,
-    KEYS_MEMORY, KEYS_ENCODING, KEYS_VERSION, KEYS_COLUMNS
+    KEYS_MEMORY, KEYS_ENCODING, KEYS_IDLE, KEYS_VERSION, KEYS_COLUMNS
 };
+
+/* NULL: not known. */
+static void keys_cell_idle(struct vt_cursor *cursor, struct vt_cell *cell)
+{
+    struct kv_at at = cursor->at;
+    int64_t idle;
+
+    if (cursor->copy) kv_at_txn(cursor->table->session->txn, &at);
+    idle = kv_item_idle_at(&at, &cursor->item);
+    if (idle >= 0) vt_cell_int(cell, idle);
+}
 
 static void keys_column(struct vt_cursor *cursor, int column,
                         struct vt_cell *cell)
@@ -35,6 +46,9 @@ static void keys_column(struct vt_cursor *cursor, int column,
         vt_cell_int(cell, (int64_t)kv_item_memory(item, cursor->key.size));
         break;
     case KEYS_ENCODING: vt_cell_text(cell, kv_item_encoding(item)); break;
+    case KEYS_IDLE:
+        keys_cell_idle(cursor, cell);
+        break;
     case KEYS_VERSION:
         if (cursor->copy) kv_at_txn(cursor->table->session->txn, &at);
         vt_cell_int(cell, (int64_t)kv_item_version(&at, item));
