@@ -50,35 +50,6 @@ struct serve {
         password[HTTP_TOKEN_MAX + 2];
 };
 
-/* ---- what SQL may know of commands -------------------------------------------- */
-
-static bool serve_command_row(unsigned index, const char **name, int *arity,
-                              unsigned *flags, int *first_key, int *last_key,
-                              int *step, const char **group,
-                              const char **summary)
-{
-    const struct cmd_row *row = cmd_at(index);
-
-    if (row == NULL)
-        return false;
-    *name = row->name;
-    *arity = row->arity;
-    *flags = row->flags;
-    *first_key = row->first_key;
-    *last_key = row->last_key;
-    *step = row->step;
-    *group = row->group;
-    *summary = row->summary;
-    return true;
-}
-
-void cli_join_sql(void)
-{
-    static const struct vt_host host = {.command_row = serve_command_row};
-
-    vt_host_set(&host);
-}
-
 /* ---- options -------------------------------------------------------------------- */
 
 static void serve_store_options(const struct cli_settings *settings,

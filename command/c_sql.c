@@ -20,7 +20,14 @@
 static void sql_fail(struct cmd_context *c, kvsql_rc rc,
                      const struct kvsql_error *err)
 {
-    cmd_fail(c, rc, "%s %s", kv_error_row(rc)->resp, err->text);
+    const char *prefix = kv_error_row(rc)->resp;
+    const size_t size = strlen(prefix);
+
+    if (strncmp(err->text, prefix, size) == 0 && err->text[size] == ' ') {
+        cmd_fail(c, rc, "%s", err->text); /* a command's, or WRONGTYPE */
+    } else {
+        cmd_fail(c, rc, "%s %s", prefix, err->text);
+    }
 }
 
 static kvsql_rc sql_bind(struct cmd_context *c,

@@ -462,6 +462,14 @@ void cmd_catch_up(kvsql *db)
     }
 }
 
+void cmd_execute_at(struct cmd_context *c, const struct kv_at *at)
+{
+    KV_ASSERT(c->txn == NULL && (c->row->flags & CMD_READONLY) != 0);
+    c->view = at;
+    command_call(c);
+    c->view = NULL;
+}
+
 void cmd_execute_view(struct cmd_context *c)
 {
     struct kv_view *view = NULL;
@@ -625,7 +633,6 @@ void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
 kvsql_rc cmd_execute_in(struct cmd_context *c)
 {
     struct kvsql_error err;
-    struct kv_mark mark;
     kvsql_rc rc = KVSQL_OK;
 
     if (c->row->flags & CMD_NO_MULTI) {
@@ -640,10 +647,10 @@ kvsql_rc cmd_execute_in(struct cmd_context *c)
     }
     kv_txn_step(c->txn);
     if (command_room(c)) {
-        mark = kv_txn_mark(c->txn); /* evictions stay */
+        c->began = kv_txn_mark(c->txn); /* evictions stay */
         command_call(c);
         if (c->reply->rc != KVSQL_OK) {
-            kv_txn_restore(c->txn, mark); /* CM2 */
+            kv_txn_restore(c->txn, c->began); /* CM2 */
         }
     }
     kv_txn_command_done(c->txn);

@@ -37,7 +37,9 @@ struct cmd_context {
     bool has_room;           /* made for a whole batch (cmd_make_room) */
     bool may_defer;          /* on the live tree, and a view could be had */
     bool deferred;           /* the handler asked for a view */
-    struct kvsql_error err;  /* for effects; last, as it is not cleared */
+    /* from here on it is not cleared */
+    struct kv_mark began;    /* cmd_execute_in: where to go back to */
+    struct kvsql_error err;  /* for effects */
 };
 
 /* A context with nothing done; its error stays as it is, for it is large. */
@@ -45,7 +47,7 @@ static inline void cmd_context_init(struct cmd_context *c, kvsql *db,
                                     unsigned argc, const kvsql_slice *argv,
                                     struct cmd_reply *reply)
 {
-    memset(c, 0, offsetof(struct cmd_context, err));
+    memset(c, 0, offsetof(struct cmd_context, began));
     c->err.text[0] = '\0';
     c->db = db;
     c->argc = argc;
@@ -378,6 +380,8 @@ KV_INTERNAL void cmd_execute_view(struct cmd_context *c);
 KV_INTERNAL void cmd_catch_up(kvsql *db);
 /* Run c->row inside the open c->txn; on an error nothing has changed. */
 KV_INTERNAL kvsql_rc cmd_execute_in(struct cmd_context *c);
+/* Run c->row, a read, at a place of the caller's. */
+KV_INTERNAL void cmd_execute_at(struct cmd_context *c, const struct kv_at *at);
 /* Before the first command of a batch: room for all of them, for none may lose
  * what another has just put there; they run with has_room. OOM, with EXEC's
  * sentence. */

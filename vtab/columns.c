@@ -3,6 +3,8 @@
  * Thread: any; nothing changes. */
 #include "vtab/state.h"
 
+#include <string.h>
+
 struct columns_row {
     const char *table, *column, *type, *doc;
     int pk;
@@ -47,4 +49,22 @@ bool vt_table_known(const char *name)
     for (unsigned i = 0; i < COLUMNS_COUNT; i++)
         if (sqlite3_stricmp(columns_rows[i].table, name) == 0) return true;
     return false;
+}
+
+char *vt_declare(const char *name)
+{
+    sqlite3_str *text = sqlite3_str_new(NULL);
+    bool first = true;
+
+    sqlite3_str_appendall(text, "CREATE TABLE x(");
+    for (unsigned i = 0; i < COLUMNS_COUNT; i++) {
+        const struct columns_row *row = &columns_rows[i];
+        if (strcmp(row->table, name) != 0) continue;
+        sqlite3_str_appendf(text, "%s\"%w\" %s%s", first ? "" : ", ",
+                            row->column, row->type,
+                            row->hidden ? " HIDDEN" : "");
+        first = false;
+    }
+    sqlite3_str_appendall(text, ")");
+    return sqlite3_str_finish(text);
 }

@@ -292,27 +292,13 @@ static int info_connect(sqlite3 *sql, void *aux_arg, int argc,
                         char **error)
 {
     const struct info_aux *aux = (const struct info_aux *)aux_arg;
-    const char *table, *column, *type, *doc;
-    sqlite3_str *text = sqlite3_str_new(NULL);
     struct info_table *made;
-    bool hidden, first = true;
-    char *declare;
+    char *declare = vt_declare(aux->def->name);
     int rc;
 
     (void)argc;
     (void)argv;
     (void)error;
-    sqlite3_str_appendall(text, "CREATE TABLE x(");
-    for (unsigned i = 0; vt_column_row(i, &table, &column, &type, &hidden,
-                                       &doc);
-         i++) {
-        if (strcmp(table, aux->def->name) != 0) continue;
-        sqlite3_str_appendf(text, "%s\"%w\" %s", first ? "" : ", ", column,
-                            type);
-        first = false;
-    }
-    sqlite3_str_appendall(text, ")");
-    declare = sqlite3_str_finish(text);
     if (declare == NULL) return SQLITE_NOMEM;
     rc = sqlite3_declare_vtab(sql, declare);
     sqlite3_free(declare);

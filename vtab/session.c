@@ -86,6 +86,7 @@ void vt_session_limits(struct vt_session *session,
     bool stricter = session->limits.trusted != limits->trusted ||
                     session->limits.read_only != limits->read_only;
 
+    session->last_set = false; /* another may ask from here on */
     session->limits = *limits;
     if (!limits->trusted) {
         if (limits->deadline_ms == 0)
@@ -136,7 +137,9 @@ static kvsql_rc session_register(struct vt_session *session,
     if (session->db != NULL) rc = vt_tables_register(session, err);
     if (rc == KVSQL_OK) rc = vt_functions_register(session, err);
     if (rc == KVSQL_OK && session->db != NULL &&
-        vt_info_register(session) != SQLITE_OK)
+        (vt_info_register(session) != SQLITE_OK ||
+         vt_exec_register(session) != SQLITE_OK ||
+         vt_tvf_register(session) != SQLITE_OK))
         rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
     if (rc == KVSQL_OK && vt_text_register(session) != SQLITE_OK)
         rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
@@ -160,6 +163,7 @@ static kvsql_rc session_open(kvsql *db, const char *path, int flags,
     session->error_offset = -1;
     session->limits.trusted = true; /* while it is being made */
     kv_buf_init(&session->gaps.key, KV_MEM_MISC, KVSQL_KEY_MAX);
+    vt_answer_init(&session->last);
     before = vt_budget_enter(&session->budget);
     rc = session_connect(session, path, flags, err);
     if (rc == KVSQL_OK) rc = session_register(session, err);
@@ -231,6 +235,7 @@ void vt_session_close(struct vt_session *session)
     kv_mem_free(KV_MEM_MISC, session->gaps.runs,
                 session->gaps.cap * sizeof(*session->gaps.runs));
     kv_buf_fini(&session->gaps.key);
+    vt_answer_fini(&session->last);
     kv_mem_free(KV_MEM_CLIENT, session, sizeof(*session));
 }
 

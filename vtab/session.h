@@ -125,12 +125,54 @@ KV_INTERNAL kvsql_rc vt_write(struct vt_session *session, struct kv_txn **txn,
 /* Ask the running statement to end with KVSQL_INTERRUPT. Any thread. */
 KV_INTERNAL void vt_interrupt(struct vt_session *session);
 
-/* What upper rooms fill in cli/serve.c; NULL entries leave tables out. */
+/* One item of what a command said, in order; an array says how many items
+ * follow, maps and sets are arrays (pairs flat). */
+enum vt_reply_kind {
+    VT_REPLY_NULL,
+    VT_REPLY_STATUS, /* "OK" */
+    VT_REPLY_STRING,
+    VT_REPLY_INT,
+    VT_REPLY_REAL,
+    VT_REPLY_BOOL,
+    VT_REPLY_ARRAY
+};
+struct vt_reply {
+    enum vt_reply_kind kind;
+    int64_t number; /* INT, BOOL; ARRAY: how many follow */
+    double real;
+    const uint8_t *p; /* STATUS, STRING; for the call */
+    size_t size;
+};
+/* False: no memory. */
+typedef bool (*vt_reply_fn)(void *arg, const struct vt_reply *item);
+
+/* A command on keys that SQL wants to run. */
+struct vt_command {
+    kvsql *db;
+    struct kv_txn *txn;     /* a part of it; or NULL, and then one that only */
+    const struct kv_at *at; /* reads, here */
+    unsigned argc;
+    const kvsql_slice *argv;
+    size_t size_max;        /* bytes of what it says */
+    vt_reply_fn take;
+    void *arg;
+};
+#define VT_COMMAND_ARGS_MAX 1024 /* words of a line */
+
+/* What upper rooms fill in cli/host.c; NULL entries leave tables out. */
 struct vt_host {
     /* Row `index` of the command table; false behind the last. */
     bool (*command_row)(unsigned index, const char **name, int *arity,
                         unsigned *flags, int *first_key, int *last_key,
                         int *step, const char **group, const char **summary);
+    /* Run one. Not KVSQL_OK: nothing has changed, and err has the line that a
+     * client of the Redis protocol would see. */
+    kvsql_rc (*command_run)(const struct vt_command *command,
+                            struct kvsql_error *err);
+    /* Words of a line with redis-cli's quoting; they point into `buf`. */
+    kvsql_rc (*command_split)(const char *line, size_t size,
+                              struct kv_buf *buf, kvsql_slice *argv,
+                              unsigned *argc, struct kvsql_error *err);
 };
 KV_INTERNAL void vt_host_set(const struct vt_host *host);
 

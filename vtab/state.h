@@ -15,7 +15,7 @@
 
 #include <stdatomic.h>
 
-#include "vtab/session.h"
+#include "vtab/answer.h"
 #include "vtab/sqlite.h"
 
 struct vt_cursor;
@@ -96,6 +96,8 @@ struct vt_session {
     unsigned cached;
     sqlite3_stmt *begin, *commit, *rollback;
     struct kvsql_error failure; /* of the last module call that failed */
+    struct vt_answer last; /* of the last command (kv_last) */
+    bool last_set;
     int64_t changes;
     int error_offset;
 };
@@ -168,10 +170,18 @@ KV_INTERNAL int vt_text_register(struct vt_session *session);
 KV_INTERNAL kvsql_rc vt_tables_register(struct vt_session *session,
                                         struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL int vt_info_register(struct vt_session *session);
+/* Commands (exec.c, tvf.c). */
+KV_INTERNAL int vt_exec_register(struct vt_session *session);
+KV_INTERNAL int vt_tvf_register(struct vt_session *session);
+/* Bytes that a command may say to this session. */
+KV_INTERNAL size_t vt_answer_room(const struct vt_session *session);
 KV_INTERNAL const struct vt_host *vt_host_get(void);
 /* Whether `name` is one of our tables. */
 KV_INTERNAL bool vt_table_known(const char *name);
 
+/* "CREATE TABLE x(...)" of a table with rowids; sqlite3_free(). NULL: no
+ * memory. */
+KV_INTERNAL char *vt_declare(const char *name);
 /* Row `index` of columns.def: NOT NULL; place in the primary key. */
 KV_INTERNAL bool vt_column_notnull(unsigned index);
 KV_INTERNAL int vt_column_pk(unsigned index);

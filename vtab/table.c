@@ -79,7 +79,7 @@ static int vtable_connect(sqlite3 *sql, void *aux_arg, int argc,
     return SQLITE_OK;
 }
 
-static int vtable_disconnect(sqlite3_vtab *vtab)
+int vt_table_disconnect(sqlite3_vtab *vtab)
 {
     sqlite3_free(vtab);
     return SQLITE_OK;
@@ -285,7 +285,7 @@ static int vtable_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
     return rc;
 }
 
-static int vtable_begin(sqlite3_vtab *vtab)
+int vt_table_begin(sqlite3_vtab *vtab)
 {
     struct vt_table *table = (struct vt_table *)vtab;
     int rc;
@@ -296,14 +296,14 @@ static int vtable_begin(sqlite3_vtab *vtab)
     return rc;
 }
 
-static int vtable_sync(sqlite3_vtab *vtab)
+int vt_table_sync(sqlite3_vtab *vtab)
 {
     struct vt_table *table = (struct vt_table *)vtab;
 
     return table->joined ? vt_txn_prepare(table->session, vtab) : SQLITE_OK;
 }
 
-static int vtable_commit(sqlite3_vtab *vtab)
+int vt_table_commit(sqlite3_vtab *vtab)
 {
     struct vt_table *table = (struct vt_table *)vtab;
 
@@ -312,7 +312,7 @@ static int vtable_commit(sqlite3_vtab *vtab)
     return SQLITE_OK;
 }
 
-static int vtable_rollback(sqlite3_vtab *vtab)
+int vt_table_rollback(sqlite3_vtab *vtab)
 {
     struct vt_table *table = (struct vt_table *)vtab;
 
@@ -321,14 +321,14 @@ static int vtable_rollback(sqlite3_vtab *vtab)
     return SQLITE_OK;
 }
 
-static int vtable_savepoint(sqlite3_vtab *vtab, int n)
+int vt_table_savepoint(sqlite3_vtab *vtab, int n)
 {
     struct vt_table *table = (struct vt_table *)vtab;
 
     return table->joined ? vt_txn_savepoint(table->session, n) : SQLITE_OK;
 }
 
-static int vtable_release(sqlite3_vtab *vtab, int n)
+int vt_table_release(sqlite3_vtab *vtab, int n)
 {
     struct vt_table *table = (struct vt_table *)vtab;
 
@@ -336,7 +336,7 @@ static int vtable_release(sqlite3_vtab *vtab, int n)
     return SQLITE_OK;
 }
 
-static int vtable_rollback_to(sqlite3_vtab *vtab, int n)
+int vt_table_rollback_to(sqlite3_vtab *vtab, int n)
 {
     struct vt_table *table = (struct vt_table *)vtab;
 
@@ -357,8 +357,8 @@ static const sqlite3_module vtable_module = {
     .xCreate = vtable_connect,
     .xConnect = vtable_connect,
     .xBestIndex = vtable_best_index,
-    .xDisconnect = vtable_disconnect,
-    .xDestroy = vtable_disconnect,
+    .xDisconnect = vt_table_disconnect,
+    .xDestroy = vt_table_disconnect,
     .xOpen = vtable_open,
     .xClose = vtable_close,
     .xFilter = vtable_filter,
@@ -367,14 +367,14 @@ static const sqlite3_module vtable_module = {
     .xColumn = vtable_column,
     .xRowid = vtable_rowid,
     .xUpdate = vtable_update,
-    .xBegin = vtable_begin,
-    .xSync = vtable_sync,
-    .xCommit = vtable_commit,
-    .xRollback = vtable_rollback,
+    .xBegin = vt_table_begin,
+    .xSync = vt_table_sync,
+    .xCommit = vt_table_commit,
+    .xRollback = vt_table_rollback,
     .xRename = vtable_rename,
-    .xSavepoint = vtable_savepoint,
-    .xRelease = vtable_release,
-    .xRollbackTo = vtable_rollback_to};
+    .xSavepoint = vt_table_savepoint,
+    .xRelease = vt_table_release,
+    .xRollbackTo = vt_table_rollback_to};
 
 kvsql_rc vt_tables_register(struct vt_session *session, struct kvsql_error *err)
 {

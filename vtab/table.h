@@ -52,9 +52,19 @@ KV_INTERNAL_DATA const struct vt_def vt_zsets_def;
 struct vt_table {
     sqlite3_vtab base;
     struct vt_session *session;
-    const struct vt_def *def;
+    const struct vt_def *def; /* NULL: kv_exec */
     bool joined; /* between xBegin and xCommit or xRollback */
 };
+
+/* What every module whose tables are struct vt_table has in common. */
+KV_INTERNAL int vt_table_disconnect(sqlite3_vtab *vtab);
+KV_INTERNAL int vt_table_begin(sqlite3_vtab *vtab);
+KV_INTERNAL int vt_table_sync(sqlite3_vtab *vtab);
+KV_INTERNAL int vt_table_commit(sqlite3_vtab *vtab);
+KV_INTERNAL int vt_table_rollback(sqlite3_vtab *vtab);
+KV_INTERNAL int vt_table_savepoint(sqlite3_vtab *vtab, int n);
+KV_INTERNAL int vt_table_release(sqlite3_vtab *vtab, int n);
+KV_INTERNAL int vt_table_rollback_to(sqlite3_vtab *vtab, int n);
 
 /* ---- plans: the bits of idxNum (PL7) ---------------------------------------- */
 

@@ -1,0 +1,120 @@
+/* rows.c - see rows.h. */
+#include "tests/lib/rows.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+static int64_t rows_wall(void *arg)
+{
+    return ((const struct rows *)arg)->wall;
+}
+
+static uint64_t rows_boot(void *arg)
+{
+    return (uint64_t)((const struct rows *)arg)->wall * 1000000u;
+}
+
+void rows_init(struct rows *rows, const char *dir)
+{
+    const struct vt_limits limits = {.trusted = true}, remote = {0};
+    const struct kvsql_options options = {.no_keeper = true};
+
+    memset(rows, 0, sizeof(*rows));
+    rows->wall = 1700000000000;
+    rows->os = *kv_os_real();
+    rows->os.arg = rows;
+    rows->os.wall_ms = rows_wall;
+    rows->os.boot_ns = rows_boot;
+    ck_assert_int_eq(vt_start(&rows->err), KVSQL_OK);
+    ck_assert_int_eq(kv_open_os(dir, &options, &rows->os, NULL, NULL,
+                                &rows->db, &rows->err),
+                     KVSQL_OK);
+    ck_assert_int_eq(
+        vt_session_open(rows->db, &limits, &rows->session, &rows->err),
+        KVSQL_OK);
+    ck_assert_int_eq(
+        vt_session_open(rows->db, &remote, &rows->other, &rows->err),
+        KVSQL_OK);
+}
+
+void rows_fini(struct rows *rows)
+{
+    vt_session_close(rows->session);
+    vt_session_close(rows->other);
+    ck_assert_int_eq(kv_close(rows->db, &rows->err), KVSQL_OK);
+}
+
+static int rows_bytes(char *out, size_t left, const struct vt_value *v)
+{
+    int n = snprintf(out, left, "x'");
+
+    for (size_t i = 0; i < v->size; i++)
+        n += snprintf(out + n, left - (size_t)n, "%02x", v->p[i]);
+    return n + snprintf(out + n, left - (size_t)n, "'");
+}
+
+static void rows_value(struct rows *rows, size_t *size,
+                       const struct vt_value *v)
+{
+    char *out = rows->text + *size;
+    const size_t left = ROWS_TEXT_MAX - *size;
+    int n = 0;
+
+    ck_assert_uint_gt(left, 64 + v->size * 2);
+    switch (v->kind) {
+    case VT_NULL: n = snprintf(out, left, "NULL"); break;
+    case VT_INTEGER:
+        n = snprintf(out, left, "%lld", (long long)v->integer);
+        break;
+    case VT_REAL: n = snprintf(out, left, "%.17g", v->real); break;
+    case VT_TEXT:
+        n = snprintf(out, left, "%.*s", (int)v->size, (const char *)v->p);
+        break;
+    case VT_BLOB: n = rows_bytes(out, left, v); break;
+    }
+    *size += (size_t)n;
+}
+
+static kvsql_rc rows_drain(struct rows *rows, struct vt_statement *statement)
+{
+    size_t size = 0;
+    struct vt_value v;
+    bool row;
+    kvsql_rc rc;
+
+    rows->text[0] = 0;
+    while ((rc = vt_step(statement, &row, &rows->err)) == KVSQL_OK && row) {
+        if (size > 0)
+            rows->text[size++] = '\n';
+        for (int i = 0; i < vt_column_count(statement); i++) {
+            vt_column(statement, i, &v);
+            if (i > 0)
+                rows->text[size++] = '|';
+            rows_value(rows, &size, &v);
+        }
+        rows->text[size] = 0;
+    }
+    return rc;
+}
+
+kvsql_rc rows_run(struct rows *rows, struct vt_session *session,
+                  const char *sql)
+{
+    struct vt_statement *statement;
+    kvsql_rc rc = vt_prepare(session, sql, strlen(sql), NULL, &statement,
+                             &rows->err);
+
+    if (rc != KVSQL_OK)
+        return rc;
+    rc = rows_drain(rows, statement);
+    vt_finish(statement);
+    return rc;
+}
+
+void rows_ok(struct rows *rows, const char *sql)
+{
+    const kvsql_rc rc = rows_run(rows, rows->session, sql);
+
+    ck_assert_msg(rc == KVSQL_OK, "%s: %s", sql, rows->err.text);
+}
