@@ -75,17 +75,32 @@ static void evict_forget(struct kv_store *store)
     store->victim_count = 0;
 }
 
+static void evict_set_policy(struct kv_store *store,
+                             enum kvsql_maxmemory_policy policy,
+                             unsigned samples)
+{
+    store->evict_samples = samples == 0                  ? EVICT_SAMPLES
+                           : samples > EVICT_SAMPLES_MAX ? EVICT_SAMPLES_MAX
+                                                         : samples;
+    if (store->evict_policy != policy) {
+        store->evict_policy = policy;
+        evict_forget(store); /* their scores mean another thing */
+        kv_lru_select(store, evict_mode(policy));
+    }
+}
+
 void kv_store_set_policy(struct kv_store *store,
                          enum kvsql_maxmemory_policy policy, unsigned samples)
 {
     kv_lock_take(&store->lock);
-    store->evict_policy = policy;
-    store->evict_samples = samples == 0                  ? EVICT_SAMPLES
-                           : samples > EVICT_SAMPLES_MAX ? EVICT_SAMPLES_MAX
-                                                         : samples;
-    evict_forget(store); /* their scores mean another thing */
-    kv_lru_select(store, evict_mode(policy));
+    evict_set_policy(store, policy, samples);
     kv_lock_drop(&store->lock);
+}
+
+void kv_txn_set_policy(struct kv_txn *txn, enum kvsql_maxmemory_policy policy,
+                       unsigned samples)
+{
+    evict_set_policy(txn->store, policy, samples);
 }
 
 void kv_evict_fini(struct kv_store *store)

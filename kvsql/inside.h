@@ -591,6 +591,17 @@ KV_INTERNAL void kv_set_maxmemory(kvsql *db, uint64_t bytes);
 KV_INTERNAL void kv_set_maxmemory_policy(kvsql *db,
                                          enum kvsql_maxmemory_policy policy,
                                          unsigned samples);
+/* The same inside a txn, whose lock is held. Candidates for eviction are kept
+ * when the policy is the one that was set. */
+KV_INTERNAL void kv_txn_set_policy(struct kv_txn *txn,
+                                   enum kvsql_maxmemory_policy policy,
+                                   unsigned samples);
+/* How the counters of the LFU policies grow and decay (lru.c); 0 minutes: they
+ * do not decay. */
+#define KV_LFU_FACTOR 10
+#define KV_LFU_MINUTES 1
+KV_INTERNAL void kv_txn_set_lfu(struct kv_txn *txn, uint32_t log_factor,
+                                uint32_t decay_minutes);
 /* The word of a policy, and back in any case; false: there is no such policy. */
 KV_INTERNAL const char *kv_maxmemory_policy_name(
     enum kvsql_maxmemory_policy policy);

@@ -4,9 +4,10 @@
  *          days, so a key that was idle for longer seems younger
  *   FREQ   u8 counter | u16 minutes of its last decay, little endian
  *
- * The counter grows with a chance of 1 / (10 x counter + 1), so 255 stands for
- * about a million uses, and loses one for each minute that passes: the numbers
- * and the ways of Redis. A new key begins with 5.
+ * The counter grows with a chance of 1 / (lfu-log-factor x counter + 1), with
+ * the usual 10 so that 255 stands for about a million uses, and loses one for
+ * each lfu-decay-time minutes that pass, 1 as a rule: the numbers and the ways
+ * of Redis. A new key begins with 5.
  *
  * The bytes are there while something needs them: a policy of maxmemory, or,
  * from the first time anyone asks how long a key has been idle, every key that
@@ -30,8 +31,6 @@
 #define LRU_CLOCK_MASK 0xffffffu
 #define LRU_FREQ_NEW 5
 #define LRU_FREQ_MAX 255
-#define LRU_FREQ_FACTOR 10  /* lfu-log-factor */
-#define LRU_FREQ_MINUTES 1  /* lfu-decay-time */
 #define LRU_SWEEP_KEYS 256  /* of one tick */
 
 static uint32_t lru_load(const uint8_t *p)
@@ -62,23 +61,25 @@ static uint32_t lru_minutes(uint64_t now)
     return (uint32_t)(now / 60000) & 0xffff;
 }
 
-/* The counter as it is now. */
-static uint32_t lru_decayed(uint32_t value, uint64_t now)
+/* The counter as it is now; it never decays when lfu-decay-time is 0. */
+static uint32_t lru_decayed(const struct kv_store *store, uint32_t value,
+                            uint64_t now)
 {
     const uint32_t counter = value & 0xff;
     const uint32_t passed = (lru_minutes(now) - (value >> 8)) & 0xffff;
-    const uint32_t lost = passed / LRU_FREQ_MINUTES;
+    const uint32_t lost =
+        store->lfu_minutes > 0 ? passed / store->lfu_minutes : 0;
 
     return lost > counter ? 0 : counter - lost;
 }
 
 static uint32_t lru_grown(struct kv_store *store, uint32_t counter)
 {
-    const uint32_t base = counter > LRU_FREQ_NEW ? counter - LRU_FREQ_NEW : 0;
+    const uint64_t base = counter > LRU_FREQ_NEW ? counter - LRU_FREQ_NEW : 0;
 
     if (counter == LRU_FREQ_MAX)
         return counter;
-    return counter + (kv_random(store, base * LRU_FREQ_FACTOR + 1) == 0);
+    return counter + (kv_random(store, base * store->lfu_factor + 1) == 0);
 }
 
 /* What a key has that nobody used yet. */
@@ -94,7 +95,7 @@ static uint32_t lru_used(struct kv_store *store, uint64_t now, uint32_t value)
     if (store->lru_mode != KV_LRU_FREQ)
         return lru_clock(now);
     return lru_minutes(now) << 8 |
-           lru_grown(store, lru_decayed(value, now));
+           lru_grown(store, lru_decayed(store, value, now));
 }
 
 uint64_t kv_random(struct kv_store *store, uint64_t below)
@@ -181,7 +182,7 @@ uint32_t kv_lru_freq(const struct kv_store *store, const uint8_t *place,
 {
     if (place == NULL || store->lru_mode != KV_LRU_FREQ)
         return LRU_FREQ_NEW;
-    return lru_decayed(lru_load(place), now);
+    return lru_decayed(store, lru_load(place), now);
 }
 
 /* Views are read without the lock, and ask what the bytes mean. */
@@ -295,6 +296,13 @@ void kv_item_used(struct kv_txn *txn, const struct kv_key *key, int64_t idle,
         lru_store(cell.lru,
                   (lru_clock(txn->now) - passed) & LRU_CLOCK_MASK);
     }
+}
+
+void kv_txn_set_lfu(struct kv_txn *txn, uint32_t log_factor,
+                    uint32_t decay_minutes)
+{
+    txn->store->lfu_factor = log_factor;
+    txn->store->lfu_minutes = decay_minutes;
 }
 
 void kv_lru_select(struct kv_store *store, enum kv_lru_mode wanted)

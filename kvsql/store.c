@@ -36,6 +36,8 @@ kvsql_rc kv_store_open(kvsql *db, const struct kv_os *os,
     atomic_store(&store->clock_offset, INT64_MIN);
     store->txn.store = store;
     kv_buf_init(&store->lru_at, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
+    store->lfu_factor = KV_LFU_FACTOR;
+    store->lfu_minutes = KV_LFU_MINUTES;
     kv_buf_init(&store->txn.ops, KV_MEM_WAL, SIZE_MAX / 2);
     *out = store;
     return KVSQL_OK;

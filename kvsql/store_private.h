@@ -141,6 +141,8 @@ struct kv_store {
     uint64_t commits, ops;
 
     enum kv_lru_mode lru_mode;
+    uint32_t lfu_factor;  /* lfu-log-factor */
+    uint32_t lfu_minutes; /* lfu-decay-time; 0: counters do not decay */
     bool lru_asked;       /* somebody asked how long a key was idle */
     bool lru_sweep;       /* the keeper is on its way through the keys */
     uint8_t lru_cls;      /* class of the key behind which it stands */

@@ -860,6 +860,53 @@ START_TEST(the_counter_grows_with_use_decays_and_outlives_the_value)
 }
 END_TEST
 
+static void set_lfu(uint32_t factor, uint32_t minutes)
+{
+    struct kv_txn *txn;
+
+    ck_assert_int_eq(kv_txn_begin(db, false, 0, &txn, &err), KVSQL_OK);
+    kv_txn_set_lfu(txn, factor, minutes);
+    ck_assert_int_eq(kv_txn_commit(txn, NULL, &err), KVSQL_OK);
+}
+
+START_TEST(the_counter_follows_lfu_log_factor_and_lfu_decay_time)
+{
+    kv_set_maxmemory_policy(db, KVSQL_ALLKEYS_LFU, 0);
+    ASK("SET a 1", "+OK|");
+    set_lfu(0, 1); /* each use counts */
+    for (unsigned i = 0; i < 50; i++)
+        ASK("GET a", "$1|1|");
+    ASK("OBJECT FREQ a", ":55|");
+    set_lfu(2147483647, 7); /* hardly any does */
+    for (unsigned i = 0; i < 50; i++)
+        ASK("GET a", "$1|1|");
+    ASK("OBJECT FREQ a", ":55|");
+    pass_ms(INT64_C(20) * 60000);
+    ASK("OBJECT FREQ a", ":53|");
+    set_lfu(10, 0); /* no decay */
+    pass_ms(INT64_C(200) * 60000);
+    ASK("OBJECT FREQ a", ":55|");
+}
+END_TEST
+
+START_TEST(candidates_are_kept_while_the_policy_stays)
+{
+    struct kv_store *const store = kv_db_store(db);
+
+    kv_set_maxmemory_policy(db, KVSQL_ALLKEYS_LRU, 0);
+    for (unsigned i = 0; i < KEYS; i++)
+        put(i, 0);
+    squeeze(info_now().memory_data / 4);
+    const unsigned count = store->victim_count;
+    ck_assert_uint_gt(count, 0);
+    kv_set_maxmemory_policy(db, KVSQL_ALLKEYS_LRU, 7);
+    ck_assert_uint_eq(store->victim_count, count);
+    ck_assert_uint_eq(store->evict_samples, 7);
+    kv_set_maxmemory_policy(db, KVSQL_ALLKEYS_RANDOM, 7);
+    ck_assert_uint_eq(store->victim_count, 0);
+}
+END_TEST
+
 /* "hello", as DUMP gives it. */
 #define RESTORE_HELLO                                                          \
     "RESTORE r 0 \"KVD\\x01\\x01\\x02\\x00\\x05hello\\x00\\x00\\x00\\x00"           \
@@ -913,6 +960,9 @@ END_TEST
 static void add_who_goes(TCase *tests)
 {
     tcase_add_test(tests, allkeys_lru_evicts_what_was_not_used_for_long);
+    tcase_add_test(tests, candidates_are_kept_while_the_policy_stays);
+    tcase_add_test(tests,
+                   the_counter_follows_lfu_log_factor_and_lfu_decay_time);
     tcase_add_test(tests,
                    allkeys_lru_is_good_when_neighbours_are_of_one_age_too);
     tcase_add_test(tests, volatile_lru_evicts_only_keys_with_a_time_to_live);
