@@ -225,6 +225,10 @@ static kvsql_rc option_line_set(struct cli_settings *settings, int id,
         kv_buf_add(&joined, argv[i].p, argv[i].size);
     }
     kvsql_rc rc = kv_buf_result(&joined, "an option's value", err);
+    if (rc == KVSQL_OK && joined.size > 0 &&
+        memchr(joined.p, '\0', joined.size) != NULL) /* by an escape */
+        rc = kv_fail(err, KVSQL_SYNTAX, "%s: a value cannot hold a NUL byte",
+                     option_rows[id].name);
     if (rc == KVSQL_OK) {
         const char *text = option_keep(
             settings, joined.p != NULL ? (const char *)joined.p : "",
@@ -333,6 +337,21 @@ kvsql_rc cli_settings_parse(struct cli_settings *settings, const char *text,
     return option_parse(settings, text, name, 0, err);
 }
 
+kvsql_rc cli_settings_no_nul(const void *text, size_t size, const char *name,
+                             struct kvsql_error *err)
+{
+    const char *p = text;
+    const char *nul = size > 0 ? memchr(p, '\0', size) : NULL;
+    unsigned line = 1;
+
+    if (nul == NULL)
+        return KVSQL_OK;
+    for (; p < nul; p++)
+        line += *p == '\n';
+    return kv_fail(err, KVSQL_SYNTAX,
+                   "%s:%u: a NUL byte: this is not a text file", name, line);
+}
+
 /* Read `path` ("-" is standard input) whole into buf, NUL-terminated. */
 static kvsql_rc option_slurp(const char *path, struct kv_buf *buf,
                              struct kvsql_error *err)
@@ -352,8 +371,8 @@ static kvsql_rc option_slurp(const char *path, struct kv_buf *buf,
     if (failed)
         return kv_fail(err, KVSQL_SYNTAX, "cannot read %s: %s", path,
                        strerror(errno));
-    if (buf->size > 0 && memchr(buf->p, '\0', buf->size) != NULL)
-        return kv_fail(err, KVSQL_SYNTAX, "%s is not a text file", path);
+    if (cli_settings_no_nul(buf->p, buf->size, path, err) != KVSQL_OK)
+        return KVSQL_SYNTAX;
     kv_buf_byte(buf, '\0');
     return kv_buf_result(buf, "a configuration file", err);
 }

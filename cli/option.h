@@ -173,6 +173,10 @@ KV_INTERNAL bool cli_bind_address(const struct cli_settings *settings,
                                   unsigned index, char out[CLI_ADDRESS_MAX],
                                   bool *optional);
 
+/* No NUL byte is in a file: SYNTAX names the line of the first. */
+KV_INTERNAL kvsql_rc cli_settings_no_nul(const void *text, size_t size,
+                                         const char *name,
+                                         struct kvsql_error *err);
 /* The parser of the file, for tests: lines of `text` from a file called
  * `name`. */
 KV_INTERNAL kvsql_rc cli_settings_parse(struct cli_settings *settings,

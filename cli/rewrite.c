@@ -190,6 +190,19 @@ static int64_t rewrite_read(const struct kv_os *os, int dir, const char *name,
     return result < 0 ? result : 0;
 }
 
+/* Somebody may have changed the file since the start, which would have refused
+ * a NUL byte; lines behind one would get lost. */
+static kvsql_rc rewrite_check(const char *path, const struct kv_buf *text,
+                              struct kvsql_error *err)
+{
+    struct kvsql_error why;
+
+    if (cli_settings_no_nul(text->p, text->size - 1, path, &why) == KVSQL_OK)
+        return KVSQL_OK;
+    return kv_fail(err, KVSQL_INVALID, "ERR Rewriting config file: %s",
+                   why.text);
+}
+
 static int64_t rewrite_write(const struct kv_os *os, int dir, const char *name,
                              const struct kv_buf *text)
 {
@@ -236,12 +249,14 @@ kvsql_rc cli_rewrite(const struct cli_settings *settings,
     kv_buf_init(&text, KV_MEM_MISC, REWRITE_FILE_MAX + 1);
     kv_buf_init(&r.out, KV_MEM_MISC, 2 * REWRITE_FILE_MAX);
     result = rewrite_read(os, dir, name, &text);
-    if (result >= 0) {
+    if (result >= 0)
+        rc = rewrite_check(path, &text, err);
+    if (result >= 0 && rc == KVSQL_OK) {
         rewrite_text(&r, (const char *)text.p);
         result = r.out.failed ? -ENOMEM : rewrite_write(os, dir, name, &r.out);
     }
     kv_buf_fini(&r.out);
     kv_buf_fini(&text);
     os->dir_close(os->arg, dir);
-    return result < 0 ? rewrite_failed(path, (int)result, err) : KVSQL_OK;
+    return result < 0 ? rewrite_failed(path, (int)result, err) : rc;
 }
