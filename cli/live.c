@@ -2,7 +2,7 @@
  *
  * Parameters are the rows of options.def that a file may hold, then their
  * second names of Redis. A value is checked before anything is set, and what
- * is set is applied under the same lock, so two CONFIG SETs cannot end in a
+ * is set is applied under the same locks, so two CONFIG SETs cannot end in a
  * mixture. Sentences are Redis's.
  *
  * Thread: any (LV1). */
@@ -20,6 +20,8 @@
 #define LIVE_NAME_MAX 64          /* bytes of a name with its NUL */
 #define LIVE_VALUE_MAX (64u << 10) /* bytes of a value */
 #define LIVE_SHOWN_MAX 128        /* bytes of a client's name in a sentence */
+#define LIVE_WHY_MAX 512          /* bytes of what is wrong with a value */
+#define LIVE_WAIT_MS 10000        /* that CONFIG SET waits for the store */
 #define LIVE_NEVER_S ((uint64_t)UINT32_MAX) /* `save ""`: in 136 years */
 
 void cli_live_loglevel(const struct cli_settings *settings)
@@ -39,16 +41,19 @@ void cli_live_loglevel(const struct cli_settings *settings)
 }
 
 /* All that can change at run time; cheap, and cannot fail. */
-static void live_apply(struct cli_live *live)
+static void live_apply(struct cli_live *live, struct kv_txn *txn)
 {
     const struct cli_settings *settings = live->settings;
     const uint64_t every = cli_save_seconds(settings);
 
     cli_live_loglevel(settings);
     kv_set_maxmemory(live->db, cli_number(settings, CLI_OPT_MAXMEMORY));
-    kv_set_maxmemory_policy(
-        live->db, cli_maxmemory_policy(settings),
-        (unsigned)cli_number(settings, CLI_OPT_MAXMEMORY_SAMPLES));
+    kv_txn_set_policy(txn, cli_maxmemory_policy(settings),
+                      (unsigned)cli_number(settings,
+                                           CLI_OPT_MAXMEMORY_SAMPLES));
+    kv_txn_set_lfu(txn,
+                   (uint32_t)cli_number(settings, CLI_OPT_LFU_LOG_FACTOR),
+                   (uint32_t)cli_number(settings, CLI_OPT_LFU_DECAY_TIME));
     kv_set_fsync(live->db, cli_fsync(settings, CLI_OPT_APPENDFSYNC));
     cmd_latency_limits(cli_number(settings, CLI_OPT_LATENCY_MONITOR),
                        cli_flag(settings, CLI_OPT_LATENCY_TRACKING));
@@ -58,6 +63,8 @@ static void live_apply(struct cli_live *live)
     kv_set_snapshots(live->db, every > 0 ? every : LIVE_NEVER_S,
                      cli_number(settings, CLI_OPT_SNAPSHOT_WAL));
     cmd_hll_sparse_max_set(cli_number(settings, CLI_OPT_HLL_SPARSE_MAX));
+    if (live->doors.apply != NULL)
+        live->doors.apply(live->doors.arg, settings);
 }
 
 /* ---- GET ---------------------------------------------------------------------- */
@@ -187,12 +194,28 @@ static kvsql_rc live_check(const struct live_change *change, unsigned index,
     const struct cli_option *row = cli_option_row(change->id[index]);
     const char *text = live_text(change, index);
     struct kvsql_error ours;
-    char why[512];
+    char why[LIVE_WHY_MAX];
 
     if (cli_value_check(row, text, &ours) == KVSQL_OK)
         return KVSQL_OK;
     cli_value_complain(row, text, why, sizeof why);
     return live_refuse(row->name, why, err);
+}
+
+/* What the doors say. */
+static kvsql_rc live_check_doors(const struct cli_live *live,
+                                 const struct live_change *change,
+                                 unsigned index, struct kvsql_error *err)
+{
+    const struct cli_live_doors *doors = &live->doors;
+    const enum cli_option_id id = change->id[index];
+    char why[LIVE_WHY_MAX];
+
+    if (doors->refuse == NULL ||
+        doors->refuse(doors->arg, id, live_text(change, index), why,
+                      sizeof why) == NULL)
+        return KVSQL_OK;
+    return live_refuse(cli_option_row(id)->name, why, err);
 }
 
 /* Put all in place. Memory that runs out half-way puts back what was there. */
@@ -217,11 +240,49 @@ static kvsql_rc live_commit(struct cli_live *live,
     return rc;
 }
 
-static kvsql_rc live_set(void *arg, unsigned count, const kvsql_slice *pairs,
-                         struct kvsql_error *err)
+/* Both locks are held, or at least the store's. */
+static kvsql_rc live_set_in(struct cli_live *live, struct kv_txn *txn,
+                            const struct live_change *change,
+                            struct kvsql_error *err)
+{
+    kvsql_rc rc = KVSQL_OK;
+
+    kv_lock_take(&live->lock);
+    for (unsigned i = 0; i < change->count && rc == KVSQL_OK; i++)
+        rc = live_check_doors(live, change, i, err);
+    if (rc == KVSQL_OK)
+        rc = live_commit(live, change, err);
+    if (rc == KVSQL_OK)
+        live_apply(live, txn);
+    kv_lock_drop(&live->lock);
+    return rc;
+}
+
+static kvsql_rc live_begin(struct cli_live *live, uint64_t wait_ms,
+                           struct kv_txn **txn, struct kvsql_error *err)
+{
+    struct kvsql_error why;
+    const kvsql_rc rc = kv_txn_begin(live->db, false, wait_ms, txn, &why);
+
+    return rc == KVSQL_OK ? rc
+                          : kv_fail(err, rc, "%s %s", kv_error_row(rc)->resp,
+                                    why.text);
+}
+
+static void live_end(struct kv_txn *txn)
+{
+    struct kvsql_error err;
+    const kvsql_rc rc = kv_txn_commit(txn, NULL, &err);
+
+    KV_ASSERT(rc == KVSQL_OK); /* nothing was written */
+}
+
+static kvsql_rc live_set(void *arg, struct kv_txn *txn, unsigned count,
+                         const kvsql_slice *pairs, struct kvsql_error *err)
 {
     struct cli_live *live = arg;
     struct live_change change = {.count = 0};
+    struct kv_txn *own = NULL;
     kvsql_rc rc = KVSQL_OK;
 
     if (count > CMD_CONFIG_PAIRS_MAX)
@@ -233,13 +294,12 @@ static kvsql_rc live_set(void *arg, unsigned count, const kvsql_slice *pairs,
         rc = live_add(&change, pairs[2 * i], pairs[2 * i + 1], err);
     for (unsigned i = 0; i < count && rc == KVSQL_OK; i++)
         rc = live_check(&change, i, err);
-    if (rc == KVSQL_OK) {
-        kv_lock_take(&live->lock);
-        rc = live_commit(live, &change, err);
-        if (rc == KVSQL_OK)
-            live_apply(live);
-        kv_lock_drop(&live->lock);
-    }
+    if (rc == KVSQL_OK && txn == NULL)
+        rc = live_begin(live, LIVE_WAIT_MS, &own, err);
+    if (rc == KVSQL_OK)
+        rc = live_set_in(live, own != NULL ? own : txn, &change, err);
+    if (own != NULL)
+        live_end(own);
     for (unsigned i = 0; i < change.count && rc == KVSQL_OK; i++)
         kv_diag(KV_INFO, "config.set", "option=%s",
                 cli_option_row(change.id[i])->name);
@@ -247,42 +307,46 @@ static kvsql_rc live_set(void *arg, unsigned count, const kvsql_slice *pairs,
     return rc;
 }
 
+/* ---- REWRITE -------------------------------------------------------------------- */
+
+/* What a rewrite needs of the settings (LV3). */
+static kvsql_rc live_copy(struct cli_live *live, struct cli_settings *copy,
+                          struct kvsql_error *err)
+{
+    struct kvsql_error why;
+    kvsql_rc rc = KVSQL_OK;
+
+    cli_settings_init(copy, CLI_IN_SERVE);
+    kv_lock_take(&live->lock);
+    copy->value[CLI_OPT_CONFIG] = live->settings->value[CLI_OPT_CONFIG];
+    for (int i = 0; i < CLI_OPT_COUNT && rc == KVSQL_OK; i++)
+        if (live->settings->layer[i] == CLI_LAYER_LIVE)
+            rc = cli_settings_set_live(copy, (enum cli_option_id)i,
+                                       live->settings->value[i], &why);
+    kv_lock_drop(&live->lock);
+    return rc == KVSQL_OK ? rc : kv_fail(err, rc, "%s", why.text);
+}
+
 static kvsql_rc live_rewrite(void *arg, struct kvsql_error *err)
 {
     struct cli_live *live = arg;
+    struct cli_settings copy;
 
-    kv_lock_take(&live->lock);
-    const kvsql_rc rc = cli_rewrite(live->settings, err);
-    kv_lock_drop(&live->lock);
+    kv_lock_take(&live->rewrite_lock);
+    kvsql_rc rc = live_copy(live, &copy, err);
+    if (rc == KVSQL_OK)
+        rc = cli_rewrite(&copy, err);
+    kv_lock_drop(&live->rewrite_lock);
+    cli_settings_fini(&copy);
     return rc;
 }
 
 /* ---- life --------------------------------------------------------------------- */
 
-void cli_live_start(struct cli_live *live, struct cli_settings *settings,
-                    kvsql *db, struct cmd_host *host)
+/* Put `fresh` in place, if there is one, but for what CONFIG SET set (LV2). */
+static void live_replace(struct cli_settings *old, struct cli_settings *fresh)
 {
-    *live = (struct cli_live){.settings = settings, .db = db};
-    kv_lock_init(&live->lock, KV_RANK_CONFIG);
-    host->config = (struct cmd_config){.arg = live,
-                                       .name = live_name,
-                                       .get = live_get,
-                                       .set = live_set,
-                                       .rewrite = live_rewrite};
-    live_apply(live);
-}
-
-void cli_live_stop(struct cli_live *live)
-{
-    kv_lock_fini(&live->lock);
-}
-
-void cli_live_reload(struct cli_live *live, struct cli_settings *fresh)
-{
-    struct cli_settings *old = live->settings;
-
-    kv_lock_take(&live->lock);
-    for (int i = 0; i < CLI_OPT_COUNT; i++) /* LV2 */
+    for (int i = 0; i < CLI_OPT_COUNT; i++)
         if (old->layer[i] == CLI_LAYER_LIVE) {
             fresh->value[i] = old->value[i];
             fresh->layer[i] = CLI_LAYER_LIVE;
@@ -291,6 +355,51 @@ void cli_live_reload(struct cli_live *live, struct cli_settings *fresh)
         }
     cli_settings_fini(old);
     *old = *fresh;
-    live_apply(live);
+}
+
+static void live_change_all(struct cli_live *live, struct cli_settings *fresh)
+{
+    struct kvsql_error err;
+    struct kv_txn *txn;
+
+    if (live_begin(live, 0, &txn, &err) != KVSQL_OK) { /* no memory */
+        kv_diag(KV_ERROR_LEVEL, "config.apply", "error=\"%s\"", err.text);
+        if (fresh != NULL)
+            cli_settings_fini(fresh);
+        return;
+    }
+    kv_lock_take(&live->lock);
+    if (fresh != NULL)
+        live_replace(live->settings, fresh);
+    live_apply(live, txn);
     kv_lock_drop(&live->lock);
+    live_end(txn);
+}
+
+void cli_live_start(struct cli_live *live, struct cli_settings *settings,
+                    kvsql *db, const struct cli_live_doors *doors,
+                    struct cmd_host *host)
+{
+    *live = (struct cli_live){.settings = settings, .db = db};
+    if (doors != NULL)
+        live->doors = *doors;
+    kv_lock_init(&live->lock, KV_RANK_CONFIG);
+    kv_lock_init(&live->rewrite_lock, KV_RANK_REWRITE);
+    host->config = (struct cmd_config){.arg = live,
+                                       .name = live_name,
+                                       .get = live_get,
+                                       .set = live_set,
+                                       .rewrite = live_rewrite};
+    live_change_all(live, NULL);
+}
+
+void cli_live_stop(struct cli_live *live)
+{
+    kv_lock_fini(&live->rewrite_lock);
+    kv_lock_fini(&live->lock);
+}
+
+void cli_live_reload(struct cli_live *live, struct cli_settings *fresh)
+{
+    live_change_all(live, fresh);
 }

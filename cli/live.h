@@ -2,9 +2,14 @@
  * any thread, and a reload, on the settings that it started with.
  *
  * Always true:
- *   LV1  settings of a running server are read and changed under the lock.
+ *   LV1  settings of a running server are read under the lock, which comes
+ *        behind the store's, and changed under both: inside a txn, the caller's
+ *        or one of their own. So CONFIG may stand in a transaction, and two
+ *        changes cannot end in a mixture.
  *   LV2  what CONFIG SET set stays over all layers until the end, over a
  *        reload too.
+ *   LV3  a file is read and written under neither, but under rewrite_lock; what
+ *        goes into it is copied first.
  *
  * Thread: any, but for start and stop. */
 #ifndef KVSQL_CLI_LIVE_H
@@ -14,16 +19,30 @@
 #include "command/command.h"
 #include "kvsql/base/lock.h"
 
+/* What the doors do about options; filled in serve.c. Called under both
+ * locks. */
+struct cli_live_doors {
+    void *arg;
+    /* Take over what can change; cheap, and cannot fail. */
+    void (*apply)(void *arg, const struct cli_settings *settings);
+    /* May CONFIG SET give this value, which has been checked, to the option?
+     * NULL, or why not, in `out`. */
+    const char *(*refuse)(void *arg, enum cli_option_id id, const char *text,
+                          char *out, size_t size);
+};
+
 struct cli_live {
-    struct kv_lock lock;
+    struct kv_lock lock, rewrite_lock;
     struct cli_settings *settings;
     kvsql *db;
+    struct cli_live_doors doors; /* zeroes: there are none */
 };
 
 /* Take over `settings` and apply all that can change at run time; fills the
- * config functions of `host`. */
+ * config functions of `host`. `doors` may be NULL. */
 KV_INTERNAL void cli_live_start(struct cli_live *live,
                                 struct cli_settings *settings, kvsql *db,
+                                const struct cli_live_doors *doors,
                                 struct cmd_host *host);
 KV_INTERNAL void cli_live_stop(struct cli_live *live);
 /* Replace the settings by `fresh`, read anew, and apply. */

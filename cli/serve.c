@@ -29,6 +29,7 @@
 #include "http/http.h"
 #include "resp/resp.h"
 #include "kvsql/base/diag.h"
+#include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
 #include "vtab/session.h"
 
@@ -102,28 +103,35 @@ static kvsql_rc serve_secret(const struct cli_settings *settings,
     return KVSQL_OK;
 }
 
+/* requirepass goes before requirepass-file. */
+static kvsql_rc serve_password(const struct cli_settings *settings,
+                               char out[HTTP_TOKEN_MAX + 2],
+                               struct kvsql_error *err)
+{
+    const char *text = cli_text(settings, CLI_OPT_REQUIREPASS);
+    const kvsql_rc rc =
+        serve_secret(settings, CLI_OPT_REQUIREPASS_FILE, out, err);
+
+    if (rc != KVSQL_OK || text[0] == '\0')
+        return rc;
+    if (strlen(text) > HTTP_TOKEN_MAX)
+        return kv_fail(err, KVSQL_SYNTAX,
+                       "requirepass is longer than %d bytes", HTTP_TOKEN_MAX);
+    (void)snprintf(out, HTTP_TOKEN_MAX + 2, "%s", text);
+    return KVSQL_OK;
+}
+
 static kvsql_rc serve_secrets(struct serve *serve, struct kvsql_error *err)
 {
-    const char *inline_password =
-        cli_text(&serve->settings, CLI_OPT_REQUIREPASS);
     kvsql_rc rc = serve_secret(&serve->settings, CLI_OPT_TOKEN_FILE,
                                serve->token, err);
 
     if (rc == KVSQL_OK)
         rc = serve_secret(&serve->settings, CLI_OPT_TOKEN_RO_FILE,
                           serve->token_readonly, err);
-    if (rc == KVSQL_OK)
-        rc = serve_secret(&serve->settings, CLI_OPT_REQUIREPASS_FILE,
-                          serve->password, err);
-    if (rc == KVSQL_OK && inline_password[0] != '\0') {
-        if (strlen(inline_password) > HTTP_TOKEN_MAX)
-            return kv_fail(err, KVSQL_SYNTAX,
-                           "requirepass is longer than %d bytes",
-                           HTTP_TOKEN_MAX);
-        (void)snprintf(serve->password, sizeof serve->password, "%s",
-                       inline_password);
-    }
-    return rc;
+    return rc == KVSQL_OK
+               ? serve_password(&serve->settings, serve->password, err)
+               : rc;
 }
 
 /* Words of a list option, NULL-terminated, pointing into `text`. */
@@ -238,6 +246,59 @@ static kvsql_rc serve_resp(struct serve *serve, struct kvsql_error *err)
     return resp_start(&config, &serve->resp, err);
 }
 
+/* ---- options at run time ---------------------------------------------------------- */
+
+/* What the doors take over. Under the locks of `live`. */
+static void serve_apply(void *arg, const struct cli_settings *settings)
+{
+    struct serve *serve = arg;
+    const uint64_t clients = cli_number(settings, CLI_OPT_MAXCLIENTS);
+    const struct resp_limit_set limits = {
+        .connection_max = (unsigned)clients,
+        .idle_ms = cli_number(settings, CLI_OPT_TIMEOUT) * 1000,
+        .keepalive_s = cli_number(settings, CLI_OPT_TCP_KEEPALIVE),
+        .bulk_max = cli_number(settings, CLI_OPT_PROTO_MAX_BULK_LEN)};
+
+    resp_set(serve->resp, &limits);
+    cmd_clients_max_set(clients);
+    const char *password =
+        settings->layer[CLI_OPT_REQUIREPASS] == CLI_LAYER_LIVE
+            ? cli_text(settings, CLI_OPT_REQUIREPASS)
+            : serve->password;
+    cmd_password_set(password);
+    http_password_set(serve->http, password);
+}
+
+/* Values that this server cannot have now. */
+static const char *serve_refuse(void *arg, enum cli_option_id id,
+                                const char *text, char *out, size_t size)
+{
+    const struct serve *serve = arg;
+    uint64_t number;
+
+    if (id == CLI_OPT_REQUIREPASS && strlen(text) > HTTP_TOKEN_MAX) {
+        (void)snprintf(out, size, "it is longer than %d bytes",
+                       HTTP_TOKEN_MAX);
+        return out;
+    }
+    if (id == CLI_OPT_REQUIREPASS && text[0] == '\0' &&
+        resp_is_exposed(serve->resp)) { /* X1 */
+        (void)snprintf(out, size, "a server outside loopback needs one");
+        return out;
+    }
+    if (id == CLI_OPT_MAXCLIENTS && kv_num_uint(text, strlen(text), &number) &&
+        resp_connections_possible((unsigned)number) < number) {
+        (void)snprintf(out, size,
+                       "The operating system is not able to handle the "
+                       "specified number of clients, try with %u",
+                       resp_connections_possible((unsigned)number));
+        return out;
+    }
+    return NULL;
+}
+
+/* ---- the store -------------------------------------------------------------------- */
+
 /* Recovery tells how far it is. A signal to stop ends it at once: what is on
  * disk is as whole as after any kill. */
 static void serve_loading(void *arg, const struct kv_progress *progress)
@@ -351,15 +412,39 @@ static void serve_statistics(kvsql *db)
             (unsigned long long)info.snapshot_count);
 }
 
+/* The password of the layers that are read anew. */
+static kvsql_rc serve_reload_password(struct serve *serve,
+                                      const struct cli_settings *fresh,
+                                      struct kvsql_error *err)
+{
+    char password[HTTP_TOKEN_MAX + 2];
+    kvsql_rc rc = serve_password(fresh, password, err);
+
+    if (rc == KVSQL_OK && password[0] == '\0' &&
+        resp_is_exposed(serve->resp)) /* X1 */
+        rc = kv_fail(err, KVSQL_INVALID,
+                     "requirepass: a server outside loopback needs one");
+    if (rc == KVSQL_OK) {
+        kv_lock_take(&serve->live.lock);
+        memcpy(serve->password, password, sizeof password);
+        kv_lock_drop(&serve->live.lock);
+    }
+    explicit_bzero(password, sizeof password);
+    return rc;
+}
+
 /* Read the layers again and take over what may change at run time; a wrong
  * file changes nothing. */
 static void serve_reload(struct serve *serve)
 {
     struct cli_settings fresh;
     struct kvsql_error err;
+    kvsql_rc rc = cli_settings_load(&fresh, CLI_IN_SERVE, serve->argc,
+                                    serve->argv, &err);
 
-    if (cli_settings_load(&fresh, CLI_IN_SERVE, serve->argc, serve->argv,
-                          &err) != KVSQL_OK) {
+    if (rc == KVSQL_OK)
+        rc = serve_reload_password(serve, &fresh, &err);
+    if (rc != KVSQL_OK) {
         kv_diag(KV_ERROR_LEVEL, "config.reload", "error=\"%s\"", err.text);
         cli_settings_fini(&fresh);
         return;
@@ -454,8 +539,6 @@ static void serve_host(struct serve *serve, struct cmd_host *host)
         .config_file = cli_text(&serve->settings, CLI_OPT_CONFIG),
         .executable = program_invocation_name,
         .sqlite_version = vt_sqlite_version(),
-        .clients_max =
-            (unsigned)cli_number(&serve->settings, CLI_OPT_MAXCLIENTS),
         .debug = serve_debug(&serve->settings),
         .shutdown = serve_shutdown,
         .shutdown_arg = serve,
@@ -493,7 +576,9 @@ static int serve_run(struct serve *serve)
         http_stop(serve->http);
         return cli_refuse_error(&err);
     }
-    cli_live_start(&serve->live, &serve->settings, serve->db, &host);
+    const struct cli_live_doors doors = {
+        .arg = serve, .apply = serve_apply, .refuse = serve_refuse};
+    cli_live_start(&serve->live, &serve->settings, serve->db, &doors, &host);
     cmd_host_set(&host);
     http_ready(serve->http, serve->db);
     resp_ready(serve->resp, serve->db);

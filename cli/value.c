@@ -93,6 +93,24 @@ static bool value_in_range(const struct cli_option *row, const char *text)
            number <= high;
 }
 
+/* A size, in the range of the row when it has one; *outside tells that it is a
+ * size but not there. */
+static bool value_sized(const struct cli_option *row, const char *text,
+                        bool *outside)
+{
+    int64_t low = 0, high = INT64_MAX;
+    uint64_t number;
+
+    *outside = false;
+    if (!kv_num_size(text, &number))
+        return false;
+    if (strstr(row->argument, "..") == NULL)
+        return true;
+    value_range(row, &low, &high);
+    *outside = number < (uint64_t)low || number > (uint64_t)high;
+    return !*outside;
+}
+
 /* Numbers from 0 to 100; *outside tells that one is a number but not there. */
 static bool value_percents(const char *text, bool *outside)
 {
@@ -200,8 +218,11 @@ kvsql_rc cli_value_check(const struct cli_option *row, const char *text,
                        "%s: '%s' is not a port from 0 to 65535", row->name,
                        text);
     case CLI_SIZE:
-        if (kv_num_size(text, &number))
+        if (value_sized(row, text, &flag))
             return KVSQL_OK;
+        if (flag)
+            return kv_fail(err, KVSQL_INVALID, "%s: '%s' is not a size in %s",
+                           row->name, text, row->argument);
         return kv_fail(err, KVSQL_INVALID,
                        "%s: '%s' is not a size like 512kb, 64mb or 2gb",
                        row->name, text);
@@ -273,9 +294,9 @@ static void value_complain_number(const struct cli_option *row,
     int64_t low = 0, high = row->kind == CLI_PORT ? UINT16_MAX : UINT32_MAX;
     int64_t number;
 
-    if (row->kind == CLI_RANGE)
+    if (row->kind == CLI_RANGE || row->kind == CLI_SIZE)
         value_range(row, &low, &high);
-    if (!kv_num_int(text, strlen(text), &number))
+    if (row->kind != CLI_SIZE && !kv_num_int(text, strlen(text), &number))
         (void)snprintf(out, size, "argument couldn't be parsed into an "
                                   "integer");
     else
@@ -301,6 +322,11 @@ void cli_value_complain(const struct cli_option *row, const char *text,
         value_complain_number(row, text, out, size);
         return;
     case CLI_SIZE:
+        (void)value_sized(row, text, &outside);
+        if (outside) {
+            value_complain_number(row, text, out, size);
+            return;
+        }
         what = "argument must be a memory value";
         break;
     case CLI_SAVE:

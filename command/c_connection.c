@@ -170,7 +170,7 @@ void cmd_do_hello(struct cmd_context *c)
         !connection_auth(c, hello.user, *hello.password)) {
         return;
     }
-    if (!atomic_load(&c->client->authenticated)) {
+    if (!cmd_client_is_known(c->client)) {
         cmd_fail(c, KVSQL_AUTH,
                  "NOAUTH HELLO must be called with the client already "
                  "authenticated, otherwise the HELLO <proto> AUTH <user> "

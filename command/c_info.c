@@ -7,6 +7,7 @@
 #include "command/client.h"
 #include "command/context.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -32,6 +33,13 @@ struct info_facts {
 
 #define INFO_U(value) ((unsigned long long)(value))
 #define INFO_G(gauge) ((long long)cmd_gauge_get(gauge))
+
+static _Atomic uint64_t info_clients_max;
+
+void cmd_clients_max_set(uint64_t count)
+{
+    atomic_store_explicit(&info_clients_max, count, memory_order_relaxed);
+}
 
 static double info_percent(uint64_t part, uint64_t whole)
 {
@@ -120,11 +128,13 @@ static void info_clients(struct info_facts *f)
 {
     kv_buf_printf(&f->out,
                   "connected_clients:%u\r\ncluster_connections:0\r\n"
-                  "maxclients:%u\r\nblocked_clients:%lld\r\n"
+                  "maxclients:%llu\r\nblocked_clients:%lld\r\n"
                   "tracking_clients:%lld\r\npubsub_clients:%lld\r\n"
                   "clients_in_timeout_table:0\r\n"
                   "http_connections:%lld\r\nsql_queries_running:%lld\r\n",
-                  cmd_client_count(), cmd_host_get()->clients_max,
+                  cmd_client_count(),
+                  INFO_U(atomic_load_explicit(&info_clients_max,
+                                              memory_order_relaxed)),
                   INFO_G(CMD_GAUGE_BLOCKED), INFO_G(CMD_GAUGE_TRACKING),
                   INFO_G(CMD_GAUGE_PUBSUB_CLIENTS),
                   INFO_G(CMD_GAUGE_HTTP_CONNECTIONS),

@@ -87,6 +87,13 @@ static bool client_password_wanted(void)
     return wanted;
 }
 
+bool cmd_client_is_known(const struct cmd_client *client)
+{
+    return atomic_load_explicit(&client->authenticated,
+                                memory_order_relaxed) ||
+           !client_password_wanted();
+}
+
 int cmd_password_check(const kvsql_slice *user, kvsql_slice password)
 {
     static const char name[] = "default";
@@ -316,8 +323,8 @@ static void client_note(struct cmd_client *client, const struct cmd_row *row)
 static kvsql_rc client_may(const struct cmd_client *client, const kvsql *db,
                            const struct cmd_row *row, struct kvsql_error *err)
 {
-    if (!atomic_load_explicit(&client->authenticated, memory_order_relaxed) &&
-        (row->flags & CMD_NO_AUTH) == 0) { /* X14 */
+    if ((row->flags & CMD_NO_AUTH) == 0 &&
+        !cmd_client_is_known(client)) { /* X14 */
         return kv_fail(err, KVSQL_AUTH, "NOAUTH Authentication required.");
     }
     if (db == NULL && (row->flags & CMD_LOADING) == 0) {

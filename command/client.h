@@ -143,6 +143,12 @@ KV_INTERNAL uint64_t cmd_pause_ns(void);
  * change of the configuration: connections keep what they have. Any thread. */
 KV_INTERNAL void cmd_password_set(const char *password);
 
+/* Has the connection given the password, or is none asked for? */
+KV_INTERNAL bool cmd_client_is_known(const struct cmd_client *client);
+
+/* maxclients, for INFO. Any thread. */
+KV_INTERNAL void cmd_clients_max_set(uint64_t count);
+
 /* How many clients there are. Any thread. */
 KV_INTERNAL unsigned cmd_client_count(void);
 

@@ -49,7 +49,7 @@ KV_INTERNAL const struct cmd_row *cmd_at(unsigned index);
 KV_INTERNAL const char *cmd_nearest(const void *name, size_t size);
 
 /* The options of the program, for CONFIG. Errors are whole lines, prefix
- * first. Functions may be called by any thread, but not inside a txn. */
+ * first. Any thread; `rewrite` writes a file and is not called inside a txn. */
 #define CMD_CONFIG_PAIRS_MAX 256
 struct cmd_config {
     void *arg;
@@ -57,9 +57,11 @@ struct cmd_config {
     const char *(*name)(void *arg, unsigned index);
     /* Append its value. */
     void (*get)(void *arg, unsigned index, struct kv_buf *out);
-    /* `count` names, each followed by its value; all or none. */
-    kvsql_rc (*set)(void *arg, unsigned count, const kvsql_slice *pairs,
-                    struct kvsql_error *err);
+    /* `count` names, each followed by its value; all or none. `txn` is the one
+     * that the caller is in, or NULL. Taking the txn back does not take back
+     * what was set. */
+    kvsql_rc (*set)(void *arg, struct kv_txn *txn, unsigned count,
+                    const kvsql_slice *pairs, struct kvsql_error *err);
     kvsql_rc (*rewrite)(void *arg, struct kvsql_error *err);
 };
 
@@ -71,7 +73,6 @@ struct cmd_host {
     struct cmd_config config; /* name NULL: there is none */
     uint16_t http_port, port;
     const char *config_file, *executable, *sqlite_version;
-    unsigned clients_max;
     enum cmd_debug debug; /* who may run DEBUG */
     /* Stop the program soon and in order; with `save`, after a snapshot. */
     kvsql_rc (*shutdown)(void *arg, bool save, struct kvsql_error *err);

@@ -17,6 +17,7 @@
 #include "command/stats.h"
 
 struct cmd_client;
+struct cmd_later;
 struct cmd_reads;
 struct vt_session;
 
@@ -32,6 +33,7 @@ struct cmd_context {
     struct cmd_client *client;  /* the connection, or NULL */
     struct vt_session *session; /* for SQL, or NULL */
     struct kv_ticket *ticket;   /* for handlers that make a batch themselves */
+    struct cmd_later *later;    /* of a transaction: for when it is over */
     struct cmd_reads *reads;    /* reads before it that share a txn, or NULL */
     bool read_only;          /* the way in only reads: a read keeps nothing */
     bool has_room;           /* made for a whole batch (cmd_make_room) */
@@ -405,6 +407,19 @@ struct cmd_scan {
 #define CMD_SCAN_NO_TYPE (1u << 31)
 KV_INTERNAL bool cmd_scan_cursor(struct cmd_context *c, unsigned index,
                                  uint64_t *cursor);
+
+/* ---- what waits for the end of a transaction (c_config.c) ---------------- */
+
+/* CONFIG REWRITE inside EXEC: it has answered OK, but the file is written when
+ * the store lock is free. Owner: the run of EXEC; zeroes are none. */
+struct cmd_later {
+    size_t *places; /* where each +OK begins in the reply's buffer */
+    unsigned count, cap;
+};
+/* Do it. What fails takes the place of its OK in `reply`, which is whole. */
+KV_INTERNAL void cmd_later_run(struct cmd_later *later,
+                               struct cmd_reply *reply);
+KV_INTERNAL void cmd_later_fini(struct cmd_later *later);
 
 /* ---- statistics (stats.c) ----------------------------------------------- */
 

@@ -308,6 +308,7 @@ struct multi_run {
     struct cmd_context *c;
     struct multi_args args;
     struct cmd_reply part;
+    struct cmd_later later; /* commands whose work is not the store's */
     kvsql_rc rc;        /* of the command that ends a ROLLBACK transaction */
     unsigned failed;    /* its index, from 1 */
 };
@@ -320,6 +321,7 @@ static void multi_run_one(struct multi_run *run, struct kv_txn *txn)
                               .client = run->c->client,
                               .session = run->c->session,
                               .has_room = true,
+                              .later = &run->later,
                               .ticket = run->c->ticket};
     struct kvsql_error err;
     kvsql_rc rc = cmd_resolve(one.argc, one.argv, &one.row, &err);
@@ -443,6 +445,8 @@ static void multi_exec_commands(struct multi_run *run)
     rc = kv_txn_commit(txn, c->ticket, &c->err);
     if (rc != KVSQL_OK) {
         cmd_fail_rc(c, rc);
+    } else {
+        cmd_later_run(&run->later, c->reply);
     }
 }
 
@@ -479,6 +483,8 @@ static void multi_exec_sql(struct multi_run *run)
     if (rc != KVSQL_OK) {
         vt_rollback(c->session);
         cmd_fail_rc(c, rc);
+    } else {
+        cmd_later_run(&run->later, c->reply);
     }
 }
 
@@ -502,6 +508,7 @@ void cmd_do_exec(struct cmd_context *c)
             multi_exec_commands(&run);
         }
         multi_args_fini(&run.args);
+        cmd_later_fini(&run.later);
     }
     cmd_multi_end(client);
     cmd_watch_end(client);

@@ -146,6 +146,20 @@ kvsql_rc http_secret_set(struct http_secret *secret, const char *what,
     return KVSQL_OK;
 }
 
+void http_password_set(struct http_server *server, const char *text)
+{
+    struct http_secret fresh;
+    struct kvsql_error err;
+
+    if (http_secret_set(&fresh, "password", text, &err) != KVSQL_OK) {
+        KV_ASSERT(false); /* the caller has looked */
+    }
+    kv_lock_take(&server->password_lock);
+    server->password = fresh;
+    kv_lock_drop(&server->password_lock);
+    explicit_bzero(&fresh, sizeof fresh);
+}
+
 static bool access_equal(const struct http_secret *secret,
                          const struct http_secret *given)
 {
@@ -156,7 +170,24 @@ static bool access_equal(const struct http_secret *secret,
     return differ == 0 && secret->size != 0;
 }
 
-static enum http_rights access_token(const struct http_server *server,
+static bool access_is_password(struct http_server *server,
+                               const struct http_secret *given)
+{
+    kv_lock_take(&server->password_lock);
+    const bool equal = access_equal(&server->password, given);
+    kv_lock_drop(&server->password_lock);
+    return equal;
+}
+
+static bool access_has_password(struct http_server *server)
+{
+    kv_lock_take(&server->password_lock);
+    const bool has = server->password.size > 0;
+    kv_lock_drop(&server->password_lock);
+    return has;
+}
+
+static enum http_rights access_token(struct http_server *server,
                                      kvsql_slice text)
 {
     struct http_secret given = {0};
@@ -167,7 +198,7 @@ static enum http_rights access_token(const struct http_server *server,
         memcpy(given.bytes, text.p, text.size);
     given.size = text.size;
     bool all = access_equal(&server->token, &given);
-    bool password = access_equal(&server->password, &given);
+    bool password = access_is_password(server, &given);
     bool read = access_equal(&server->token_readonly, &given);
     return all || password ? HTTP_RIGHT_ALL
            : read          ? HTTP_RIGHT_READ
@@ -175,7 +206,7 @@ static enum http_rights access_token(const struct http_server *server,
 }
 
 /* "default:PASSWORD" in base64. */
-static enum http_rights access_basic(const struct http_server *server,
+static enum http_rights access_basic(struct http_server *server,
                                      kvsql_slice text)
 {
     static const char user[] = "default:";
@@ -191,7 +222,7 @@ static enum http_rights access_basic(const struct http_server *server,
         if (given.size > 0 && given.size <= HTTP_TOKEN_MAX)
             memcpy(given.bytes, buf.p + sizeof user - 1, given.size);
         if (given.size <= HTTP_TOKEN_MAX &&
-            access_equal(&server->password, &given))
+            access_is_password(server, &given))
             rights = HTTP_RIGHT_ALL;
     }
     kv_buf_fini(&buf);
@@ -215,12 +246,12 @@ static bool access_scheme(kvsql_slice value, const char *scheme,
 
 static enum http_rights access_rights(struct http_request *request)
 {
-    const struct http_server *server = request->server;
+    struct http_server *server = request->server;
     kvsql_slice header = request->headers[HTTP_H_AUTHORIZATION], rest;
 
     request->token_given = header.p != NULL && header.size > 0;
     if (server->token.size == 0 && server->token_readonly.size == 0 &&
-        server->password.size == 0)
+        !access_has_password(server))
         return HTTP_RIGHT_ALL;
     if (request->token_given) {
         if (access_scheme(header, "Bearer", &rest))

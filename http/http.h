@@ -64,6 +64,11 @@ KV_INTERNAL kvsql_rc http_start(kvsql *db, const struct http_config *config,
 /* The store is open: serve it. Call once, only after a start with NULL. */
 KV_INTERNAL void http_ready(struct http_server *server, kvsql *db);
 
+/* Another password, or none with "": from the next request on. `text` has
+ * HTTP_TOKEN_MAX bytes at most. Any thread. */
+KV_INTERNAL void http_password_set(struct http_server *server,
+                                   const char *text);
+
 /* While loading: what /readyz shows. Any thread. */
 KV_INTERNAL void http_loading(struct http_server *server,
                               const struct kv_progress *progress);

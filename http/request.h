@@ -268,7 +268,9 @@ struct http_server {
     char bind[64];      /* as in Host: "127.0.0.1", "[::1]" */
     bool wildcard;      /* bound to all addresses */
     uint64_t body_max, sql_deadline_ms, sql_row_max, sql_byte_max;
-    struct http_secret token, token_readonly, password;
+    struct http_secret token, token_readonly;
+    struct kv_lock password_lock; /* COMMAND */
+    struct http_secret password;  /* guarded by it: it may change */
     char *hosts[HTTP_HOSTS_MAX + 1];
     char *origins[HTTP_HOSTS_MAX + 1];
     char store_id[9], start_id[17];

@@ -54,7 +54,7 @@ static void accept_one(struct resp_loop *loop, int fd)
     struct resp_conn *conn;
 
     cmd_stat_add(CMD_STAT_CONNECTIONS, 1);
-    if (atomic_load(&server->connections) >= server->config.connection_max) {
+    if (atomic_load(&server->connections) >= atomic_load(&server->connection_max)) {
         accept_refuse(fd);
         return;
     }

@@ -66,11 +66,14 @@ static void conn_names(struct resp_conn *conn)
 
 static void conn_options(struct resp_conn *conn)
 {
-    const uint64_t keepalive_s = conn->loop->server->config.keepalive_s;
+    const uint64_t keepalive_s = atomic_load(&conn->loop->server->keepalive_s);
     const int one = 1, idle = (int)keepalive_s,
               step = keepalive_s >= 3 ? (int)keepalive_s / 3 : 1;
 
     (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (keepalive_s == 0) {
+        return;
+    }
     (void)setsockopt(conn->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle,
                      sizeof(idle));
@@ -277,8 +280,7 @@ static enum conn_step conn_request(struct resp_conn *conn,
                                    size_t *used)
 {
     struct resp_server *server = conn->loop->server;
-    const bool known = atomic_load_explicit(&conn->client.authenticated,
-                                            memory_order_relaxed);
+    const bool known = cmd_client_is_known(&conn->client);
     struct kvsql_error err;
 
     *used = 0;

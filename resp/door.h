@@ -141,7 +141,8 @@ struct resp_server {
     struct resp_config config;
     struct resp_loop loops[RESP_LOOPS_MAX];
     unsigned loop_count;
-    _Atomic unsigned connections;
+    _Atomic unsigned connections, connection_max;
+    _Atomic uint64_t idle_ms, keepalive_s; /* as in resp.h */
     atomic_bool stopping;
 
     struct kv_lock pool_lock;

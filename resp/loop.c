@@ -406,7 +406,8 @@ static void loop_stand_at_gate(struct resp_loop *loop)
 static const char *loop_overdue(const struct resp_loop *loop,
                                 const struct resp_conn *conn)
 {
-    const uint64_t idle_ms = loop->server->config.idle_ms;
+    const uint64_t idle_ms = atomic_load_explicit(&loop->server->idle_ms,
+                                                  memory_order_relaxed);
     const uint64_t now = loop->now_ns;
     const uint64_t used = (uint64_t)atomic_load_explicit(
         &conn->client.used_ns, memory_order_relaxed);

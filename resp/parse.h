@@ -17,7 +17,7 @@
 
 struct resp_limits {
     uint64_t args_max;   /* arguments of one request */
-    uint64_t bulk_max;   /* bytes of one argument */
+    _Atomic uint64_t bulk_max; /* bytes of one argument; may change */
     size_t inline_max;   /* bytes of an inline line, and of a header line */
     bool anonymous;      /* before the password: other words in the errors */
 };

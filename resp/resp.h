@@ -45,6 +45,19 @@ struct resp_config {
 KV_INTERNAL kvsql_rc resp_start(const struct resp_config *config,
                                 struct resp_server **server,
                                 struct kvsql_error *err) KV_MUST_USE;
+/* What may change while it runs: from the next accept, turn or request on. */
+struct resp_limit_set {
+    unsigned connection_max; /* 0 = none may come */
+    uint64_t idle_ms;        /* 0 = never */
+    uint64_t keepalive_s;    /* of connections to come; 0 = none */
+    uint64_t bulk_max;
+};
+KV_INTERNAL void resp_set(struct resp_server *server,
+                          const struct resp_limit_set *limits);
+/* Connections that descriptors allow, `wanted` at most. */
+KV_INTERNAL unsigned resp_connections_possible(unsigned wanted);
+/* Does it listen outside loopback? */
+KV_INTERNAL bool resp_is_exposed(const struct resp_server *server);
 /* The store is open. Call once. */
 KV_INTERNAL void resp_ready(struct resp_server *server, kvsql *db);
 /* The port that is listened on. */

@@ -18,19 +18,27 @@
 #define SERVER_WORKERS 4
 #define SERVER_KEEPALIVE_S 300
 
-static unsigned server_connection_max(unsigned wanted)
+unsigned resp_connections_possible(unsigned wanted)
 {
-    const unsigned most = wanted != 0 ? wanted : SERVER_CONNECTIONS;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
         limit.rlim_cur != RLIM_INFINITY &&
-        limit.rlim_cur < (rlim_t)most + SERVER_RESERVED_FDS) {
+        limit.rlim_cur < (rlim_t)wanted + SERVER_RESERVED_FDS) {
         return limit.rlim_cur > 2 * SERVER_RESERVED_FDS
                    ? (unsigned)limit.rlim_cur - SERVER_RESERVED_FDS
                    : SERVER_RESERVED_FDS;
     }
-    return most;
+    return wanted;
+}
+
+void resp_set(struct resp_server *server, const struct resp_limit_set *limits)
+{
+    atomic_store(&server->connection_max,
+                 resp_connections_possible(limits->connection_max));
+    atomic_store(&server->idle_ms, limits->idle_ms);
+    atomic_store(&server->keepalive_s, limits->keepalive_s);
+    atomic_store(&server->limits.bulk_max, limits->bulk_max);
 }
 
 static void server_configure(struct resp_server *server,
@@ -46,16 +54,16 @@ static void server_configure(struct resp_server *server,
     own->workers = own->workers == 0                 ? SERVER_WORKERS
                    : own->workers > RESP_WORKERS_MAX ? RESP_WORKERS_MAX
                                                      : own->workers;
-    own->connection_max = server_connection_max(own->connection_max);
-    if (own->keepalive_s == 0) {
-        own->keepalive_s = SERVER_KEEPALIVE_S;
-    }
-    if (own->bulk_max == 0) {
-        own->bulk_max = SERVER_BULK_MAX;
-    }
     server->limits = (struct resp_limits){.args_max = SERVER_ARGS_MAX,
-                                          .bulk_max = own->bulk_max,
                                           .inline_max = SERVER_INLINE_MAX};
+    const struct resp_limit_set limits = {
+        .connection_max = own->connection_max != 0 ? own->connection_max
+                                                   : SERVER_CONNECTIONS,
+        .idle_ms = own->idle_ms,
+        .keepalive_s =
+            own->keepalive_s != 0 ? own->keepalive_s : SERVER_KEEPALIVE_S,
+        .bulk_max = own->bulk_max != 0 ? own->bulk_max : SERVER_BULK_MAX};
+    resp_set(server, &limits);
     server->anonymous =
         (struct resp_limits){.args_max = SERVER_ANONYMOUS_ARGS_MAX,
                              .bulk_max = SERVER_ANONYMOUS_BULK_MAX,
@@ -115,6 +123,11 @@ kvsql_rc resp_start(const struct resp_config *config,
 void resp_ready(struct resp_server *server, kvsql *db)
 {
     atomic_store_explicit(&server->db, db, memory_order_release);
+}
+
+bool resp_is_exposed(const struct resp_server *server)
+{
+    return server->listener.exposed;
 }
 
 uint16_t resp_port(const struct resp_server *server)

@@ -231,7 +231,8 @@ kvsql_rc kv_listen(struct kv_listener *listener, const char *bind_to,
                        "such as 127.0.0.1 or ::1",
                        listener->door, bind_to);
     listen_name(listener, &address);
-    if (!secret && !listen_is_loopback(&address)) /* X1 */
+    listener->exposed = !listen_is_loopback(&address);
+    if (!secret && listener->exposed) /* X1 */
         return kv_fail(err, KVSQL_INVALID,
                        "%s: will not listen on %s without a %s: set %s, or "
                        "bind to 127.0.0.1",

@@ -23,6 +23,7 @@ struct kv_listener {
     int fd;                    /* not blocking; -1 = none */
     uint16_t port;
     bool wildcard;             /* listens on every address */
+    bool exposed;              /* ... on one outside loopback */
     char address[KV_ADDRESS_MAX]; /* "127.0.0.1", "[::1]" */
 };
 

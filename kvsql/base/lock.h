@@ -17,11 +17,12 @@ enum kv_lock_rank {
     KV_RANK_DOOR = 10,     /* a connection or request of a door */
     KV_RANK_SESSION = 20,  /* SQL session pools */
     KV_RANK_SNAPSHOT = 30, /* one snapshot at a time */
-    KV_RANK_CONFIG = 35,   /* options of a running server (cli/live.c) */
+    KV_RANK_REWRITE = 35,  /* the configuration file is written anew */
     KV_RANK_DB = 40,       /* one tick of the keeper */
     KV_RANK_STORE = 50,    /* struct kv_store: one txn */
     KV_RANK_MANIFEST = 51, /* list of files; held while MANIFEST is written */
     KV_RANK_HANDLE = 52,   /* threads and snapshots of a kvsql handle */
+    KV_RANK_CONFIG = 55,   /* options of a running server (cli/live.c) */
     KV_RANK_WAL = 60,      /* log buffer, positions */
     KV_RANK_GATE = 70,     /* waiters */
     KV_RANK_COMMAND = 80,  /* scan cursors, counters of commands */

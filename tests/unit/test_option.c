@@ -128,7 +128,7 @@ static void start_live(void)
 {
     ck_assert_int_eq(kv_open_os("", NULL, kv_os_real(), NULL, NULL, &db, &err),
                      KVSQL_OK);
-    cli_live_start(&live, &settings, db, &host);
+    cli_live_start(&live, &settings, db, NULL, &host);
 }
 
 static void stop_live(void)
@@ -145,7 +145,8 @@ static kvsql_rc set(const char *a, const char *b, const char *c, const char *d)
                                   {c != NULL ? c : "", c != NULL ? strlen(c) : 0},
                                   {d != NULL ? d : "", d != NULL ? strlen(d) : 0}};
 
-    return host.config.set(host.config.arg, c != NULL ? 2 : 1, pairs, &err);
+    return host.config.set(host.config.arg, NULL, c != NULL ? 2 : 1, pairs,
+                           &err);
 }
 
 static const char *get(const char *name)
@@ -223,7 +224,7 @@ static void *change(void *arg)
                                       {"slowlog-max-len", 15},
                                       {number, strlen(number)}};
 
-        if (host.config.set(host.config.arg, 2, pairs, &why) != KVSQL_OK)
+        if (host.config.set(host.config.arg, NULL, 2, pairs, &why) != KVSQL_OK)
             return arg;
     }
     return NULL;
@@ -267,6 +268,83 @@ START_TEST(a_rewrite_needs_a_file)
 }
 END_TEST
 
+START_TEST(a_nul_byte_is_told_with_file_and_line)
+{
+    ck_assert_int_eq(cli_settings_no_nul("hz 1\nhz 2\n", 10, "f", &err),
+                     KVSQL_OK);
+    ck_assert_int_eq(cli_settings_no_nul("hz 1\nh\0z\n", 9, "f", &err),
+                     KVSQL_SYNTAX);
+    ck_assert_str_eq(err.text, "f:2: a NUL byte: this is not a text file");
+    ck_assert_int_eq(parse("hz 10\npidfile \"a\\x00b\"\n"), KVSQL_SYNTAX);
+    ck_assert_str_eq(err.text,
+                     "f:2: pidfile: a value cannot hold a NUL byte");
+}
+END_TEST
+
+/* One CONFIG SET inside a txn; its lock is held by this thread. */
+START_TEST(a_transaction_may_change_and_read_options)
+{
+    const kvsql_slice pairs[4] = {{"maxmemory-policy", 16},
+                                  {"allkeys-lfu", 11},
+                                  {"lfu-decay-time", 14},
+                                  {"7", 1}};
+    struct kv_txn *txn;
+
+    start_live();
+    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
+    ck_assert_int_eq(host.config.set(host.config.arg, txn, 2, pairs, &err),
+                     KVSQL_OK);
+    ck_assert_str_eq(get("lfu-decay-time"), "7");
+    kv_txn_rollback(txn);
+    ck_assert_str_eq(get("maxmemory-policy"), "allkeys-lfu"); /* stays */
+    stop_live();
+}
+END_TEST
+
+/* ---- what the doors say -------------------------------------------------------- */
+
+static unsigned applied;
+
+static void door_apply(void *arg, const struct cli_settings *now)
+{
+    ck_assert_ptr_eq(arg, &applied);
+    ck_assert_ptr_eq(now, &settings);
+    applied++;
+}
+
+static const char *door_refuse(void *arg, enum cli_option_id id,
+                               const char *text, char *out, size_t size)
+{
+    ck_assert_ptr_eq(arg, &applied);
+    if (id != CLI_OPT_MAXCLIENTS || strcmp(text, "77") != 0)
+        return NULL;
+    snprintf(out, size, "not so many");
+    return out;
+}
+
+START_TEST(doors_take_over_options_and_may_refuse_them)
+{
+    const struct cli_live_doors doors = {.arg = &applied,
+                                         .apply = door_apply,
+                                         .refuse = door_refuse};
+
+    applied = 0;
+    ck_assert_int_eq(kv_open_os("", NULL, kv_os_real(), NULL, NULL, &db, &err),
+                     KVSQL_OK);
+    cli_live_start(&live, &settings, db, &doors, &host);
+    ck_assert_uint_eq(applied, 1);
+    ck_assert_int_eq(set("timeout", "5", "maxclients", "76"), KVSQL_OK);
+    ck_assert_uint_eq(applied, 2);
+    ck_assert_int_ne(set("timeout", "6", "maxclients", "77"), KVSQL_OK);
+    ck_assert_str_eq(err.text,
+                     "ERR CONFIG SET failed (possibly related to argument "
+                     "'maxclients') - not so many");
+    ck_assert_str_eq(get("timeout"), "5");
+    ck_assert_uint_eq(applied, 2);
+    stop_live();
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -280,6 +358,9 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, what_config_set_set_outlives_a_reload);
     tcase_add_test(tests, threads_may_change_and_read_at_once);
     tcase_add_test(tests, a_rewrite_needs_a_file);
+    tcase_add_test(tests, a_nul_byte_is_told_with_file_and_line);
+    tcase_add_test(tests, a_transaction_may_change_and_read_options);
+    tcase_add_test(tests, doors_take_over_options_and_may_refuse_them);
 }
 
 int main(void)
