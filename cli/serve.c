@@ -35,6 +35,7 @@
 
 #define SERVE_NEVER_S ((uint64_t)UINT32_MAX) /* `save ""`: in 136 years */
 #define SERVE_PATH_MAX 4096
+#define SERVE_RELOAD_MAX 256 /* bytes of the message after a reload */
 
 struct serve {
     struct cli_settings settings; /* running: under the lock of `live` */
@@ -450,12 +451,16 @@ static void serve_reload(struct serve *serve)
         return;
     }
     cli_live_reload(&serve->live, &fresh);
-    kv_diag(KV_INFO, "config.reload",
-            "fsync=%s maxmemory=%s maxmemory_policy=%s loglevel=%s",
-            cli_text(&serve->settings, CLI_OPT_APPENDFSYNC),
-            cli_text(&serve->settings, CLI_OPT_MAXMEMORY),
-            cli_text(&serve->settings, CLI_OPT_MAXMEMORY_POLICY),
-            cli_text(&serve->settings, CLI_OPT_LOGLEVEL));
+    char text[SERVE_RELOAD_MAX];
+    kv_lock_take(&serve->live.lock);
+    (void)snprintf(text, sizeof text,
+                   "fsync=%s maxmemory=%s maxmemory_policy=%s loglevel=%s",
+                   cli_text(&serve->settings, CLI_OPT_APPENDFSYNC),
+                   cli_text(&serve->settings, CLI_OPT_MAXMEMORY),
+                   cli_text(&serve->settings, CLI_OPT_MAXMEMORY_POLICY),
+                   cli_text(&serve->settings, CLI_OPT_LOGLEVEL));
+    kv_lock_drop(&serve->live.lock);
+    kv_diag(KV_INFO, "config.reload", "%s", text);
 }
 
 /* Until TERM or INT. */
