@@ -121,6 +121,7 @@ $(B)/flags: force
 
 $(B)/obj/cli/%.o: EXTRA = $(EDIT_CFLAGS)
 $(B)/obj/tests/%.o: EXTRA = $(CHECK_CFLAGS)
+$(B)/obj/command/bits.o: EXTRA = -O3 # loops that become vectors
 $(B)/obj/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	@echo "  CC    $<"

@@ -1,15 +1,16 @@
 /* c_bit.c - strings as rows of bits: SETBIT GETBIT BITCOUNT BITPOS BITOP.
  *
  * Bit 0 is the highest bit of byte 0, so a row of bits reads as its bytes do;
- * bits behind the end are 0. Counting and searching go by words of 8 bytes;
- * a changed bit is a patch of one byte. BITOP folds one key after the other
- * into its result, so it holds one value at a time, however many there are.
+ * bits behind the end are 0. Searching goes by words of 8 bytes; a changed bit
+ * is a patch of one byte. BITOP writes its result where it will stay (bits.c):
+ * what a long value costs is memory that is touched for the first time.
  *
  * Thread: the caller's of cmd_run(). */
 #include "command/c_bit.h"
 
 #include <string.h>
 
+#include "command/bits.h"
 #include "kvsql/base/mem.h"
 #include "kvsql/base/num.h"
 
@@ -168,38 +169,6 @@ static uint8_t bit_range_mask(const struct bit_range *r, int64_t index)
 
 /* ---- BITCOUNT ----------------------------------------------------------- */
 
-#define BIT_EACH_2 UINT64_C(0x5555555555555555)
-#define BIT_EACH_4 UINT64_C(0x3333333333333333)
-#define BIT_EACH_8 UINT64_C(0x0f0f0f0f0f0f0f0f)
-#define BIT_EACH_16 UINT64_C(0x00ff00ff00ff00ff)
-#define BIT_SUM_16 UINT64_C(0x0001000100010001)
-#define BIT_RUN 31 /* words whose counts fit in a byte: 31 * 8 < 256 */
-
-/* Bits that are set in whole words. Counts stay side by side in the bytes of a
- * word for a run, and are added across once at its end. */
-static uint64_t bit_count_words(const uint8_t *p, size_t words)
-{
-    uint64_t count = 0;
-
-    while (words > 0) {
-        const size_t run = words < BIT_RUN ? words : BIT_RUN;
-        uint64_t sum = 0;
-
-        for (size_t i = 0; i < run; i++) {
-            uint64_t w = kv_u64_get(p + i * BIT_WORD);
-
-            w -= (w >> 1) & BIT_EACH_2;
-            w = (w & BIT_EACH_4) + ((w >> 2) & BIT_EACH_4);
-            sum += (w + (w >> 4)) & BIT_EACH_8;
-        }
-        sum = (sum & BIT_EACH_16) + ((sum >> 8) & BIT_EACH_16);
-        count += (sum * BIT_SUM_16) >> 48;
-        p += run * BIT_WORD;
-        words -= run;
-    }
-    return count;
-}
-
 static uint64_t bit_count(const uint8_t *p, const struct bit_range *r)
 {
     const int64_t last = r->last / 8;
@@ -212,13 +181,11 @@ static uint64_t bit_count(const uint8_t *p, const struct bit_range *r)
     count = (uint64_t)__builtin_popcount(p[i] & bit_range_mask(r, i));
     i++;
     if (i < last) {
-        const size_t words = (size_t)(last - i) / BIT_WORD;
-
-        count += bit_count_words(p + i, words);
-        i += (int64_t)(words * BIT_WORD);
+        count += cmd_bits_count(p + i, (size_t)(last - i));
     }
-    for (; i <= last; i++) {
-        count += (uint64_t)__builtin_popcount(p[i] & bit_range_mask(r, i));
+    if (i <= last) {
+        count += (uint64_t)__builtin_popcount(p[last] &
+                                              bit_range_mask(r, last));
     }
     return count;
 }
@@ -349,37 +316,28 @@ void cmd_do_bitpos(struct cmd_context *c)
 
 /* ---- BITOP -------------------------------------------------------------- */
 
-enum bit_op {
-    BIT_AND, BIT_OR, BIT_XOR, BIT_NOT,
-    BIT_DIFF,  /* in the first and in no other */
-    BIT_DIFF1, /* in another, and not in the first */
-    BIT_ANDOR, /* in the first and in another */
-    BIT_ONE,   /* in exactly one */
-    BIT_OPS
-};
-
-static const char *const bit_op_words[BIT_OPS] = {
+static const char *const bit_op_words[CMD_BITS_COUNT] = {
     "AND", "OR", "XOR", "NOT", "DIFF", "DIFF1", "ANDOR", "ONE"};
 
 /* False: answered. */
-static bool bit_op_parse(struct cmd_context *c, enum bit_op *op)
+static bool bit_op_parse(struct cmd_context *c, enum cmd_bits *op)
 {
     unsigned i = 0;
 
-    while (i < BIT_OPS && !cmd_is(c, 1, bit_op_words[i])) {
+    while (i < CMD_BITS_COUNT && !cmd_is(c, 1, bit_op_words[i])) {
         i++;
     }
-    if (i == BIT_OPS) {
+    if (i == CMD_BITS_COUNT) {
         cmd_fail_syntax(c);
         return false;
     }
-    *op = (enum bit_op)i;
-    if (*op == BIT_NOT && c->argc != 4) {
+    *op = (enum cmd_bits)i;
+    if (*op == CMD_BITS_NOT && c->argc != 4) {
         cmd_fail(c, KVSQL_SYNTAX,
                  "ERR BITOP NOT must be called with a single source key.");
         return false;
     }
-    if (*op >= BIT_DIFF && *op <= BIT_ANDOR && c->argc < 5) {
+    if (*op >= CMD_BITS_DIFF && *op <= CMD_BITS_ANDOR && c->argc < 5) {
         cmd_fail(c, KVSQL_SYNTAX,
                  "ERR BITOP %s must be called with at least two source keys.",
                  bit_op_words[i]);
@@ -388,139 +346,67 @@ static bool bit_op_parse(struct cmd_context *c, enum bit_op *op)
     return true;
 }
 
-/* One more key into what the keys before made. DIFF, DIFF1 and ANDOR gather
- * the others and meet the first at the end. */
-static uint64_t bit_op_fold_word(enum bit_op op, uint64_t to, uint64_t w)
-{
-    return op == BIT_AND ? to & w : op == BIT_XOR ? to ^ w : to | w;
-}
-
-/* The first key, with what the others made. */
-static uint64_t bit_op_first_word(enum bit_op op, uint64_t to, uint64_t w)
-{
-    switch (op) {
-    case BIT_NOT:
-        return ~w;
-    case BIT_DIFF:
-        return w & ~to;
-    case BIT_DIFF1:
-        return to & ~w;
-    case BIT_ANDOR:
-        return to & w;
-    default:
-        return bit_op_fold_word(op, to, w);
-    }
-}
-
-/* The result in the making: whole words, zero behind the last byte. */
-struct bit_result {
-    uint8_t *to, *twice; /* twice: bits of ONE that came more than once */
-    size_t size, room;   /* room: bytes of each, words and one more */
+/* What is joined, and how. */
+struct bit_join {
+    enum cmd_bits op;
+    struct kv_val *rows;
+    unsigned count;
+    size_t size; /* of the longest */
 };
 
-/* The word of a value at byte i; zero behind its end. */
-static uint64_t bit_op_load(const struct kv_val *value, size_t i)
+/* Find the keys; their bytes stay where they are. False: answered. */
+static bool bit_join_find(struct cmd_context *c, struct bit_join *join)
 {
-    uint8_t bytes[BIT_WORD] = {0};
-
-    if (i + BIT_WORD <= value->size) {
-        return kv_u64_get(value->p + i);
-    }
-    if (i < value->size) {
-        memcpy(bytes, value->p + i, value->size - i);
-    }
-    return kv_u64_get(bytes);
-}
-
-static void bit_op_fold(enum bit_op op, struct bit_result *r,
-                        const struct kv_val *value, bool is_first)
-{
-    for (size_t i = 0; i < r->size; i += BIT_WORD) {
-        const uint64_t w = bit_op_load(value, i);
-        const uint64_t to = kv_u64_get(r->to + i);
-
-        if (op == BIT_ONE) {
-            kv_u64_put(r->twice + i, kv_u64_get(r->twice + i) | (to & w));
-        }
-        kv_u64_put(r->to + i, is_first ? bit_op_first_word(op, to, w)
-                                       : bit_op_fold_word(op, to, w));
-    }
-}
-
-/* Everything but the first, then the first. False: answered. */
-static bool bit_op_run(struct cmd_context *c, enum bit_op op,
-                       struct bit_result *r)
-{
-    memset(r->to, op == BIT_AND ? 0xff : 0, r->room);
-    if (op == BIT_ONE) {
-        memset(r->twice, 0, r->room);
-    }
-    for (unsigned i = c->argc - 1; i >= 3; i--) {
-        const struct kv_key key = cmd_key(c, i);
+    for (unsigned i = 0; i < join->count; i++) {
+        const struct kv_key key = cmd_key(c, 3 + i);
         struct kv_item item;
-        struct kv_val value;
         bool found;
 
-        if (!cmd_bit_string(c, &key, &item, &value, &found)) {
+        if (!cmd_bit_string(c, &key, &item, &join->rows[i], &found)) {
             return false;
         }
-        bit_op_fold(op, r, &value, i == 3);
-    }
-    for (size_t i = 0; op == BIT_ONE && i < r->size; i += BIT_WORD) {
-        kv_u64_put(r->to + i,
-                   kv_u64_get(r->to + i) & ~kv_u64_get(r->twice + i));
+        if (join->rows[i].size > join->size) {
+            join->size = join->rows[i].size;
+        }
     }
     return true;
 }
 
-/* Bytes of the longest key. False: answered. */
-static bool bit_op_size(struct cmd_context *c, size_t *size)
+static void bit_join_fill(void *arg, uint8_t *to)
 {
-    *size = 0;
-    for (unsigned i = 3; i < c->argc; i++) {
-        const struct kv_key key = cmd_key(c, i);
-        struct kv_item item;
-        const kvsql_rc rc = cmd_get_type(c, &key, KV_STRING, &item);
+    const struct bit_join *join = arg;
 
-        if (rc == KVSQL_WRONGTYPE) {
-            return false;
-        }
-        if (rc == KVSQL_OK && kv_item_length(&item) > *size) {
-            *size = (size_t)kv_item_length(&item);
-        }
+    cmd_bits_join(join->op, to, join->size, join->rows, join->count);
+}
+
+static void bit_join_store(struct cmd_context *c, struct bit_join *join)
+{
+    const struct kv_key to = cmd_key(c, 2);
+    const kvsql_rc rc =
+        join->size == 0 ? kv_del(c->txn, &to, NULL, &c->err)
+                        : kv_set_filled(c->txn, &to, join->size, &c->err,
+                                        bit_join_fill, join);
+
+    if (cmd_ok(c, rc)) {
+        cmd_reply_int(c->reply, (int64_t)join->size);
     }
-    return true;
 }
 
 void cmd_do_bitop(struct cmd_context *c)
 {
-    const struct kv_key to = cmd_key(c, 2);
-    struct bit_result r = {0};
-    enum bit_op op;
-    bool ok;
+    struct bit_join join = {.count = c->argc - 3};
+    const size_t room = join.count * sizeof(*join.rows);
 
-    if (!bit_op_parse(c, &op) || !bit_op_size(c, &r.size)) {
+    if (!bit_op_parse(c, &join.op)) {
         return;
     }
-    if (r.size == 0) {
-        if (cmd_ok(c, kv_del(c->txn, &to, NULL, &c->err))) {
-            cmd_reply_int(c->reply, 0);
-        }
-        return;
-    }
-    r.room = r.size + BIT_WORD;
-    r.to = kv_mem_alloc(KV_MEM_CLIENT, r.room);
-    r.twice = op == BIT_ONE ? kv_mem_alloc(KV_MEM_CLIENT, r.room) : NULL;
-    if (r.to == NULL || (op == BIT_ONE && r.twice == NULL)) {
+    join.rows = kv_mem_alloc(KV_MEM_CLIENT, room);
+    if (join.rows == NULL) {
         cmd_fail_nomem(c);
-    } else {
-        ok = bit_op_run(c, op, &r) &&
-             cmd_ok(c, kv_set(c->txn, &to, (kvsql_slice){r.to, r.size}, 0,
-                              &c->err));
-        if (ok) {
-            cmd_reply_int(c->reply, (int64_t)r.size);
-        }
+        return;
     }
-    kv_mem_free(KV_MEM_CLIENT, r.to, r.room);
-    kv_mem_free(KV_MEM_CLIENT, r.twice, r.room);
+    if (bit_join_find(c, &join)) {
+        bit_join_store(c, &join);
+    }
+    kv_mem_free(KV_MEM_CLIENT, join.rows, room);
 }

@@ -419,6 +419,13 @@ KV_INTERNAL void kv_txn_command_done(struct kv_txn *txn);
 KV_INTERNAL kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key,
                             kvsql_slice value, int64_t expires_at,
                             struct kvsql_error *err);
+/* The same of `size` bytes (> 0) that fill(arg, p) writes, where they will stay:
+ * nothing is copied. `fill` may read what the store held before. */
+KV_INTERNAL kvsql_rc kv_set_filled(struct kv_txn *txn,
+                                   const struct kv_key *key, size_t size,
+                                   struct kvsql_error *err,
+                                   void (*fill)(void *arg, uint8_t *p),
+                                   void *arg);
 /* Add to the integer that a string is, 0 when the key is absent; keeps the
  * expiry. *sum is what it is then. NOTINT, OVERFLOW: nothing changed. */
 KV_INTERNAL kvsql_rc kv_add(struct kv_txn *txn, const struct kv_key *key,

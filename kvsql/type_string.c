@@ -69,6 +69,38 @@ kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key, kvsql_slice value,
     return kv_change_end(txn, &mark, ok, &op, err);
 }
 
+kvsql_rc kv_set_filled(struct kv_txn *txn, const struct kv_key *key,
+                       size_t size, struct kvsql_error *err,
+                       void (*fill)(void *arg, uint8_t *p), void *arg)
+{
+    uint8_t few[KV_INLINE_MAX];
+    struct kv_op op = {.kind = KV_OP_SET, .key = kv_slice_of(key)};
+    struct kv_mark mark;
+
+    KV_ASSERT(size > 0);
+    if (size <= sizeof(few)) {
+        fill(arg, few);
+        return kv_set(txn, key, (kvsql_slice){few, size}, 0, err);
+    }
+    const kvsql_rc rc = kv_change_begin(txn, key, size, true, &mark, err);
+    if (rc != KVSQL_OK)
+        return rc;
+    struct kv_blob *const blob =
+        kv_room(txn->store, 0, 1) ? kv_blob_new(txn->store, (uint32_t)size)
+                                  : NULL;
+    bool ok = blob != NULL;
+    if (ok) {
+        fill(arg, blob->d);
+        const struct kv_cell cell = {.form = KV_FORM_BLOB,
+                                     .type = KV_STRING,
+                                     .cls = kv_class_of(blob->d, size),
+                                     .ptr = blob};
+        op.a = (kvsql_slice){blob->d, size};
+        ok = kv_key_put(txn, key, &cell, false);
+    }
+    return kv_change_end(txn, &mark, ok, &op, err);
+}
+
 /* One search: the sum is mostly as long as the number was and goes where that
  * lies. */
 kvsql_rc kv_add(struct kv_txn *txn, const struct kv_key *key, int64_t step,

@@ -19,8 +19,11 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define MEM_SLOTS 64 /* threads that count without sharing */
+#define MEM_HUGE_PAGE ((size_t)2 << 20)
+#define MEM_HUGE_MIN (2 * MEM_HUGE_PAGE) /* of a block that asks for them */
 
 struct mem_slot {
     _Alignas(64) atomic_bool taken;
@@ -108,6 +111,21 @@ static bool mem_must_fail(void)
     return true;
 }
 
+/* The first touch of a page costs as much as copying it twice; a long block
+ * asks for huge ones, of which there are 512 times fewer. Only a wish: the
+ * system need not have any. */
+static void mem_wish(void *p, size_t size)
+{
+    const uintptr_t from = ((uintptr_t)p + MEM_HUGE_PAGE - 1) &
+                           ~(uintptr_t)(MEM_HUGE_PAGE - 1);
+    const uintptr_t to =
+        ((uintptr_t)p + size) & ~(uintptr_t)(MEM_HUGE_PAGE - 1);
+
+    if (to > from)
+        (void)madvise((uint8_t *)p + (from - (uintptr_t)p), to - from,
+                      MADV_HUGEPAGE);
+}
+
 void *kv_mem_alloc(enum kv_mem_kind kind, size_t size)
 {
     KV_ASSERT(size > 0);
@@ -116,6 +134,8 @@ void *kv_mem_alloc(enum kv_mem_kind kind, size_t size)
     void *p = malloc(size);
     if (p != NULL)
         mem_count(kind, size, 1);
+    if (KV_UNLIKELY(size >= MEM_HUGE_MIN) && p != NULL)
+        mem_wish(p, size);
     return p;
 }
 
@@ -140,6 +160,8 @@ void *kv_mem_realloc(enum kv_mem_kind kind, void *p, size_t size_old,
     void *grown = realloc(p, size);
     if (grown != NULL)
         mem_count(kind, (uint64_t)size - size_old, p == NULL);
+    if (KV_UNLIKELY(size >= MEM_HUGE_MIN) && grown != NULL)
+        mem_wish(grown, size);
     return grown;
 }
 

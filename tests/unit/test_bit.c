@@ -230,6 +230,137 @@ START_TEST(the_later_operations_tell_the_first_key_from_the_others)
 }
 END_TEST
 
+/* What an operation makes of the bits of `count` bytes, the first key's first:
+ * one bit after the other, as their definition says. */
+static uint8_t join_bytes(unsigned op, const uint8_t *bytes, unsigned count)
+{
+    uint8_t result = 0;
+
+    for (unsigned bit = 0; bit < 8; bit++) {
+        const bool first = bytes[0] >> bit & 1;
+        unsigned set = 0;
+
+        for (unsigned i = 0; i < count; i++) {
+            set += bytes[i] >> bit & 1;
+        }
+        const bool others = set > first;
+        const bool on[] = {set == count,     set > 0,          set % 2 == 1,
+                           !first,           first && !others, others && !first,
+                           first && others, set == 1};
+        result |= (uint8_t)(on[op] << bit);
+    }
+    return result;
+}
+
+#define JOIN_KEYS 4
+#define JOIN_SIZE ((size_t)70000) /* some blocks of bits.c */
+
+static void set_bytes(const char *key, const uint8_t *p, size_t size)
+{
+    struct kv_ticket ticket;
+
+    args[0] = (kvsql_slice){"SET", 3};
+    args[1] = (kvsql_slice){key, strlen(key)};
+    args[2] = (kvsql_slice){p, size};
+    cmd_run(db, 3, args, true, &reply, &ticket);
+    ck_assert_int_eq(reply.rc, KVSQL_OK);
+}
+
+/* Bytes of the string at key d, and how many. */
+static const uint8_t *joined(size_t *size)
+{
+    struct kv_ticket ticket;
+    struct cmd_item item;
+    size_t offset = 0;
+
+    split("GET d");
+    cmd_run(db, args_count, args, true, &reply, &ticket);
+    ck_assert(cmd_reply_next(&reply, &offset, &item));
+    *size = item.kind == CMD_REPLY_BULK ? item.size : 0;
+    return item.p;
+}
+
+/* Every operation on rows of any length, short and long, aligned or not,
+ * absent ones among them, against one bit after the other; the result may be
+ * one of its own sources. */
+START_TEST(joined_keys_agree_with_a_join_of_every_bit)
+{
+    static const char *const names[] = {"AND", "OR", "XOR", "NOT", "DIFF",
+                                        "DIFF1", "ANDOR", "ONE"};
+    static uint8_t bytes[JOIN_KEYS][JOIN_SIZE];
+    struct rand_state r = rand_of(rand_seed("test_bit", 8));
+
+    for (unsigned round = 0; round < 400; round++) {
+        const unsigned op = rand_below(&r, 8);
+        const unsigned count = op == 3 ? 1 : 2 + rand_below(&r, JOIN_KEYS - 1);
+        size_t sizes[JOIN_KEYS], longest = 0, size;
+        char line[64];
+        int used = snprintf(line, sizeof(line), "BITOP %s d", names[op]);
+
+        for (unsigned i = 0; i < count; i++) {
+            const char *const key = (const char *[]){"a", "b", "c", "d"}[i];
+
+            sizes[i] = rand_below(&r, 4) == 0 ? rand_below(&r, JOIN_SIZE)
+                                              : rand_below(&r, 200);
+            memset(bytes[i], 0, sizeof(bytes[i]));
+            for (size_t k = 0; k < sizes[i]; k++) {
+                bytes[i][k] = (uint8_t)rand_below(&r, 256);
+            }
+            if (sizes[i] == 0) {
+                snprintf(line + used, sizeof(line) - (size_t)used, " none");
+                used += 5;
+            } else {
+                set_bytes(key, bytes[i], sizes[i]);
+                used += snprintf(line + used, sizeof(line) - (size_t)used,
+                                 " %s", key);
+            }
+            longest = sizes[i] > longest ? sizes[i] : longest;
+        }
+        char answer[32];
+        snprintf(answer, sizeof(answer), ":%zu|", longest);
+        ASK(line, answer);
+        const uint8_t *const p = joined(&size);
+        ck_assert_uint_eq(size, longest);
+        size_t good = 0;
+        while (good < size) {
+            const uint8_t column[] = {bytes[0][good], bytes[1][good],
+                                      bytes[2][good], bytes[3][good]};
+
+            if (p[good] != join_bytes(op, column, count)) {
+                break;
+            }
+            good++;
+        }
+        ck_assert_uint_eq(good, size);
+    }
+}
+END_TEST
+
+START_TEST(a_join_of_numbers_and_of_many_keys)
+{
+    char line[4096];
+    int used = snprintf(line, sizeof(line), "BITOP ONE d");
+
+    ASK("SET n 12", "+OK|"); /* 31 32 */
+    ASK("SET m 1", "+OK|");  /* 31 */
+    ASK("BITOP XOR d n m", ":2|");
+    ASK("BITFIELD_RO d GET u16 0", "*1|:50|");
+    for (unsigned i = 0; i < 300; i++) {
+        used += snprintf(line + used, sizeof(line) - (size_t)used, " k%u", i);
+    }
+    for (unsigned i = 0; i < 300; i++) {
+        char set[40];
+
+        snprintf(set, sizeof(set), "SETBIT k%u %u 1", i, i * 5);
+        ASK(set, ":0|");
+    }
+    ASK("SETBIT k7 5 1", ":0|"); /* k1 has it, too */
+    ASK(line, ":187|");
+    ASK("BITCOUNT d", ":299|");
+    ASK("GETBIT d 5", ":0|");
+}
+END_TEST
+
 /* ---- BITFIELD ----------------------------------------------------------- */
 
 START_TEST(fields_hold_numbers_of_any_width)
@@ -290,6 +421,8 @@ START_TEST(every_allocation_may_fail)
     ASK("SET a abc", "+OK|");
     fail_each_allocation("SETBIT a 2000 1", "GET a", "$3|abc|");
     fail_each_allocation("BITOP ONE d a a", "EXISTS d", ":0|");
+    ASK("SETBIT long 100000 1", ":0|");
+    fail_each_allocation("BITOP OR d a long", "BITCOUNT d", ":0|");
     fail_each_allocation("BITFIELD f SET u8 0 1 SET u8 3000 1 INCRBY i9 4000 7",
                       "EXISTS f", ":0|");
 }
@@ -310,6 +443,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, keys_are_joined_bit_by_bit);
     tcase_add_test(tests,
                    the_later_operations_tell_the_first_key_from_the_others);
+    tcase_add_test(tests, joined_keys_agree_with_a_join_of_every_bit);
+    tcase_add_test(tests, a_join_of_numbers_and_of_many_keys);
     tcase_add_test(tests, fields_hold_numbers_of_any_width);
     tcase_add_test(tests, what_does_not_fit_wraps_saturates_or_fails);
     tcase_add_test(tests, a_bad_operation_undoes_the_others);
