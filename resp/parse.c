@@ -18,7 +18,7 @@
 #include "kvsql/base/num.h"
 
 #define PARSE_ARGS_FIRST 16
-#define PARSE_ARGS_KEEP 64
+#define PARSE_ARGS_KEEP 256
 #define PARSE_HEADER_MAX 32 /* bytes of a line `*N` or `$N` */
 
 void resp_parser_init(struct resp_parser *parser)
@@ -318,27 +318,32 @@ static enum resp_parsed parse_array(struct resp_parser *parser,
         if (KV_UNLIKELY(data[bulk] != '\r' || data[bulk + 1] != '\n')) {
             return parse_broken(err, "no CR LF behind an argument");
         }
-        if (KV_UNLIKELY(parser->argc == parser->cap) &&
-            !parse_args_room(parser, parser->argc + 1)) {
+        const unsigned place = parser->first + parser->argc;
+
+        if (KV_UNLIKELY(place == parser->cap) &&
+            !parse_args_room(parser, place + 1)) {
             return parse_no_memory(err);
         }
-        parser->argv[parser->argc++] = (kvsql_slice){
+        parser->argv[place] = (kvsql_slice){
             .p = (const void *)(uintptr_t)parser->at, .size = bulk};
+        parser->argc++;
         parser->at += bulk + 2;
         parser->left--;
         parser->bulk = -1;
     }
     for (unsigned i = 0; i < parser->argc; i++) {
-        parser->argv[i].p = p + (uintptr_t)parser->argv[i].p;
+        kvsql_slice *arg = &parser->argv[parser->first + i];
+
+        arg->p = p + (uintptr_t)arg->p;
     }
     *used = parser->at;
     return RESP_REQUEST;
 }
 
-enum resp_parsed resp_parse(struct resp_parser *parser,
-                            const struct resp_limits *limits, const uint8_t *p,
-                            size_t size, size_t *used,
-                            struct kvsql_error *err)
+static enum resp_parsed parse_one(struct resp_parser *parser,
+                                  const struct resp_limits *limits,
+                                  const uint8_t *p, size_t size, size_t *used,
+                                  struct kvsql_error *err)
 {
     enum resp_parsed got = RESP_MORE;
 
@@ -360,6 +365,97 @@ enum resp_parsed resp_parse(struct resp_parser *parser,
         parser->left = parser->bulk = -1;
     }
     return got;
+}
+
+enum resp_parsed resp_parse(struct resp_parser *parser,
+                            const struct resp_limits *limits, const uint8_t *p,
+                            size_t size, size_t *used,
+                            struct kvsql_error *err)
+{
+    parser->first = 0;
+    return parse_one(parser, limits, p, size, used, err);
+}
+
+/* ---- runs of requests --------------------------------------------------- */
+
+/* The bytes of two headers are the same: `*N` or `$N` CR LF, at most 10. */
+static inline bool parse_alike(const uint8_t *a, const uint8_t *b, size_t size)
+{
+    uint64_t head_a, head_b;
+
+    if (size >= 8) {
+        return memcmp(a, b, size) == 0;
+    }
+    memcpy(&head_a, a, sizeof(head_a));
+    memcpy(&head_b, b, sizeof(head_b));
+    return ((head_a ^ head_b) << (64 - 8 * size)) == 0;
+}
+
+/* Requests of a pipeline are mostly built like the one before: the same name,
+ * arguments of the same sizes. Then every header is at its place and has the
+ * same bytes as there, and nothing has to be read as a number. `last` began
+ * `back` bytes before p. False: not alike, nothing done. */
+static bool parse_again_alike(struct resp_parser *parser,
+                              const uint8_t *p, size_t size, size_t back,
+                              unsigned first, unsigned argc)
+{
+    const uint8_t *last = p - back;
+    kvsql_slice *argv = parser->argv + first;
+    size_t at = 0;
+
+    if (size < back + PARSE_QUICK_SIZE || first + 2 * argc > parser->cap) {
+        return false;
+    }
+    for (unsigned i = 0; i < argc; i++) {
+        const size_t begin = (size_t)((const uint8_t *)argv[i].p - last);
+        const uint8_t *end = p + begin + argv[i].size;
+
+        if (!parse_alike(last + at, p + at, begin - at) || end[0] != '\r' ||
+            end[1] != '\n') {
+            return false;
+        }
+        argv[argc + i] =
+            (kvsql_slice){.p = p + begin, .size = argv[i].size};
+        at = begin + argv[i].size + 2;
+    }
+    return at == back;
+}
+
+enum resp_parsed resp_parse_run(struct resp_parser *parser,
+                                const struct resp_limits *limits,
+                                const uint8_t *p, size_t size, unsigned max,
+                                struct resp_run *run, struct kvsql_error *err)
+{
+    size_t used = 0, at = 0;
+    enum resp_parsed got = resp_parse(parser, limits, p, size, &used, err);
+    const bool array = size > 0 && p[0] == '*';
+
+    run->count = 0;
+    while (got == RESP_REQUEST) {
+        const unsigned first = parser->first, argc = parser->argc;
+
+        run->at[run->count].first = first;
+        run->at[run->count].argc = argc;
+        run->at[run->count++].used = used;
+        at += used;
+        if (!array || at == size || p[at] != '*' || at > RESP_RUN_SIZE ||
+            run->count == max ||
+            first + 2 * argc > RESP_RUN_ARGS) {
+            break;
+        }
+        parser->first = first + argc;
+        if (parse_again_alike(parser, p + at, size - at, used, first, argc)) {
+            continue;
+        }
+        got = parse_one(parser, limits, p + at, size - at, &used, err);
+    }
+    if (run->count == 0) {
+        run->at[0].used = used;
+        return got;
+    }
+    parser->first = 0;
+    parse_again(parser); /* it is looked at anew */
+    return RESP_REQUEST;
 }
 
 size_t resp_parse_missing(const struct resp_parser *parser, size_t size)

@@ -28,6 +28,7 @@ struct resp_parser {
     int64_t bulk;        /* size of the argument that comes; -1: its header */
     kvsql_slice *argv;   /* p is an offset until the request is whole */
     unsigned argc, cap;
+    unsigned first;      /* arguments in front, of the requests before it */
     struct kv_buf line;  /* arguments of an inline request */
 };
 
@@ -52,6 +53,28 @@ KV_INTERNAL enum resp_parsed resp_parse(struct resp_parser *parser,
                                         const struct resp_limits *limits,
                                         const uint8_t *p, size_t size,
                                         size_t *used, struct kvsql_error *err);
+
+/* Requests that stand one behind the other. */
+#define RESP_RUN_MAX 32
+#define RESP_RUN_ARGS 128                 /* arguments of all of them, mostly */
+#define RESP_RUN_SIZE ((size_t)32 << 10)  /* bytes; one alone may be longer */
+struct resp_run {
+    unsigned count;
+    struct {
+        unsigned first, argc; /* in parser->argv */
+        size_t used;
+    } at[RESP_RUN_MAX];
+};
+
+/* The same for as many requests as are whole, `max` and the limits above at
+ * most. With RESP_REQUEST there is at least one, and what follows them is for
+ * the next call; with RESP_NOTHING run->at[0].used is what it took. */
+KV_INTERNAL enum resp_parsed resp_parse_run(struct resp_parser *parser,
+                                            const struct resp_limits *limits,
+                                            const uint8_t *p, size_t size,
+                                            unsigned max,
+                                            struct resp_run *run,
+                                            struct kvsql_error *err);
 
 /* Bytes that are known to be missing, at least 1: how much to read. */
 KV_INTERNAL size_t resp_parse_missing(const struct resp_parser *parser,

@@ -1,7 +1,8 @@
 /* fuzz_resp.c - requests of the Redis protocol: in whatever pieces they come,
  * the same requests are read, and the same end.
  *
- *   byte    bit 0: before the password; 1-3: how many sizes of pieces follow
+ *   byte    bit 0: before the password; 1-3: how many sizes of pieces follow;
+ *           4-7: requests at a time
  *   bytes   the sizes
  *   bytes   the stream
  */
@@ -53,6 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_as((struct requests){.limits = r.limits}, in.p, in.size, &whole);
     read_as(r, in.p, in.size, &parts);
     r.anew = true;
+    r.run = 1 + (mode >> 4) * (RESP_RUN_MAX - 1) / 15;
     read_as(r, in.p, in.size, &anew);
     FUZZ_CHECK(whole.size == parts.size && whole.size == anew.size);
     FUZZ_CHECK(whole.size == 0 ||

@@ -23,18 +23,48 @@ struct requests {
     const uint8_t *sizes; /* of the pieces, again and again; 0 is 256 */
     size_t size_count;    /* 0: all at once */
     bool anew;            /* forget, between pieces, how far it was */
+    unsigned run;         /* so many requests at a time; 0: one, by itself */
     const char *wrong;    /* a promise that was not kept, or NULL */
 };
 
-static inline void requests_tell(const struct resp_parser *parser,
+static inline void requests_tell(const kvsql_slice *argv, unsigned argc,
                                  struct kv_buf *told)
 {
-    for (unsigned i = 0; i < parser->argc; i++) {
+    for (unsigned i = 0; i < argc; i++) {
         kv_buf_byte(told, '[');
-        kv_buf_add(told, parser->argv[i].p, parser->argv[i].size);
+        kv_buf_add(told, argv[i].p, argv[i].size);
         kv_buf_byte(told, ']');
     }
     kv_buf_byte(told, '|');
+}
+
+/* One request, or several: they are told. */
+static inline enum resp_parsed requests_next(struct requests *r,
+                                             struct resp_parser *parser,
+                                             const uint8_t *p, size_t size,
+                                             size_t *used, struct kv_buf *told,
+                                             struct kvsql_error *err)
+{
+    struct resp_run run;
+    enum resp_parsed got;
+
+    if (r->run == 0) {
+        got = resp_parse(parser, r->limits, p, size, used, err);
+        if (got == RESP_REQUEST) {
+            requests_tell(parser->argv, parser->argc, told);
+        }
+        return got;
+    }
+    got = resp_parse_run(parser, r->limits, p, size, r->run, &run, err);
+    *used = run.at[0].used;
+    for (unsigned i = 0; got == RESP_REQUEST && i < run.count; i++) {
+        *used = i == 0 ? *used : *used + run.at[i].used;
+        requests_tell(parser->argv + run.at[i].first, run.at[i].argc, told);
+    }
+    if (run.count > r->run || (got == RESP_REQUEST) != (run.count > 0)) {
+        r->wrong = "too many requests, or none";
+    }
+    return got;
 }
 
 /* All requests in [p, p + size); *used moves behind them. False: it is over. */
@@ -46,8 +76,8 @@ static inline bool requests_run(struct requests *r, struct resp_parser *parser,
     size_t one = 0;
 
     while (*used < size) {
-        switch (resp_parse(parser, r->limits, p + *used, size - *used, &one,
-                           &err)) {
+        switch (requests_next(r, parser, p + *used, size - *used, &one, told,
+                              &err)) {
         case RESP_MORE: {
             const size_t missing = resp_parse_missing(parser, size - *used);
 
@@ -58,7 +88,6 @@ static inline bool requests_run(struct requests *r, struct resp_parser *parser,
             return true;
         }
         case RESP_REQUEST:
-            requests_tell(parser, told);
             break;
         case RESP_NOTHING:
             kv_buf_text(told, "+|");

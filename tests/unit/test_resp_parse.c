@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/lib/rand.h"
 #include "tests/lib/requests.h"
 #include "tests/lib/unit.h"
 
@@ -123,9 +124,12 @@ static void check_case(const struct parse_case *c,
                        const struct resp_limits *limits, const uint8_t *sizes,
                        size_t size_count)
 {
-    for (int anew = 0; anew < 2; anew++) {
+    static const unsigned runs[] = {0, 2, RESP_RUN_MAX};
+
+    for (unsigned mode = 0; mode < 6; mode++) {
         struct requests r = {.limits = limits, .sizes = sizes,
-                             .size_count = size_count, .anew = anew != 0};
+                             .size_count = size_count, .anew = mode % 2 != 0,
+                             .run = runs[mode / 2]};
         struct kv_buf told;
 
         kv_buf_init(&told, KV_MEM_MISC, 1 << 20);
@@ -159,6 +163,66 @@ START_TEST(each_stream_gives_its_requests_however_it_is_cut)
     for (size_t i = 0; i < sizeof(closed_cases) / sizeof(closed_cases[0]);
          i++) {
         check_cuts(&closed_cases[i], &closed_limits);
+    }
+}
+END_TEST
+
+/* Requests that are built alike, mostly; every second stream has a byte that is
+ * another one. */
+static size_t random_stream(struct rand_state *rand, uint8_t *p, size_t max)
+{
+    static const char *const args[] = {"", "k", "key", "GET", "SET",
+                                       "0123456789abcdef", "a\r\nb"};
+    size_t size = 0;
+    unsigned argc = 0, kind[3] = {0};
+
+    for (unsigned n = 1 + (unsigned)rand_below(rand, 12); n > 0; n--) {
+        if (argc == 0 || rand_below(rand, 4) == 0) {
+            argc = 1 + (unsigned)rand_below(rand, 3);
+            for (unsigned i = 0; i < argc; i++) {
+                kind[i] = (unsigned)rand_below(rand, 7);
+            }
+        }
+        size += (size_t)snprintf((char *)p + size, max - size, "*%u\r\n", argc);
+        for (unsigned i = 0; i < argc; i++) {
+            size += (size_t)snprintf((char *)p + size, max - size,
+                                     "$%zu\r\n%s\r\n", strlen(args[kind[i]]),
+                                     args[kind[i]]);
+        }
+    }
+    if (rand_below(rand, 2) == 0) {
+        p[rand_below(rand, size)] = "\r\n*$0123"[rand_below(rand, 8)];
+    }
+    return size;
+}
+
+START_TEST(a_run_of_requests_is_what_each_of_them_is)
+{
+    struct rand_state rand = rand_of(rand_seed("resp_parse", 7));
+    uint8_t stream[1024];
+
+    for (int i = 0; i < 20000; i++) {
+        const size_t size = random_stream(&rand, stream, sizeof(stream));
+        const uint8_t piece = (uint8_t)rand_below(&rand, 256);
+        struct requests one = {.limits = &open_limits},
+                        run = {.limits = &open_limits, .sizes = &piece,
+                               .size_count = rand_below(&rand, 2),
+                               .run = 1 + (unsigned)rand_below(&rand, 32)};
+        struct kv_buf told_one, told_run;
+
+        kv_buf_init(&told_one, KV_MEM_MISC, 1 << 20);
+        kv_buf_init(&told_run, KV_MEM_MISC, 1 << 20);
+        requests_read(&one, stream, size, &told_one);
+        requests_read(&run, stream, size, &told_run);
+        ck_assert_ptr_null(one.wrong);
+        ck_assert_ptr_null(run.wrong);
+        ck_assert_msg(told_one.size == told_run.size &&
+                          memcmp(told_one.p, told_run.p, told_one.size) == 0,
+                      "\"%.*s\" is %.*s in a run, not %.*s", (int)size,
+                      (char *)stream, (int)told_run.size, (char *)told_run.p,
+                      (int)told_one.size, (char *)told_one.p);
+        kv_buf_fini(&told_one);
+        kv_buf_fini(&told_run);
     }
 }
 END_TEST
@@ -255,6 +319,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_test(tests, each_stream_gives_its_requests_however_it_is_cut);
+    tcase_add_test(tests, a_run_of_requests_is_what_each_of_them_is);
     tcase_add_test(tests, memory_grows_with_bytes_and_not_with_numbers);
     tcase_add_test(tests, many_arguments_are_read_and_forgotten);
     tcase_add_test(tests, without_memory_a_request_is_refused);
