@@ -271,6 +271,9 @@ struct kv_elem {
 /* Field, member. False when absent or expired. `out` may be NULL. O(log n). */
 KV_INTERNAL bool kv_elem_find(const struct kv_at *at, const struct kv_item *item,
                               const struct kv_key *key, struct kv_elem *out);
+/* Bring what is found of n <= KV_BATCH_MAX fields or members into the cache. */
+KV_INTERNAL void kv_warm_elems(const struct kv_item *item,
+                               const struct kv_key *keys, unsigned n);
 /* List element by 0-based index. O(log n). */
 KV_INTERNAL bool kv_elem_at(const struct kv_at *at, const struct kv_item *item,
                             uint64_t index, struct kv_elem *out);
@@ -346,7 +349,8 @@ KV_INTERNAL kvsql_rc kv_txn_begin(kvsql *db, bool write, uint64_t timeout_ms,
                                   struct kv_txn **txn, struct kvsql_error *err)
     KV_MUST_USE;
 /* All that can fail: limits, encoding, room in the wal (TX3). On failure the
- * txn is still open; roll it back. Optional: commit does it itself. */
+ * txn is still open, and what an earlier call made sure of still is: restore to
+ * a mark of that time, or roll back. Optional: commit does it itself. */
 KV_INTERNAL kvsql_rc kv_txn_prepare(struct kv_txn *txn, struct kvsql_error *err)
     KV_MUST_USE;
 /* KVSQL_FULL, KVSQL_IO, KVSQL_READONLY: no change of this txn would be taken
@@ -385,8 +389,8 @@ KV_INTERNAL void kv_at_txn(const struct kv_txn *txn, struct kv_at *at);
 KV_INTERNAL kvsql *kv_txn_db(const struct kv_txn *txn);
 /* Epoch of the state that the txn reads (struct kv_ticket). */
 KV_INTERNAL uint64_t kv_txn_epoch(const struct kv_txn *txn);
-/* What a reply waits for that tells of the state the txn reads, while the txn
- * has changed nothing. */
+/* What a reply waits for that tells of the state the txn reads: its own batch,
+ * once it has changed something, which then has to be committed. */
 KV_INTERNAL struct kv_ticket kv_txn_ticket(const struct kv_txn *txn);
 /* Ops so far: 0 means nothing has changed. */
 KV_INTERNAL uint64_t kv_txn_count(const struct kv_txn *txn);

@@ -85,14 +85,16 @@ static bool logbuf_fits(const struct kv_log_chunk *chunk, size_t size)
 bool kv_logbuf_reserve(struct kv_logbuf *buf, size_t size)
 {
     const size_t need = KV_FRAME_HEADER_SIZE + size;
+    struct kv_log_chunk *chunk = NULL;
 
-    kv_logbuf_cancel(buf);
     if (!logbuf_fits(buf->tail, need)) {
-        buf->reserved = logbuf_chunk(buf, need);
-        if (buf->reserved == NULL) {
-            return false;
+        chunk = logbuf_chunk(buf, need);
+        if (chunk == NULL) {
+            return false; /* the one before holds */
         }
     }
+    kv_logbuf_cancel(buf);
+    buf->reserved = chunk;
     buf->reservation = true;
     return true;
 }

@@ -110,12 +110,13 @@ struct read_batch {
     uint32_t indexes[KV_BATCH_MAX];
 };
 
-static void read_batch_run(const struct kv_at *at, const struct kv_key *keys,
-                           unsigned n, struct read_batch *batch, bool *found)
+static void read_batch_run(struct kv_node *const *roots,
+                           const struct kv_key *keys, unsigned n,
+                           struct read_batch *batch, bool *found)
 {
     KV_ASSERT(n <= KV_BATCH_MAX);
     for (unsigned i = 0; i < n; i++) {
-        batch->roots[i] = at->root->keys[keys[i].cls];
+        batch->roots[i] = roots[keys[i].cls];
         batch->keys[i] = keys[i].p;
         batch->sizes[i] = keys[i].size;
     }
@@ -128,19 +129,25 @@ void kv_get_batch(const struct kv_at *at, const struct kv_key *keys,
 {
     struct read_batch batch;
 
-    read_batch_run(at, keys, n, &batch, found);
+    read_batch_run(at->root->keys, keys, n, &batch, found);
     for (unsigned i = 0; i < n; i++)
         found[i] = found[i] && read_any(at, batch.leaves[i], batch.indexes[i],
                                         &items[i]);
 }
 
-void kv_warm_batch(const struct kv_at *at, const struct kv_key *keys,
+void kv_warm_roots(struct kv_node *const *roots, const struct kv_key *keys,
                    unsigned n)
 {
     struct read_batch batch;
     bool found[KV_BATCH_MAX];
 
-    read_batch_run(at, keys, n, &batch, found);
+    read_batch_run(roots, keys, n, &batch, found);
+}
+
+void kv_warm_batch(const struct kv_at *at, const struct kv_key *keys,
+                   unsigned n)
+{
+    kv_warm_roots(at->root->keys, keys, n);
 }
 
 /* ---- facts of an item -------------------------------------------------------- */

@@ -71,7 +71,8 @@ struct kv_txn {
     uint64_t era;      /* counts how often its log was dropped */
     uint64_t now;
     int64_t skew;
-    bool open, prepared, replay;
+    size_t prepared;   /* bytes of ops that the log has room for */
+    bool open, replay;
     bool keep_bounds; /* a txn without ops whose bounds are worth keeping */
     bool roomy;       /* a command runs that has its room: maxmemory waits */
     const uint8_t *used_key; /* the key that was used last (LR3); by address */
@@ -421,5 +422,9 @@ static inline bool kv_entry_hidden(const struct kv_node *leaf, uint32_t index,
 /* The packed run of a cell, or NULL for the tree form (value.c). */
 KV_INTERNAL const uint8_t *kv_cell_run(const struct kv_cell *cell,
                                        uint32_t *size);
+
+/* kv_warm_batch in two trees, by the class of each key (read.c). */
+KV_INTERNAL void kv_warm_roots(struct kv_node *const *roots,
+                               const struct kv_key *keys, unsigned n);
 
 #endif

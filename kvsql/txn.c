@@ -17,6 +17,7 @@
 
 #define TXN_OPS_KEEP_MAX (1u << 20)
 #define TXN_CLOCK_NS 20000
+#define TXN_PREPARE_MORE ((size_t)4 << 10)
 #define TXN_COLLECT 128 /* retired blocks that a commit frees */
 
 /* ---- begin and end ----------------------------------------------------------- */
@@ -66,7 +67,7 @@ static kvsql_rc txn_open(struct kv_store *store, bool replay,
     txn_clock(store);
     txn->now = store->clock_now;
     txn->skew = store->clock_skew;
-    txn->prepared = false;
+    txn->prepared = 0;
     txn->replay = replay;
     txn->keep_bounds = false;
     txn->roomy = false;
@@ -100,19 +101,26 @@ kvsql_rc kv_txn_begin(kvsql *db, bool write, uint64_t timeout_ms,
     return KVSQL_OK;
 }
 
+/* Where there was a small change there may come another one. */
+static size_t txn_prepare_size(const struct kv_txn *txn)
+{
+    return txn->ops.size <= TXN_PREPARE_MORE ? 2 * TXN_PREPARE_MORE
+                                             : txn->ops.size;
+}
+
 kvsql_rc kv_txn_prepare(struct kv_txn *txn, struct kvsql_error *err)
 {
     struct kv_store *const store = txn->store;
 
-    if (txn->count == 0 || txn->prepared)
+    if (txn->count == 0 || txn->ops.size <= txn->prepared)
         return KVSQL_OK;
     if (store->sink.reserve != NULL) {
-        const kvsql_rc rc =
-            store->sink.reserve(store->sink.arg, txn->ops.size, err);
+        const size_t size = txn_prepare_size(txn);
+        const kvsql_rc rc = store->sink.reserve(store->sink.arg, size, err);
         if (rc != KVSQL_OK)
             return rc;
+        txn->prepared = size;
     }
-    txn->prepared = true;
     return KVSQL_OK;
 }
 
@@ -167,7 +175,7 @@ kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
     else if (kv_undo_mark(store) != txn->base || txn->long_gen != 0)
         txn_undo(txn); /* copies of paths that nothing came of; bounds and
                           bytes of use that are not worth a LONG view */
-    if (txn->count == 0 && txn->prepared && store->sink.cancel != NULL)
+    if (txn->count == 0 && txn->prepared > 0 && store->sink.cancel != NULL)
         store->sink.cancel(store->sink.arg); /* restored since */
     txn->open = false;
     if (ticket != NULL)
@@ -188,7 +196,7 @@ void kv_txn_rollback(struct kv_txn *txn)
 
     KV_ASSERT(txn->open);
     txn_undo(txn);
-    if (txn->prepared && store->sink.cancel != NULL)
+    if (txn->prepared > 0 && store->sink.cancel != NULL)
         store->sink.cancel(store->sink.arg);
     txn->open = false;
     kv_lock_drop(&store->lock);
@@ -266,8 +274,8 @@ kvsql *kv_txn_db(const struct kv_txn *txn)
 
 struct kv_ticket kv_txn_ticket(const struct kv_txn *txn)
 {
-    KV_ASSERT(txn->count == 0);
-    return (struct kv_ticket){.position = txn->store->pos,
+    return (struct kv_ticket){.position =
+                                  txn->store->pos + (txn->count > 0 ? 1 : 0),
                               .epoch = atomic_load(&txn->store->epoch)};
 }
 
