@@ -251,7 +251,9 @@ bool cmd_get(struct cmd_context *c, const struct kv_key *key,
     bool found;
 
     args_at(c);
-    found = kv_get(&c->at, key, item);
+    if (c->pipe == NULL || !cmd_near_find(c, key, item, &found)) {
+        found = kv_get(&c->at, key, item);
+    }
     if (found) {
         args_use(c, key, item);
     }

@@ -419,7 +419,7 @@ static void client_refuse_exec(struct cmd_client *client,
 }
 
 enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
-                             struct cmd_reads *reads, unsigned argc,
+                             struct cmd_pipe *pipe, unsigned argc,
                              const kvsql_slice *argv, struct cmd_reply *reply,
                              struct kv_ticket *ticket)
 {
@@ -430,7 +430,7 @@ enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
     cmd_context_init(&c, db, argc, argv, reply);
     c.client = client;
     c.ticket = ticket;
-    c.reads = reads;
+    c.pipe = pipe;
     *ticket = CMD_NO_TICKET;
     cmd_reply_reset(reply);
     rc = client_resolve(client, &c, &err);

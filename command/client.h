@@ -54,6 +54,23 @@ enum cmd_mute { CMD_MUTE_NO, CMD_MUTE_ON, CMD_MUTE_NEXT, CMD_MUTE_THIS };
 
 struct cmd_watch;
 
+/* A request that is whole. */
+struct cmd_request {
+    unsigned argc;
+    const kvsql_slice *argv;
+};
+
+/* Keys that were looked up before their commands ran (pipe.c). */
+#define CMD_NEAR_MAX 16
+struct cmd_near {
+    const struct cmd_request *first;
+    unsigned count;                /* requests from there, 0 = none */
+    uint64_t mark;                 /* of the undo log when they were found */
+    kvsql_slice key[CMD_NEAR_MAX]; /* of each; by address; p NULL: not known */
+    bool found[CMD_NEAR_MAX];
+    struct kv_item item[CMD_NEAR_MAX];
+};
+
 struct cmd_client {
     uint64_t id;
     const struct cmd_door *door;
@@ -91,14 +108,23 @@ struct cmd_client {
     _Atomic uint64_t commands;
 };
 
-/* Reads of a pipeline share one txn, so the store is locked once for several
- * of them. Zeroed at the start; owned by whoever runs the pipeline, which ends
- * it before it waits for anything, and at the end. */
-struct cmd_reads {
-    struct kv_txn *txn; /* open, or NULL */
-    unsigned count;     /* commands in it */
+/* What commands that came in one go share: one txn, so the store is locked
+ * once and the log gets one batch for several of them; and lookups of the keys
+ * of those that are still to come, made together (pipe.c). Zeroed at the
+ * start, but for most_ns; owned by whoever runs the pipeline, which says before each command
+ * what follows it, and ends it before it waits for anything, and at the end. */
+struct cmd_pipe {
+    const struct cmd_request *next; /* behind the one that runs */
+    unsigned left;                  /* so many */
+    struct kv_txn *txn;             /* open, or NULL */
+    bool write;                     /* it may write */
+    unsigned count;                 /* commands in it */
+    uint64_t begun_ns, last_ns;     /* its begin, the last command's end */
+    uint64_t most_ns;               /* about so long others may wait */
+    struct cmd_near near;
 };
-KV_INTERNAL void cmd_reads_end(struct cmd_reads *reads);
+/* Commit. The tickets that its commands gave hold from here on. */
+KV_INTERNAL void cmd_pipe_end(struct cmd_pipe *pipe);
 
 enum cmd_next {
     CMD_DONE, /* the reply is there */
@@ -114,10 +140,10 @@ KV_INTERNAL void cmd_client_close(struct cmd_client *client);
 
 /* Run one command of the connection. With CMD_DONE `reply` holds one value,
  * *ticket what it must wait for; cmd_client_speaks() tells whether it is sent.
- * `db` NULL: still loading. `reads` may be NULL; it may be open behind the
+ * `db` NULL: still loading. `pipe` may be NULL; it may be open behind the
  * call, and then the store is locked. */
 KV_INTERNAL enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
-                                         struct cmd_reads *reads,
+                                         struct cmd_pipe *pipe,
                                          unsigned argc,
                                          const kvsql_slice *argv,
                                          struct cmd_reply *reply,

@@ -6,6 +6,7 @@
  *   all others             begin txn, mark, run, on error back to the mark,
  *                          commit: a failed command has changed nothing but
  *                          its reply still waits for the state it saw (D3)
+ *   with others        what came in one go shares a txn: pipe.c
  *   CMD_LONG on much       the handler asks for a view (cmd_defer): the txn
  *                          ends, a view is pinned, the handler runs again
  *
@@ -25,8 +26,6 @@
 #include "command/context.h"
 #include "kvsql/base/os.h"
 
-/* How long a command waits for the store lock before it answers BUSY. */
-#define COMMAND_WAIT_MS 10000
 #define COMMAND_NAME_MAX 48
 #define COMMAND_TEXT_CLIENT                                                   \
     "ERR this command is about a connection of the Redis protocol; here is "  \
@@ -413,9 +412,7 @@ static void command_settle(struct cmd_context *c)
     }
 }
 
-/* Room for a command that may grow the store, unless it was made for the whole
- * batch. False: there is none; answered. */
-static bool command_room(struct cmd_context *c)
+bool cmd_room(struct cmd_context *c)
 {
     const bool grows = (c->row->flags & CMD_DENYOOM) != 0 && !c->has_room;
     const kvsql_rc rc = kv_txn_command(c->txn, grows, &c->err);
@@ -429,18 +426,25 @@ static bool command_room(struct cmd_context *c)
     return false;
 }
 
-/* Run the handler and count it. */
-static void command_call(struct cmd_context *c)
+/* A reading of the clock takes its time, too: where commands follow each other,
+ * one begins where the other ends. */
+void cmd_call(struct cmd_context *c)
 {
-    const uint64_t start = kv_os_quick_ns();
-    uint64_t ns;
+    const bool piped =
+        c->pipe != NULL && c->txn != NULL && c->txn == c->pipe->txn;
+    const uint64_t start = piped ? c->pipe->last_ns : kv_os_quick_ns();
+    uint64_t end, ns;
 
     c->row->run(c);
     if (c->deferred) {
         return;
     }
     command_settle(c);
-    ns = kv_os_quick_ns() - start;
+    end = kv_os_quick_ns();
+    ns = end - start;
+    if (piped) {
+        c->pipe->last_ns = end;
+    }
     cmd_stats_call((unsigned)(c->row - command_rows), ns,
                    c->reply->rc != KVSQL_OK, c->txn != NULL);
     if (KV_UNLIKELY(ns >= atomic_load_explicit(&cmd_slow_ns,
@@ -466,7 +470,7 @@ void cmd_execute_at(struct cmd_context *c, const struct kv_at *at)
 {
     KV_ASSERT(c->txn == NULL && (c->row->flags & CMD_READONLY) != 0);
     c->view = at;
-    command_call(c);
+    cmd_call(c);
     c->view = NULL;
 }
 
@@ -487,57 +491,9 @@ void cmd_execute_view(struct cmd_context *c)
     }
     kv_at_view(view, &at);
     c->view = &at;
-    command_call(c);
+    cmd_call(c);
     c->view = NULL;
     kv_unpin(view);
-}
-
-/* ---- reads that share a txn --------------------------------------------- */
-
-/* Commands that are run under one lock; others wait meanwhile. */
-#define COMMAND_READS_MAX 32
-
-void cmd_reads_end(struct cmd_reads *reads)
-{
-    struct kvsql_error err;
-
-    if (reads->txn != NULL) { /* it changed nothing: that cannot fail */
-        (void)kv_txn_commit(reads->txn, NULL, &err);
-        *reads = (struct cmd_reads){0};
-    }
-}
-
-/* A read in the txn of the reads before it, or in a new one. */
-static bool command_read(struct cmd_context *c, struct kv_ticket *ticket)
-{
-    struct cmd_reads *reads = c->reads;
-    kvsql_rc rc = KVSQL_OK;
-
-    if (reads->txn == NULL) {
-        rc = kv_txn_begin(c->db, false, COMMAND_WAIT_MS, &reads->txn, &c->err);
-    }
-    if (rc != KVSQL_OK) {
-        reads->txn = NULL;
-        cmd_fail_rc(c, rc);
-        return true;
-    }
-    c->txn = reads->txn;
-    c->may_defer = (c->row->flags & CMD_LONG) != 0;
-    command_call(c);
-    c->txn = NULL;
-    if (KV_UNLIKELY(kv_txn_count(reads->txn) > 0)) { /* it kept something */
-        rc = kv_txn_commit(reads->txn, ticket, &c->err);
-        *reads = (struct cmd_reads){0};
-        if (rc != KVSQL_OK) {
-            cmd_fail_rc(c, rc);
-        }
-        return true;
-    }
-    *ticket = kv_txn_ticket(reads->txn);
-    if (c->deferred || ++reads->count == COMMAND_READS_MAX) {
-        cmd_reads_end(reads);
-    }
-    return !c->deferred;
 }
 
 bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket)
@@ -546,14 +502,15 @@ bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket)
     struct kv_mark mark;
     kvsql_rc rc;
 
-    if (c->reads != NULL) {
-        if (c->row->flags & CMD_READONLY) {
-            return command_read(c, ticket);
+    if (c->pipe != NULL) {
+        const enum cmd_piped piped = cmd_pipe_run(c, ticket);
+
+        if (piped != CMD_PIPED_NOT) {
+            return piped == CMD_PIPED_DONE;
         }
-        cmd_reads_end(c->reads);
     }
     if (c->row->flags & CMD_CONTROL) {
-        command_call(c);
+        cmd_call(c);
         return true;
     }
     rc = kv_txn_begin(c->db, write, COMMAND_WAIT_MS, &c->txn, &c->err);
@@ -563,9 +520,9 @@ bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket)
         return true;
     }
     c->may_defer = (c->row->flags & CMD_LONG) != 0;
-    if (command_room(c)) {
+    if (cmd_room(c)) {
         mark = kv_txn_mark(c->txn); /* evictions stay */
-        command_call(c);
+        cmd_call(c);
         if (c->reply->rc != KVSQL_OK && write) {
             kv_txn_restore(c->txn, mark); /* CM2 */
         }
@@ -646,9 +603,9 @@ kvsql_rc cmd_execute_in(struct cmd_context *c)
         return rc;
     }
     kv_txn_step(c->txn);
-    if (command_room(c)) {
+    if (cmd_room(c)) {
         c->began = kv_txn_mark(c->txn); /* evictions stay */
-        command_call(c);
+        cmd_call(c);
         if (c->reply->rc != KVSQL_OK) {
             kv_txn_restore(c->txn, c->began); /* CM2 */
         }

@@ -18,7 +18,7 @@
 
 struct cmd_client;
 struct cmd_later;
-struct cmd_reads;
+struct cmd_pipe;
 struct vt_session;
 
 struct cmd_context {
@@ -34,7 +34,7 @@ struct cmd_context {
     struct vt_session *session; /* for SQL, or NULL */
     struct kv_ticket *ticket;   /* for handlers that make a batch themselves */
     struct cmd_later *later;    /* of a transaction: for when it is over */
-    struct cmd_reads *reads;    /* reads before it that share a txn, or NULL */
+    struct cmd_pipe *pipe;      /* commands around it that share a txn, or NULL */
     bool read_only;          /* the way in only reads: a read keeps nothing */
     bool has_room;           /* made for a whole batch (cmd_make_room) */
     bool may_defer;          /* on the live tree, and a view could be had */
@@ -372,7 +372,23 @@ KV_INTERNAL bool cmd_arity_fits(const struct cmd_row *row, unsigned argc);
 /* Answer with a sentence made elsewhere, prefix first, and count it. */
 KV_INTERNAL void cmd_refuse(struct cmd_reply *reply, const struct cmd_row *row,
                             const struct kvsql_error *err);
-/* Run c->row in a batch of its own. False: it wants a view and has done
+/* How long a command waits for the store lock before it answers BUSY. */
+#define COMMAND_WAIT_MS 10000
+/* Room for a command that may grow the store, unless it was made for the whole
+ * batch. False: there is none; answered. */
+KV_INTERNAL bool cmd_room(struct cmd_context *c);
+/* Run the handler and count it. */
+KV_INTERNAL void cmd_call(struct cmd_context *c);
+/* Run c->row with the commands around it (pipe.c); NOT: it wants to be alone,
+ * and nothing is open. */
+enum cmd_piped { CMD_PIPED_NOT, CMD_PIPED_DONE, CMD_PIPED_VIEW };
+KV_INTERNAL enum cmd_piped cmd_pipe_run(struct cmd_context *c,
+                                        struct kv_ticket *ticket);
+/* Whether the key was looked up already; c->pipe is not NULL. */
+KV_INTERNAL bool cmd_near_find(const struct cmd_context *c,
+                               const struct kv_key *key, struct kv_item *item,
+                               bool *found);
+/* Run c->row in a batch of its own, or of its pipeline. False: it wants a view and has done
  * nothing yet (c->deferred); cmd_execute_view() does it. */
 KV_INTERNAL bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket);
 KV_INTERNAL void cmd_execute_view(struct cmd_context *c);

@@ -244,9 +244,9 @@ static void conn_broken(struct resp_conn *conn, const char *text)
     conn->client.closing = true;
 }
 
-/* Run the request that the parser holds. */
+/* Run a request. */
 static enum conn_step conn_command(struct resp_conn *conn,
-                                   const struct resp_parser *parser)
+                                   const struct cmd_request *request)
 {
     struct resp_loop *loop = conn->loop;
     kvsql *db = atomic_load_explicit(&loop->server->db, memory_order_acquire);
@@ -254,8 +254,8 @@ static enum conn_step conn_command(struct resp_conn *conn,
     struct kv_ticket ticket;
 
     cmd_reply_init_resp(&reply, &conn->out, conn->client.resp);
-    switch (cmd_client_run(&conn->client, db, &loop->reads, parser->argc,
-                           parser->argv, &reply, &ticket)) {
+    switch (cmd_client_run(&conn->client, db, &loop->pipe, request->argc,
+                           request->argv, &reply, &ticket)) {
     case CMD_WORK:
         conn->hold = RESP_HOLD_WORK;
         return CONN_STOP;
@@ -273,32 +273,60 @@ static enum conn_step conn_command(struct resp_conn *conn,
     return conn->closed || conn->client.closing ? CONN_STOP : CONN_ON;
 }
 
-/* One request at p; *used is what it took, 0 when it stays. */
-static enum conn_step conn_request(struct resp_conn *conn,
-                                   struct resp_parser *parser,
-                                   const uint8_t *p, size_t size,
-                                   size_t *used)
+/* Run the requests of loop->run, as far as they may run now; *used is what
+ * those took. Before the password each is looked at for itself: with it, other
+ * limits hold for the next. */
+static enum conn_step conn_commands(struct resp_conn *conn,
+                                    const struct resp_parser *parser,
+                                    bool known, size_t *used)
+{
+    struct resp_loop *loop = conn->loop;
+    const struct resp_run *run = &loop->run;
+    enum conn_step step = CONN_ON;
+
+    for (unsigned i = 0; i < run->count; i++) {
+        loop->requests[i].argc = run->at[i].argc;
+        loop->requests[i].argv = parser->argv + run->at[i].first;
+    }
+    *used = 0;
+    for (unsigned i = 0; i < run->count && step == CONN_ON; i++) {
+        if (i > 0 && (resp_send_waiting(conn) > RESP_OUTPUT_PAUSE ||
+                      cmd_client_is_known(&conn->client) != known)) {
+            break;
+        }
+        loop->pipe.next = &loop->requests[i + 1];
+        loop->pipe.left = run->count - i - 1;
+        step = conn_command(conn, &loop->requests[i]);
+        if (conn->hold == RESP_HOLD_NO) {
+            *used += run->at[i].used;
+        }
+    }
+    cmd_pipe_end(&loop->pipe);
+    return step;
+}
+
+/* The requests at p; *used is what they took, 0 when the first one stays. */
+static enum conn_step conn_requests(struct resp_conn *conn,
+                                    struct resp_parser *parser,
+                                    const uint8_t *p, size_t size,
+                                    size_t *used)
 {
     struct resp_server *server = conn->loop->server;
     const bool known = cmd_client_is_known(&conn->client);
+    struct resp_run *run = &conn->loop->run;
     struct kvsql_error err;
 
     *used = 0;
-    switch (resp_parse(parser, known ? &server->limits : &server->anonymous, p,
-                       size, used, &err)) {
+    switch (resp_parse_run(parser,
+                           known ? &server->limits : &server->anonymous, p,
+                           size, known ? RESP_RUN_MAX : 1, run, &err)) {
     case RESP_MORE:
-        *used = 0;
         return CONN_STOP;
     case RESP_NOTHING:
+        *used = run->at[0].used;
         return CONN_ON;
     case RESP_REQUEST:
-        if (conn_command(conn, parser) == CONN_ON) {
-            return CONN_ON;
-        }
-        if (conn->hold != RESP_HOLD_NO) {
-            *used = 0;
-        }
-        return CONN_STOP;
+        return conn_commands(conn, parser, known, used);
     case RESP_BROKEN:
         conn_broken(conn, err.text);
         return CONN_STOP;
@@ -375,7 +403,7 @@ static void conn_run(struct resp_conn *conn, const uint8_t *p, size_t size)
            resp_send_waiting(conn) <= RESP_OUTPUT_PAUSE) {
         size_t used;
         const enum conn_step step =
-            conn_request(conn, parser, p, size, &used);
+            conn_requests(conn, parser, p, size, &used);
 
         p += used;
         size -= used;
@@ -387,7 +415,6 @@ static void conn_run(struct resp_conn *conn, const uint8_t *p, size_t size)
             break;
         }
     }
-    cmd_reads_end(&conn->loop->reads);
     conn_settle(conn, parser, p, size);
 }
 

@@ -40,6 +40,8 @@
                                                that may be gone (L6) */
 #define RESP_TAKE_NS 20000000000ull         /* a request must be there after
                                                this, and a second for each */
+#define RESP_PIPE_NS 100000ull          /* about the longest that one connection
+                                           keeps the store from others */
 #define RESP_TAKE_RATE ((size_t)32 << 10)   /* ... of so many bytes */
 
 struct resp_loop;
@@ -115,7 +117,9 @@ struct resp_loop {
     struct resp_conn *pausing;              /* held by CLIENT PAUSE */
     uint8_t *scratch;                       /* RESP_READ_SIZE bytes */
     struct resp_parser parser;
-    struct cmd_reads reads;                 /* of the pipeline that runs */
+    struct cmd_pipe pipe;                   /* the one that runs */
+    struct resp_run run;                    /* ... and its requests */
+    struct cmd_request requests[RESP_RUN_MAX];
     struct kv_ticket open;                  /* the last that was seen open */
     uint64_t now_ns, swept_ns, accept_again_ns;
     struct kv_waiter waiter;

@@ -531,6 +531,7 @@ kvsql_rc resp_loop_start(struct resp_loop *loop, struct kvsql_error *err)
     loop->gated_last = &loop->gated;
     loop->done_last = &loop->done;
     resp_parser_init(&loop->parser);
+    loop->pipe.most_ns = RESP_PIPE_NS;
     loop->scratch = kv_mem_alloc(KV_MEM_CLIENT, RESP_READ_SIZE);
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

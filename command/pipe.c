@@ -1,0 +1,268 @@
+/* pipe.c - commands that came in one go: one lock, one batch, one search.
+ *
+ * A connection that sends several requests before it reads a reply has them run
+ * in one txn, up to some number and some time. Each command still has its own
+ * mark, so what fails is taken back alone; none of them is to be seen by
+ * others before the ones in front of it, and all are one batch of the log.
+ *
+ *   first command   begin; the keys of the next ones are looked up together,
+ *                   level by level, so that the waits for memory overlap
+ *   each            run; room in the log for all that was done so far
+ *   last            commit: all that could fail was done before (TX3)
+ *
+ * What the lookups found serves a read as long as nothing has changed since,
+ * and else has warmed the cache for its command, reads and writes alike. When
+ * all commands name one collection, its elements are looked up, too.
+ *
+ * Always true:
+ *   PI1  While the txn is open, the log has room for it as it is.
+ *   PI2  A command for whose ops there is no room has left nothing in the txn:
+ *        it runs again, alone, and fails for itself.
+ *
+ * Thread: the one that runs the pipeline. */
+#include <string.h>
+
+#include "command/client.h"
+#include "command/context.h"
+#include "kvsql/base/os.h"
+
+#define PIPE_MAX 32 /* commands that are run under one lock; others wait */
+
+void cmd_pipe_end(struct cmd_pipe *pipe)
+{
+    struct kvsql_error err;
+
+    if (pipe->txn != NULL) {
+        const kvsql_rc rc = kv_txn_commit(pipe->txn, NULL, &err);
+
+        KV_ASSERT(rc == KVSQL_OK); /* PI1 */
+        pipe->txn = NULL;
+        pipe->count = 0;
+        pipe->near.count = 0;
+    }
+}
+
+/* ---- looking ahead ------------------------------------------------------ */
+
+static bool pipe_same(kvsql_slice a, kvsql_slice b)
+{
+    return a.size == b.size && memcmp(a.p, b.p, a.size) == 0;
+}
+
+/* Where the running command stands among those that were looked up. */
+static size_t pipe_place(const struct cmd_pipe *pipe)
+{
+    return pipe->near.count > 0
+               ? (size_t)(pipe->next - 1 - pipe->near.first)
+               : 0;
+}
+
+/* The element that a request of the row names, or 0. */
+static unsigned pipe_element(const struct cmd_row *row, unsigned argc)
+{
+    if (!(row->flags & CMD_FAST) || argc < 3) {
+        return 0;
+    }
+    if (strcmp(row->group, "hash") == 0 || strcmp(row->group, "set") == 0) {
+        return 2;
+    }
+    return strcmp(row->group, "sorted-set") == 0 ? argc - 1 : 0;
+}
+
+/* Bring the elements into the cache that the next `n` requests name, all of
+ * one key, and that of the same row. */
+static void pipe_warm_elements(const struct cmd_context *c,
+                               const struct kv_at *at,
+                               const struct cmd_request *next, unsigned n)
+{
+    const struct kv_key key = kv_key_of(next->argv[1].p, next->argv[1].size);
+    const unsigned element = pipe_element(c->row, next->argc);
+    struct kv_key keys[CMD_NEAR_MAX];
+    struct kv_item item;
+
+    if (element == 0 || !kv_get(at, &key, &item)) {
+        return;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        const kvsql_slice arg =
+            next[i].argv[element < next[i].argc ? element : 1];
+
+        keys[i] = kv_key_of(arg.p, arg.size);
+    }
+    kv_warm_elems(&item, keys, n);
+}
+
+/* Look up the keys of `n` requests, so far as they name one. */
+static void pipe_look_keys(struct cmd_near *near, const struct kv_at *at,
+                           const struct kv_key *keys, const uint8_t *place,
+                           unsigned n)
+{
+    struct kv_item items[CMD_NEAR_MAX];
+    bool found[CMD_NEAR_MAX];
+
+    kv_get_batch(at, keys, items, found, n);
+    for (unsigned i = 0; i < n; i++) {
+        near->found[place[i]] = found[i];
+        if (found[i]) {
+            near->item[place[i]] = items[i];
+        }
+    }
+}
+
+/* The command that runs and those behind it. */
+static void pipe_look(struct cmd_context *c)
+{
+    struct cmd_pipe *pipe = c->pipe;
+    struct cmd_near *near = &pipe->near;
+    const struct cmd_request *next = pipe->next - 1;
+    const struct cmd_row *row = c->row;
+    const unsigned n =
+        pipe->left < CMD_NEAR_MAX ? pipe->left + 1 : CMD_NEAR_MAX;
+    struct kv_key keys[CMD_NEAR_MAX];
+    uint8_t place[CMD_NEAR_MAX];
+    unsigned count = 0, alike = 0;
+    struct kv_at at;
+
+    kv_at_txn(c->txn, &at);
+    for (unsigned i = 0; i < n; i++) {
+        if (i > 0 && !pipe_same(next[i].argv[0], next[i - 1].argv[0])) {
+            row = cmd_find(next[i].argv[0].p, next[i].argv[0].size);
+        }
+        near->key[i].p = NULL;
+        if (row == NULL || row->first_key != 1 || next[i].argc < 2) {
+            continue;
+        }
+        if (row == c->row && pipe_same(next[i].argv[1], next->argv[1])) {
+            alike += alike == i;
+            if (i > 0) {
+                continue;
+            }
+        }
+        near->key[i] = next[i].argv[1];
+        keys[count] = kv_key_of(near->key[i].p, near->key[i].size);
+        place[count++] = (uint8_t)i;
+    }
+    near->first = next;
+    near->count = n;
+    near->mark = kv_txn_mark(c->txn).undo;
+    if (count > 1) {
+        pipe_look_keys(near, &at, keys, place, count);
+    } else if (count == 1) {
+        near->key[place[0]].p = NULL; /* its command finds it as quickly */
+    }
+    if (alike > 1) {
+        pipe_warm_elements(c, &at, next, alike);
+    }
+}
+
+bool cmd_near_find(const struct cmd_context *c, const struct kv_key *key,
+                   struct kv_item *item, bool *found)
+{
+    const struct cmd_pipe *pipe = c->pipe;
+    const struct cmd_near *near = &pipe->near;
+    const size_t i = pipe_place(pipe);
+
+    if (c->txn == NULL || c->txn != pipe->txn || i >= near->count ||
+        near->key[i].p != key->p || near->key[i].size != key->size ||
+        near->mark != kv_txn_mark(c->txn).undo) {
+        return false;
+    }
+    *found = near->found[i];
+    if (*found) {
+        *item = near->item[i];
+    }
+    return true;
+}
+
+/* ---- running ------------------------------------------------------------ */
+
+static bool pipe_takes(const struct cmd_context *c)
+{
+    const unsigned flags = c->row->flags;
+
+    if (flags & CMD_READONLY) {
+        return true;
+    }
+    return (flags & CMD_WRITE) != 0 && (flags & (CMD_LONG | CMD_ADMIN)) == 0 &&
+           (c->pipe->left > 0 || c->pipe->txn != NULL);
+}
+
+/* An open txn for the command. False: there is none; answered. */
+static bool pipe_open(struct cmd_context *c)
+{
+    struct cmd_pipe *pipe = c->pipe;
+    const bool write = (c->row->flags & CMD_WRITE) != 0;
+
+    if (write && !pipe->write) {
+        cmd_pipe_end(pipe); /* F8: who writes waits for room first */
+    }
+    if (pipe->txn == NULL) {
+        const kvsql_rc rc =
+            kv_txn_begin(c->db, write, COMMAND_WAIT_MS, &pipe->txn, &c->err);
+
+        if (rc != KVSQL_OK) {
+            pipe->txn = NULL;
+            cmd_fail_rc(c, rc);
+            return false;
+        }
+        pipe->write = write;
+        pipe->begun_ns = pipe->last_ns = kv_os_quick_ns();
+    }
+    c->txn = pipe->txn;
+    if (pipe->left > 0 && pipe_place(pipe) >= pipe->near.count) {
+        pipe_look(c);
+    }
+    return true;
+}
+
+/* Run the handler in the open txn; false: PI2. */
+static bool pipe_call(struct cmd_context *c)
+{
+    const bool write = (c->row->flags & CMD_WRITE) != 0;
+    const struct kv_mark before = kv_txn_mark(c->txn);
+    struct kvsql_error err;
+
+    c->may_defer = (c->row->flags & CMD_LONG) != 0;
+    if (!write || cmd_room(c)) {
+        const struct kv_mark mark = kv_txn_mark(c->txn); /* evictions stay */
+
+        cmd_call(c);
+        if (KV_UNLIKELY(c->reply->rc != KVSQL_OK) && write) {
+            kv_txn_restore(c->txn, mark); /* CM2 */
+        }
+    }
+    kv_txn_command_done(c->txn);
+    if (KV_LIKELY(kv_txn_prepare(c->txn, &err) == KVSQL_OK)) {
+        return true;
+    }
+    kv_txn_restore(c->txn, before);
+    return false;
+}
+
+enum cmd_piped cmd_pipe_run(struct cmd_context *c, struct kv_ticket *ticket)
+{
+    struct cmd_pipe *pipe = c->pipe;
+
+    if (!pipe_takes(c)) {
+        cmd_pipe_end(pipe);
+        return CMD_PIPED_NOT;
+    }
+    if (!pipe_open(c)) {
+        return CMD_PIPED_DONE;
+    }
+    const bool done = pipe_call(c);
+
+    *ticket = kv_txn_ticket(c->txn);
+    c->txn = NULL;
+    if (KV_UNLIKELY(!done)) {
+        cmd_pipe_end(pipe);
+        cmd_reply_reset(c->reply);
+        c->deferred = false;
+        return CMD_PIPED_NOT;
+    }
+    if (c->deferred || ++pipe->count == PIPE_MAX ||
+        pipe->last_ns - pipe->begun_ns > pipe->most_ns) {
+        cmd_pipe_end(pipe);
+    }
+    return c->deferred ? CMD_PIPED_VIEW : CMD_PIPED_DONE;
+}
