@@ -7,7 +7,11 @@
 #include "cli/cli.h"
 #include "command/command.h"
 #include "command/embed.h"
+#include "command/inspect.h"
+#include "kvsql/base/buf.h"
 #include "vtab/session.h"
+
+#define HOST_WORDS_MAX ((size_t)64 << 10) /* bytes of a slow command */
 
 /* ---- commands --------------------------------------------------------------------- */
 
@@ -73,6 +77,113 @@ static kvsql_rc host_command_run(const struct vt_command *command,
     return cmd_embed_run(&embed, err);
 }
 
+/* ---- lists ------------------------------------------------------------------------ */
+
+static void host_text_or_null(struct vt_rows *rows, const char *text)
+{
+    if (text != NULL)
+        vt_row_text(rows, text);
+    else
+        vt_row_null(rows);
+}
+
+static void host_client(void *arg, const struct cmd_client_row *client)
+{
+    struct vt_rows *rows = arg;
+
+    vt_row(rows);
+    vt_row_int(rows, (int64_t)client->id);
+    vt_row_text(rows, client->addr);
+    vt_row_text(rows, client->resp == 3 ? "resp3" : "resp2");
+    vt_row_text(rows, client->name);
+    host_text_or_null(rows, client->user);
+    vt_row_int(rows, client->age_s);
+    vt_row_int(rows, client->idle_s);
+    host_text_or_null(rows, client->command);
+    vt_row_int(rows, (int64_t)client->in_size);
+    vt_row_int(rows, (int64_t)client->out_size);
+    vt_row_null(rows); /* view_age */
+}
+
+static void host_clients(struct vt_rows *rows)
+{
+    cmd_client_each(host_client, rows);
+}
+
+static void host_client_kill(uint64_t id)
+{
+    (void)cmd_client_kill(id);
+}
+
+/* A word as redis-cli takes it. */
+static void host_word(struct kv_buf *out, kvsql_slice word)
+{
+    const uint8_t *p = word.p;
+    bool plain = word.size > 0;
+
+    for (size_t i = 0; i < word.size; i++)
+        plain = plain && p[i] > ' ' && p[i] < 0x7f && p[i] != '"' &&
+                p[i] != '\'' && p[i] != '\\';
+    if (plain) {
+        kv_buf_add(out, word.p, word.size);
+        return;
+    }
+    kv_buf_byte(out, '"');
+    for (size_t i = 0; i < word.size; i++)
+        if (p[i] == '"' || p[i] == '\\')
+            kv_buf_printf(out, "\\%c", p[i]);
+        else if (p[i] < ' ' || p[i] >= 0x7f)
+            kv_buf_printf(out, "\\x%02x", p[i]);
+        else
+            kv_buf_byte(out, p[i]);
+    kv_buf_byte(out, '"');
+}
+
+static void host_slow(void *arg, const struct cmd_slow_row *row)
+{
+    struct vt_rows *rows = arg;
+    struct kv_buf words;
+
+    kv_buf_init(&words, KV_MEM_CLIENT, HOST_WORDS_MAX);
+    for (unsigned i = 0; i < row->argc; i++) {
+        if (i > 0)
+            kv_buf_byte(&words, ' ');
+        host_word(&words, row->arg(row, i));
+    }
+    vt_row(rows);
+    vt_row_int(rows, (int64_t)row->id);
+    vt_row_int(rows, row->time_s * 1000);
+    vt_row_int(rows, (int64_t)row->us);
+    vt_row_text(rows, row->addr);
+    if (words.failed) /* shown without its words */
+        vt_row_null(rows);
+    else
+        vt_row_bytes(rows, words.p, words.size);
+    kv_buf_fini(&words);
+}
+
+static void host_slowlog(struct vt_rows *rows)
+{
+    cmd_slowlog_each(host_slow, rows);
+}
+
+static void host_latency_row(void *arg, const struct cmd_latency_row *row)
+{
+    struct vt_rows *rows = arg;
+
+    vt_row(rows);
+    vt_row_text(rows, row->name);
+    vt_row_int(rows, (int64_t)row->calls);
+    vt_row_real(rows, row->p50_us);
+    vt_row_real(rows, row->p99_us);
+    vt_row_real(rows, row->max_us);
+}
+
+static void host_latency(struct vt_rows *rows)
+{
+    cmd_latency_each(host_latency_row, rows);
+}
+
 static_assert(VT_COMMAND_ARGS_MAX == CMD_LINE_ARGS_MAX,
               "room for the words of a line");
 
@@ -80,7 +191,11 @@ void cli_join_sql(void)
 {
     static const struct vt_host host = {.command_row = host_command_row,
                                         .command_run = host_command_run,
-                                        .command_split = cmd_split};
+                                        .command_split = cmd_split,
+                                        .clients = host_clients,
+                                        .client_kill = host_client_kill,
+                                        .slowlog = host_slowlog,
+                                        .latency = host_latency};
 
     vt_host_set(&host);
 }

@@ -489,6 +489,7 @@ void cmd_execute_view(struct cmd_context *c)
         cmd_fail_rc(c, rc);
         return;
     }
+    kv_view_hold(view, "command");
     kv_at_view(view, &at);
     c->view = &at;
     cmd_call(c);

@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "command/context.h"
+#include "command/inspect.h"
 #include "kvsql/base/lock.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
@@ -149,6 +150,26 @@ static double latency_percentile(const uint64_t counts[LATENCY_BUCKETS],
         }
     }
     return (double)latency_bucket_end(b) / 1000;
+}
+
+void cmd_latency_each(void (*take)(void *arg,
+                                   const struct cmd_latency_row *row),
+                      void *arg)
+{
+    for (unsigned i = 0; i < cmd_count(); i++) {
+        uint64_t counts[LATENCY_BUCKETS];
+        const uint64_t total = latency_total(i, counts);
+        const struct cmd_latency_row row = {
+            .name = cmd_at(i)->name,
+            .calls = total,
+            .p50_us = latency_percentile(counts, total, 50),
+            .p99_us = latency_percentile(counts, total, 99),
+            .max_us = latency_percentile(counts, total, 100)};
+
+        if (total > 0) {
+            take(arg, &row);
+        }
+    }
 }
 
 void cmd_latency_percentiles(const char *text)

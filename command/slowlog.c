@@ -18,6 +18,7 @@
 
 #include "command/client.h"
 #include "command/context.h"
+#include "command/inspect.h"
 #include "kvsql/base/lock.h"
 #include "kvsql/base/mem.h"
 
@@ -214,6 +215,35 @@ void cmd_slow(const struct cmd_context *c, uint64_t ns)
                                                    : "command",
                           ns / 1000000);
     }
+}
+
+static kvsql_slice slowlog_arg_at(const struct cmd_slow_row *row,
+                                  unsigned index)
+{
+    const struct slowlog_entry *entry = row->entry;
+
+    return (kvsql_slice){entry->bytes + entry->args[index].at,
+                         entry->args[index].size};
+}
+
+void cmd_slowlog_each(void (*take)(void *arg, const struct cmd_slow_row *row),
+                      void *arg)
+{
+    kv_lock_take(&slowlog_lock);
+    for (unsigned i = slowlog_count; i-- > 0;) {
+        const struct slowlog_entry *entry =
+            slowlog_ring[(slowlog_first + i) % SLOWLOG_MAX];
+        const struct cmd_slow_row row = {.id = entry->id,
+                                         .us = entry->us,
+                                         .time_s = entry->time,
+                                         .addr = entry->addr,
+                                         .argc = entry->argc,
+                                         .arg = slowlog_arg_at,
+                                         .entry = entry};
+
+        take(arg, &row);
+    }
+    kv_lock_drop(&slowlog_lock);
 }
 
 /* ---- the commands -------------------------------------------------------- */

@@ -564,7 +564,10 @@ static void batch_each(struct batch *batch, struct vt_session *session)
 static void batch_with_session(struct batch *batch)
 {
     const struct http_server *server = batch->request->server;
-    struct vt_limits limits = {.deadline_ms = server->sql_deadline_ms,
+    struct vt_limits limits = {.admin =
+                                   batch->request->rights == HTTP_RIGHT_ALL,
+                               .user = http_sql_user(batch->request),
+                               .deadline_ms = server->sql_deadline_ms,
                                .row_max = server->sql_row_max,
                                .byte_max = server->sql_byte_max};
     struct vt_session *session =

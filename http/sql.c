@@ -75,6 +75,11 @@ void http_sql_leave(struct http_request *request, struct http_worker *worker)
     }
 }
 
+const char *http_sql_user(const struct http_request *request)
+{
+    return request->rights == HTTP_RIGHT_ALL ? "default" : "readonly";
+}
+
 /* ---- the format ------------------------------------------------------------------ */
 
 static bool sql_format_named(kvsql_slice name, enum http_rows_format *format)
@@ -590,6 +595,8 @@ static void sql_work(struct http_request *request, struct http_worker *worker)
         struct vt_limits limits = {
             .read_only = request->method != HTTP_POST ||
                          request->rights < HTTP_RIGHT_ALL,
+            .admin = request->rights == HTTP_RIGHT_ALL,
+            .user = http_sql_user(request),
             .deadline_ms = call.deadline_ms,
             .row_max = call.row_max,
             .byte_max = request->server->sql_byte_max};

@@ -14,6 +14,8 @@
 KV_INTERNAL struct vt_session *http_sql_session(struct http_request *request,
                                                 struct http_worker *worker,
                                                 const struct vt_limits *limits);
+/* Whose statements a request runs; static. */
+KV_INTERNAL const char *http_sql_user(const struct http_request *request);
 /* Done with it. An open transaction is rolled back. */
 KV_INTERNAL void http_sql_leave(struct http_request *request,
                                 struct http_worker *worker);

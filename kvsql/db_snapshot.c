@@ -305,6 +305,7 @@ static kvsql_rc dbsnap_run(kvsql *db, kv_progress_fn progress, void *arg,
     if (rc != KVSQL_OK) {
         return rc;
     }
+    kv_view_hold(view, "snapshot");
     if (dbsnap_unchanged(db, kv_view_position(view), info)) {
         kv_unpin(view);
         return KVSQL_OK;

@@ -99,6 +99,20 @@ KV_INTERNAL kvsql_rc kv_pin(kvsql *db, struct kv_view **view,
 /* Any thread; NULL is fine. */
 KV_INTERNAL void kv_unpin(struct kv_view *view);
 KV_INTERNAL uint64_t kv_view_position(const struct kv_view *view);
+/* Number of a view, > 0; no other has it. */
+KV_INTERNAL uint64_t kv_view_id(const struct kv_view *view);
+/* Say who has it, for kv_view_list(); a static word. The last to say so stands. */
+KV_INTERNAL void kv_view_hold(struct kv_view *view, const char *holder);
+struct kv_view_info {
+    uint64_t id, position, age_ms;
+    unsigned pins;
+    uint64_t bytes; /* kept for it and no younger view, estimated */
+    const char *holder; /* "" when nobody has said so */
+};
+/* Views that are pinned, oldest first; returns how many were filled. Takes the
+ * store lock, unless `txn` (or NULL) is of this thread. */
+KV_INTERNAL unsigned kv_view_list(kvsql *db, struct kv_txn *txn,
+                                  struct kv_view_info *out, unsigned max);
 /* Start reading a view, with `now` taken here (T3). */
 KV_INTERNAL void kv_at_view(const struct kv_view *view, struct kv_at *at);
 /* Wall ms of at->now. */

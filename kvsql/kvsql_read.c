@@ -25,6 +25,7 @@ kvsql_rc kvsql_view_pin(kvsql *db, kvsql_view **view, struct kvsql_error *err)
         kv_mem_free(KV_MEM_CLIENT, made, sizeof *made);
         return rc;
     }
+    kv_view_hold(made->view, "library");
     made->db = db;
     kv_at_view(made->view, &made->at);
     kv_api_handles_add(db, 1);

@@ -37,6 +37,7 @@ struct kv_view {
     uint64_t pos, epoch;
     uint64_t record; /* place of its VIEW record in the undo log, 0 = none */
     uint64_t taken_ns;
+    _Atomic(const char *) holder; /* who has it; NULL: not said */
     atomic_uint refs;
     bool dropped; /* taken back by an undo */
     bool inside;  /* of a batch: never handed to others (UN4) */

@@ -11,6 +11,7 @@
 #include "kvsql/store_private.h"
 
 #define VIEW_GC_STEP 128
+#define VIEW_SAMPLE 4096 /* blocks that are measured for kv_view_list */
 
 #define VIEW_SPARES 2 /* chunks that its release may need at once (I11) */
 
@@ -252,6 +253,68 @@ const struct kv_store *kv_view_store(const struct kv_view *view)
 uint64_t kv_view_position(const struct kv_view *view)
 {
     return view->pos;
+}
+
+uint64_t kv_view_id(const struct kv_view *view)
+{
+    return view->gen >> KV_GEN_SHIFT;
+}
+
+void kv_view_hold(struct kv_view *view, const char *holder)
+{
+    atomic_store_explicit(&view->holder, holder, memory_order_relaxed);
+}
+
+/* Bytes of the blocks that only this view and older ones see (I3): the first
+ * VIEW_SAMPLE are looked at, the others taken to be like them. */
+static uint64_t view_bytes(const struct kv_store *store,
+                           const struct kv_view *view)
+{
+    const struct kv_list *const dead =
+        view->newer != NULL ? &view->newer->dead : &store->dead;
+    uint64_t bytes = 0, seen = 0;
+
+    for (const struct kv_list_chunk *chunk = dead->head;
+         chunk != NULL && seen < VIEW_SAMPLE; chunk = chunk->next)
+        for (uint32_t i = chunk->from; i < chunk->to; i++)
+            if (chunk->entry[i].block != NULL) {
+                bytes += kv_block_size(chunk->entry[i].block);
+                seen++;
+            }
+    if (seen == 0 || seen >= dead->count)
+        return bytes;
+    return (uint64_t)((double)bytes / (double)seen * (double)dead->count);
+}
+
+unsigned kv_view_list(kvsql *db, struct kv_txn *txn, struct kv_view_info *out,
+                      unsigned max)
+{
+    struct kv_store *const store = kv_db_store(db);
+    const uint64_t now = kv_os_mono_ns();
+    unsigned n = 0;
+
+    if (txn == NULL)
+        kv_lock_take(&store->lock);
+    for (const struct kv_view *v = store->oldest; v != NULL && n < max;
+         v = v->newer) {
+        const unsigned pins = atomic_load(&v->refs);
+        const char *holder = atomic_load(&v->holder);
+
+        if (pins == 0)
+            continue;
+        if (holder == NULL)
+            holder = v->lasting ? "undo" : v->inside ? "transaction" : "";
+        out[n++] = (struct kv_view_info){
+            .id = kv_view_id(v),
+            .position = v->pos,
+            .age_ms = now > v->taken_ns ? (now - v->taken_ns) / 1000000 : 0,
+            .pins = pins,
+            .bytes = view_bytes(store, v),
+            .holder = holder};
+    }
+    if (txn == NULL)
+        kv_lock_drop(&store->lock);
+    return n;
 }
 
 kvsql_rc kv_txn_view(struct kv_txn *txn, struct kv_view **view,

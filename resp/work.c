@@ -77,11 +77,14 @@ void resp_work_cancel(struct resp_conn *conn)
 
 /* ---- one job ------------------------------------------------------------ */
 
-static kvsql_rc work_session(struct resp_worker *worker, kvsql *db,
+static kvsql_rc work_session(struct resp_worker *worker,
+                             const struct resp_job *job,
                              struct kvsql_error *err)
 {
     const struct resp_config *config = &worker->server->config;
-    const struct vt_limits limits = {.deadline_ms = config->sql_deadline_ms,
+    const struct vt_limits limits = {.admin = true, /* there is one user */
+                                     .client = job->conn->client.id,
+                                     .deadline_ms = config->sql_deadline_ms,
                                      .row_max = config->sql_row_max,
                                      .byte_max = config->sql_byte_max};
 
@@ -89,7 +92,7 @@ static kvsql_rc work_session(struct resp_worker *worker, kvsql *db,
         vt_session_limits(worker->session, &limits);
         return KVSQL_OK;
     }
-    return vt_session_open(db, &limits, &worker->session, err);
+    return vt_session_open(job->db, &limits, &worker->session, err);
 }
 
 /* False: the client has left or the server stops, and nothing is to be done.
@@ -121,7 +124,7 @@ static void work_run_job(struct resp_worker *worker, struct resp_job *job)
     struct resp_conn *conn = job->conn;
     struct cmd_reply reply;
     struct kvsql_error err;
-    kvsql_rc rc = work_session(worker, job->db, &err);
+    kvsql_rc rc = work_session(worker, job, &err);
 
     job->ticket = CMD_NO_TICKET;
     cmd_reply_init_resp(&reply, &job->out, conn->client.resp);

@@ -23,6 +23,10 @@ static const char *const vauth_pragmas[] = {
     "table_info", "table_xinfo", "table_list", "function_list",
     "module_list", "compile_options", NULL};
 
+/* Tables of ours about the server and those who use it (RU1). */
+static const char *const vauth_admin[] = {"clients", "config", "queries",
+                                          "slowlog", NULL};
+
 static bool vauth_listed(const char *const *names, const char *name)
 {
     for (; *names != NULL; names++)
@@ -84,6 +88,9 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     case SQLITE_DELETE: allow = vauth_writable(one); break;
     default: break;
     }
+    if (!session->limits.admin &&
+        vauth_listed(vauth_admin, action == SQLITE_CREATE_VTABLE ? two : one))
+        allow = false;
     if (!allow) session->denied = true;
     return allow ? SQLITE_OK : SQLITE_DENY;
 }

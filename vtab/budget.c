@@ -179,7 +179,13 @@ kvsql_rc vt_start(struct kvsql_error *err)
 
 bool vt_cancelled(struct vt_session *session)
 {
+    const struct vt_seen *seen = &session->seen;
+
     if (atomic_load_explicit(&session->cancel, memory_order_relaxed))
+        return true;
+    if (atomic_load_explicit(&seen->cancelled, memory_order_relaxed) != 0 &&
+        atomic_load_explicit(&seen->cancelled, memory_order_relaxed) ==
+            atomic_load_explicit(&seen->query, memory_order_relaxed))
         return true;
     if (session->budget.deadline_ns > 0 &&
         kv_os_mono_ns() > session->budget.deadline_ns) {

@@ -23,8 +23,9 @@
 struct vt_statement {
     struct vt_session *session;
     sqlite3_stmt *stmt;
-    char *text; /* NULL: not to be kept */
-    size_t size;
+    char *text; /* the first of it; NULL: there was no memory */
+    size_t size, text_size;
+    bool keep;  /* the text is whole, and all of the statement */
     uint64_t hash;
     struct vt_statement *chain;        /* of a bucket */
     struct vt_statement *older, *newer; /* of the kept ones */
@@ -48,7 +49,16 @@ const struct vt_host *vt_host_get(void)
 
 static int session_progress(void *arg)
 {
-    return vt_cancelled((struct vt_session *)arg);
+    struct vt_session *session = (struct vt_session *)arg;
+    const uint64_t steps = session->limits.trusted ? SESSION_PROGRESS_FREE
+                                                   : SESSION_PROGRESS;
+
+    atomic_store_explicit(
+        &session->seen.steps,
+        atomic_load_explicit(&session->seen.steps, memory_order_relaxed) +
+            steps,
+        memory_order_relaxed);
+    return vt_cancelled(session);
 }
 
 static int session_config(struct vt_session *session, int what, int value)
@@ -84,8 +94,13 @@ void vt_session_limits(struct vt_session *session,
 {
     atomic_store_explicit(&session->cancel, false, memory_order_relaxed);
     bool stricter = session->limits.trusted != limits->trusted ||
-                    session->limits.read_only != limits->read_only;
+                    session->limits.read_only != limits->read_only ||
+                    session->limits.admin != limits->admin;
 
+    atomic_store_explicit(&session->seen.client, limits->client,
+                          memory_order_relaxed);
+    atomic_store_explicit(&session->seen.user, limits->user,
+                          memory_order_relaxed);
     session->last_set = false; /* another may ask from here on */
     session->limits = *limits;
     if (!limits->trusted) {
@@ -172,6 +187,7 @@ static kvsql_rc session_open(kvsql *db, const char *path, int flags,
             SQLITE_OK)
         rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
     if (rc == KVSQL_OK) vt_session_limits(session, limits);
+    if (rc == KVSQL_OK) vt_query_enter(session);
     vt_budget_leave(before);
     if (rc != KVSQL_OK) {
         vt_session_close(session);
@@ -216,6 +232,7 @@ void vt_session_close(struct vt_session *session)
 
     if (session == NULL) return;
     KV_ASSERT(session->active == NULL);
+    vt_query_leave(session);
     before = vt_budget_enter(&session->budget);
     session->budget.size_max = 0;
     session->budget.deadline_ns = 0;
@@ -253,8 +270,9 @@ static uint64_t session_hash(const char *p, size_t size)
 static void session_statement_free(struct vt_statement *statement)
 {
     (void)sqlite3_finalize(statement->stmt);
+    vt_query_settle();
     if (statement->text != NULL)
-        kv_mem_free(KV_MEM_CLIENT, statement->text, statement->size + 1);
+        kv_mem_free(KV_MEM_CLIENT, statement->text, statement->text_size + 1);
     kv_mem_free(KV_MEM_CLIENT, statement, sizeof(*statement));
 }
 
@@ -400,10 +418,20 @@ static struct vt_statement *session_wrap(struct vt_session *session,
     statement->session = session;
     statement->stmt = stmt;
     statement->size = size;
-    if (!keep || size > VT_CACHE_SQL_MAX) return statement;
-    statement->hash = session_hash(sql, size);
-    statement->text = kv_mem_dup(KV_MEM_CLIENT, sql, size);
-    return statement; /* without the text it is not kept: no harm */
+    statement->text_size = size < VT_CACHE_SQL_MAX ? size : VT_CACHE_SQL_MAX;
+    statement->text = kv_mem_dup(KV_MEM_CLIENT, sql, statement->text_size);
+    /* without the text it is not kept: no harm */
+    statement->keep =
+        keep && statement->text != NULL && statement->text_size == size;
+    if (statement->keep) statement->hash = session_hash(sql, size);
+    return statement;
+}
+
+const char *vt_statement_text(const struct vt_statement *statement,
+                              size_t *size)
+{
+    *size = statement->text != NULL ? statement->text_size : 0;
+    return statement->text != NULL ? statement->text : "";
 }
 
 static kvsql_rc session_prepare(struct vt_session *session, const char *sql,
@@ -559,6 +587,7 @@ static void session_end(struct vt_statement *statement)
     (void)sqlite3_reset(statement->stmt); /* its result was seen by step */
     statement->running = false;
     session->active = NULL;
+    vt_query_end(session);
     session->changes = sqlite3_changes64(session->sql);
     vt_read_end(session);
 }
@@ -570,6 +599,8 @@ static bool session_row_fits(struct vt_statement *statement)
     int columns = sqlite3_data_count(statement->stmt);
 
     statement->rows++;
+    atomic_store_explicit(&statement->session->seen.rows, statement->rows,
+                          memory_order_relaxed);
     for (int i = 0; i < columns; i++) {
         int type = sqlite3_column_type(statement->stmt, i);
         statement->bytes += 8;
@@ -592,6 +623,7 @@ static void session_start(struct vt_statement *statement)
     statement->running = true;
     statement->truncated = false;
     statement->rows = statement->bytes = 0;
+    vt_query_begin(session, statement);
 }
 
 /* One call of SQLite, and what follows from it but for the gate. */
@@ -675,7 +707,7 @@ void vt_finish(struct vt_statement *statement)
     before = vt_budget_enter(&session->budget);
     if (statement->running) session_end(statement);
     (void)sqlite3_clear_bindings(statement->stmt);
-    if (statement->text != NULL)
+    if (statement->keep)
         session_cache_put(session, statement);
     else
         session_statement_free(statement);

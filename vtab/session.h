@@ -23,6 +23,9 @@ struct vt_statement;
 struct vt_limits {
     bool trusted;          /* local shell: no authorizer, no row or byte cap */
     bool read_only;        /* query_only; writes give KVSQL_READONLY */
+    bool admin;            /* may see clients, config, slowlog, queries */
+    const char *user;      /* static; NULL = "default" */
+    uint64_t client;       /* of the registry of clients, or 0 */
     uint64_t deadline_ms;  /* 0 = none when trusted, else 10,000 */
     uint64_t row_max;      /* 0 = 10,000 */
     uint64_t byte_max;     /* 0 = 16 MiB */
@@ -159,6 +162,17 @@ struct vt_command {
 };
 #define VT_COMMAND_ARGS_MAX 1024 /* words of a line */
 
+/* Rows of a table that upper rooms fill: begin one, then its values in the
+ * order of columns.def; what is left out is NULL. */
+struct vt_rows;
+KV_INTERNAL void vt_row(struct vt_rows *rows);
+KV_INTERNAL void vt_row_null(struct vt_rows *rows);
+KV_INTERNAL void vt_row_int(struct vt_rows *rows, int64_t integer);
+KV_INTERNAL void vt_row_real(struct vt_rows *rows, double real);
+KV_INTERNAL void vt_row_bytes(struct vt_rows *rows, const void *p,
+                              size_t size);
+KV_INTERNAL void vt_row_text(struct vt_rows *rows, const char *text);
+
 /* What upper rooms fill in cli/host.c; NULL entries leave tables out. */
 struct vt_host {
     /* Row `index` of the command table; false behind the last. */
@@ -173,6 +187,12 @@ struct vt_host {
     kvsql_rc (*command_split)(const char *line, size_t size,
                               struct kv_buf *buf, kvsql_slice *argv,
                               unsigned *argc, struct kvsql_error *err);
+    /* All rows of these tables; any thread, inside a txn, too. view_age of
+     * clients is left out. */
+    void (*clients)(struct vt_rows *rows);
+    void (*client_kill)(uint64_t id);
+    void (*slowlog)(struct vt_rows *rows);
+    void (*latency)(struct vt_rows *rows);
 };
 KV_INTERNAL void vt_host_set(const struct vt_host *host);
 

@@ -50,6 +50,19 @@ struct vt_gaps {
     unsigned count, cap;
 };
 
+/* What other sessions may see of this one (queries.c). */
+struct vt_seen {
+    struct vt_session *next, **link; /* of the registry */
+    _Atomic(struct vt_statement *) statement; /* running, or NULL */
+    _Atomic uint64_t query;      /* its number */
+    _Atomic uint64_t cancelled;  /* the number of a query that is to end */
+    _Atomic uint64_t started_ns; /* kv_os_quick_ns() */
+    _Atomic uint64_t rows, steps;
+    _Atomic uint64_t view, view_ns; /* number of the pinned view, or 0 */
+    _Atomic uint64_t client;
+    _Atomic(const char *) user;
+};
+
 #define VT_CACHE_MAX 256       /* statements kept */
 #define VT_CACHE_BUCKETS 256
 #define VT_CACHE_SQL_MAX 16384 /* bytes of a text that is kept */
@@ -63,6 +76,7 @@ struct vt_session {
     struct vt_limits limits;
     struct vt_budget budget;
     atomic_bool cancel;
+    struct vt_seen seen;
     bool timed_out, internal, saw_delete;
     bool denied; /* this prepare named what it may not */
     bool joins;  /* ... or columns of several tables */
@@ -157,6 +171,29 @@ KV_INTERNAL void vt_read_end(struct vt_session *session);
 /* Wait at the gate for what was committed or seen (TX4, RD6). */
 KV_INTERNAL kvsql_rc vt_txn_gate(struct vt_session *session,
                                  struct kvsql_error *err) KV_MUST_USE;
+
+/* ---- running statements (queries.c) ------------------------------------------ */
+
+KV_INTERNAL void vt_query_enter(struct vt_session *session);
+KV_INTERNAL void vt_query_leave(struct vt_session *session);
+/* The statement runs, and runs no more. */
+KV_INTERNAL void vt_query_begin(struct vt_session *session,
+                                struct vt_statement *statement);
+KV_INTERNAL void vt_query_end(struct vt_session *session);
+/* Nobody looks at a statement that has ended: it may be freed. */
+KV_INTERNAL void vt_query_settle(void);
+/* The text of a statement, perhaps cut. */
+KV_INTERNAL const char *vt_statement_text(const struct vt_statement *statement,
+                                          size_t *size);
+/* Who holds a view, in words. */
+KV_INTERNAL const char *vt_query_holder(const struct vt_session *session,
+                                        const struct kv_view_info *view,
+                                        char *out, size_t size);
+/* Fill column `to` of rows of clients: ms since the client in column `from`
+ * pinned a view. */
+KV_INTERNAL void vt_query_view_ages(const struct vt_session *session,
+                                    struct vt_rows *rows, unsigned from,
+                                    unsigned to);
 
 /* ---- the rest --------------------------------------------------------------- */
 

@@ -24,6 +24,15 @@
 
 /* ---- reading ---------------------------------------------------------------- */
 
+/* Let others see which view is held, and since when; 0: none. */
+static void vtxn_show(struct vt_session *session, uint64_t view)
+{
+    if (view != 0)
+        atomic_store_explicit(&session->seen.view_ns, kv_os_mono_ns(),
+                              memory_order_relaxed);
+    atomic_store_explicit(&session->seen.view, view, memory_order_relaxed);
+}
+
 static kvsql_rc vtxn_pin(struct vt_session *session, struct kvsql_error *err)
 {
     kvsql_rc rc;
@@ -35,6 +44,7 @@ static kvsql_rc vtxn_pin(struct vt_session *session, struct kvsql_error *err)
         return rc;
     }
     kv_at_view(session->pin, &session->pin_at);
+    vtxn_show(session, kv_view_id(session->pin));
     session->keys_hint = kv_count_all(&session->pin_at);
     session->position = kv_view_position(session->pin);
     return KVSQL_OK;
@@ -114,9 +124,11 @@ void vt_read_end(struct vt_session *session)
     if (session->txn != NULL) return; /* unpinning takes the lock we hold */
     kv_unpin(session->stale);
     session->stale = NULL;
-    if (!sqlite3_get_autocommit(session->sql)) return;
+    if (session->pin == NULL) vtxn_show(session, 0);
+    if (session->pin == NULL || !sqlite3_get_autocommit(session->sql)) return;
     kv_unpin(session->pin);
     session->pin = NULL;
+    vtxn_show(session, 0);
 }
 
 /* ---- the transaction ---------------------------------------------------------- */

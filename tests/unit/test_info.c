@@ -1,0 +1,330 @@
+/* test_info.c - the tables about kvsql itself (sql.md 2.7): queries, views,
+ * clients, slowlog, latency; who may see them. */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "command/client.h"
+#include "command/stats.h"
+#include "tests/lib/rows.h"
+
+static struct rows fx;
+
+static void fixture_setup(void)
+{
+    cli_join_sql();
+    rows_init(&fx, "");
+}
+
+static void fixture_teardown(void)
+{
+    rows_fini(&fx);
+}
+
+#define ok(sql) rows_ok(&fx, sql)
+#define GIVES(sql, rows) ROWS_GIVES(&fx, sql, rows)
+#define FAILS(sql, code, sentence) ROWS_FAILS(&fx, sql, code, sentence)
+
+/* ---- queries ----------------------------------------------------------------------- */
+
+#define ENDLESS                                                               \
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"         \
+    " SELECT max(i), kv_exists('k') FROM n"
+
+struct runner {
+    pthread_t thread;
+    struct vt_session *session;
+    kvsql_rc rc;
+    char text[KVSQL_ERROR_SIZE];
+};
+
+static void *runner_run(void *arg)
+{
+    struct runner *runner = arg;
+    struct vt_statement *statement;
+    struct kvsql_error err = {.text = ""};
+    bool row = true;
+
+    runner->rc = vt_prepare(runner->session, ENDLESS, sizeof(ENDLESS) - 1,
+                            NULL, &statement, &err);
+    while (runner->rc == KVSQL_OK && row)
+        runner->rc = vt_step(statement, &row, &err);
+    vt_finish(statement);
+    (void)snprintf(runner->text, sizeof(runner->text), "%s", err.text);
+    return NULL;
+}
+
+/* Run it in another thread until it shows that it works. */
+static void runner_start(struct runner *runner)
+{
+    *runner = (struct runner){.session = fx.other};
+    vt_session_limits(fx.other,
+                      &(struct vt_limits){.deadline_ms = 600000,
+                                          .user = "ann"});
+    ck_assert_int_eq(pthread_create(&runner->thread, NULL, runner_run, runner),
+                     0);
+    do {
+        ok("SELECT count(*) FROM queries WHERE vm_steps > 0"
+           " AND sql LIKE 'WITH RECURSIVE%'");
+    } while (strcmp(fx.text, "1") != 0);
+}
+
+START_TEST(a_query_is_shown_while_it_runs_and_deleting_it_ends_it)
+{
+    struct runner runner;
+
+    GIVES("SELECT user, sql, started, rows FROM queries",
+          "default|SELECT user, sql, started, rows FROM queries|1700000000000"
+          "|0");
+    runner_start(&runner);
+    GIVES("SELECT user, rows, started <= 1700000000000 FROM queries"
+          " WHERE sql LIKE 'WITH RECURSIVE%'",
+          "ann|0|1");
+    ok("DELETE FROM queries"); /* not this one itself */
+    ck_assert_int_eq(pthread_join(runner.thread, NULL), 0);
+    ck_assert_int_eq(runner.rc, KVSQL_INTERRUPT);
+    ck_assert_str_eq(runner.text, "the statement was cancelled");
+    GIVES("SELECT count(*) FROM queries", "1");
+    /* what was cancelled was that one, not its session */
+    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT 1"), KVSQL_OK);
+}
+END_TEST
+
+START_TEST(a_query_that_has_ended_is_not_mistaken_for_the_next)
+{
+    ok("SELECT id FROM queries");
+    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT 1"), KVSQL_OK);
+    ok("DELETE FROM queries WHERE id < 1000000");
+    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT 1"), KVSQL_OK);
+    FAILS("UPDATE queries SET rows = 1", KVSQL_CONSTRAINT,
+          "rows of queries cannot be changed");
+    FAILS("INSERT INTO queries(id) VALUES(1)", KVSQL_CONSTRAINT,
+          "rows of queries cannot be inserted");
+}
+END_TEST
+
+START_TEST(a_text_that_is_not_kept_is_shown_cut)
+{
+    static char sql[40000];
+    const int size = snprintf(sql, sizeof(sql), "SELECT length(sql) FROM "
+                              "queries --%*s", 30000, "x");
+
+    ck_assert_int_gt(size, 30000);
+    GIVES(sql, "16384");
+    GIVES(sql, "16384");
+}
+END_TEST
+
+/* ---- views -------------------------------------------------------------------------- */
+
+START_TEST(a_view_names_those_who_hold_it)
+{
+    ok("INSERT INTO strings(key, value) VALUES('k', 1)");
+    GIVES("SELECT pins, position, holder LIKE 'query %', bytes, age_ms >= 0"
+          " FROM strings CROSS JOIN views",
+          "1|1|1|0|1");
+    ok("BEGIN");
+    GIVES("SELECT kv_get('k')", "1");
+    ck_assert_int_eq(rows_run(&fx, fx.other,
+                              "REPLACE INTO strings(key, value)"
+                              " SELECT 'k', group_concat(kv_len('k'))"
+                              " FROM kv_columns"),
+                     KVSQL_OK);
+    ok("SELECT id FROM queries");
+    ck_assert_int_eq(rows_run(&fx, fx.other,
+                              "SELECT position, pins, bytes > 0, holder"
+                              " FROM views"),
+                     KVSQL_OK);
+    ck_assert_str_eq(fx.text, "1|1|1|transaction");
+    ok("COMMIT");
+    GIVES("SELECT count(*) FROM views", "0");
+    ok("BEGIN");
+    ok("REPLACE INTO strings(key, value) VALUES('k', 2)");
+    GIVES("SELECT count(*) FROM views", "0");
+    ok("COMMIT");
+}
+END_TEST
+
+/* ---- clients ------------------------------------------------------------------------- */
+
+static unsigned killed;
+
+static void door_kill(struct cmd_client *client)
+{
+    (void)client;
+    killed++;
+}
+
+static void door_push(struct cmd_client *client, const void *p, size_t size)
+{
+    (void)client;
+    (void)p;
+    (void)size;
+}
+
+static void door_facts(struct cmd_client *client,
+                       struct cmd_client_facts *facts)
+{
+    (void)client;
+    *facts = (struct cmd_client_facts){.query_size = 7, .output_size = 9};
+}
+
+START_TEST(clients_are_listed_and_deleting_one_kills_it)
+{
+    static const struct cmd_door door = {door_kill, door_push, door_facts};
+    static struct cmd_client one, two;
+    char sql[128];
+
+    killed = 0;
+    one = (struct cmd_client){.addr = "127.0.0.1:1", .resp = 3};
+    two = (struct cmd_client){.addr = "127.0.0.1:2", .resp = 2};
+    cmd_client_open(&one, &door);
+    cmd_client_open(&two, &door);
+    atomic_store(&one.shown_resp, 3);
+    atomic_store(&one.authenticated, true);
+    atomic_store(&two.authenticated, false);
+    GIVES("SELECT addr, proto, name, user, idle >= 0, cmd, in_bytes, out_bytes,"
+          " view_age FROM clients ORDER BY id",
+          "127.0.0.1:1|resp3||default|1|NULL|7|9|NULL\n"
+          "127.0.0.1:2|resp2||NULL|1|NULL|7|9|NULL");
+    vt_session_limits(fx.session, &(struct vt_limits){.trusted = true,
+                                                      .client = one.id});
+    ok("INSERT INTO strings(key, value) VALUES('k', 1)");
+    GIVES("SELECT addr, view_age >= 0 FROM strings CROSS JOIN clients"
+          " ORDER BY id",
+          "127.0.0.1:1|1\n127.0.0.1:2|NULL");
+    sqlite3_snprintf(sizeof(sql), sql, "DELETE FROM clients WHERE id = %llu",
+                     (unsigned long long)one.id);
+    ok(sql);
+    ck_assert_uint_eq(killed, 1);
+    ok("BEGIN");
+    ok("DELETE FROM keys WHERE 0");
+    ok("DELETE FROM clients"); /* under the store's lock, too */
+    ok("COMMIT");
+    ck_assert_uint_eq(killed, 3);
+    cmd_client_close(&one);
+    cmd_client_close(&two);
+    GIVES("SELECT count(*) FROM clients", "0");
+}
+END_TEST
+
+/* ---- slow commands --------------------------------------------------------------------- */
+
+START_TEST(slow_commands_are_listed_as_redis_cli_takes_them)
+{
+    cmd_slowlog_limits(0, 128);
+    cmd_slowlog_clear();
+    ok("INSERT INTO kv_exec(cmd, a1, a2) VALUES('SET', 'a b', x'ff22')");
+    cmd_slowlog_limits(-1, 128);
+    GIVES("SELECT at, client, command, duration_us >= 0 FROM slowlog",
+          "1700000000000||SET \"a b\" \"\\xff\\\"\"|1");
+    ok("INSERT INTO kv_exec(cmd) SELECT command FROM slowlog");
+    GIVES("SELECT hex(value) FROM strings", "FF22");
+    cmd_slowlog_clear();
+    GIVES("SELECT count(*) FROM slowlog", "0");
+}
+END_TEST
+
+START_TEST(latency_has_a_row_for_each_command_that_ran)
+{
+    ok("INSERT INTO kv_exec(cmd) VALUES('GETRANGE k 0 1'), ('GETRANGE k 0 1')");
+    GIVES("SELECT command, calls >= 2, p50_us > 0, p99_us >= p50_us,"
+          " max_us >= p99_us, typeof(max_us) FROM latency"
+          " WHERE command = 'GETRANGE'",
+          "GETRANGE|1|1|1|1|real");
+}
+END_TEST
+
+/* ---- who may ------------------------------------------------------------------------------ */
+
+START_TEST(only_an_administrator_sees_clients_queries_and_slow_commands)
+{
+    static const char *const closed[] = {
+        "SELECT * FROM clients", "SELECT count(*) FROM queries",
+        "DELETE FROM queries WHERE id = 1", "SELECT command FROM slowlog",
+        "DELETE FROM clients"};
+    static const char *const open[] = {
+        "SELECT * FROM latency", "SELECT * FROM views", "SELECT * FROM stats",
+        "SELECT * FROM snapshots"};
+
+    for (unsigned pass = 0; pass < 2; pass++) {
+        vt_session_limits(fx.other, &(struct vt_limits){0});
+        for (size_t i = 0; i < sizeof(closed) / sizeof(*closed); i++)
+            ck_assert_int_eq(rows_run(&fx, fx.other, closed[i]), KVSQL_AUTH);
+        for (size_t i = 0; i < sizeof(open) / sizeof(*open); i++)
+            ck_assert_int_eq(rows_run(&fx, fx.other, open[i]), KVSQL_OK);
+        /* the tables are connected now, and the session is used again */
+        vt_session_limits(fx.other, &(struct vt_limits){.admin = true});
+        for (size_t i = 0; i < sizeof(closed) / sizeof(*closed); i++)
+            ck_assert_int_eq(rows_run(&fx, fx.other, closed[i]), KVSQL_OK);
+    }
+    vt_session_limits(fx.other,
+                      &(struct vt_limits){.admin = true, .read_only = true});
+    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT * FROM queries"),
+                     KVSQL_OK);
+    ck_assert_int_eq(rows_run(&fx, fx.other, "DELETE FROM queries"),
+                     KVSQL_READONLY);
+}
+END_TEST
+
+START_TEST(tables_about_the_server_are_not_for_views_and_triggers)
+{
+    ok("CREATE VIEW v AS SELECT * FROM queries");
+    FAILS("SELECT * FROM v", KVSQL_SYNTAX,
+          "unsafe use of virtual table \"queries\"");
+    ok("CREATE VIEW w AS SELECT name FROM stats WHERE name = 'keys'");
+    GIVES("SELECT * FROM w", "keys");
+}
+END_TEST
+
+START_TEST(no_list_leaves_memory_behind_when_an_allocation_fails)
+{
+    static const char *const statements[] = {
+        "SELECT * FROM queries", "SELECT * FROM views, stats",
+        "SELECT * FROM slowlog", "SELECT * FROM latency",
+        "SELECT * FROM kv_columns", "DELETE FROM queries",
+        "DELETE FROM clients WHERE id = 1"};
+
+    cmd_slowlog_limits(0, 128);
+    ok("INSERT INTO kv_exec(cmd) VALUES('SET k 1')");
+    cmd_slowlog_limits(-1, 128);
+    for (size_t i = 0; i < sizeof(statements) / sizeof(*statements); i++) {
+        int failed = 1;
+        for (uint64_t n = 1; failed; n++) {
+            kv_mem_fail_at(n, 0);
+            kvsql_rc rc = rows_run(&fx, fx.session, statements[i]);
+            failed = kv_mem_failed();
+            kv_mem_fail_at(0, 0);
+            ck_assert_msg(failed || rc == KVSQL_OK, "%s: %s", statements[i],
+                          fx.err.text);
+        }
+    }
+    cmd_slowlog_clear();
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests,
+                   a_query_is_shown_while_it_runs_and_deleting_it_ends_it);
+    tcase_add_test(tests, a_query_that_has_ended_is_not_mistaken_for_the_next);
+    tcase_add_test(tests, a_text_that_is_not_kept_is_shown_cut);
+    tcase_add_test(tests, a_view_names_those_who_hold_it);
+    tcase_add_test(tests, clients_are_listed_and_deleting_one_kills_it);
+    tcase_add_test(tests, slow_commands_are_listed_as_redis_cli_takes_them);
+    tcase_add_test(tests, latency_has_a_row_for_each_command_that_ran);
+    tcase_add_test(
+        tests, only_an_administrator_sees_clients_queries_and_slow_commands);
+    tcase_add_test(tests,
+                   tables_about_the_server_are_not_for_views_and_triggers);
+    tcase_add_test(tests,
+                   no_list_leaves_memory_behind_when_an_allocation_fails);
+}
+
+int main(void)
+{
+    return unit_run("info", add);
+}

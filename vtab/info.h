@@ -1,0 +1,58 @@
+/* info.h - the small tables about kvsql itself (sql.md 2.7): their rows are
+ * made when they are asked for. info.c is the module, facts.c tells of the
+ * store, queries.c of sessions, lists.c of what the rooms above know. */
+#ifndef KVSQL_VTAB_INFO_H
+#define KVSQL_VTAB_INFO_H
+
+#include "vtab/rows.h"
+#include "vtab/state.h"
+
+struct vt_info {
+    const char *name;
+    kvsql_rc (*fill)(struct vt_rows *rows, struct vt_session *session,
+                     struct kvsql_error *err);
+    bool (*there)(const struct vt_host *host); /* NULL: always */
+    bool direct;   /* not in views and triggers (WR8) */
+    bool numbered; /* the first column is the row's number */
+    /* DELETE and UPDATE of the row with this number; NULL: not allowed. */
+    kvsql_rc (*remove)(struct vt_session *session, int64_t number,
+                       struct kvsql_error *err);
+    kvsql_rc (*update)(struct vt_session *session, int64_t number,
+                       sqlite3_value **column, struct kvsql_error *err);
+};
+
+/* facts.c */
+KV_INTERNAL kvsql_rc vt_fill_columns(struct vt_rows *, struct vt_session *,
+                                     struct kvsql_error *);
+KV_INTERNAL kvsql_rc vt_fill_meta(struct vt_rows *, struct vt_session *,
+                                  struct kvsql_error *);
+KV_INTERNAL kvsql_rc vt_fill_schema(struct vt_rows *, struct vt_session *,
+                                    struct kvsql_error *);
+KV_INTERNAL kvsql_rc vt_fill_stats(struct vt_rows *, struct vt_session *,
+                                   struct kvsql_error *);
+KV_INTERNAL kvsql_rc vt_fill_snapshots(struct vt_rows *, struct vt_session *,
+                                       struct kvsql_error *);
+KV_INTERNAL kvsql_rc vt_fill_views(struct vt_rows *, struct vt_session *,
+                                   struct kvsql_error *);
+/* queries.c */
+KV_INTERNAL kvsql_rc vt_fill_queries(struct vt_rows *, struct vt_session *,
+                                     struct kvsql_error *);
+KV_INTERNAL kvsql_rc vt_query_remove(struct vt_session *, int64_t number,
+                                     struct kvsql_error *);
+/* lists.c */
+KV_INTERNAL bool vt_has_commands(const struct vt_host *host);
+KV_INTERNAL kvsql_rc vt_fill_commands(struct vt_rows *, struct vt_session *,
+                                      struct kvsql_error *);
+KV_INTERNAL bool vt_has_clients(const struct vt_host *host);
+KV_INTERNAL kvsql_rc vt_fill_clients(struct vt_rows *, struct vt_session *,
+                                     struct kvsql_error *);
+KV_INTERNAL kvsql_rc vt_client_remove(struct vt_session *, int64_t number,
+                                      struct kvsql_error *);
+KV_INTERNAL bool vt_has_slowlog(const struct vt_host *host);
+KV_INTERNAL kvsql_rc vt_fill_slowlog(struct vt_rows *, struct vt_session *,
+                                     struct kvsql_error *);
+KV_INTERNAL bool vt_has_latency(const struct vt_host *host);
+KV_INTERNAL kvsql_rc vt_fill_latency(struct vt_rows *, struct vt_session *,
+                                     struct kvsql_error *);
+
+#endif
