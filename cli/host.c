@@ -184,6 +184,22 @@ static void host_latency(struct vt_rows *rows)
     cmd_latency_each(host_latency_row, rows);
 }
 
+static void host_config_row(void *arg, const struct cmd_config_row *row)
+{
+    struct vt_rows *rows = arg;
+
+    vt_row(rows);
+    vt_row_text(rows, row->name);
+    vt_row_bytes(rows, row->value.p, row->value.size);
+    vt_row_bytes(rows, row->initial.p, row->initial.size);
+    vt_row_int(rows, row->changes);
+}
+
+static bool host_config(struct vt_rows *rows)
+{
+    return cmd_config_each(host_config_row, rows);
+}
+
 static_assert(VT_COMMAND_ARGS_MAX == CMD_LINE_ARGS_MAX,
               "room for the words of a line");
 
@@ -195,7 +211,9 @@ void cli_join_sql(void)
                                         .clients = host_clients,
                                         .client_kill = host_client_kill,
                                         .slowlog = host_slowlog,
-                                        .latency = host_latency};
+                                        .latency = host_latency,
+                                        .config = host_config,
+                                        .config_set = cmd_config_set};
 
     vt_host_set(&host);
 }

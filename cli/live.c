@@ -114,6 +114,22 @@ static void live_get(void *arg, unsigned index, struct kv_buf *out)
     kv_lock_drop(&live->lock);
 }
 
+static bool live_initial(void *arg, unsigned index, struct kv_buf *out)
+{
+    enum cli_option_id id;
+
+    (void)arg;
+    if (live_parameter(index, &id) == NULL || id == CLI_OPT_COUNT)
+        return false;
+    const struct cli_option *row = cli_option_row(id);
+    if (id == CLI_OPT_DATABASES)
+        kv_buf_byte(out, '1');
+    else
+        cli_value_show(row, row->initial, out);
+    return (row->where & CLI_AT_RELOAD) != 0 &&
+           (row->where & CLI_GUARDED) == 0;
+}
+
 /* ---- SET ---------------------------------------------------------------------- */
 
 /* One CONFIG SET: what is to be set, and where its values are in `texts`. */
@@ -388,6 +404,7 @@ void cli_live_start(struct cli_live *live, struct cli_settings *settings,
     host->config = (struct cmd_config){.arg = live,
                                        .name = live_name,
                                        .get = live_get,
+                                       .initial = live_initial,
                                        .set = live_set,
                                        .rewrite = live_rewrite};
     live_change_all(live, NULL);

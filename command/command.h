@@ -57,6 +57,9 @@ struct cmd_config {
     const char *(*name)(void *arg, unsigned index);
     /* Append its value. */
     void (*get)(void *arg, unsigned index, struct kv_buf *out);
+    /* Append the value that it has when nobody gives one; true: `set` takes
+     * it. */
+    bool (*initial)(void *arg, unsigned index, struct kv_buf *out);
     /* `count` names, each followed by its value; all or none. `txn` is the one
      * that the caller is in, or NULL. Taking the txn back does not take back
      * what was set. */

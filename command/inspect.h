@@ -1,5 +1,5 @@
-/* inspect.h - clients, slow commands and latencies, one by one, for those who
- * show them in their own way (inspect.c, slowlog.c, latency.c).
+/* inspect.h - clients, slow commands, latencies and options, one by one, for
+ * those who show them in their own way (inspect.c, slowlog.c, latency.c).
  *
  * The functions that take are called under a lock: they must not call back.
  *
@@ -49,5 +49,20 @@ struct cmd_latency_row {
 KV_INTERNAL void
 cmd_latency_each(void (*take)(void *arg, const struct cmd_latency_row *row),
                  void *arg);
+
+struct cmd_config_row {
+    const char *name;
+    kvsql_slice value, initial;
+    bool changes; /* CONFIG SET takes it */
+};
+/* Parameters of CONFIG GET; none in a program that has no options to change.
+ * False: no memory. */
+KV_INTERNAL bool cmd_config_each(void (*take)(void *arg,
+                                              const struct cmd_config_row *row),
+                                 void *arg);
+/* CONFIG SET of one. `txn`: the one that the caller is in, or NULL. */
+KV_INTERNAL kvsql_rc cmd_config_set(struct kv_txn *txn, kvsql_slice name,
+                                    kvsql_slice value,
+                                    struct kvsql_error *err);
 
 #endif

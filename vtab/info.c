@@ -22,6 +22,8 @@ static const struct vt_info info_tables[] = {
     {.name = "commands", .fill = vt_fill_commands, .there = vt_has_commands},
     {.name = "clients", .fill = vt_fill_clients, .there = vt_has_clients,
      .direct = true, .numbered = true, .remove = vt_client_remove},
+    {.name = "config", .fill = vt_fill_config, .there = vt_has_config,
+     .direct = true, .update = vt_config_update},
     {.name = "slowlog", .fill = vt_fill_slowlog, .there = vt_has_slowlog,
      .direct = true},
     {.name = "latency", .fill = vt_fill_latency, .there = vt_has_latency}};

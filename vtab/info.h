@@ -55,4 +55,11 @@ KV_INTERNAL bool vt_has_latency(const struct vt_host *host);
 KV_INTERNAL kvsql_rc vt_fill_latency(struct vt_rows *, struct vt_session *,
                                      struct kvsql_error *);
 
+KV_INTERNAL bool vt_has_config(const struct vt_host *host);
+KV_INTERNAL kvsql_rc vt_fill_config(struct vt_rows *, struct vt_session *,
+                                    struct kvsql_error *);
+KV_INTERNAL kvsql_rc vt_config_update(struct vt_session *, int64_t number,
+                                      sqlite3_value **column,
+                                      struct kvsql_error *);
+
 #endif

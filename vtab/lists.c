@@ -1,9 +1,12 @@
 /* lists.c - what the rooms above know, as rows: commands, clients, slowlog,
- * latency (sql.md 2.7). They fill vt_host; a table without its function is not
+ * latency, config (sql.md 2.7). They fill vt_host; a table without its function is not
  * there.
  *
  * Thread: the session's. */
 #include "vtab/info.h"
+#include "vtab/value.h"
+
+#include <string.h>
 
 #define LISTS_VIEW_AGE 10 /* column of clients */
 
@@ -87,4 +90,85 @@ kvsql_rc vt_fill_latency(struct vt_rows *rows, struct vt_session *session,
     (void)err;
     vt_host_get()->latency(rows);
     return KVSQL_OK;
+}
+
+/* ---- options ----------------------------------------------------------------------- */
+
+enum lists_config { LISTS_NAME, LISTS_VALUE, LISTS_DEFAULT, LISTS_MUTABLE };
+#define LISTS_CONFIG_COLUMNS 4
+
+bool vt_has_config(const struct vt_host *host)
+{
+    return host->config != NULL && host->config_set != NULL;
+}
+
+kvsql_rc vt_fill_config(struct vt_rows *rows, struct vt_session *session,
+                        struct kvsql_error *err)
+{
+    (void)session;
+    return vt_host_get()->config(rows)
+               ? KVSQL_OK
+               : kv_fail(err, KVSQL_NOMEM, "no memory for a configuration");
+}
+
+/* Whether a column was given as it stands in the row. */
+static bool lists_same(const struct vt_rows *rows, int64_t row, int column,
+                       sqlite3_value *given)
+{
+    struct vt_value_at at;
+
+    vt_rows_get(rows, (uint64_t)row, (unsigned)column, &at);
+    if (at.kind == VT_INTEGER)
+        return sqlite3_value_type(given) == SQLITE_INTEGER &&
+               sqlite3_value_int64(given) == at.integer;
+    return sqlite3_value_type(given) == SQLITE_TEXT &&
+           (size_t)sqlite3_value_bytes(given) == at.size &&
+           memcmp(at.size > 0 ? sqlite3_value_blob(given) : "", at.p,
+                  at.size) == 0;
+}
+
+/* The row that is numbered by its place, with another value. */
+static kvsql_rc lists_config_set(struct vt_session *session,
+                                 const struct vt_rows *rows, int64_t row,
+                                 sqlite3_value **column,
+                                 struct kvsql_error *err)
+{
+    struct vt_value_at name;
+    struct vt_input value;
+    kvsql_rc rc;
+
+    if (!lists_same(rows, row, LISTS_NAME, column[LISTS_NAME]) ||
+        !lists_same(rows, row, LISTS_DEFAULT, column[LISTS_DEFAULT]) ||
+        !lists_same(rows, row, LISTS_MUTABLE, column[LISTS_MUTABLE]))
+        return kv_fail(err, KVSQL_CONSTRAINT,
+                       "only config.value can be set");
+    if (lists_same(rows, row, LISTS_VALUE, column[LISTS_VALUE]))
+        return KVSQL_OK;
+    if (sqlite3_value_type(column[LISTS_VALUE]) == SQLITE_NULL)
+        return kv_fail(err, KVSQL_CONSTRAINT,
+                       "NOT NULL constraint failed: config.value");
+    if (!vt_input_init(&value, column[LISTS_VALUE]))
+        return kv_fail(err, KVSQL_NOMEM, "no memory for a configuration");
+    vt_rows_get(rows, (uint64_t)row, LISTS_NAME, &name);
+    rc = vt_host_get()->config_set(
+        session->txn, (kvsql_slice){name.p, name.size},
+        (kvsql_slice){value.key.p, value.key.size}, err);
+    vt_input_fini(&value);
+    return rc;
+}
+
+kvsql_rc vt_config_update(struct vt_session *session, int64_t number,
+                          sqlite3_value **column, struct kvsql_error *err)
+{
+    struct vt_rows rows;
+    kvsql_rc rc;
+
+    vt_rows_init(&rows, LISTS_CONFIG_COLUMNS);
+    rc = vt_fill_config(&rows, session, err);
+    if (rc == KVSQL_OK && vt_rows_failed(&rows))
+        rc = kv_fail(err, KVSQL_NOMEM, "no memory for a configuration");
+    if (rc == KVSQL_OK)
+        rc = lists_config_set(session, &rows, number, column, err);
+    vt_rows_fini(&rows);
+    return rc;
 }

@@ -193,6 +193,12 @@ struct vt_host {
     void (*client_kill)(uint64_t id);
     void (*slowlog)(struct vt_rows *rows);
     void (*latency)(struct vt_rows *rows);
+    /* False: no memory. */
+    bool (*config)(struct vt_rows *rows);
+    /* Set one; at once, whatever becomes of `txn`, in which the caller is, or
+     * NULL. err has CONFIG SET's line. */
+    kvsql_rc (*config_set)(struct kv_txn *txn, kvsql_slice name,
+                           kvsql_slice value, struct kvsql_error *err);
 };
 KV_INTERNAL void vt_host_set(const struct vt_host *host);
 

@@ -236,6 +236,94 @@ START_TEST(latency_has_a_row_for_each_command_that_ran)
 }
 END_TEST
 
+/* ---- options ---------------------------------------------------------------------------- */
+
+static char option[2][32];
+
+static const char *option_name(void *arg, unsigned index)
+{
+    static const char *const names[] = {"one", "", "two", NULL};
+
+    (void)arg;
+    return names[index];
+}
+
+static void option_get(void *arg, unsigned index, struct kv_buf *out)
+{
+    (void)arg;
+    kv_buf_text(out, option[index / 2]);
+}
+
+static bool option_initial(void *arg, unsigned index, struct kv_buf *out)
+{
+    (void)arg;
+    kv_buf_text(out, "0");
+    return index == 0;
+}
+
+static kvsql_rc option_set(void *arg, struct kv_txn *txn, unsigned count,
+                           const kvsql_slice *pairs, struct kvsql_error *err)
+{
+    (void)arg;
+    (void)count;
+    if (memcmp(pairs[0].p, "one", 3) != 0)
+        return kv_fail(err, KVSQL_INVALID,
+                       "ERR CONFIG SET failed (possibly related to argument "
+                       "'two') - can't set immutable config");
+    (void)snprintf(option[0], sizeof(option[0]), "%.*s%s",
+                   (int)pairs[1].size, (const char *)pairs[1].p,
+                   txn != NULL ? " in txn" : "");
+    return KVSQL_OK;
+}
+
+START_TEST(options_are_rows_and_setting_a_value_is_config_set)
+{
+    const struct cmd_host host = {
+        .config = {.name = option_name, .get = option_get,
+                   .initial = option_initial, .set = option_set}};
+    const struct cmd_host none = {.port = 0};
+
+    GIVES("SELECT count(*) FROM config", "0");
+    (void)snprintf(option[0], sizeof(option[0]), "1");
+    (void)snprintf(option[1], sizeof(option[1]), "2");
+    cmd_host_set(&host);
+    GIVES("SELECT * FROM config", "one|1|0|1\ntwo|2|0|0");
+    ok("UPDATE config SET value = 5 WHERE name = 'one'");
+    GIVES("SELECT value, typeof(value) FROM config WHERE name = 'one'",
+          "5|text");
+    FAILS("UPDATE config SET value = 5 WHERE name = 'two'", KVSQL_INVALID,
+          "ERR CONFIG SET failed (possibly related to argument 'two') - can't "
+          "set immutable config");
+    FAILS("UPDATE config SET value = 5, name = 'one' WHERE name = 'two'",
+          KVSQL_CONSTRAINT, "only config.value can be set");
+    FAILS("UPDATE config SET mutable = 1 WHERE name = 'two'",
+          KVSQL_CONSTRAINT, "only config.value can be set");
+    FAILS("UPDATE config SET value = NULL WHERE name = 'one'",
+          KVSQL_CONSTRAINT, "NOT NULL constraint failed: config.value");
+    FAILS("DELETE FROM config", KVSQL_CONSTRAINT,
+          "rows of config cannot be deleted");
+    ok("UPDATE config SET value = default_value WHERE value <> default_value"
+       " AND mutable");
+    GIVES("SELECT value FROM config", "0\n2");
+    ok("BEGIN");
+    ok("REPLACE INTO strings(key, value) VALUES('k', 1)");
+    ok("UPDATE config SET value = 6 WHERE name = 'one'");
+    ok("ROLLBACK"); /* what was set stays */
+    GIVES("SELECT value FROM config", "6 in txn\n2");
+    for (uint64_t n = 1, failed = 1; failed; n++) {
+        kv_mem_fail_at(n, 0);
+        kvsql_rc rc = rows_run(&fx, fx.session,
+                               "UPDATE config SET value = '7' || name"
+                               " WHERE name = 'one'");
+        failed = kv_mem_failed();
+        kv_mem_fail_at(0, 0);
+        ck_assert(failed || rc == KVSQL_OK);
+    }
+    GIVES("SELECT value FROM config", "7one\n2");
+    cmd_host_set(&none);
+}
+END_TEST
+
 /* ---- who may ------------------------------------------------------------------------------ */
 
 START_TEST(only_an_administrator_sees_clients_queries_and_slow_commands)
@@ -243,7 +331,8 @@ START_TEST(only_an_administrator_sees_clients_queries_and_slow_commands)
     static const char *const closed[] = {
         "SELECT * FROM clients", "SELECT count(*) FROM queries",
         "DELETE FROM queries WHERE id = 1", "SELECT command FROM slowlog",
-        "DELETE FROM clients"};
+        "DELETE FROM clients", "SELECT value FROM config",
+        "UPDATE config SET value = '1' WHERE name = 'none'"};
     static const char *const open[] = {
         "SELECT * FROM latency", "SELECT * FROM views", "SELECT * FROM stats",
         "SELECT * FROM snapshots"};
@@ -316,6 +405,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, clients_are_listed_and_deleting_one_kills_it);
     tcase_add_test(tests, slow_commands_are_listed_as_redis_cli_takes_them);
     tcase_add_test(tests, latency_has_a_row_for_each_command_that_ran);
+    tcase_add_test(tests,
+                   options_are_rows_and_setting_a_value_is_config_set);
     tcase_add_test(
         tests, only_an_administrator_sees_clients_queries_and_slow_commands);
     tcase_add_test(tests,
