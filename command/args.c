@@ -98,6 +98,9 @@ void cmd_fail_nomem(struct cmd_context *c)
 
 struct kv_key cmd_key(const struct cmd_context *c, unsigned index)
 {
+    if (c->near != NULL && c->near->p == c->argv[index].p) {
+        return *c->near;
+    }
     return kv_key_of(c->argv[index].p, c->argv[index].size);
 }
 
@@ -240,7 +243,8 @@ static void args_at(struct cmd_context *c)
 static void args_use(const struct cmd_context *c, const struct kv_key *key,
                      const struct kv_item *item)
 {
-    if (!(c->row->flags & CMD_NO_TOUCH) && !args_no_touch(c)) {
+    if (KV_UNLIKELY(item->lru != NULL) && /* else nobody keeps it */
+        !(c->row->flags & CMD_NO_TOUCH) && !args_no_touch(c)) {
         kv_item_use(&c->at, key, item);
     }
 }
@@ -248,11 +252,17 @@ static void args_use(const struct cmd_context *c, const struct kv_key *key,
 bool cmd_get(struct cmd_context *c, const struct kv_key *key,
              struct kv_item *item)
 {
+    const struct kv_item *near;
     bool found;
 
     args_at(c);
-    if (c->pipe == NULL || !cmd_near_find(c, key, item, &found)) {
+    if (c->near == NULL || c->near->p != key->p || !cmd_near_item(c, &near)) {
         found = kv_get(&c->at, key, item);
+    } else {
+        found = near != NULL;
+        if (found) {
+            *item = *near;
+        }
     }
     if (found) {
         args_use(c, key, item);

@@ -34,12 +34,36 @@ static bool string_answer(struct cmd_context *c, const struct kv_key *key,
     return true;
 }
 
+/* In a pipeline what GET asks for was found already. False: see for yourself. */
+static bool string_near(struct cmd_context *c)
+{
+    const struct kv_item *near;
+    kvsql_slice bytes;
+
+    if (c->near == NULL || !cmd_near_item(c, &near)) {
+        return false;
+    }
+    if (near == NULL) {
+        cmd_reply_null(c->reply);
+    } else if (near->type == KV_STRING && kv_item_bytes(near, &bytes)) {
+        cmd_reply_bulk(c->reply, bytes.p, bytes.size);
+    } else {
+        return false;
+    }
+    cmd_stats_lookup(c, near != NULL);
+    return true;
+}
+
 void cmd_do_get(struct cmd_context *c)
 {
-    const struct kv_key key = cmd_key(c, 1);
     struct kv_item item;
+    struct kv_key key;
     bool found;
 
+    if (string_near(c)) {
+        return;
+    }
+    key = cmd_key(c, 1);
     (void)string_answer(c, &key, &item, &found);
 }
 

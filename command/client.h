@@ -64,10 +64,11 @@ struct cmd_request {
 #define CMD_NEAR_MAX 16
 struct cmd_near {
     const struct cmd_request *first;
-    unsigned count;                /* requests from there, 0 = none */
-    uint64_t mark;                 /* of the undo log when they were found */
-    kvsql_slice key[CMD_NEAR_MAX]; /* of each; by address; p NULL: not known */
-    bool found[CMD_NEAR_MAX];
+    unsigned count; /* requests from there, 0 = none */
+    uint64_t mark;  /* of the undo log when they were found */
+    struct kv_key key[CMD_NEAR_MAX];   /* of each; p NULL: none */
+    bool known[CMD_NEAR_MAX];          /* it was looked for ... */
+    bool found[CMD_NEAR_MAX];          /* ... and is there */
     struct kv_item item[CMD_NEAR_MAX];
 };
 
@@ -121,6 +122,7 @@ struct cmd_pipe {
     unsigned count;                 /* commands in it */
     uint64_t begun_ns, last_ns;     /* its begin, the last command's end */
     uint64_t most_ns;               /* about so long others may wait */
+    struct kv_mark sure;            /* up to here the log has room */
     struct cmd_near near;
 };
 /* Commit. The tickets that its commands gave hold from here on. */

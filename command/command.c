@@ -397,7 +397,7 @@ void cmd_refuse(struct cmd_reply *reply, const struct cmd_row *row,
 }
 
 /* One value, or one error: CM1. */
-static void command_settle(struct cmd_context *c)
+static inline void command_settle(struct cmd_context *c)
 {
     const struct kv_buf *buf = c->reply->buf;
 
@@ -497,19 +497,12 @@ void cmd_execute_view(struct cmd_context *c)
     kv_unpin(view);
 }
 
-bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket)
+static bool command_alone(struct cmd_context *c, struct kv_ticket *ticket)
 {
     const bool write = (c->row->flags & CMD_WRITE) != 0;
     struct kv_mark mark;
     kvsql_rc rc;
 
-    if (c->pipe != NULL) {
-        const enum cmd_piped piped = cmd_pipe_run(c, ticket);
-
-        if (piped != CMD_PIPED_NOT) {
-            return piped == CMD_PIPED_DONE;
-        }
-    }
     if (c->row->flags & CMD_CONTROL) {
         cmd_call(c);
         return true;
@@ -535,6 +528,18 @@ bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket)
         c->deferred = false;
     }
     return !c->deferred;
+}
+
+bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket)
+{
+    if (c->pipe != NULL) {
+        const enum cmd_piped piped = cmd_pipe_run(c, ticket);
+
+        if (KV_LIKELY(piped != CMD_PIPED_NOT)) {
+            return piped == CMD_PIPED_DONE;
+        }
+    }
+    return command_alone(c, ticket);
 }
 
 /* "NOPERM ... run the 'config|set' command" */

@@ -35,6 +35,7 @@ struct cmd_context {
     struct kv_ticket *ticket;   /* for handlers that make a batch themselves */
     struct cmd_later *later;    /* of a transaction: for when it is over */
     struct cmd_pipe *pipe;      /* commands around it that share a txn, or NULL */
+    const struct kv_key *near;  /* its key, looked up already, or NULL */
     bool read_only;          /* the way in only reads: a read keeps nothing */
     bool has_room;           /* made for a whole batch (cmd_make_room) */
     bool may_defer;          /* on the live tree, and a view could be had */
@@ -384,10 +385,10 @@ KV_INTERNAL void cmd_call(struct cmd_context *c);
 enum cmd_piped { CMD_PIPED_NOT, CMD_PIPED_DONE, CMD_PIPED_VIEW };
 KV_INTERNAL enum cmd_piped cmd_pipe_run(struct cmd_context *c,
                                         struct kv_ticket *ticket);
-/* Whether the key was looked up already; c->pipe is not NULL. */
-KV_INTERNAL bool cmd_near_find(const struct cmd_context *c,
-                               const struct kv_key *key, struct kv_item *item,
-                               bool *found);
+/* What was found of c->near, where it lies; NULL: it is absent. False: look for
+ * it. For one whose use is noted, too: that changes the store. */
+KV_INTERNAL bool cmd_near_item(const struct cmd_context *c,
+                               const struct kv_item **item);
 /* Run c->row in a batch of its own, or of its pipeline. False: it wants a view and has done
  * nothing yet (c->deferred); cmd_execute_view() does it. */
 KV_INTERNAL bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket);

@@ -58,14 +58,12 @@ static struct kv_lock latency_lock = {.mutex = PTHREAD_MUTEX_INITIALIZER,
 
 static unsigned latency_bucket(uint64_t ns)
 {
-    const unsigned bit = 63u - (unsigned)__builtin_clzll(ns | 1);
+    const uint64_t least = UINT64_C(1) << LATENCY_FIRST_BIT;
+    const uint64_t most = (UINT64_C(1) << LATENCY_LAST_BIT) - 1;
+    unsigned bit;
 
-    if (bit < LATENCY_FIRST_BIT) {
-        return 0;
-    }
-    if (bit >= LATENCY_LAST_BIT) {
-        return LATENCY_BUCKETS - 1;
-    }
+    ns = ns < least ? least : ns > most ? most : ns;
+    bit = 63u - (unsigned)__builtin_clzll(ns);
     return (bit - LATENCY_FIRST_BIT) * LATENCY_SUBS +
            (unsigned)(ns >> (bit - LATENCY_SUB_BITS) & (LATENCY_SUBS - 1));
 }

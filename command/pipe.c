@@ -44,9 +44,14 @@ void cmd_pipe_end(struct cmd_pipe *pipe)
 
 /* ---- looking ahead ------------------------------------------------------ */
 
+/* Names and keys of a pipeline mostly differ in their last byte. */
 static bool pipe_same(kvsql_slice a, kvsql_slice b)
 {
-    return a.size == b.size && memcmp(a.p, b.p, a.size) == 0;
+    const uint8_t *p = a.p, *q = b.p;
+
+    return a.size == b.size &&
+           (a.size == 0 || (p[a.size - 1] == q[a.size - 1] &&
+                            memcmp(p, q, a.size) == 0));
 }
 
 /* Where the running command stands among those that were looked up. */
@@ -92,16 +97,26 @@ static void pipe_warm_elements(const struct cmd_context *c,
     kv_warm_elems(&item, keys, n);
 }
 
-/* Look up the keys of `n` requests, so far as they name one. */
+/* Look up the keys of `count` of the requests, those at `place`. */
 static void pipe_look_keys(struct cmd_near *near, const struct kv_at *at,
-                           const struct kv_key *keys, const uint8_t *place,
-                           unsigned n)
+                           const uint8_t *place, unsigned count)
 {
+    struct kv_key keys[CMD_NEAR_MAX];
     struct kv_item items[CMD_NEAR_MAX];
     bool found[CMD_NEAR_MAX];
 
-    kv_get_batch(at, keys, items, found, n);
-    for (unsigned i = 0; i < n; i++) {
+    KV_ASSERT(count > 0 && count <= near->count);
+    if (count == near->count) { /* all */
+        kv_get_batch(at, near->key, near->item, near->found, count);
+        memset(near->known, true, count);
+        return;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        keys[i] = near->key[place[i]];
+    }
+    kv_get_batch(at, keys, items, found, count);
+    for (unsigned i = 0; i < count; i++) {
+        near->known[place[i]] = true;
         near->found[place[i]] = found[i];
         if (found[i]) {
             near->item[place[i]] = items[i];
@@ -109,82 +124,81 @@ static void pipe_look_keys(struct cmd_near *near, const struct kv_at *at,
     }
 }
 
-/* The command that runs and those behind it. */
+/* The command that runs and those behind it. One that names the same key as
+ * the first finds it as quickly itself. */
 static void pipe_look(struct cmd_context *c)
 {
     struct cmd_pipe *pipe = c->pipe;
     struct cmd_near *near = &pipe->near;
     const struct cmd_request *next = pipe->next - 1;
     const struct cmd_row *row = c->row;
-    const unsigned n =
-        pipe->left < CMD_NEAR_MAX ? pipe->left + 1 : CMD_NEAR_MAX;
-    struct kv_key keys[CMD_NEAR_MAX];
     uint8_t place[CMD_NEAR_MAX];
-    unsigned count = 0, alike = 0;
+    unsigned count = 0, alike = 1;
     struct kv_at at;
 
-    kv_at_txn(c->txn, &at);
-    for (unsigned i = 0; i < n; i++) {
+    near->first = next;
+    near->count = pipe->left < CMD_NEAR_MAX ? pipe->left + 1 : CMD_NEAR_MAX;
+    near->mark = kv_txn_undo(c->txn);
+    for (unsigned i = 0; i < near->count; i++) {
         if (i > 0 && !pipe_same(next[i].argv[0], next[i - 1].argv[0])) {
             row = cmd_find(next[i].argv[0].p, next[i].argv[0].size);
         }
         near->key[i].p = NULL;
+        near->known[i] = false;
         if (row == NULL || row->first_key != 1 || next[i].argc < 2) {
             continue;
         }
-        if (row == c->row && pipe_same(next[i].argv[1], next->argv[1])) {
+        if (i > 0 && row == c->row &&
+            pipe_same(next[i].argv[1], next->argv[1])) {
             alike += alike == i;
-            if (i > 0) {
-                continue;
-            }
+            continue;
         }
-        near->key[i] = next[i].argv[1];
-        keys[count] = kv_key_of(near->key[i].p, near->key[i].size);
+        near->key[i] = kv_key_of(next[i].argv[1].p, next[i].argv[1].size);
         place[count++] = (uint8_t)i;
     }
-    near->first = next;
-    near->count = n;
-    near->mark = kv_txn_mark(c->txn).undo;
+    kv_at_txn(c->txn, &at);
     if (count > 1) {
-        pipe_look_keys(near, &at, keys, place, count);
-    } else if (count == 1) {
-        near->key[place[0]].p = NULL; /* its command finds it as quickly */
+        pipe_look_keys(near, &at, place, count);
     }
     if (alike > 1) {
         pipe_warm_elements(c, &at, next, alike);
     }
 }
 
-bool cmd_near_find(const struct cmd_context *c, const struct kv_key *key,
-                   struct kv_item *item, bool *found)
+bool cmd_near_item(const struct cmd_context *c, const struct kv_item **item)
 {
-    const struct cmd_pipe *pipe = c->pipe;
-    const struct cmd_near *near = &pipe->near;
-    const size_t i = pipe_place(pipe);
+    const struct cmd_near *near = &c->pipe->near;
+    const size_t i = (size_t)(c->near - near->key);
 
-    if (c->txn == NULL || c->txn != pipe->txn || i >= near->count ||
-        near->key[i].p != key->p || near->key[i].size != key->size ||
-        near->mark != kv_txn_mark(c->txn).undo) {
-        return false;
-    }
-    *found = near->found[i];
-    if (*found) {
-        *item = near->item[i];
-    }
-    return true;
+    *item = near->found[i] ? &near->item[i] : NULL;
+    return near->known[i] && near->mark == kv_txn_undo(c->txn) &&
+           (*item == NULL || (*item)->lru == NULL);
 }
 
 /* ---- running ------------------------------------------------------------ */
 
-static bool pipe_takes(const struct cmd_context *c)
+/* Only what is quick, and not alone. */
+static bool pipe_takes_write(const struct cmd_context *c)
 {
     const unsigned flags = c->row->flags;
 
-    if (flags & CMD_READONLY) {
-        return true;
-    }
     return (flags & CMD_WRITE) != 0 && (flags & (CMD_LONG | CMD_ADMIN)) == 0 &&
            (c->pipe->left > 0 || c->pipe->txn != NULL);
+}
+
+static void pipe_find_near(struct cmd_context *c)
+{
+    struct cmd_pipe *pipe = c->pipe;
+    size_t i = pipe_place(pipe);
+
+    if (i >= pipe->near.count) {
+        if (pipe->left == 0) {
+            return;
+        }
+        pipe_look(c);
+        i = 0;
+    }
+    c->near = pipe->near.key[i].p != NULL ? &pipe->near.key[i] : NULL;
 }
 
 /* An open txn for the command. False: there is none; answered. */
@@ -192,77 +206,83 @@ static bool pipe_open(struct cmd_context *c)
 {
     struct cmd_pipe *pipe = c->pipe;
     const bool write = (c->row->flags & CMD_WRITE) != 0;
+    kvsql_rc rc;
 
-    if (write && !pipe->write) {
-        cmd_pipe_end(pipe); /* F8: who writes waits for room first */
+    cmd_pipe_end(pipe);
+    rc = kv_txn_begin(c->db, write, COMMAND_WAIT_MS, &pipe->txn, &c->err);
+    if (rc != KVSQL_OK) {
+        pipe->txn = NULL;
+        cmd_fail_rc(c, rc);
+        return false;
     }
-    if (pipe->txn == NULL) {
-        const kvsql_rc rc =
-            kv_txn_begin(c->db, write, COMMAND_WAIT_MS, &pipe->txn, &c->err);
-
-        if (rc != KVSQL_OK) {
-            pipe->txn = NULL;
-            cmd_fail_rc(c, rc);
-            return false;
-        }
-        pipe->write = write;
-        pipe->begun_ns = pipe->last_ns = kv_os_quick_ns();
-    }
-    c->txn = pipe->txn;
-    if (pipe->left > 0 && pipe_place(pipe) >= pipe->near.count) {
-        pipe_look(c);
-    }
+    pipe->write = write;
+    pipe->begun_ns = pipe->last_ns = kv_os_quick_ns();
+    pipe->sure = kv_txn_mark(pipe->txn);
     return true;
 }
 
 /* Run the handler in the open txn; false: PI2. */
 static bool pipe_call(struct cmd_context *c)
 {
-    const bool write = (c->row->flags & CMD_WRITE) != 0;
-    const struct kv_mark before = kv_txn_mark(c->txn);
+    struct kv_mark *sure = &c->pipe->sure;
     struct kvsql_error err;
 
     c->may_defer = (c->row->flags & CMD_LONG) != 0;
-    if (!write || cmd_room(c)) {
-        const struct kv_mark mark = kv_txn_mark(c->txn); /* evictions stay */
-
+    if (!(c->row->flags & CMD_WRITE)) {
         cmd_call(c);
-        if (KV_UNLIKELY(c->reply->rc != KVSQL_OK) && write) {
-            kv_txn_restore(c->txn, mark); /* CM2 */
+        if (KV_LIKELY(kv_txn_count(c->txn) == sure->ops_count)) {
+            return true;
         }
+    } else {
+        if (cmd_room(c)) {
+            const struct kv_mark mark = kv_txn_mark(c->txn);
+
+            cmd_call(c);
+            if (KV_UNLIKELY(c->reply->rc != KVSQL_OK)) {
+                kv_txn_restore(c->txn, mark); /* CM2; evictions stay */
+            }
+        }
+        kv_txn_command_done(c->txn);
     }
-    kv_txn_command_done(c->txn);
     if (KV_LIKELY(kv_txn_prepare(c->txn, &err) == KVSQL_OK)) {
+        *sure = kv_txn_mark(c->txn);
         return true;
     }
-    kv_txn_restore(c->txn, before);
+    kv_txn_restore(c->txn, *sure);
     return false;
 }
 
 enum cmd_piped cmd_pipe_run(struct cmd_context *c, struct kv_ticket *ticket)
 {
     struct cmd_pipe *pipe = c->pipe;
+    const bool reads = (c->row->flags & CMD_READONLY) != 0;
 
-    if (!pipe_takes(c)) {
+    if (!reads && !pipe_takes_write(c)) {
         cmd_pipe_end(pipe);
         return CMD_PIPED_NOT;
     }
-    if (!pipe_open(c)) {
+    /* F8: who writes waits for room first */
+    if (KV_UNLIKELY(pipe->txn == NULL || (!reads && !pipe->write)) &&
+        !pipe_open(c)) {
         return CMD_PIPED_DONE;
     }
+    c->txn = pipe->txn;
+    pipe_find_near(c);
+
     const bool done = pipe_call(c);
 
     *ticket = kv_txn_ticket(c->txn);
     c->txn = NULL;
+    c->near = NULL;
     if (KV_UNLIKELY(!done)) {
         cmd_pipe_end(pipe);
         cmd_reply_reset(c->reply);
         c->deferred = false;
         return CMD_PIPED_NOT;
     }
-    if (c->deferred || ++pipe->count == PIPE_MAX ||
-        pipe->last_ns - pipe->begun_ns > pipe->most_ns) {
+    if (KV_UNLIKELY(c->deferred || ++pipe->count == PIPE_MAX ||
+                    pipe->last_ns - pipe->begun_ns > pipe->most_ns)) {
         cmd_pipe_end(pipe);
     }
-    return c->deferred ? CMD_PIPED_VIEW : CMD_PIPED_DONE;
+    return KV_UNLIKELY(c->deferred) ? CMD_PIPED_VIEW : CMD_PIPED_DONE;
 }

@@ -195,6 +195,8 @@ KV_INTERNAL void kv_item_used(struct kv_txn *txn, const struct kv_key *key,
                               int64_t idle, int64_t freq);
 /* Value of a string. */
 KV_INTERNAL void kv_item_string(const struct kv_item *item, struct kv_val *out);
+/* Its bytes alone, where they lie. False: it is a number, and not written out. */
+KV_INTERNAL bool kv_item_bytes(const struct kv_item *item, kvsql_slice *out);
 
 struct kv_buf;
 /* Append the value as bytes for kv_restore(), its expiry not included (format:
@@ -387,6 +389,8 @@ struct kv_mark {
     uint64_t ops_count;
 };
 KV_INTERNAL struct kv_mark kv_txn_mark(const struct kv_txn *txn);
+/* mark.undo alone: while it is the same, so is the store, within one txn. */
+KV_INTERNAL uint64_t kv_txn_undo(const struct kv_txn *txn);
 KV_INTERNAL void kv_txn_restore(struct kv_txn *txn, struct kv_mark mark);
 /* `newest` and the marks that were kept before it stay good; those behind it
  * are forgotten. NULL: all are, but for the begin. Said anew whenever a

@@ -202,6 +202,11 @@ void kv_txn_rollback(struct kv_txn *txn)
     kv_lock_drop(&store->lock);
 }
 
+uint64_t kv_txn_undo(const struct kv_txn *txn)
+{
+    return kv_undo_mark(txn->store);
+}
+
 struct kv_mark kv_txn_mark(const struct kv_txn *txn)
 {
     return (struct kv_mark){.undo = kv_undo_mark(txn->store),

@@ -182,6 +182,13 @@ uint64_t kv_cell_field_bound(const struct kv_cell *cell)
     return run != NULL ? bound_of(kv_packed_deadline(run, size)) : BOUND_NONE;
 }
 
+bool kv_item_bytes(const struct kv_item *item, kvsql_slice *out)
+{
+    KV_ASSERT(item->type == KV_STRING);
+    *out = (kvsql_slice){.p = item->payload, .size = item->payload_size};
+    return item->form != KV_FORM_INT;
+}
+
 void kv_item_string(const struct kv_item *item, struct kv_val *out)
 {
     const struct kv_cell cell = {.form = item->form == KV_FORM_BLOB

@@ -292,7 +292,7 @@ static enum conn_step conn_commands(struct resp_conn *conn,
     for (unsigned i = 0; i < run->count && step == CONN_ON; i++) {
         if (i > 0 && (resp_send_waiting(conn) > RESP_OUTPUT_PAUSE ||
                       cmd_client_is_known(&conn->client) != known)) {
-            break;
+            break; /* the next time, with what holds then */
         }
         loop->pipe.next = &loop->requests[i + 1];
         loop->pipe.left = run->count - i - 1;

@@ -378,17 +378,27 @@ enum resp_parsed resp_parse(struct resp_parser *parser,
 
 /* ---- runs of requests --------------------------------------------------- */
 
-/* The bytes of two headers are the same: `*N` or `$N` CR LF, at most 10. */
+static inline uint64_t parse_word(const uint8_t *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return word;
+}
+
+/* The bytes of two headers are the same; 8 can be read at each. */
 static inline bool parse_alike(const uint8_t *a, const uint8_t *b, size_t size)
 {
-    uint64_t head_a, head_b;
+    const uint64_t differ = parse_word(a) ^ parse_word(b);
 
-    if (size >= 8) {
+    if (size < 8) {
+        return differ << (64 - 8 * size) == 0; /* little endian */
+    }
+    if (size > 16) {
         return memcmp(a, b, size) == 0;
     }
-    memcpy(&head_a, a, sizeof(head_a));
-    memcpy(&head_b, b, sizeof(head_b));
-    return ((head_a ^ head_b) << (64 - 8 * size)) == 0;
+    return (differ | (parse_word(a + size - 8) ^ parse_word(b + size - 8))) ==
+           0;
 }
 
 /* Requests of a pipeline are mostly built like the one before: the same name,
@@ -410,8 +420,8 @@ static bool parse_again_alike(struct resp_parser *parser,
         const size_t begin = (size_t)((const uint8_t *)argv[i].p - last);
         const uint8_t *end = p + begin + argv[i].size;
 
-        if (!parse_alike(last + at, p + at, begin - at) || end[0] != '\r' ||
-            end[1] != '\n') {
+        if (!parse_alike(last + at, p + at, begin - at) ||
+            memcmp(end, "\r\n", 2) != 0) {
             return false;
         }
         argv[argc + i] =

@@ -42,7 +42,7 @@ static struct resp_mark send_mark(const struct resp_conn *conn, size_t index)
 
 static bool send_has_marks(const struct resp_conn *conn)
 {
-    return conn->mark_first < send_mark_count(conn);
+    return conn->mark_first * sizeof(struct resp_mark) < conn->marks.size;
 }
 
 bool resp_send_is_gated(const struct resp_conn *conn,
@@ -57,16 +57,22 @@ bool resp_send_is_gated(const struct resp_conn *conn,
 
 /* ---- putting in --------------------------------------------------------- */
 
-/* May what has this ticket go? What was released stays so: in one epoch,
- * neither what is at a position that was open nor what is before it has to be
- * asked for again. */
+/* What was released stays so: in one epoch, neither what is at a position that
+ * was open nor what is before it has to be asked for again. */
+static inline bool send_was_open(const struct resp_loop *loop,
+                                 struct kv_ticket ticket)
+{
+    return ticket.epoch == UINT64_MAX ||
+           (ticket.epoch == loop->open.epoch &&
+            ticket.position <= loop->open.position);
+}
+
+/* May what has this ticket go? */
 static bool send_is_open(struct resp_loop *loop, struct kv_ticket ticket)
 {
     kvsql *db;
 
-    if (ticket.epoch == UINT64_MAX ||
-        (ticket.epoch == loop->open.epoch &&
-         ticket.position <= loop->open.position)) {
+    if (send_was_open(loop, ticket)) {
         return true;
     }
     db = atomic_load_explicit(&loop->server->db, memory_order_relaxed);
@@ -110,6 +116,11 @@ static void send_check(struct resp_conn *conn)
 void resp_send_reply(struct resp_conn *conn, struct cmd_reply *reply,
                      struct kv_ticket ticket)
 {
+    if (KV_LIKELY(conn->ready && !cmd_reply_failed(reply) &&
+                  !send_has_marks(conn) &&
+                  send_was_open(conn->loop, ticket))) {
+        return; /* mostly it is there already, and may go */
+    }
     if (!cmd_reply_finish(reply) ||
         !send_mark_at(conn, reply->start, ticket)) {
         conn->out.size = reply->start; /* D2: not without its mark */
