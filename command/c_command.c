@@ -336,7 +336,7 @@ static void command_answer_arg(struct cmd_context *c,
     cmd_reply_text(c->reply, "name");
     command_answer_lower(c, name, size);
     cmd_reply_text(c->reply, "type");
-    cmd_reply_text(c->reply, cmd_arg_type(arg));
+    cmd_reply_text(c->reply, cmd_arg_type_in(syntax->row, arg));
     if (arg->kind == CMD_ARG_VALUE) {
         cmd_reply_text(c->reply, "display_text");
         command_answer_lower(c, name, size);
@@ -372,6 +372,32 @@ static void command_answer_pair(struct cmd_context *c, const char *name,
     cmd_reply_text(c->reply, text);
 }
 
+/* What is said of few; how many pairs. */
+static uint64_t command_answer_doc_flags(struct cmd_context *c,
+                                         const struct cmd_row *row)
+{
+    const struct cmd_deprecated *old = cmd_traits_deprecated(row);
+    const bool system = cmd_traits_is_system(row);
+
+    if (old == NULL && !system) {
+        return 0;
+    }
+    cmd_reply_text(c->reply, "doc_flags");
+    cmd_reply_set(c->reply, (old != NULL) + system);
+    if (old != NULL) {
+        cmd_reply_status(c->reply, "deprecated");
+    }
+    if (system) {
+        cmd_reply_status(c->reply, "syscmd");
+    }
+    if (old == NULL) {
+        return 1;
+    }
+    command_answer_pair(c, "deprecated_since", old->since);
+    command_answer_pair(c, "replaced_by", old->replaced_by);
+    return 3;
+}
+
 /* Name and documentation of a row; with those of its subcommands. */
 static void command_answer_docs(struct cmd_context *c,
                                 const struct cmd_row *row)
@@ -390,6 +416,7 @@ static void command_answer_docs(struct cmd_context *c,
         command_answer_pair(c, "complexity", row->complexity);
         pairs++;
     }
+    pairs += command_answer_doc_flags(c, row);
     cmd_syntax_read(row, &syntax);
     if (syntax.first != CMD_ARG_NONE) {
         cmd_reply_text(c->reply, "arguments");

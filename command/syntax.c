@@ -289,6 +289,8 @@ static void syntax_angle(struct syntax_state *s, struct syntax_run *run)
 
     if (index == CMD_ARG_NONE) {
         index = syntax_fold(s, only);
+    } else if (repeats) {
+        syntax_at(s, index)->flags |= CMD_ARG_MULTIPLE;
     }
     syntax_append(s, syntax_open_list(run), index);
 }
@@ -349,8 +351,45 @@ static const struct {
     {"integer", " seconds milliseconds count cursor start stop end offset "
                 "numkeys numfields limit index increment decrement rank "
                 "num-matches len bit numreplicas numlocal iterations "
-                "client-id length index1 index2 db numids "},
+                "client-id length index1 index2 db numids bits protover port "
+                "ttl frequency version maxage min-match-len destination-db "},
 };
+
+/* Commands in which a name means another thing than it does elsewhere. */
+static const struct {
+    const char *command, *name, *type;
+} syntax_types_of[] = {
+    {"BITFIELD", "value", "integer"},
+    {"CLIENT|PAUSE", "timeout", "integer"},
+    {"HINCRBYFLOAT", "increment", "double"},
+    {"INCRBYFLOAT", "increment", "double"},
+    {"SETBIT", "value", "integer"},
+    {"WAIT", "timeout", "integer"},
+    {"ZCOUNT", "max", "double"},
+    {"ZCOUNT", "min", "double"},
+    {"ZRANGE", "start", "string"},
+    {"ZRANGE", "stop", "string"},
+    {"ZRANGEBYSCORE", "max", "double"},
+    {"ZRANGEBYSCORE", "min", "double"},
+    {"ZREMRANGEBYSCORE", "max", "double"},
+    {"ZREMRANGEBYSCORE", "min", "double"},
+    {"ZREVRANGEBYSCORE", "max", "double"},
+    {"ZREVRANGEBYSCORE", "min", "double"},
+};
+
+const char *cmd_arg_type_in(const struct cmd_row *row,
+                            const struct cmd_arg *arg)
+{
+    const size_t count = sizeof(syntax_types_of) / sizeof(*syntax_types_of);
+
+    for (size_t i = 0; i < count && arg->kind == CMD_ARG_VALUE; i++) {
+        if (syntax_is(arg->name, syntax_types_of[i].name) &&
+            strcmp(row->name, syntax_types_of[i].command) == 0) {
+            return syntax_types_of[i].type;
+        }
+    }
+    return cmd_arg_type(arg);
+}
 
 const char *cmd_arg_type(const struct cmd_arg *arg)
 {
@@ -530,6 +569,7 @@ void cmd_syntax_read(const struct cmd_row *row, struct cmd_syntax *syntax)
     struct syntax_state s = {.p = row->syntax, .out = syntax};
     struct syntax_places at = {.syntax = syntax, .fixed = true};
 
+    syntax->row = row;
     syntax->count = 0;
     syntax->spec_count = 0;
     syntax->failed = false;

@@ -56,6 +56,7 @@ struct cmd_syntax {
     unsigned count, spec_count;
     uint8_t first;
     bool failed; /* does not read as a syntax, or is too long */
+    const struct cmd_row *row; /* whose it is */
 };
 
 /* Read the syntax of a row. */
@@ -65,6 +66,10 @@ KV_INTERNAL void cmd_syntax_read(const struct cmd_row *row,
 KV_INTERNAL bool cmd_syntax_movable(const struct cmd_syntax *syntax);
 /* The type of a value by Redis's names: "string", "integer", "key" ... */
 KV_INTERNAL const char *cmd_arg_type(const struct cmd_arg *arg);
+/* The same for the documentation of a row, where a name may mean another thing
+ * than elsewhere. */
+KV_INTERNAL const char *cmd_arg_type_in(const struct cmd_row *row,
+                                        const struct cmd_arg *arg);
 
 /* Call each(arg, spec, index) for every key of argv, by argument. False: the
  * arguments do not fit (numkeys is none, too few). */

@@ -36,6 +36,43 @@ const struct cmd_traits *cmd_traits_of(const struct cmd_row *row)
     return &none;
 }
 
+const struct cmd_deprecated *cmd_traits_deprecated(const struct cmd_row *row)
+{
+    static const struct cmd_deprecated rows[] = {
+#define CMD_TRAITS(name, flags, categories, tips, keys)
+#define CMD_DEPRECATED(name, since, replaced_by)                              \
+    {(name), (since), (replaced_by)},
+#include "command/traits.def"
+#undef CMD_TRAITS
+#undef CMD_DEPRECATED
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        if (strcmp(rows[i].name, row->name) == 0) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+bool cmd_traits_is_system(const struct cmd_row *row)
+{
+    static const char *const rows[] = {
+#define CMD_TRAITS(name, flags, categories, tips, keys)
+#define CMD_SYSTEM(name) (name),
+#include "command/traits.def"
+#undef CMD_TRAITS
+#undef CMD_SYSTEM
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        if (strcmp(rows[i], row->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *cmd_traits_word(const char **text, size_t *size)
 {
     const char *word = *text + strspn(*text, " ");

@@ -11,6 +11,15 @@ struct cmd_traits {
     const char *name, *flags, *categories, *tips, *keys;
 };
 
+struct cmd_deprecated {
+    const char *name, *since, *replaced_by;
+};
+/* NULL: it is not. */
+KV_INTERNAL const struct cmd_deprecated *cmd_traits_deprecated(
+    const struct cmd_row *row);
+/* Is it for tests and for running servers only? */
+KV_INTERNAL bool cmd_traits_is_system(const struct cmd_row *row);
+
 /* Never NULL: a command without a row has empty texts. */
 KV_INTERNAL const struct cmd_traits *cmd_traits_of(const struct cmd_row *row);
 /* The next of some words; NULL behind the last. *text moves on. */
