@@ -215,7 +215,7 @@ check-model: $(model) ## random operations against a plain model
 	$(suite) model $(model)
 check-sql: build ## SQL: queries, plans and transactions
 	$(suite) sql tests/sql/run
-check-api: build ## HTTP and the Redis protocol as clients see them
+check-api: build ## HTTP and Redis protocol as clients see them; API= names some
 	$(suite) api tests/api/run
 diff-long: build ## a million random commands to kvsql and to a Redis
 	@DIFF_COMMANDS=$${DIFF_COMMANDS:-100000} \
