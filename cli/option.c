@@ -770,26 +770,3 @@ uint64_t cli_save_seconds(const struct cli_settings *settings)
     KV_ASSERT(good); /* was checked when it was set */
     return seconds;
 }
-
-bool cli_bind_address(const struct cli_settings *settings, unsigned index,
-                      char out[CLI_ADDRESS_MAX], bool *optional)
-{
-    const char *text = settings->value[CLI_OPT_BIND], *word;
-    size_t size;
-
-    do {
-        size = cli_value_word(&text, &word);
-    } while (size > 0 && index-- > 0);
-    *optional = size > 0 && *word == '-';
-    word += *optional;
-    size -= *optional;
-    if (size == 0 || size >= CLI_ADDRESS_MAX)
-        return false;
-    memcpy(out, word, size);
-    out[size] = '\0';
-    if (strcmp(out, "*") == 0)
-        memcpy(out, "0.0.0.0", sizeof "0.0.0.0");
-    else if (strcmp(out, "::*") == 0)
-        memcpy(out, "::", sizeof "::");
-    return true;
-}

@@ -166,12 +166,6 @@ KV_INTERNAL enum kvsql_maxmemory_policy cli_maxmemory_policy(
     const struct cli_settings *settings);
 /* Seconds of the `save` pair that counts; 0 when there is none. */
 KV_INTERNAL uint64_t cli_save_seconds(const struct cli_settings *settings);
-#define CLI_ADDRESS_MAX 64
-/* Address `index` of `bind`, without its mark; false behind the last. With
- * *optional it may be missing on this machine. */
-KV_INTERNAL bool cli_bind_address(const struct cli_settings *settings,
-                                  unsigned index, char out[CLI_ADDRESS_MAX],
-                                  bool *optional);
 
 /* No NUL byte is in a file: SYNTAX names the line of the first. */
 KV_INTERNAL kvsql_rc cli_settings_no_nul(const void *text, size_t size,

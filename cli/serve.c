@@ -42,7 +42,6 @@ struct serve {
     struct cli_live live;
     int argc; /* kept for a reload */
     char **argv;
-    char bind[CLI_ADDRESS_MAX]; /* of HTTP */
     struct http_server *http;
     struct resp_server *resp;
     kvsql *db;
@@ -162,20 +161,6 @@ static kvsql_rc serve_words(const char *name, const char *value, char *text,
     return KVSQL_OK;
 }
 
-/* The address of HTTP: the first of `bind`; the others are told once. */
-static const char *serve_bind(struct serve *serve)
-{
-    char other[CLI_ADDRESS_MAX];
-    bool optional;
-
-    if (!cli_bind_address(&serve->settings, 0, serve->bind, &optional))
-        serve->bind[0] = '\0';
-    if (cli_bind_address(&serve->settings, 1, other, &optional))
-        kv_diag(KV_INFO, "http.bind", "address=%s left_out=%s", serve->bind,
-                other);
-    return serve->bind;
-}
-
 /* ---- starting ------------------------------------------------------------------- */
 
 /* The options stand in the order of vtab/limits.def. */
@@ -203,13 +188,9 @@ static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
                          origins_text, origins, err);
     if (rc != KVSQL_OK)
         return rc;
-    const char *bind = serve_bind(serve);
-    if (bind[0] == '\0')
-        return kv_fail(err, KVSQL_INVALID, "bind: '%s' has no address",
-                       cli_text(settings, CLI_OPT_BIND));
     serve_limits(settings);
     const struct http_config config = {
-        .bind = bind,
+        .bind = cli_text(settings, CLI_OPT_BIND),
         .port = (uint16_t)cli_number(settings, CLI_OPT_HTTP_PORT),
         .token = serve->token,
         .token_readonly = serve->token_readonly,
@@ -230,7 +211,7 @@ static kvsql_rc serve_resp(struct serve *serve, struct kvsql_error *err)
 {
     const struct cli_settings *settings = &serve->settings;
     const struct resp_config config = {
-        .bind = serve->bind,
+        .bind = cli_text(settings, CLI_OPT_BIND),
         .port = (uint16_t)cli_number(settings, CLI_OPT_PORT),
         .secret = serve->password[0] != '\0',
         .threads = (unsigned)cli_number(settings, CLI_OPT_IO_THREADS),
@@ -359,11 +340,9 @@ static void serve_signals(struct serve *serve)
 
 static void serve_banner(const struct serve *serve)
 {
-    const char *bind = serve->bind;
-    const uint16_t port = http_port(serve->http);
-    const bool six = strchr(bind, ':') != NULL;
-    const bool any = strcmp(bind, "0.0.0.0") == 0 || strcmp(bind, "::") == 0;
-    const char *host = any ? "127.0.0.1" : bind;
+    const char *resp = resp_address(serve->resp);
+    const bool usual = strcmp(resp, "127.0.0.1") == 0;
+    const bool six = resp[0] == '[';
     const char *own = program_invocation_name;
     char keys[CLI_COUNT_TEXT_MAX], position[CLI_COUNT_TEXT_MAX];
     struct kv_info info;
@@ -374,8 +353,8 @@ static void serve_banner(const struct serve *serve)
     printf("kvsql %s  PID: %d  Server initialized\n"
            "Ready to accept connections\n",
            KVSQL_VERSION, kv_os_pid());
-    (void)snprintf(url, sizeof url, six && !any ? "http://[%s]:%u" : "http://%s:%u",
-                   host, port);
+    (void)snprintf(url, sizeof url, "http://%s:%u", http_address(serve->http),
+                   http_port(serve->http));
     printf("kvsql %s  data %s (%s keys, position %s)  fsync %s\n",
            KVSQL_VERSION, cli_text(&serve->settings, CLI_OPT_DIR),
            cli_count_text(keys, info.keys),
@@ -384,7 +363,9 @@ static void serve_banner(const struct serve *serve)
            "application/octet-stream' --data-binary world\n",
            url);
     printf("  get      curl %s/get/hello\n", url);
-    printf("  redis    redis-cli -p %u\n", resp_port(serve->resp));
+    printf("  redis    redis-cli%s%.*s -p %u\n", usual ? "" : " -h ",
+           usual ? 0 : (int)strlen(resp) - 2 * six, resp + six,
+           resp_port(serve->resp));
     if (strcmp(url, CLI_URL_DEFAULT) == 0)
         printf("  sql      %s sql 'SELECT * FROM keys'\n", own);
     else

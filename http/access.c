@@ -64,6 +64,18 @@ static bool access_is_address(kvsql_slice name)
     return true;
 }
 
+/* Does the door listen on the address that Host names? */
+static bool access_is_ours(const struct http_server *server, kvsql_slice name)
+{
+    const struct kv_listeners *listeners = &server->listeners;
+
+    for (unsigned i = 0; i < listeners->count; i++)
+        if (http_is_fold(name, listeners->at[i].address) ||
+            (listeners->at[i].wildcard && access_is_address(name)))
+            return true;
+    return false;
+}
+
 static bool access_host(const struct http_request *request)
 {
     static const char *const always[] = {"localhost", "127.0.0.1", "[::1]"};
@@ -73,13 +85,12 @@ static bool access_host(const struct http_request *request)
 
     if (!access_host_split(request->headers[HTTP_H_HOST], &name, &port))
         return false;
-    if (port != 0 && port != server->port)
+    if (port != 0 && port != server->listeners.port)
         return false;
     for (unsigned i = 0; i < 3; i++)
         if (http_is_fold(name, always[i]))
             return true;
-    if (http_is_fold(name, server->bind) ||
-        (server->wildcard && access_is_address(name)))
+    if (access_is_ours(server, name))
         return true;
     for (unsigned i = 0; server->hosts[i] != NULL; i++)
         if (http_is_fold(name, server->hosts[i]))

@@ -29,7 +29,7 @@ struct http_server;
 /* What the door is told at start; zeroes are the defaults. Strings are copied.
  */
 struct http_config {
-    const char *bind;           /* numeric address or "localhost"; NULL =
+    const char *bind;           /* addresses as kv_listen takes them; NULL =
                                    "127.0.0.1" */
     uint16_t port;              /* 0 = any free port, see http_port */
     const char *token;          /* all rights; NULL or "" = none */
@@ -41,9 +41,10 @@ struct http_config {
     const char *const *cors_origins;  /* NULL-terminated "scheme://host:port"
                                          or "*", may be NULL */
     uint64_t body_max;          /* bytes; 0 = 1 MiB */
-    unsigned threads;           /* event loops; 0 = 2 */
+    unsigned threads;           /* event loops of the first address; 0 = 2;
+                                   the others have one each */
     unsigned sql_threads;       /* 0 = 4 */
-    unsigned connection_max;    /* 0 = 10,000, or what descriptors allow */
+    unsigned connection_max;    /* of each address; 0 = 10,000, or what descriptors allow */
     uint64_t sql_deadline_ms;   /* of one statement; 0 = 10,000 */
     uint64_t sql_row_max;       /* 0 = 10,000 */
     uint64_t sql_byte_max;      /* 0 = 16 MiB */
@@ -75,6 +76,8 @@ KV_INTERNAL void http_loading(struct http_server *server,
 
 /* The port that is listened on (of interest after a start with port 0). */
 KV_INTERNAL uint16_t http_port(const struct http_server *server);
+/* An address by which this machine reaches it: "127.0.0.1", "[::1]" ... */
+KV_INTERNAL const char *http_address(const struct http_server *server);
 
 /* Stop gracefully: no new connections, running statements are interrupted,
  * waiting requests answered or cut, then threads end and memory goes. Blocks

@@ -32,6 +32,7 @@
 
 #include "http/http.h"
 #include "kvsql/base/buf.h"
+#include "kvsql/base/listen.h"
 #include "kvsql/base/lock.h"
 
 struct MHD_Connection;
@@ -261,12 +262,10 @@ struct http_secret {
 
 struct http_server {
     _Atomic(kvsql *) db; /* NULL while loading */
-    struct MHD_Daemon *daemon;
+    struct MHD_Daemon *daemons[KV_LISTEN_MAX]; /* one for each listener */
+    unsigned daemon_count;
     struct MHD_Response *last_words[2]; /* made at start: 503, 507 (M3) */
-    int listener;
-    uint16_t port;
-    char bind[64];      /* as in Host: "127.0.0.1", "[::1]" */
-    bool wildcard;      /* bound to all addresses */
+    struct kv_listeners listeners; /* their names stand in Host */
     uint64_t body_max, sql_deadline_ms, sql_row_max, sql_byte_max;
     struct http_secret token, token_readonly;
     struct kv_lock password_lock; /* COMMAND */

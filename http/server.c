@@ -345,21 +345,13 @@ static kvsql_rc server_listen(struct http_server *server,
                               const struct http_config *config, bool secret,
                               struct kvsql_error *err)
 {
-    struct kv_listener listener = {.door = "http",
-                                   .option = "http-port",
-                                   .secret = "token",
-                                   .secret_option = "token-file"};
-    const kvsql_rc rc =
-        kv_listen(&listener, config->bind ? config->bind : "127.0.0.1",
-                  config->port, secret, err);
-
-    if (rc != KVSQL_OK)
-        return rc;
-    server->listener = listener.fd;
-    server->port = listener.port;
-    server->wildcard = listener.wildcard;
-    snprintf(server->bind, sizeof server->bind, "%s", listener.address);
-    return KVSQL_OK;
+    server->listeners = (struct kv_listeners){.door = "http",
+                                              .option = "http-port",
+                                              .secret = "token",
+                                              .secret_option = "token-file"};
+    return kv_listen(&server->listeners,
+                     config->bind ? config->bind : "127.0.0.1", config->port,
+                     secret, err);
 }
 
 static kvsql_rc server_configure(struct http_server *server,
@@ -410,11 +402,14 @@ static unsigned server_connection_max(unsigned wanted)
     return most;
 }
 
+/* The library listens on one socket only: each address gets a daemon. */
 static kvsql_rc server_daemon(struct http_server *server,
-                              const struct http_config *config,
+                              const struct http_config *config, unsigned index,
                               struct kvsql_error *err)
 {
-    unsigned threads = config->threads ? config->threads : 2;
+    unsigned threads = index > 0         ? 1
+                       : config->threads ? config->threads
+                                         : 2;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
                      MHD_USE_ERROR_LOG;
 
@@ -424,10 +419,10 @@ static kvsql_rc server_daemon(struct http_server *server,
         {threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END,
          (intptr_t)threads, NULL},
         {MHD_OPTION_END, 0, NULL}};
-    server->daemon = MHD_start_daemon(
+    struct MHD_Daemon *daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, server_handle, server,
         MHD_OPTION_EXTERNAL_LOGGER, server_log, server,
-        MHD_OPTION_LISTEN_SOCKET, server->listener,
+        MHD_OPTION_LISTEN_SOCKET, server->listeners.at[index].fd,
         MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_UNESCAPE_CALLBACK, server_unescape, server,
         MHD_OPTION_URI_LOG_CALLBACK, server_target, server,
@@ -437,11 +432,44 @@ static kvsql_rc server_daemon(struct http_server *server,
         MHD_OPTION_CONNECTION_LIMIT,
         server_connection_max(config->connection_max),
         MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
-    if (server->daemon == NULL)
+    if (daemon == NULL)
         return kv_fail(err, KVSQL_IO,
                        "http: the event loops could not be started: %s",
                        kv_os_error(errno));
+    server->daemons[server->daemon_count++] = daemon;
     return KVSQL_OK;
+}
+
+/* Accept no more; the sockets are ours again. */
+static void server_quiesce(struct http_server *server)
+{
+    for (unsigned i = 0; i < server->daemon_count; i++)
+        if (MHD_quiesce_daemon(server->daemons[i]) == MHD_INVALID_SOCKET)
+            kv_diag(KV_WARN, "http.stop",
+                    "text=\"could not stop accepting\"");
+}
+
+static void server_stop_daemons(struct http_server *server)
+{
+    for (unsigned i = 0; i < server->daemon_count; i++)
+        MHD_stop_daemon(server->daemons[i]);
+    server->daemon_count = 0;
+}
+
+/* One cannot be started: those before end as http_stop ends them. */
+static kvsql_rc server_daemons(struct http_server *server,
+                               const struct http_config *config,
+                               struct kvsql_error *err)
+{
+    kvsql_rc rc = KVSQL_OK;
+
+    for (unsigned i = 0; i < server->listeners.count && rc == KVSQL_OK; i++)
+        rc = server_daemon(server, config, i, err);
+    if (rc != KVSQL_OK) {
+        server_quiesce(server);
+        server_stop_daemons(server);
+    }
+    return rc;
 }
 
 static void server_free(struct http_server *server)
@@ -449,8 +477,7 @@ static void server_free(struct http_server *server)
     for (unsigned i = 0; i < 2; i++)
         if (server->last_words[i] != NULL)
             MHD_destroy_response(server->last_words[i]);
-    if (server->listener >= 0)
-        (void)close(server->listener);
+    kv_listen_close(&server->listeners);
     server_list_free(server->hosts);
     server_list_free(server->origins);
     kv_cond_fini(&server->watch_quiet);
@@ -485,7 +512,7 @@ kvsql_rc http_start(kvsql *db, const struct http_config *config,
     *out = NULL;
     if (server == NULL)
         return kv_fail(err, KVSQL_NOMEM, "http: no memory to start");
-    server->listener = server->epoll = server->wake = -1;
+    server->epoll = server->wake = -1;
     kv_lock_init(&server->password_lock, KV_RANK_COMMAND);
     kv_lock_init(&server->watch_lock, HTTP_RANK_WATCH);
     kv_cond_init(&server->watch_quiet);
@@ -506,7 +533,7 @@ kvsql_rc http_start(kvsql *db, const struct http_config *config,
         (rc = http_watch_start(server, err)) ||
         (rc = http_work_start(
              server, config->sql_threads ? config->sql_threads : 4, err)) ||
-        (rc = server_daemon(server, config, err))) {
+        (rc = server_daemons(server, config, err))) {
         http_work_stop(server);
         http_watch_stop(server);
         server_free(server);
@@ -532,7 +559,12 @@ void http_loading(struct http_server *server,
 
 uint16_t http_port(const struct http_server *server)
 {
-    return server->port;
+    return server->listeners.port;
+}
+
+const char *http_address(const struct http_server *server)
+{
+    return kv_listen_local(&server->listeners);
 }
 
 /* ---- stop ---------------------------------------------------------------------------------- */
@@ -542,9 +574,7 @@ void http_stop(struct http_server *server)
     if (server == NULL)
         return;
     atomic_store(&server->stopping, true);
-    MHD_socket listener = MHD_quiesce_daemon(server->daemon);
-    if (listener == MHD_INVALID_SOCKET)
-        kv_diag(KV_WARN, "http.stop", "text=\"could not stop accepting\"");
+    server_quiesce(server);
     (void)http_watch_quiet(server, true, SERVER_GRACE_MS);
     http_watch_cancel_all(server);
     http_work_stop(server);
@@ -553,7 +583,7 @@ void http_stop(struct http_server *server)
     if (!http_watch_quiet(server, false, SERVER_STOP_MS))
         kv_diag(KV_WARN, "http.stop", "left=%llu",
                 (unsigned long long)atomic_load(&server->stats.active));
-    MHD_stop_daemon(server->daemon);
+    server_stop_daemons(server);
     http_watch_stop(server);
     server_free(server);
 }

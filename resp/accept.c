@@ -1,8 +1,8 @@
 /* accept.c - new connections, and what happens when there are too many.
  *
- * All loops listen; the kernel wakes one of them. Without a descriptor to
- * spare a loop looks away from the listener for a while: waiting clients stay
- * in the kernel's queue, and nothing spins (L10).
+ * All loops listen, on each address; the kernel wakes one of them. Without a
+ * descriptor to spare a loop looks away from the listeners for a while: waiting
+ * clients stay in the kernel's queue, and nothing spins (L10).
  *
  * Thread: the loop's. */
 #include <errno.h>
@@ -29,11 +29,15 @@ static void accept_refuse(int fd)
 
 static void accept_watch(struct resp_loop *loop, bool on)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE,
-                                .data.ptr = &loop->server->listener};
+    struct kv_listeners *listeners = &loop->server->listeners;
 
-    (void)epoll_ctl(loop->epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL,
-                    loop->server->listener.fd, &event);
+    for (unsigned i = 0; i < listeners->count; i++) {
+        struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE,
+                                    .data.ptr = &listeners->at[i]};
+
+        (void)epoll_ctl(loop->epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL,
+                        listeners->at[i].fd, &event);
+    }
 }
 
 /* Look away for 100 ms. */
@@ -64,13 +68,13 @@ static void accept_one(struct resp_loop *loop, int fd)
     }
 }
 
-void resp_accept(struct resp_loop *loop)
+/* False: there are no descriptors. */
+static bool accept_some(struct resp_loop *loop,
+                        const struct kv_listener *listener)
 {
-    const bool away = loop->accept_again_ns != 0;
-
     for (unsigned i = 0; i < ACCEPT_BURST; i++) {
-        const int fd = accept4(loop->server->listener.fd, NULL, NULL,
-                               SOCK_NONBLOCK | SOCK_CLOEXEC);
+        const int fd =
+            accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
             accept_one(loop, fd);
@@ -81,12 +85,30 @@ void resp_accept(struct resp_loop *loop)
         }
         if (errno != EAGAIN && errno != EWOULDBLOCK) {
             accept_later(loop, errno);
-            return;
+            return false;
         }
         break;
     }
-    if (away) {
-        loop->accept_again_ns = 0;
-        accept_watch(loop, true);
+    return true;
+}
+
+void resp_accept(struct resp_loop *loop, const struct kv_listener *listener)
+{
+    if (loop->accept_again_ns == 0) { /* else it was seen before we looked
+                                         away */
+        (void)accept_some(loop, listener);
     }
+}
+
+void resp_accept_again(struct resp_loop *loop)
+{
+    const struct kv_listeners *listeners = &loop->server->listeners;
+
+    for (unsigned i = 0; i < listeners->count; i++) {
+        if (!accept_some(loop, &listeners->at[i])) {
+            return;
+        }
+    }
+    loop->accept_again_ns = 0;
+    accept_watch(loop, true);
 }

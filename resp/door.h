@@ -140,7 +140,7 @@ struct resp_worker {
 
 struct resp_server {
     _Atomic(kvsql *) db;
-    struct kv_listener listener;
+    struct kv_listeners listeners;
     struct resp_limits limits, anonymous;
     struct resp_config config;
     struct resp_loop loops[RESP_LOOPS_MAX];
@@ -178,8 +178,11 @@ extern const struct cmd_door resp_loop_door;
 
 /* ---- accept.c ------------------------------------------------------------ */
 
-/* Take what waits at the listener. */
-KV_INTERNAL void resp_accept(struct resp_loop *loop);
+/* Take what waits at a listener. */
+KV_INTERNAL void resp_accept(struct resp_loop *loop,
+                             const struct kv_listener *listener);
+/* Look at the listeners again, after a time without descriptors to spare. */
+KV_INTERNAL void resp_accept_again(struct resp_loop *loop);
 
 /* ---- conn.c -------------------------------------------------------------- */
 

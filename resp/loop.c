@@ -452,6 +452,15 @@ static void loop_sweep(struct resp_loop *loop)
     }
 }
 
+/* What epoll gives is a listener or a connection. */
+static bool loop_is_listener(const struct resp_loop *loop, const void *p)
+{
+    const char *first = (const char *)&loop->server->listeners;
+
+    return (const char *)p >= first &&
+           (const char *)p < first + sizeof(loop->server->listeners);
+}
+
 /* Not at all when the sending of this turn let a connection go on that has
  * something to send now. */
 static int loop_timeout(const struct resp_loop *loop)
@@ -485,8 +494,8 @@ static void *loop_run(void *arg)
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr == loop) {
                 mail = true;
-            } else if (events[i].data.ptr == &loop->server->listener) {
-                resp_accept(loop);
+            } else if (loop_is_listener(loop, events[i].data.ptr)) {
+                resp_accept(loop, events[i].data.ptr);
             } else {
                 loop_event(events[i].data.ptr, events[i].events);
             }
@@ -496,7 +505,7 @@ static void *loop_run(void *arg)
         }
         if (loop->accept_again_ns != 0 &&
             loop->now_ns >= loop->accept_again_ns) {
-            resp_accept(loop);
+            resp_accept_again(loop);
         }
         loop_resume_paused(loop);
         loop_sweep(loop);
@@ -543,10 +552,10 @@ kvsql_rc resp_loop_start(struct resp_loop *loop, struct kvsql_error *err)
                        kv_os_error(errno));
     }
     rc = loop_watch(loop, loop->wake, loop, EPOLLIN, err);
-    if (rc == KVSQL_OK) {
-        rc = loop_watch(loop, loop->server->listener.fd,
-                        &loop->server->listener, EPOLLIN | EPOLLEXCLUSIVE,
-                        err);
+    struct kv_listeners *listeners = &loop->server->listeners;
+    for (unsigned i = 0; i < listeners->count && rc == KVSQL_OK; i++) {
+        rc = loop_watch(loop, listeners->at[i].fd, &listeners->at[i],
+                        EPOLLIN | EPOLLEXCLUSIVE, err);
     }
     if (rc == KVSQL_OK) {
         rc = kv_thread_start(&loop->thread, "resp-loop", loop_run, loop, err);

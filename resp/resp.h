@@ -22,7 +22,7 @@ struct resp_server;
 
 /* Zeroes are the defaults. */
 struct resp_config {
-    const char *bind;          /* numeric address or "localhost"; NULL =
+    const char *bind;          /* addresses as kv_listen takes them; NULL =
                                   "127.0.0.1" */
     uint16_t port;             /* 0 = any free port, see resp_port */
     bool secret;               /* a password is set: any address may be bound */
@@ -62,6 +62,8 @@ KV_INTERNAL bool resp_is_exposed(const struct resp_server *server);
 KV_INTERNAL void resp_ready(struct resp_server *server, kvsql *db);
 /* The port that is listened on. */
 KV_INTERNAL uint16_t resp_port(const struct resp_server *server);
+/* An address by which this machine reaches it: "127.0.0.1", "[::1]" ... */
+KV_INTERNAL const char *resp_address(const struct resp_server *server);
 /* No more connections, running statements are interrupted, replies that may
  * go are sent, threads end, memory goes. Blocks a second at most. NULL is
  * fine. */

@@ -75,13 +75,12 @@ static kvsql_rc server_open(struct resp_server *server,
                             const struct resp_config *config,
                             struct kvsql_error *err)
 {
-    server->listener = (struct kv_listener){.door = "resp",
-                                            .option = "port",
-                                            .secret = "password",
-                                            .secret_option =
-                                                "requirepass-file",
-                                            .fd = -1};
-    kvsql_rc rc = kv_listen(&server->listener,
+    server->listeners = (struct kv_listeners){.door = "resp",
+                                              .option = "port",
+                                              .secret = "password",
+                                              .secret_option =
+                                                  "requirepass-file"};
+    kvsql_rc rc = kv_listen(&server->listeners,
                             config->bind != NULL ? config->bind : "127.0.0.1",
                             config->port, config->secret, err);
 
@@ -127,12 +126,17 @@ void resp_ready(struct resp_server *server, kvsql *db)
 
 bool resp_is_exposed(const struct resp_server *server)
 {
-    return server->listener.exposed;
+    return kv_listen_exposed(&server->listeners);
 }
 
 uint16_t resp_port(const struct resp_server *server)
 {
-    return server->listener.port;
+    return server->listeners.port;
+}
+
+const char *resp_address(const struct resp_server *server)
+{
+    return kv_listen_local(&server->listeners);
 }
 
 void resp_stop(struct resp_server *server)
@@ -147,9 +151,7 @@ void resp_stop(struct resp_server *server)
     for (unsigned i = 0; i < server->loop_count; i++) {
         resp_loop_fini(&server->loops[i]);
     }
-    if (server->listener.fd >= 0) {
-        (void)close(server->listener.fd);
-    }
+    kv_listen_close(&server->listeners);
     kv_cond_fini(&server->pool_more);
     kv_lock_fini(&server->pool_lock);
     kv_mem_free(KV_MEM_CLIENT, server, sizeof(*server));

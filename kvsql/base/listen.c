@@ -1,4 +1,4 @@
-/* listen.c - the listening socket: bound by us, so that what is wrong can be
+/* listen.c - the listening sockets: bound by us, so that what is wrong can be
  * said in a sentence, with the name of the program that has the port.
  *
  * Thread: the owner's, at start. */
@@ -17,6 +17,7 @@
 #include "kvsql/base/os.h"
 
 #define LISTEN_BACKLOG 1024
+#define LISTEN_TRIES 8 /* for a port that is free on all addresses */
 #define LISTEN_TABLE_MAX (256u << 10) /* of /proc/net/tcp, looked at */
 
 union listen_address {
@@ -144,21 +145,45 @@ static const char *listen_holder(uint16_t port, bool v6, char out[64])
     return out;
 }
 
-/* ---- binding ----------------------------------------------------------------------- */
+/* ---- addresses -------------------------------------------------------------------- */
 
-static bool listen_parse(const char *bind, uint16_t port,
+/* The next word of *text; false at the end. *optional: it had a "-". */
+static bool listen_word(const char **text, char out[KV_ADDRESS_MAX],
+                        bool *optional)
+{
+    const char *word = *text + strspn(*text, " \t");
+    size_t size = strcspn(word, " \t");
+
+    *text = word + size;
+    if (size == 0)
+        return false;
+    *optional = *word == '-';
+    word += *optional;
+    size -= *optional;
+    if (size >= KV_ADDRESS_MAX)
+        size = KV_ADDRESS_MAX - 1; /* is none, whatever comes behind */
+    memcpy(out, word, size);
+    out[size] = 0;
+    return true;
+}
+
+static bool listen_parse(const char *word, uint16_t port,
                          union listen_address *address, socklen_t *size)
 {
     memset(address, 0, sizeof *address);
-    if (strcmp(bind, "localhost") == 0)
-        bind = "127.0.0.1";
-    if (inet_pton(AF_INET, bind, &address->v4.sin_addr) == 1) {
+    if (strcmp(word, "localhost") == 0)
+        word = "127.0.0.1";
+    else if (strcmp(word, "*") == 0)
+        word = "0.0.0.0";
+    else if (strcmp(word, "::*") == 0)
+        word = "::";
+    if (inet_pton(AF_INET, word, &address->v4.sin_addr) == 1) {
         address->v4.sin_family = AF_INET;
         address->v4.sin_port = htons(port);
         *size = sizeof address->v4;
         return true;
     }
-    if (inet_pton(AF_INET6, bind, &address->v6.sin6_addr) == 1) {
+    if (inet_pton(AF_INET6, word, &address->v6.sin6_addr) == 1) {
         address->v6.sin6_family = AF_INET6;
         address->v6.sin6_port = htons(port);
         *size = sizeof address->v6;
@@ -174,85 +199,197 @@ static bool listen_is_loopback(const union listen_address *address)
     return (ntohl(address->v4.sin_addr.s_addr) >> 24) == 127;
 }
 
-/* How Host and URLs write the address. */
-static void listen_name(struct kv_listener *listener,
-                        const union listen_address *address)
+/* How Host and URLs write the address, and what it means. */
+static void listen_describe(struct kv_listener *listener,
+                            const union listen_address *address)
 {
     char text[INET6_ADDRSTRLEN] = "";
-    bool v6 = address->any.sa_family == AF_INET6;
+    const bool v6 = address->any.sa_family == AF_INET6;
 
     if (v6)
         (void)inet_ntop(AF_INET6, &address->v6.sin6_addr, text, sizeof text);
     else
         (void)inet_ntop(AF_INET, &address->v4.sin_addr, text, sizeof text);
-    snprintf(listener->address, sizeof listener->address, v6 ? "[%s]" : "%s", text);
+    snprintf(listener->address, sizeof listener->address, v6 ? "[%s]" : "%s",
+             text);
     listener->wildcard =
         v6 ? IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr)
            : address->v4.sin_addr.s_addr == htonl(INADDR_ANY);
+    listener->exposed = !listen_is_loopback(address);
 }
 
-static kvsql_rc listen_failed(const struct kv_listener *listener,
-                              uint16_t port, bool v6, int number,
+bool kv_listen_exposed(const struct kv_listeners *listeners)
+{
+    for (unsigned i = 0; i < listeners->count; i++)
+        if (listeners->at[i].exposed)
+            return true;
+    return false;
+}
+
+const char *kv_listen_local(const struct kv_listeners *listeners)
+{
+    static const char *const names[2] = {"127.0.0.1", "[::1]"};
+
+    for (unsigned n = 0; n < 2; n++)
+        for (unsigned i = 0; i < listeners->count; i++) {
+            const struct kv_listener *at = &listeners->at[i];
+
+            if (strcmp(at->address, names[n]) == 0 ||
+                (at->wildcard && (at->address[0] == '[') == (n == 1)))
+                return names[n];
+        }
+    return listeners->count > 0 ? listeners->at[0].address : "";
+}
+
+/* ---- binding ----------------------------------------------------------------------- */
+
+static kvsql_rc listen_failed(const struct kv_listeners *listeners,
+                              const struct kv_listener *listener,
+                              uint16_t port, int number,
                               struct kvsql_error *err)
 {
-    const char *door = listener->door;
+    const char *door = listeners->door, *address = listener->address;
     char holder[64];
 
     if (number == EADDRINUSE)
         return kv_fail(err, KVSQL_IO,
                        "%s: port %u on %s is in use by %s; stop it or "
                        "choose another --%s",
-                       door, port, listener->address,
-                       listen_holder(port, v6, holder), listener->option);
+                       door, port, address,
+                       listen_holder(port, address[0] == '[', holder),
+                       listeners->option);
     if (number == EACCES)
         return kv_fail(err, KVSQL_IO,
-                       "%s: port %u needs rights that this user lacks; "
+                       "%s: port %u on %s needs rights that this user lacks; "
                        "choose one above 1023",
-                       door, port);
+                       door, port, address);
     if (number == EADDRNOTAVAIL)
         return kv_fail(err, KVSQL_IO,
                        "%s: %s is no address of this machine; see ip addr",
-                       door, listener->address);
+                       door, address);
     return kv_fail(err, KVSQL_IO, "%s: cannot listen on %s port %u: %s", door,
-                   listener->address, port, kv_os_error(number));
+                   address, port, kv_os_error(number));
 }
 
-kvsql_rc kv_listen(struct kv_listener *listener, const char *bind_to,
-                   uint16_t port, bool secret, struct kvsql_error *err)
+/* A socket that listens; *address tells the port then. -errno: there is none. */
+static int listen_socket(union listen_address *address, socklen_t size)
 {
-    union listen_address address;
-    socklen_t size;
+    const bool v6 = address->any.sa_family == AF_INET6;
+    const int fd = socket(address->any.sa_family,
+                          SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int one = 1;
 
-    listener->fd = -1;
-    if (!listen_parse(bind_to, port, &address, &size))
+    if (fd < 0)
+        return -errno;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
+        (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) <
+                   0) ||
+        bind(fd, &address->any, size) < 0 || listen(fd, LISTEN_BACKLOG) < 0 ||
+        getsockname(fd, &address->any, &size) < 0) {
+        const int number = errno;
+
+        (void)close(fd);
+        return -number;
+    }
+    return fd;
+}
+
+/* May the address be left out? */
+static bool listen_may_miss(int number, bool optional)
+{
+    return (optional && number == EADDRNOTAVAIL) || number == EAFNOSUPPORT ||
+           number == EPFNOSUPPORT || number == EPROTONOSUPPORT ||
+           number == ESOCKTNOSUPPORT;
+}
+
+/* One of the addresses. *number: errno of what is wrong, or of what was left
+ * out. */
+static kvsql_rc listen_one(struct kv_listeners *listeners, const char *word,
+                           bool optional, uint16_t port, bool secret,
+                           int *number, struct kvsql_error *err)
+{
+    struct kv_listener *listener = &listeners->at[listeners->count];
+    union listen_address address;
+    socklen_t size;
+
+    if (listeners->count == KV_LISTEN_MAX)
+        return kv_fail(err, KVSQL_INVALID,
+                       "%s: bind has more than %d addresses", listeners->door,
+                       KV_LISTEN_MAX);
+    if (!listen_parse(word, port, &address, &size))
         return kv_fail(err, KVSQL_INVALID,
                        "%s: cannot bind to \"%s\": give a numeric address "
                        "such as 127.0.0.1 or ::1",
-                       listener->door, bind_to);
-    listen_name(listener, &address);
-    listener->exposed = !listen_is_loopback(&address);
+                       listeners->door, word);
+    listen_describe(listener, &address);
     if (!secret && listener->exposed) /* X1 */
         return kv_fail(err, KVSQL_INVALID,
                        "%s: will not listen on %s without a %s: set %s, or "
                        "bind to 127.0.0.1",
-                       listener->door, listener->address, listener->secret,
-                       listener->secret_option);
-    const bool v6 = address.any.sa_family == AF_INET6;
-    const int fd = socket(address.any.sa_family,
-                          SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return listen_failed(listener, port, v6, errno, err);
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
-        (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) <
-                   0) ||
-        bind(fd, &address.any, size) < 0 || listen(fd, LISTEN_BACKLOG) < 0 ||
-        getsockname(fd, &address.any, &size) < 0) {
-        const kvsql_rc rc = listen_failed(listener, port, v6, errno, err);
-        (void)close(fd);
-        return rc;
+                       listeners->door, listener->address, listeners->secret,
+                       listeners->secret_option);
+    listener->fd = listen_socket(&address, size);
+    if (listener->fd < 0) {
+        *number = -listener->fd;
+        return listen_may_miss(*number, optional)
+                   ? KVSQL_OK
+                   : listen_failed(listeners, listener, port, *number, err);
     }
-    listener->fd = fd;
-    listener->port = ntohs(v6 ? address.v6.sin6_port : address.v4.sin_port);
+    listeners->port = ntohs(address.any.sa_family == AF_INET6
+                                ? address.v6.sin6_port
+                                : address.v4.sin_port);
+    listeners->count++;
     return KVSQL_OK;
+}
+
+/* All of them; the port that the first takes is that of the others. *number is
+ * errno of what went wrong, 0 for what is no matter of sockets. */
+static kvsql_rc listen_all(struct kv_listeners *listeners, const char *text,
+                           uint16_t port, bool secret, int *number,
+                           struct kvsql_error *err)
+{
+    char word[KV_ADDRESS_MAX];
+    kvsql_rc rc = KVSQL_OK;
+    unsigned words = 0;
+    bool optional;
+
+    listeners->count = 0;
+    *number = 0;
+    for (; rc == KVSQL_OK && listen_word(&text, word, &optional); words++) {
+        rc = listen_one(listeners, word, optional,
+                        listeners->count > 0 ? listeners->port : port, secret,
+                        number, err);
+    }
+    if (rc == KVSQL_OK && words == 0)
+        rc = kv_fail(err, KVSQL_INVALID, "%s: bind has no address",
+                     listeners->door);
+    if (rc == KVSQL_OK && listeners->count == 0)
+        rc = listen_failed(listeners, &listeners->at[0], port, *number, err);
+    if (rc != KVSQL_OK)
+        kv_listen_close(listeners);
+    return rc;
+}
+
+kvsql_rc kv_listen(struct kv_listeners *listeners, const char *addresses,
+                   uint16_t port, bool secret, struct kvsql_error *err)
+{
+    kvsql_rc rc = KVSQL_OK;
+    int number = 0;
+
+    /* A port that is free on one address may be taken on the next. */
+    for (unsigned i = 0; i < LISTEN_TRIES; i++) {
+        rc = listen_all(listeners, addresses, port, secret, &number, err);
+        if (rc == KVSQL_OK || port != 0 || number != EADDRINUSE)
+            break;
+    }
+    return rc;
+}
+
+void kv_listen_close(struct kv_listeners *listeners)
+{
+    for (unsigned i = 0; i < listeners->count; i++) {
+        if (listeners->at[i].fd >= 0)
+            (void)close(listeners->at[i].fd);
+    }
+    listeners->count = 0;
 }

@@ -49,9 +49,6 @@ END_TEST
 
 START_TEST(lines_of_a_redis_conf_are_read)
 {
-    bool optional;
-    char address[CLI_ADDRESS_MAX];
-
     ck_assert_int_eq(
         parse("# a comment\n"
               "  bind 127.0.0.1 -::1\r\n"
@@ -74,26 +71,7 @@ START_TEST(lines_of_a_redis_conf_are_read)
                      "normal 0 0 0 replica 256mb 64mb 60");
     ck_assert_str_eq(cli_text(&settings, CLI_OPT_HASH_MAX_LISTPACK_VALUE),
                      "65");
-    ck_assert(cli_bind_address(&settings, 0, address, &optional));
-    ck_assert_str_eq(address, "127.0.0.1");
-    ck_assert(!optional);
-    ck_assert(cli_bind_address(&settings, 1, address, &optional));
-    ck_assert_str_eq(address, "::1");
-    ck_assert(optional);
-    ck_assert(!cli_bind_address(&settings, 2, address, &optional));
-}
-END_TEST
-
-START_TEST(stars_in_bind_are_all_addresses)
-{
-    bool optional;
-    char address[CLI_ADDRESS_MAX];
-
-    ck_assert_int_eq(parse("bind * -::*\n"), KVSQL_OK);
-    ck_assert(cli_bind_address(&settings, 0, address, &optional));
-    ck_assert_str_eq(address, "0.0.0.0");
-    ck_assert(cli_bind_address(&settings, 1, address, &optional));
-    ck_assert_str_eq(address, "::");
+    ck_assert_str_eq(cli_text(&settings, CLI_OPT_BIND), "127.0.0.1 -::1");
 }
 END_TEST
 
@@ -351,7 +329,6 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests,
                    every_default_is_a_value_and_every_sentence_can_be_said);
     tcase_add_test(tests, lines_of_a_redis_conf_are_read);
-    tcase_add_test(tests, stars_in_bind_are_all_addresses);
     tcase_add_test(tests, wrong_lines_name_file_line_and_what_is_near);
     tcase_add_test(tests, config_set_is_all_or_nothing);
     tcase_add_test(tests, secrets_are_not_given_and_one_database_is_told);
