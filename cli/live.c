@@ -54,6 +54,8 @@ static void live_apply(struct cli_live *live, struct kv_txn *txn)
     kv_txn_set_lfu(txn,
                    (uint32_t)cli_number(settings, CLI_OPT_LFU_LOG_FACTOR),
                    (uint32_t)cli_number(settings, CLI_OPT_LFU_DECAY_TIME));
+    kv_txn_set_views(txn, cli_duration_ms(settings, CLI_OPT_VIEW_MAX_AGE),
+                     cli_number(settings, CLI_OPT_VIEW_MAX_BYTES));
     kv_set_fsync(live->db, cli_fsync(settings, CLI_OPT_APPENDFSYNC));
     cmd_latency_limits(cli_number(settings, CLI_OPT_LATENCY_MONITOR),
                        cli_flag(settings, CLI_OPT_LATENCY_TRACKING));

@@ -182,7 +182,8 @@ static void info_memory(struct info_facts *f)
                   "lazyfreed_objects:0\r\n"
                   "memory_retired:%llu\r\nmemory_undo:%llu\r\n"
                   "memory_wal:%llu\r\nview_count:%llu\r\n"
-                  "view_retained_bytes:%llu\r\nview_oldest_ms:%llu\r\n",
+                  "view_retained_bytes:%llu\r\nview_oldest_ms:%llu\r\n"
+                  "views_ended:%llu\r\n",
                   info_percent(f->memory_used, peak),
                   INFO_U(f->memory_used - f->kv.memory_data),
                   INFO_U(f->kv.memory_data),
@@ -192,8 +193,8 @@ static void info_memory(struct info_facts *f)
                   INFO_U(f->kv.memory_clients), INFO_U(f->kv.memory_wal),
                   INFO_U(f->kv.memory_retired),
                   INFO_U(f->kv.memory_undo), INFO_U(f->kv.memory_wal),
-                  INFO_U(f->kv.views), INFO_U(f->kv.memory_views),
-                  INFO_U(f->kv.views_oldest_ms));
+                  INFO_U(f->kv.views), INFO_U(f->kv.views_retained),
+                  INFO_U(f->kv.views_oldest_ms), INFO_U(f->kv.views_ended));
 }
 
 static void info_loading(struct info_facts *f)

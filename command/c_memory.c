@@ -95,7 +95,7 @@ void cmd_do_memory_stats(struct cmd_context *c)
                 memory_percent(info.memory_data, used));
     memory_real(c, &pairs, "peak.percentage", memory_percent(used, peak));
     memory_pair(c, &pairs, "views.count", info.views);
-    memory_pair(c, &pairs, "views.bytes", info.memory_views);
+    memory_pair(c, &pairs, "views.bytes", info.views_retained);
     memory_pair(c, &pairs, "undo.bytes", info.memory_undo);
     memory_pair(c, &pairs, "retired.bytes", info.memory_retired);
     cmd_reply_end(c->reply, place, pairs);
@@ -117,7 +117,7 @@ void cmd_do_memory_doctor(struct cmd_context *c)
         kv_buf_text(&out, "Memory is within 10 % of maxmemory: writes will "
                           "be refused, or keys evicted.\n");
     }
-    if (info.memory_views > used / 4 && used > MEMORY_DOCTOR_MIN) {
+    if (info.views_retained > used / 4 && used > MEMORY_DOCTOR_MIN) {
         kv_buf_text(&out, "More than a quarter is held by views of readers "
                           "that are slow to end.\n");
     }

@@ -188,12 +188,39 @@ static void check_tree(struct kv_store *store, const struct kv_tree *tree,
                   check_blobs(tree, tree->root[1]));
 }
 
+static uint64_t check_held(const struct kv_list *list,
+                           const struct kv_view *view)
+{
+    uint64_t bytes = 0;
+
+    for (const struct kv_list_chunk *chunk = list->head; chunk != NULL;
+         chunk = chunk->next)
+        for (uint32_t i = chunk->from; i < chunk->to; i++)
+            if (chunk->entry[i].block != NULL &&
+                !kv_block_newer(chunk->entry[i].block, view->gen))
+                bytes += kv_block_size(chunk->entry[i].block);
+    return bytes;
+}
+
+/* What a view holds back is what died behind it and was born before. */
+static void check_views(const struct kv_store *store)
+{
+    for (const struct kv_view *view = store->oldest; view != NULL;
+         view = view->newer) {
+        uint64_t bytes = check_held(&store->dead, view);
+        for (const struct kv_view *v = view->newer; v != NULL; v = v->newer)
+            bytes += check_held(&v->dead, view);
+        KV_ASSERT(view->closing || view->retained == bytes);
+    }
+}
+
 void kv_store_check(struct kv_store *store)
 {
     kv_lock_take(&store->lock);
     for (unsigned cls = 0; cls < 2; cls++)
         KV_ASSERT(check_root(store, store->live.keys[cls]) ==
                   store->live.count[cls]);
+    check_views(store);
     uint64_t stamp = 0;
     for (const struct kv_list_chunk *chunk = store->pend.head; chunk != NULL;
          chunk = chunk->next) {

@@ -476,6 +476,11 @@ void kv_set_maxmemory_policy(kvsql *db, enum kvsql_maxmemory_policy policy,
     kv_store_set_policy(db->store, policy, samples);
 }
 
+void kv_set_views(kvsql *db, uint64_t age_ms, uint64_t bytes)
+{
+    kv_store_set_views(db->store, age_ms, bytes);
+}
+
 void kv_set_fsync(kvsql *db, enum kvsql_fsync policy)
 {
     if (db->wal != NULL) {

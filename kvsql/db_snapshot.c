@@ -301,7 +301,7 @@ static kvsql_rc dbsnap_run(kvsql *db, kv_progress_fn progress, void *arg,
 
     while (ticks++ < DBSNAP_TICKS_MAX && kv_db_tick(db)) { /* P10 */
     }
-    kvsql_rc rc = kv_pin(db, &view, err);
+    kvsql_rc rc = kv_pin_own(db, &view, err);
     if (rc != KVSQL_OK) {
         return rc;
     }

@@ -445,12 +445,24 @@ static kvsql_rc evict_keys(struct kv_txn *txn, unsigned keys,
     return rc;
 }
 
+/* Before anybody is refused or evicted, readers that hold back too much end
+ * (EV3). What they held is freed when they have let go. */
+static void evict_views(struct kv_store *store)
+{
+    const uint64_t max = atomic_load(&store->maxmemory);
+
+    if (store->view_bytes_max != 0 && max != 0 &&
+        store->bytes_live + store->bytes_retired + evict_buffers(store) > max)
+        kv_view_end_some(store, true);
+}
+
 kvsql_rc kv_evict_room(struct kv_txn *txn, struct kvsql_error *err)
 {
     struct kv_store *const store = txn->store;
     struct kvsql_error why;
     bool full;
 
+    evict_views(store);
     if (store->evict_policy == KVSQL_NOEVICTION)
         full = evict_full(store);
     else /* what is left after these the keeper evicts */
@@ -467,6 +479,7 @@ bool kv_evict_some(struct kv_store *store)
 
     kv_lock_take(&store->lock);
     store->evict_age = 0; /* buffers are read at each tick */
+    evict_views(store);
     const bool over = store->evict_policy != KVSQL_NOEVICTION &&
                       evict_over(store);
     kv_lock_drop(&store->lock);

@@ -98,6 +98,15 @@ KV_INTERNAL kvsql_rc kv_pin(kvsql *db, struct kv_view **view,
                             struct kvsql_error *err) KV_MUST_USE;
 /* Any thread; NULL is fine. */
 KV_INTERNAL void kv_unpin(struct kv_view *view);
+/* The same for one who may take long, a snapshot: the view is not shared, has
+ * no age, and is ended for its size only when memory is short (EV3). */
+KV_INTERNAL kvsql_rc kv_pin_own(kvsql *db, struct kv_view **view,
+                                struct kvsql_error *err) KV_MUST_USE;
+/* INTERRUPT, with a sentence for the reader: the view is past its limits
+ * (kv_set_views), and is to be unpinned soon. It stays readable until then. A
+ * long read asks now and then. Cheap; any thread that has it pinned. */
+KV_INTERNAL kvsql_rc kv_view_ended(const struct kv_view *view,
+                                   struct kvsql_error *err);
 KV_INTERNAL uint64_t kv_view_position(const struct kv_view *view);
 /* Number of a view, > 0; no other has it. */
 KV_INTERNAL uint64_t kv_view_id(const struct kv_view *view);
@@ -106,7 +115,7 @@ KV_INTERNAL void kv_view_hold(struct kv_view *view, const char *holder);
 struct kv_view_info {
     uint64_t id, position, age_ms;
     unsigned pins;
-    uint64_t bytes; /* kept for it and no younger view, estimated */
+    uint64_t bytes; /* that it sees and that writes have replaced */
     const char *holder; /* "" when nobody has said so */
 };
 /* Views that are pinned, oldest first; returns how many were filled. Takes the
@@ -597,7 +606,8 @@ struct kv_info {
     uint64_t position, released, durable, epoch;
     uint64_t memory_data, memory_retired, memory_undo, memory_views,
         memory_wal, memory_clients, memory_misc, memory_max;
-    uint64_t views, views_oldest_ms;
+    uint64_t views, views_oldest_ms, views_ended;
+    uint64_t views_retained; /* held back by the view that holds most */
     uint64_t expired_keys, expired_fields, evicted_keys;
     const char *maxmemory_policy; /* "noeviction", ... */
     uint64_t commits, ops;
@@ -625,6 +635,12 @@ KV_INTERNAL void kv_set_maxmemory_policy(kvsql *db,
 KV_INTERNAL void kv_txn_set_policy(struct kv_txn *txn,
                                    enum kvsql_maxmemory_policy policy,
                                    unsigned samples);
+/* How old a view may become, and how many bytes it may hold back that writes
+ * have replaced; 0 = no limit, as at the start. */
+KV_INTERNAL void kv_set_views(kvsql *db, uint64_t age_ms, uint64_t bytes);
+/* The same inside a txn, whose lock is held. */
+KV_INTERNAL void kv_txn_set_views(struct kv_txn *txn, uint64_t age_ms,
+                                  uint64_t bytes);
 /* How the counters of the LFU policies grow and decay (lru.c); 0 minutes: they
  * do not decay. */
 #define KV_LFU_FACTOR 10

@@ -104,6 +104,7 @@ static void long_unlist_dead(struct kv_store *store, uint64_t gen)
         const size_t size = kv_block_size(entry.block);
         if (!kv_block_newer(entry.block, gen)) {
             kv_undo_count_back(store, size);
+            kv_view_unretain(store, entry.block);
             continue;
         }
         store->bytes_retired -= size;

@@ -42,6 +42,7 @@ static const char snapshot_view_create[] =
 struct snapshot_writer {
     sqlite3 *db;
     const char *path;
+    const struct kv_view *view;
     struct kv_at at;
     kv_progress_fn progress;
     void *progress_arg;
@@ -232,8 +233,11 @@ static int snapshot_rows_filter(sqlite3_vtab_cursor *base, int number,
 static int snapshot_rows_next(sqlite3_vtab_cursor *base)
 {
     struct snapshot_cursor *cursor = (struct snapshot_cursor *)base;
+    struct kvsql_error ignored;
 
     KV_ASSERT(cursor->valid);
+    if (kv_view_ended(cursor->writer->view, &ignored) != KVSQL_OK)
+        return SQLITE_INTERRUPT;
     if (cursor->table > SNAPSHOT_STRINGS) {
         if (kv_elems_next(&cursor->elems)) {
             cursor->seen++;
@@ -430,6 +434,8 @@ static kvsql_rc snapshot_fill(struct snapshot_writer *writer,
                        name, module);
         code = sqlite3_exec(writer->db, sql, NULL, NULL, NULL);
     }
+    if (code == SQLITE_INTERRUPT)
+        return kv_view_ended(writer->view, err);
     if (code == SQLITE_TOOBIG)
         return kv_fail(err, KVSQL_TOOBIG,
                        "snapshot: cannot write a row of key '%s': key, field "
@@ -529,7 +535,7 @@ kvsql_rc kv_snapshot_write(const struct kv_view *view, const char *path,
     uint64_t began_ns = kv_os_mono_ns();
     const struct kv_os *os = kv_store_os(kv_view_store(view));
     struct snapshot_writer writer = {
-        .path = path, .progress = progress, .progress_arg = arg};
+        .path = path, .view = view, .progress = progress, .progress_arg = arg};
 
     KV_ASSERT(strlen(store_id) == 32);
     *info = (struct kv_snapshot_info){.size = 0};

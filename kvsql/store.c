@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "kvsql/base/diag.h"
 #include "kvsql/lru.h"
 
 #define CLOCK_STEP_MS 1000 /* a smaller step back of the wall is ignored */
@@ -282,6 +283,17 @@ bool kv_key_remove(struct kv_txn *txn, const struct kv_key *key, bool keep,
 
 /* ---- keeper and statistics --------------------------------------------------------- */
 
+static void store_tell_ended(const struct kv_view_news *news)
+{
+    if (news->count > 0)
+        kv_diag(KV_WARN, "view.ended",
+                "views=%u why=%s retained_bytes=%llu age_ms=%llu",
+                news->count,
+                news->why == KV_VIEW_BIG ? "view-max-bytes" : "view-max-age",
+                (unsigned long long)news->bytes,
+                (unsigned long long)news->age_ms);
+}
+
 bool kv_store_tick(struct kv_store *store)
 {
     bool more = false;
@@ -292,9 +304,13 @@ bool kv_store_tick(struct kv_store *store)
     kv_lock_take(&store->lock);
     if (!store->txn.open)
         kv_undo_trim(store);
+    kv_view_end_some(store, false);
+    const struct kv_view_news news = store->view_news;
+    store->view_news.count = 0;
     more |= kv_view_release_some(store, TICK_RELEASE_BLOCKS);
     more |= kv_reap_some(store, TICK_REAP_BLOCKS);
     kv_lock_drop(&store->lock);
+    store_tell_ended(&news);
     more |= kv_view_gc(store, TICK_GC_BLOCKS);
     return more;
 }
@@ -315,6 +331,11 @@ void kv_store_info_held(struct kv_store *store, struct kv_info *info)
     info->memory_misc = kv_mem_bytes(KV_MEM_MISC);
     info->memory_max = atomic_load(&store->maxmemory);
     info->views = store->view_count;
+    info->views_ended = store->views_ended;
+    info->views_retained = 0;
+    for (const struct kv_view *v = store->oldest; v != NULL; v = v->newer)
+        if (v->retained > info->views_retained)
+            info->views_retained = v->retained;
     info->views_oldest_ms =
         store->oldest != NULL
             ? (kv_os_mono_ns() - store->oldest->taken_ns) / 1000000

@@ -81,6 +81,11 @@ KV_INTERNAL void kv_store_info(struct kv_store *store, struct kv_info *info);
 KV_INTERNAL void kv_store_info_held(struct kv_store *store,
                                     struct kv_info *info);
 KV_INTERNAL void kv_store_set_maxmemory(struct kv_store *store, uint64_t bytes);
+/* Limits of a view, 0 = none (M8). */
+KV_INTERNAL void kv_store_set_views(struct kv_store *store, uint64_t age_ms,
+                                    uint64_t bytes);
+KV_INTERNAL void kv_store_set_views_held(struct kv_store *store,
+                                         uint64_t age_ms, uint64_t bytes);
 KV_INTERNAL void kv_store_set_policy(struct kv_store *store,
                                      enum kvsql_maxmemory_policy policy,
                                      unsigned samples);

@@ -39,12 +39,24 @@ struct kv_view {
     uint64_t taken_ns;
     _Atomic(const char *) holder; /* who has it; NULL: not said */
     atomic_uint refs;
+    uint64_t retained; /* bytes of blocks that it sees and live does not */
+    atomic_int ended;  /* enum kv_view_end: its readers are to let go */
+    bool own;     /* one reader's, never handed to others: a snapshot's */
     bool dropped; /* taken back by an undo */
     bool inside;  /* of a batch: never handed to others (UN4) */
     bool closing; /* its release has begun: not handed out again */
     bool lasting; /* LONG: an undo goes back to its root (long.c) */
     uint64_t era, reaped; /* LONG: of txn and store when it was taken */
     struct kv_list dead;
+};
+
+enum kv_view_end { KV_VIEW_ON, KV_VIEW_OLD, KV_VIEW_BIG };
+
+/* Views that were ended and of which no message has told yet. */
+struct kv_view_news {
+    unsigned count;
+    enum kv_view_end why; /* of the last */
+    uint64_t bytes, age_ms;
 };
 
 enum kv_undo_kind {
@@ -111,6 +123,9 @@ struct kv_store {
     struct kv_view *oldest, *newest;
     uint64_t view_count;
     struct kv_view *view_spare; /* one struct, for the next */
+    uint64_t view_age_ns, view_bytes_max; /* limits of a view, 0 = none (M8) */
+    uint64_t views_ended;
+    struct kv_view_news view_news;
     unsigned long_count; /* LONG views, unreleased batches included */
     struct kv_list dead, pend, reap;
     struct kv_list scrap; /* what a long txn may free by itself (long.c) */
@@ -243,6 +258,12 @@ KV_INTERNAL void kv_list_give(struct kv_store *store,
 KV_INTERNAL struct kv_view *kv_view_take(struct kv_store *store, bool inside);
 /* Release views without pins, oldest first, moving at most `budget` blocks. */
 KV_INTERNAL bool kv_view_release_some(struct kv_store *store, unsigned budget);
+/* A block that views see is retired, or an undo brings it back. */
+KV_INTERNAL void kv_view_retain(struct kv_store *store, const void *block);
+KV_INTERNAL void kv_view_unretain(struct kv_store *store, const void *block);
+/* End the views that are over their limits (M8); with `full`, those of
+ * snapshots, too (EV3). */
+KV_INTERNAL void kv_view_end_some(struct kv_store *store, bool full);
 /* VIEW record met by an undo. */
 KV_INTERNAL void kv_view_drop(struct kv_store *store, struct kv_view *view);
 /* Take at most `max` blocks that nobody can reach; the caller frees them after

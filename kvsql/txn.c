@@ -272,6 +272,11 @@ void kv_at_txn(const struct kv_txn *txn, struct kv_at *at)
                          .live = true};
 }
 
+void kv_txn_set_views(struct kv_txn *txn, uint64_t age_ms, uint64_t bytes)
+{
+    kv_store_set_views_held(txn->store, age_ms, bytes);
+}
+
 kvsql *kv_txn_db(const struct kv_txn *txn)
 {
     return txn->store->db;

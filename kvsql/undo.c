@@ -239,9 +239,10 @@ static inline void undo_list_retired(struct kv_store *store, void *block)
     const uint64_t stamp =
         in_long ? store->txn.era : undo_stamp(store); /* LG2 */
 
-    if (!kv_owned(store, block))
+    if (!kv_owned(store, block)) {
         kv_list_push(store, &store->dead, block, stamp);
-    else
+        kv_view_retain(store, block);
+    } else
         kv_list_push(store, in_long ? &store->scrap : &store->pend, block,
                      stamp);
 }
@@ -396,6 +397,7 @@ static void undo_one(struct kv_store *store, const struct undo_trailer *trailer,
         const size_t size = kv_block_size(trailer->p);
         *(uint64_t *)trailer->p &= ~KV_BACK;
         kv_undo_count_back(store, size);
+        kv_view_unretain(store, trailer->p);
         store->delta_bytes += (int64_t)size;
         break;
     }

@@ -5,13 +5,19 @@
  * blocks visible to the view before it and not to it; of the store, those
  * visible to the newest view and not to live (I3).
  *
+ * What a view holds back is counted for each: the bytes of blocks that it sees
+ * and live does not. A view that is too old, or holds back too much, is ended
+ * (M8, VW6): it is not handed out again, and its readers, who look at it now
+ * and then (kv_view_ended), give up and let go. Nothing is taken from them.
+ *
  * Thread: pin and unpin any; the rest the holder of the store lock. */
 #include <string.h>
 
 #include "kvsql/store_private.h"
 
 #define VIEW_GC_STEP 128
-#define VIEW_SAMPLE 4096 /* blocks that are measured for kv_view_list */
+
+#define VIEW_SHARE_PART 8 /* handed out in the first 1/8 of its time only */
 
 #define VIEW_SPARES 2 /* chunks that its release may need at once (I11) */
 
@@ -58,6 +64,104 @@ struct kv_view *kv_view_take(struct kv_store *store, bool inside)
     store->gen += UINT64_C(1) << KV_GEN_SHIFT;
     return view;
 }
+
+/* ---- what a view holds back ------------------------------------------------- */
+
+/* The newest views see the block: those born no earlier than it (I1). */
+void kv_view_retain(struct kv_store *store, const void *block)
+{
+    const uint64_t size = kv_block_size(block);
+
+    for (struct kv_view *view = store->newest;
+         view != NULL && !kv_block_newer(block, view->gen); view = view->older)
+        view->retained += size;
+}
+
+void kv_view_unretain(struct kv_store *store, const void *block)
+{
+    const uint64_t size = kv_block_size(block);
+
+    for (struct kv_view *view = store->newest;
+         view != NULL && !kv_block_newer(block, view->gen); view = view->older)
+        view->retained -= size < view->retained ? size : view->retained;
+}
+
+/* LONG views and those inside a batch are their transaction's, which has a
+ * bound of its own; the lock's holder would wait for itself. */
+static enum kv_view_end view_end_of(const struct kv_store *store,
+                                    const struct kv_view *view, bool full,
+                                    uint64_t now)
+{
+    if (view->lasting || view->inside || atomic_load(&view->refs) == 0 ||
+        atomic_load(&view->ended) != KV_VIEW_ON)
+        return KV_VIEW_ON;
+    if (store->view_bytes_max != 0 && view->retained > store->view_bytes_max &&
+        (full || !view->own))
+        return KV_VIEW_BIG;
+    if (store->view_age_ns != 0 && !view->own &&
+        now - view->taken_ns > store->view_age_ns)
+        return KV_VIEW_OLD;
+    return KV_VIEW_ON;
+}
+
+void kv_view_end_some(struct kv_store *store, bool full)
+{
+    struct kv_view_news *const news = &store->view_news;
+
+    if (KV_LIKELY(store->oldest == NULL))
+        return;
+    const uint64_t now = kv_os_mono_ns();
+    for (struct kv_view *view = store->oldest; view != NULL;
+         view = view->newer) {
+        const enum kv_view_end why = view_end_of(store, view, full, now);
+        if (why == KV_VIEW_ON)
+            continue;
+        atomic_store(&view->ended, why);
+        store->views_ended++;
+        news->count++;
+        news->why = why;
+        news->bytes = view->retained;
+        news->age_ms = (now - view->taken_ns) / 1000000;
+    }
+}
+
+kvsql_rc kv_view_ended(const struct kv_view *view, struct kvsql_error *err)
+{
+    switch ((enum kv_view_end)atomic_load_explicit(&view->ended,
+                                                   memory_order_relaxed)) {
+    case KV_VIEW_OLD:
+        return kv_fail(err, KVSQL_INTERRUPT,
+                       "reading took longer than view-max-age allows: its "
+                       "view of the store was given up; ask for less at a "
+                       "time");
+    case KV_VIEW_BIG:
+        return kv_fail(err, KVSQL_INTERRUPT,
+                       "writes replaced more of what is read than "
+                       "view-max-bytes allows: its view of the store was "
+                       "given up; ask for less at a time");
+    case KV_VIEW_ON:
+        break;
+    }
+    return KVSQL_OK;
+}
+
+void kv_store_set_views_held(struct kv_store *store, uint64_t age_ms,
+                             uint64_t bytes)
+{
+    store->view_age_ns =
+        age_ms > UINT64_MAX / 1000000 ? UINT64_MAX : age_ms * 1000000;
+    store->view_bytes_max = bytes;
+}
+
+void kv_store_set_views(struct kv_store *store, uint64_t age_ms,
+                        uint64_t bytes)
+{
+    kv_lock_take(&store->lock);
+    kv_store_set_views_held(store, age_ms, bytes);
+    kv_lock_drop(&store->lock);
+}
+
+/* ---- release ---------------------------------------------------------------- */
 
 static void view_unlink(struct kv_store *store, struct kv_view *view)
 {
@@ -191,18 +295,37 @@ bool kv_view_gc(struct kv_store *store, unsigned budget)
     return n == VIEW_GC_STEP;
 }
 
-kvsql_rc kv_pin(kvsql *db, struct kv_view **view, struct kvsql_error *err)
+/* ---- pins ------------------------------------------------------------------- */
+
+/* A view of all that is released, fit for one more reader; NULL: there is none.
+ * One that is old already would end soon after its reader has begun. */
+static struct kv_view *view_shared(const struct kv_store *store)
+{
+    const uint64_t released = atomic_load(&store->released);
+    const uint64_t age = store->view_age_ns / VIEW_SHARE_PART;
+    struct kv_view *v = store->oldest;
+
+    while (v != NULL && (v->inside || v->closing || v->own ||
+                         v->pos < released ||
+                         atomic_load(&v->ended) != KV_VIEW_ON ||
+                         (age != 0 && kv_os_mono_ns() - v->taken_ns > age)))
+        v = v->newer;
+    return v;
+}
+
+static kvsql_rc view_pin(kvsql *db, bool own, struct kv_view **view,
+                         struct kvsql_error *err)
 {
     struct kv_store *const store = kv_db_store(db);
 
     for (;;) {
         kv_lock_take(&store->lock);
-        struct kv_view *v = store->oldest;
-        const uint64_t released = atomic_load(&store->released);
-        while (v != NULL && (v->inside || v->closing || v->pos < released))
-            v = v->newer;
-        if (v == NULL)
+        struct kv_view *v = own ? NULL : view_shared(store);
+        if (v == NULL) {
             v = kv_view_take(store, false);
+            if (v != NULL)
+                v->own = own;
+        }
         if (v == NULL) {
             kv_lock_drop(&store->lock);
             return kv_fail(err, KVSQL_NOMEM, "store: no memory for a view");
@@ -224,6 +347,16 @@ kvsql_rc kv_pin(kvsql *db, struct kv_view **view, struct kvsql_error *err)
             return rc;
         /* its batch was taken back: look again (I7) */
     }
+}
+
+kvsql_rc kv_pin(kvsql *db, struct kv_view **view, struct kvsql_error *err)
+{
+    return view_pin(db, false, view, err);
+}
+
+kvsql_rc kv_pin_own(kvsql *db, struct kv_view **view, struct kvsql_error *err)
+{
+    return view_pin(db, true, view, err);
 }
 
 void kv_unpin(struct kv_view *view)
@@ -265,27 +398,6 @@ void kv_view_hold(struct kv_view *view, const char *holder)
     atomic_store_explicit(&view->holder, holder, memory_order_relaxed);
 }
 
-/* Bytes of the blocks that only this view and older ones see (I3): the first
- * VIEW_SAMPLE are looked at, the others taken to be like them. */
-static uint64_t view_bytes(const struct kv_store *store,
-                           const struct kv_view *view)
-{
-    const struct kv_list *const dead =
-        view->newer != NULL ? &view->newer->dead : &store->dead;
-    uint64_t bytes = 0, seen = 0;
-
-    for (const struct kv_list_chunk *chunk = dead->head;
-         chunk != NULL && seen < VIEW_SAMPLE; chunk = chunk->next)
-        for (uint32_t i = chunk->from; i < chunk->to; i++)
-            if (chunk->entry[i].block != NULL) {
-                bytes += kv_block_size(chunk->entry[i].block);
-                seen++;
-            }
-    if (seen == 0 || seen >= dead->count)
-        return bytes;
-    return (uint64_t)((double)bytes / (double)seen * (double)dead->count);
-}
-
 unsigned kv_view_list(kvsql *db, struct kv_txn *txn, struct kv_view_info *out,
                       unsigned max)
 {
@@ -309,7 +421,7 @@ unsigned kv_view_list(kvsql *db, struct kv_txn *txn, struct kv_view_info *out,
             .position = v->pos,
             .age_ms = now > v->taken_ns ? (now - v->taken_ns) / 1000000 : 0,
             .pins = pins,
-            .bytes = view_bytes(store, v),
+            .bytes = v->retained,
             .holder = holder};
     }
     if (txn == NULL)

@@ -180,6 +180,7 @@ kvsql_rc vt_start(struct kvsql_error *err)
 bool vt_cancelled(struct vt_session *session)
 {
     const struct vt_seen *seen = &session->seen;
+    struct kvsql_error ignored;
 
     if (atomic_load_explicit(&session->cancel, memory_order_relaxed))
         return true;
@@ -192,5 +193,6 @@ bool vt_cancelled(struct vt_session *session)
         session->timed_out = true;
         return true;
     }
-    return false;
+    return session->pin != NULL && session->txn == NULL &&
+           kv_view_ended(session->pin, &ignored) != KVSQL_OK; /* RD7 */
 }

@@ -120,7 +120,9 @@ kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
                          struct kvsql_error *err)
 {
     const char *text = sqlite3_errmsg(session->sql);
-    bool stopped = (code & 0xff) == SQLITE_INTERRUPT || session->budget.late;
+    /* What xBestIndex says while a statement is compiled comes as text. */
+    bool stopped = (code & 0xff) == SQLITE_INTERRUPT || session->budget.late ||
+                   (preparing && strcmp(text, "interrupted") == 0);
     kvsql_rc rc, met;
 
     session->error_offset = sqlite3_error_offset(session->sql);
@@ -133,6 +135,9 @@ kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
                        "the statement ran into its deadline of %llu ms "
                        "(sql-timeout)",
                        (unsigned long long)session->limits.deadline_ms);
+    if (stopped && session->pin != NULL &&
+        kv_view_ended(session->pin, err) != KVSQL_OK) /* RD7 */
+        return KVSQL_INTERRUPT;
     if (stopped)
         return kv_fail(err, KVSQL_INTERRUPT, "the statement was cancelled");
     if (preparing && session->denied)

@@ -131,6 +131,8 @@ kvsql_rc vt_fill_stats(struct vt_rows *rows, struct vt_session *session,
     facts_stat(rows, "memory_max", info.memory_max, "bytes");
     facts_stat(rows, "views", info.views, "count");
     facts_stat(rows, "views_oldest", info.views_oldest_ms, "ms");
+    facts_stat(rows, "views_retained", info.views_retained, "bytes");
+    facts_stat(rows, "views_ended", info.views_ended, "count");
     facts_stat(rows, "wal_bytes", info.wal_bytes, "bytes");
     facts_stat(rows, "wal_size", info.wal_size, "bytes");
     facts_stat(rows, "wal_segments", info.wal_segments, "count");
