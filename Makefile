@@ -239,6 +239,7 @@ bench: build $(benches) ## measure; prints the table
 bench-icount: build $(benches) ## instructions per operation, against the gates
 	@B='$(B)' O='$(B)' KVSQL='$(B)/kvsql' bench/icount
 	@O='$(B)' bench/commands
+	@O='$(B)' bench/sql
 
 cover: ## lines that tests reach, probes never hit
 	@$(MAKE) --no-print-directory COVER=1 programs

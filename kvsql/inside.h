@@ -206,6 +206,9 @@ KV_INTERNAL void kv_item_used(struct kv_txn *txn, const struct kv_key *key,
 KV_INTERNAL void kv_item_string(const struct kv_item *item, struct kv_val *out);
 /* Its bytes alone, where they lie. False: it is a number, and not written out. */
 KV_INTERNAL bool kv_item_bytes(const struct kv_item *item, kvsql_slice *out);
+/* The same, and false when their class is not known either (EN5). */
+KV_INTERNAL bool kv_item_text(const struct kv_item *item, kvsql_slice *out,
+                              unsigned *cls);
 
 struct kv_buf;
 /* Append the value as bytes for kv_restore(), its expiry not included (format:
@@ -251,6 +254,8 @@ struct kv_keys {
     struct kv_item item;
     bool key_stable;    /* key.p points into the store */
     const struct kv_node *prefix_of; /* private: whose prefix is in buffer */
+    const struct kv_node *end_leaf;  /* private: where kv_keys_end() put it */
+    uint32_t end_index;
     uint8_t buffer[KV_KEY_BUFFER];
 };
 
@@ -269,6 +274,14 @@ KV_INTERNAL bool kv_keys_seek_back(struct kv_keys *keys,
 /* The key of 0-based rank (expired ones count, and are skipped forwards). */
 KV_INTERNAL bool kv_keys_seek_rank(struct kv_keys *keys, uint64_t rank);
 KV_INTERNAL bool kv_keys_next(struct kv_keys *keys);
+/* The same, but `key` need not be filled: it holds nothing of use until the
+ * next seek. For who reads items alone; a third cheaper. */
+KV_INTERNAL bool kv_keys_next_item(struct kv_keys *keys);
+/* Let kv_keys_next() and kv_keys_next_item() end before the first key > `key`
+ * (>= with `before`), until the next seek; the cursor stands before it.
+ * O(log n): cheaper than to compare each key when many follow. */
+KV_INTERNAL void kv_keys_end(struct kv_keys *keys, const struct kv_key *key,
+                             bool before);
 KV_INTERNAL bool kv_keys_prev(struct kv_keys *keys);
 
 /* Keys with a deadline in [from, to] wall ms, in order of deadline (DL5).

@@ -327,6 +327,7 @@ void kv_keys_init(struct kv_keys *keys, const struct kv_at *at, unsigned types)
     keys->walk.depth = 0;
     keys->walk.valid = false;
     keys->key_stable = false;
+    keys->end_leaf = NULL;
 }
 
 /* The walk stands on an entry: is it wanted? Fills key and item. */
@@ -372,15 +373,37 @@ static inline bool keys_plain(struct kv_keys *keys, const struct kv_node *leaf,
     return true;
 }
 
+static inline bool keys_plain_item(struct kv_keys *keys,
+                                   const struct kv_node *leaf, uint32_t index)
+{
+    const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
+
+    if (!read_plain(e))
+        return false;
+    read_plain_item(e, &keys->item);
+    return true;
+}
+
 static inline bool keys_step(struct kv_keys *keys)
 {
     return keys->types != 0 ? kv_walk_next_typed(&keys->walk, keys->types)
                             : kv_walk_next(&keys->walk);
 }
 
+/* Does the walk stand where kv_keys_end() said? */
+static inline bool keys_at_end(const struct kv_keys *keys)
+{
+    return kv_walk_leaf(&keys->walk) == keys->end_leaf &&
+           kv_walk_index(&keys->walk) >= keys->end_index;
+}
+
 static bool keys_forward(struct kv_keys *keys, bool valid)
 {
     while (valid) {
+        if (KV_UNLIKELY(keys_at_end(keys))) {
+            keys->walk.valid = false;
+            return false;
+        }
         if (keys_wanted(keys))
             return true;
         valid = keys_step(keys);
@@ -402,7 +425,7 @@ static bool keys_backward(struct kv_keys *keys, bool valid)
  * where another one lay when the cursor was placed before. */
 static bool keys_placed(struct kv_keys *keys, bool valid)
 {
-    keys->prefix_of = NULL;
+    keys->prefix_of = keys->end_leaf = NULL;
     return keys_forward(keys, valid);
 }
 
@@ -442,7 +465,8 @@ static bool keys_next_any(struct kv_keys *keys)
     return keys->walk.valid && keys_forward(keys, keys_step(keys));
 }
 
-bool kv_keys_next(struct kv_keys *keys)
+/* In the leaf of the entry before, which stays the rule. */
+static inline bool keys_next_near(struct kv_keys *keys, bool with_key)
 {
     struct kv_walk *const walk = &keys->walk;
 
@@ -451,10 +475,34 @@ bool kv_keys_next(struct kv_keys *keys)
     struct kv_cursor_step *const step = &walk->path[walk->depth - 1];
     const uint32_t index = step->index + 1;
     if (KV_UNLIKELY(index >= step->node->n ||
-                    !keys_plain(keys, step->node, index)))
+                    (step->node == keys->end_leaf &&
+                     index >= keys->end_index) ||
+                    !(with_key ? keys_plain(keys, step->node, index)
+                               : keys_plain_item(keys, step->node, index))))
         return keys_next_any(keys);
     step->index = index;
     return true;
+}
+
+bool kv_keys_next(struct kv_keys *keys)
+{
+    return keys_next_near(keys, true);
+}
+
+bool kv_keys_next_item(struct kv_keys *keys)
+{
+    return keys_next_near(keys, false);
+}
+
+void kv_keys_end(struct kv_keys *keys, const struct kv_key *key, bool before)
+{
+    struct kv_walk end = {.root = {keys->walk.root[0], keys->walk.root[1]}};
+
+    KV_ASSERT(keys->types == 0); /* a walk by type may step over the end */
+    if (kv_walk_seek(&end, key->cls, key->p, key->size, !before)) {
+        keys->end_leaf = kv_walk_leaf(&end);
+        keys->end_index = kv_walk_index(&end);
+    }
 }
 
 bool kv_keys_prev(struct kv_keys *keys)

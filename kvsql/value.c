@@ -189,6 +189,12 @@ bool kv_item_bytes(const struct kv_item *item, kvsql_slice *out)
     return item->form != KV_FORM_INT;
 }
 
+bool kv_item_text(const struct kv_item *item, kvsql_slice *out, unsigned *cls)
+{
+    *cls = item->cls;
+    return kv_item_bytes(item, out) && item->cls != KV_CLASS_UNKNOWN;
+}
+
 void kv_item_string(const struct kv_item *item, struct kv_val *out)
 {
     const struct kv_cell cell = {.form = item->form == KV_FORM_BLOB

@@ -29,7 +29,7 @@ static int vargs_pattern(struct vargs *args, struct vt_set *set, bool glob,
     sqlite3_value *value = vargs_next(args);
     int type = sqlite3_value_type(value);
     struct vt_input input;
-    bool ok;
+    bool ok, exact;
 
     if (type == SQLITE_NULL || type == SQLITE_BLOB) {
         set->count = 0;
@@ -37,8 +37,8 @@ static int vargs_pattern(struct vargs *args, struct vt_set *set, bool glob,
     }
     if (!vt_input_init(&input, value)) return SQLITE_NOMEM;
     if (glob)
-        ok = vt_set_glob(set, &input.key) &&
-             vt_set_keep(set, &input.key, keep);
+        ok = vt_set_glob(set, &input.key, &exact) &&
+             (exact || vt_set_keep(set, &input.key, keep));
     else
         ok = vt_set_like(set, &input.key);
     vt_input_fini(&input);
@@ -173,6 +173,8 @@ int vt_cursor_args(struct vt_cursor *cursor, int argc, sqlite3_value **argv)
     cursor->point_count = 0;
     cursor->keys.joins = cursor->elems.joins =
         (cursor->plan & VT_PLAN_JOINS) != 0;
+    cursor->keys.text = cursor->elems.text =
+        (cursor->plan & VT_PLAN_TEXT) != 0;
     vt_span_all(&cursor->span);
     vt_scores_all(&cursor->scores);
     if (cursor->plan & (VT_PLAN_KEY_RANK | VT_PLAN_KEY_TIME))

@@ -59,6 +59,23 @@ static void vauth_read(struct vt_session *session, const char *table)
         session->joins = true;
 }
 
+/* A table, view or virtual table that takes the name of one of ours, or that
+ * some table takes by ALTER (EX4). */
+static bool vauth_makes(int action, const char *one, const char *two)
+{
+    switch (action) {
+    case SQLITE_ALTER_TABLE: return true;
+    case SQLITE_CREATE_TABLE:
+    case SQLITE_CREATE_TEMP_TABLE:
+    case SQLITE_CREATE_VIEW:
+    case SQLITE_CREATE_TEMP_VIEW: return one != NULL && vt_table_known(one);
+    case SQLITE_CREATE_VTABLE:
+        return one != NULL && two != NULL && vt_table_known(one) &&
+               sqlite3_stricmp(one, two) != 0;
+    default: return false;
+    }
+}
+
 int vt_authorize(void *arg, int action, const char *one, const char *two,
                  const char *three, const char *four)
 {
@@ -66,10 +83,13 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     bool allow = false;
 
     (void)three;
-    (void)four;
     if (action == SQLITE_DELETE && one != NULL && vt_table_known(one))
         session->saw_delete = true;
-    if (action == SQLITE_READ && one != NULL) vauth_read(session, one);
+    if (action == SQLITE_READ && one != NULL) {
+        vauth_read(session, one);
+        vt_reads_note(session, one, two, four);
+    }
+    if (vauth_makes(action, one, two)) session->shadowed = true;
     if (session->limits.trusted || session->internal) return SQLITE_OK;
     switch (action) {
     case SQLITE_SELECT:

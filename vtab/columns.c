@@ -44,6 +44,15 @@ int vt_column_pk(unsigned index)
     return index < COLUMNS_COUNT ? columns_rows[index].pk : 0;
 }
 
+bool vt_column_text(const char *table, const char *column)
+{
+    for (unsigned i = 0; i < COLUMNS_COUNT; i++)
+        if (sqlite3_stricmp(columns_rows[i].table, table) == 0 &&
+            sqlite3_stricmp(columns_rows[i].column, column) == 0)
+            return strcmp(columns_rows[i].type, "TEXT") == 0;
+    return false;
+}
+
 bool vt_table_known(const char *name)
 {
     for (unsigned i = 0; i < COLUMNS_COUNT; i++)

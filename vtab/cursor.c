@@ -13,8 +13,14 @@
 
 #include <string.h>
 
+#define VCURSOR_RUN 16 /* keys compared with a bound before it is looked up */
+
 void vt_cursor_init(struct vt_cursor *cursor)
 {
+    cursor->eof = true;
+    cursor->aborted = cursor->copy = cursor->live = false;
+    cursor->quick = cursor->keyless = cursor->ended = false;
+    cursor->walking = cursor->elem_walking = false;
     vt_set_init(&cursor->keys);
     vt_set_init(&cursor->elems);
 }
@@ -126,12 +132,12 @@ static bool vcursor_elem_enter(struct vt_cursor *cursor, int *rc)
     if (range->point) {
         cursor->elem_walking = false;
         cursor->elem = &cursor->found;
-        return kv_elem_find(&cursor->at, &cursor->item, &range->lo,
+        return kv_elem_find(&cursor->at, cursor->item, &range->lo,
                             &cursor->found) &&
                vcursor_glob(cursor, &cursor->elem_glob, &range->lo, rc);
     }
     cursor->elem_walking = true;
-    kv_elems_init(walk, &cursor->at, &cursor->item, KV_ELEMS_KEY);
+    kv_elems_init(walk, &cursor->at, cursor->item, KV_ELEMS_KEY);
     if (cursor->plan & VT_PLAN_ELEM_DESC)
         found = range->has_hi ? kv_elems_seek_key_back(walk, &range->hi,
                                                        range->hi_open)
@@ -161,7 +167,7 @@ static bool vcursor_elem_ranges(struct vt_cursor *cursor, int *rc)
 /* Positions: of a list, or ranks of a zset, that the plan wants. */
 static void vcursor_places(struct vt_cursor *cursor, int64_t *lo, int64_t *hi)
 {
-    int64_t last = (int64_t)kv_item_length(&cursor->item) - 1;
+    int64_t last = (int64_t)kv_item_length(cursor->item) - 1;
     const struct vt_scores *scores = &cursor->scores;
 
     *lo = cursor->span.lo > 0 ? cursor->span.lo : 0;
@@ -171,9 +177,9 @@ static void vcursor_places(struct vt_cursor *cursor, int64_t *lo, int64_t *hi)
         *hi = -1;
         return;
     }
-    *lo = (int64_t)kv_elem_score_rank(&cursor->at, &cursor->item, scores->lo,
+    *lo = (int64_t)kv_elem_score_rank(&cursor->at, cursor->item, scores->lo,
                                       scores->lo_open);
-    *hi = (int64_t)kv_elem_score_rank(&cursor->at, &cursor->item, scores->hi,
+    *hi = (int64_t)kv_elem_score_rank(&cursor->at, cursor->item, scores->hi,
                                       !scores->hi_open) -
           1;
 }
@@ -191,7 +197,7 @@ static bool vcursor_place_first(struct vt_cursor *cursor)
         cursor->elem_walking = false;
         cursor->place = cursor->place_end = lo;
         cursor->elem = &cursor->found;
-        return kv_elem_at(&cursor->at, &cursor->item, (uint64_t)lo,
+        return kv_elem_at(&cursor->at, cursor->item, (uint64_t)lo,
                           &cursor->found);
     }
     cursor->elem_walking = true;
@@ -202,7 +208,7 @@ static bool vcursor_place_first(struct vt_cursor *cursor)
         cursor->place = lo;
         cursor->place_end = hi;
     }
-    kv_elems_init(&cursor->elem_walk, &cursor->at, &cursor->item, order);
+    kv_elems_init(&cursor->elem_walk, &cursor->at, cursor->item, order);
     cursor->elem = &cursor->elem_walk.elem;
     return kv_elems_seek_rank(&cursor->elem_walk, (uint64_t)cursor->place);
 }
@@ -227,7 +233,7 @@ static bool vcursor_points(struct vt_cursor *cursor)
     for (; cursor->point < cursor->point_count; cursor->point++) {
         unsigned i = desc ? cursor->point_count - 1 - cursor->point
                           : cursor->point;
-        if (kv_elem_at(&cursor->at, &cursor->item,
+        if (kv_elem_at(&cursor->at, cursor->item,
                        (uint64_t)cursor->points[i], &cursor->found)) {
             cursor->elem = &cursor->found;
             cursor->place = cursor->points[i];
@@ -247,7 +253,7 @@ static bool vcursor_by_points(const struct vt_cursor *cursor)
 bool vt_elem_first(struct vt_cursor *cursor, int *rc)
 {
     if (cursor->plan & VT_PLAN_FIRST) {
-        kv_elems_init(&cursor->elem_walk, &cursor->at, &cursor->item,
+        kv_elems_init(&cursor->elem_walk, &cursor->at, cursor->item,
                       cursor->table->def->elem == VT_ELEM_INDEX
                           ? KV_ELEMS_INDEX
                           : KV_ELEMS_KEY);
@@ -302,12 +308,10 @@ static bool vcursor_key_settle(struct vt_cursor *cursor, bool found, int *rc)
     bool desc = (cursor->plan & VT_PLAN_KEY_DESC) != 0;
 
     while (found) {
-        if (vcursor_behind(range, &cursor->walk.key, desc)) return false;
+        if (!cursor->ended && vcursor_behind(range, &cursor->walk.key, desc))
+            return false;
         if (vcursor_type_fits(cursor, &cursor->walk.item) &&
             vcursor_glob(cursor, &cursor->key_glob, &cursor->walk.key, rc)) {
-            cursor->key = cursor->walk.key;
-            cursor->key_keep = cursor->walk.key_stable;
-            cursor->item = cursor->walk.item;
             return *rc == SQLITE_OK;
         }
         if (*rc != SQLITE_OK) return false;
@@ -321,21 +325,34 @@ static bool vcursor_key_settle(struct vt_cursor *cursor, bool found, int *rc)
     return false;
 }
 
+/* Let the walk itself end at the upper bound. */
+static void vcursor_key_end(struct vt_cursor *cursor)
+{
+    const struct vt_range *range = &cursor->keys.ranges[cursor->key_range];
+
+    if (range->has_hi)
+        kv_keys_end(&cursor->walk, &range->hi, range->hi_open);
+    cursor->ended = true;
+}
+
 static bool vcursor_key_enter(struct vt_cursor *cursor, int *rc)
 {
     const struct vt_range *range = &cursor->keys.ranges[cursor->key_range];
     struct kv_keys *walk = &cursor->walk;
     bool found;
 
+    cursor->walking = !range->point;
     if (range->point) {
-        cursor->walking = false;
-        cursor->key = range->lo;
-        cursor->key_keep = false;
-        return kv_get(&cursor->at, &range->lo, &cursor->item) &&
-               vcursor_type_fits(cursor, &cursor->item) &&
+        cursor->key = &range->lo;
+        cursor->item = &cursor->looked_up;
+        return kv_get(&cursor->at, &range->lo, &cursor->looked_up) &&
+               vcursor_type_fits(cursor, &cursor->looked_up) &&
                vcursor_glob(cursor, &cursor->key_glob, &range->lo, rc);
     }
-    cursor->walking = true;
+    cursor->key = &walk->key;
+    cursor->item = &walk->item;
+    cursor->ended = false;
+    cursor->run = 0;
     kv_keys_init(walk, &cursor->at, 0);
     if (cursor->plan & VT_PLAN_KEY_DESC)
         found = range->has_hi
@@ -344,7 +361,9 @@ static bool vcursor_key_enter(struct vt_cursor *cursor, int *rc)
     else
         found = range->has_lo ? kv_keys_seek(walk, &range->lo, range->lo_open)
                               : kv_keys_first(walk);
-    return vcursor_key_settle(cursor, found, rc);
+    if (!vcursor_key_settle(cursor, found, rc)) return false;
+    if (cursor->keyless) vcursor_key_end(cursor);
+    return true;
 }
 
 static bool vcursor_key_ranges(struct vt_cursor *cursor, int *rc)
@@ -381,6 +400,18 @@ static bool vcursor_key_first(struct vt_cursor *cursor, int *rc)
     return vcursor_key_ranges(cursor, rc);
 }
 
+/* The next interval that holds a key. */
+static bool vcursor_key_on(struct vt_cursor *cursor, int *rc)
+{
+    bool desc = (cursor->plan & VT_PLAN_KEY_DESC) != 0;
+
+    if (desc ? cursor->key_range == 0
+             : cursor->key_range + 1 >= cursor->keys.count)
+        return false;
+    cursor->key_range += desc ? -1u : 1u;
+    return vcursor_key_ranges(cursor, rc);
+}
+
 static bool vcursor_key_next(struct vt_cursor *cursor, int *rc)
 {
     bool desc = (cursor->plan & VT_PLAN_KEY_DESC) != 0;
@@ -392,11 +423,7 @@ static bool vcursor_key_next(struct vt_cursor *cursor, int *rc)
         if (vcursor_key_settle(cursor, found, rc)) return true;
         if (*rc != SQLITE_OK) return false;
     }
-    if (desc ? cursor->key_range == 0
-             : cursor->key_range + 1 >= cursor->keys.count)
-        return false;
-    cursor->key_range += desc ? -1u : 1u;
-    return vcursor_key_ranges(cursor, rc);
+    return vcursor_key_on(cursor, rc);
 }
 
 /* ---- both ------------------------------------------------------------------------------ */
@@ -415,10 +442,38 @@ static int vcursor_row(struct vt_cursor *cursor, bool key)
     return rc;
 }
 
+/* Behind the upper bound? Compares keys for a few rows; when more of them
+ * follow, the walk learns where to end. */
+static bool vcursor_quick_end(struct vt_cursor *cursor)
+{
+    if (vcursor_behind(&cursor->keys.ranges[cursor->key_range],
+                       &cursor->walk.key, false))
+        return true;
+    if (++cursor->run == VCURSOR_RUN) vcursor_key_end(cursor);
+    return false;
+}
+
+/* The next row of a table without elements, read forwards. */
+static int vcursor_quick_next(struct vt_cursor *cursor)
+{
+    bool found = cursor->keyless ? kv_keys_next_item(&cursor->walk)
+                                 : kv_keys_next(&cursor->walk);
+    int rc = SQLITE_OK;
+
+    if (KV_LIKELY(found) && vcursor_type_fits(cursor, &cursor->walk.item) &&
+        (cursor->ended || !vcursor_quick_end(cursor)))
+        return SQLITE_OK;
+    if (!vcursor_key_settle(cursor, found, &rc) &&
+        (rc != SQLITE_OK || !vcursor_key_on(cursor, &rc)))
+        cursor->eof = true;
+    return rc;
+}
+
 int vt_cursor_next(struct vt_cursor *cursor)
 {
     int rc = SQLITE_OK;
 
+    if (cursor->quick && cursor->walking) return vcursor_quick_next(cursor);
     if (cursor->aborted) return SQLITE_ABORT;
     if (cursor->live) { /* it was the only row */
         cursor->eof = true;
@@ -476,10 +531,11 @@ static int vcursor_resolve(struct vt_cursor *cursor)
         while (ok && found && rc == SQLITE_OK) {
             struct vt_number number;
             if (!cursor->walking ||
-                (cursor->key.cls == KV_TEXT &&
-                 vt_number_of_text(cursor->key.p, cursor->key.size, &number) &&
+                (cursor->key->cls == KV_TEXT &&
+                 vt_number_of_text(cursor->key->p, cursor->key->size,
+                                   &number) &&
                  vt_number_equal(&number, &cursor->keys.number)))
-                ok = vt_set_point(&points, &cursor->key);
+                ok = vt_set_point(&points, cursor->key);
             found = cursor->walking && kv_keys_next(&cursor->walk);
             found = vcursor_key_settle(cursor, found, &rc);
         }
@@ -502,9 +558,10 @@ static int vcursor_resolve_elems(struct vt_cursor *cursor)
     int rc = SQLITE_OK;
     bool ok = true, found;
 
+    cursor->item = &cursor->looked_up;
     if (cursor->keys.count != 1 ||
-        !kv_get(&cursor->at, &cursor->keys.ranges[0].lo, &cursor->item) ||
-        !vcursor_type_fits(cursor, &cursor->item))
+        !kv_get(&cursor->at, &cursor->keys.ranges[0].lo, &cursor->looked_up) ||
+        !vcursor_type_fits(cursor, &cursor->looked_up))
         return SQLITE_OK;
     vt_set_init(&points);
     found = vt_elem_first(cursor, &rc);
@@ -603,6 +660,11 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
     if (vt_read_at(session, cursor->live, &cursor->at, &cursor->snap, &err) !=
         KVSQL_OK)
         return vt_fail(session, &cursor->table->base, &err);
+    cursor->quick = !cursor->live &&
+                    cursor->table->def->elem == VT_ELEM_NONE &&
+                    !(plan & (VT_PLAN_KEY_DESC | VT_PLAN_KEY_TIME)) &&
+                    cursor->key_glob.p == NULL;
+    cursor->keyless = cursor->quick && plan & VT_PLAN_NO_KEY;
     if (plan & VT_PLAN_KEY_RANK && !vcursor_rank_range(cursor))
         return vt_cursor_nomem(cursor);
     rc = vcursor_numbers(cursor);
@@ -626,6 +688,7 @@ void vt_cursors_abort(struct vt_session *session)
     for (; cursor != NULL; cursor = cursor->next) {
         if (!cursor->copy) continue;
         cursor->aborted = true;
+        cursor->quick = false;
         vt_snap_drop(cursor->snap);
         cursor->snap = NULL;
     }

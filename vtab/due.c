@@ -116,9 +116,8 @@ int vt_due_next(struct vt_cursor *cursor, bool *found)
         if (rc != SQLITE_OK) return rc;
     }
     if (due->next == due->count) return SQLITE_OK;
-    cursor->key = due->rows[due->next].key;
-    cursor->item = due->rows[due->next].item;
-    cursor->key_keep = false;
+    cursor->key = &due->rows[due->next].key;
+    cursor->item = &due->rows[due->next].item;
     due->next++;
     *found = true;
     return SQLITE_OK;

@@ -209,6 +209,7 @@ static void func_count(sqlite3_context *context, int argc,
     struct kv_item item;
     const uint8_t *p, *special;
     int64_t count = 0;
+    bool exact;
 
     (void)argc;
     if (!func_key(argv[0], &input)) return;
@@ -216,7 +217,7 @@ static void func_count(sqlite3_context *context, int argc,
     vt_set_all(&set);
     if (sqlite3_value_type(argv[0]) == SQLITE_BLOB) {
         sqlite3_result_int(context, 0);
-    } else if (!vt_set_glob(&set, &input.key)) {
+    } else if (!vt_set_glob(&set, &input.key, &exact)) {
         sqlite3_result_error_nomem(context);
     } else if (func_at(context, &read)) {
         p = input.key.p;
@@ -224,7 +225,7 @@ static void func_count(sqlite3_context *context, int argc,
             if (*special == '*' || *special == '?' || *special == '[') break;
         if (special == p + input.key.size)
             count = kv_get(&read.at, &input.key, &item);
-        else if (*special == '*' && special + 1 == p + input.key.size)
+        else if (exact)
             count = (int64_t)kv_count_range(&read.at, &set.ranges[0].lo,
                                             &set.ranges[0].hi);
         else

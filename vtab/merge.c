@@ -56,7 +56,6 @@ static int merge_pick(struct vt_cursor *cursor)
     cursor->item = best->cursor.item;
     cursor->elem = best->cursor.elem;
     cursor->place = best->cursor.place;
-    cursor->key_keep = false;
     return SQLITE_OK;
 }
 
@@ -74,10 +73,11 @@ int vt_merge_start(struct vt_cursor *cursor)
     for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
         struct vt_arm *arm = &arms[i];
         memcpy(&arm->cursor, cursor, sizeof(*cursor));
-        arm->cursor.key = cursor->keys.ranges[i].lo;
-        arm->valid = kv_get(&cursor->at, &arm->cursor.key,
-                            &arm->cursor.item) &&
-                     arm->cursor.item.type == type &&
+        arm->cursor.key = &cursor->keys.ranges[i].lo;
+        arm->cursor.item = &arm->cursor.looked_up;
+        arm->valid = kv_get(&cursor->at, arm->cursor.key,
+                            &arm->cursor.looked_up) &&
+                     arm->cursor.item->type == type &&
                      vt_elem_first(&arm->cursor, &rc);
     }
     cursor->arms = arms;

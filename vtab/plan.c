@@ -40,13 +40,14 @@ static bool vplan_bounded(const struct vplan_slot *slot)
     return slot->eq >= 0 || slot->lo >= 0 || slot->hi >= 0;
 }
 
-/* PL1: the value is known, and is no number. */
+/* PL1: the value is known, and is no number; or no number is compared. */
 static bool vplan_known(struct vplan *plan, int i, bool *number)
 {
     sqlite3_value *value = NULL;
     int type;
 
     *number = false;
+    if (plan->bits & VT_PLAN_TEXT) return true;
     if (sqlite3_vtab_rhs_value(plan->info, i, &value) != SQLITE_OK ||
         value == NULL)
         return false;
@@ -190,7 +191,7 @@ static double vplan_take_text(struct vplan *plan, const struct vplan_slot *slot,
     if (slot->in >= 0) {
         (void)sqlite3_vtab_in(plan->info, slot->in, 1);
         plan->bits |= (unsigned)VT_PLAN_IN << shift;
-        vplan_take(plan, slot->in, false);
+        vplan_take(plan, slot->in, (plan->bits & VT_PLAN_TEXT) != 0);
         *text = " IN";
         return 1.0 / 64;
     }
@@ -400,6 +401,16 @@ static void vplan_unique(struct vplan *plan, bool key_known, bool key_number,
     plan->bits |= VT_PLAN_UNIQUE;
 }
 
+/* Whether a row's key will be asked for: itself, its rank, what depends on its
+ * size. A constraint that SQLite looks at again has its column in colUsed; the
+ * key by which DELETE names its row has not. */
+static void vplan_key_used(struct vplan *plan)
+{
+    if ((plan->info->colUsed & ~plan->table->def->keyless) == 0 &&
+        !plan->table->session->saw_delete)
+        plan->bits |= VT_PLAN_NO_KEY;
+}
+
 static void vplan_cost(struct vplan *plan)
 {
     double rows = plan->keys * plan->elems;
@@ -433,10 +444,13 @@ int vt_plan(struct vt_table *table, sqlite3_index_info *info)
 
     if (vt_cancelled(table->session)) return SQLITE_INTERRUPT;
     vplan_read(&plan);
+    if (!table->session->plan_off && vt_reads_text(table->session))
+        plan.bits |= VT_PLAN_TEXT;
     vplan_keys(&plan, &key_known, &key_number);
     vplan_elems(&plan, &elem_known, &elem_number);
     vplan_order(&plan);
     vplan_unique(&plan, key_known, key_number, elem_known, elem_number);
+    vplan_key_used(&plan);
     vplan_cost(&plan);
     KV_ASSERT(plan.args < VPLAN_ARGS_MAX); /* PL13 */
     if (table->session->joins) plan.bits |= VT_PLAN_JOINS;

@@ -245,6 +245,7 @@ void vt_session_close(struct vt_session *session)
         vt_read_end(session);
         (void)sqlite3_close_v2(session->sql);
     }
+    vt_cursors_free(session);
     vt_budget_leave(before);
     KV_ASSERT(session->txn == NULL && session->cursors == NULL);
     kv_mem_free(KV_MEM_UNDO, session->save,
@@ -258,13 +259,20 @@ void vt_session_close(struct vt_session *session)
 
 /* ---- kept statements ---------------------------------------------------------------- */
 
+/* Of a statement's text; nobody gains from collisions in his own cache. */
 static uint64_t session_hash(const char *p, size_t size)
 {
-    uint64_t hash = 14695981039346656037u;
+    uint64_t hash = size, word;
 
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ (uint8_t)p[i]) * 1099511628211u;
-    return hash;
+    for (; size >= sizeof(word); p += sizeof(word), size -= sizeof(word)) {
+        memcpy(&word, p, sizeof(word));
+        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 29;
+    }
+    word = 0;
+    memcpy(&word, p, size);
+    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 32;
 }
 
 static void session_statement_free(struct vt_statement *statement)
@@ -360,10 +368,12 @@ static struct vt_budget *session_enter(struct vt_session *session, bool fresh)
 }
 
 /* Forget what the authorizer saw of the statement before. */
-static void session_unsee(struct vt_session *session)
+static void session_unsee(struct vt_session *session, const char *sql,
+                          size_t size)
 {
     session->saw_delete = session->denied = session->joins = false;
     session->read_table[0] = 0;
+    vt_reads_start(session, sql, size);
 }
 
 /* Whether [p, end) holds blanks, semicolons and comments only. */
@@ -396,7 +406,7 @@ static kvsql_rc session_compile(struct vt_session *session, const char *sql,
     if (size > INT32_MAX || memchr(sql, 0, size) != NULL) /* Q7 */
         return kv_fail(err, KVSQL_SYNTAX,
                        "the SQL text holds a NUL byte or is too long");
-    session_unsee(session);
+    session_unsee(session, sql, size);
     rc = sqlite3_prepare_v3(session->sql, sql, (int)size,
                             SQLITE_PREPARE_PERSISTENT, stmt, rest);
     if (rc == SQLITE_OK) return KVSQL_OK;
@@ -619,7 +629,8 @@ static void session_start(struct vt_statement *statement)
     KV_ASSERT(session->active == NULL); /* one running statement */
     session->active = statement;
     session->statement++;
-    session_unsee(session); /* SQLite may prepare it anew */
+    /* SQLite may prepare it anew */
+    session_unsee(session, sqlite3_sql(statement->stmt), SIZE_MAX);
     statement->running = true;
     statement->truncated = false;
     statement->rows = statement->bytes = 0;

@@ -68,7 +68,21 @@ struct vt_seen {
 #define VT_CACHE_SQL_MAX 16384 /* bytes of a text that is kept */
 #define VT_SAVE_MAX 10000      /* savepoints open at once */
 #define VT_BUSY_MS 5000        /* waiting for the store lock */
+#define VT_SPARES_MAX 8        /* closed cursors that are kept */
 #define VT_CHECK_EVERY 1024    /* steps of a loop between looks at `cancel` */
+
+/* What the running prepare reads, as far as PL6 asks (texts.c). */
+#define VT_READS_MAX 16
+#define VT_READS_NAME_MAX 48
+struct vt_reads {
+    const char *sql; /* its text */
+    size_t size;
+    bool other;      /* a column that is not TEXT, or comes through a view */
+    unsigned count;  /* columns of tables that are not ours */
+    char table[VT_READS_MAX][VT_READS_NAME_MAX];
+    char column[VT_READS_MAX][VT_READS_NAME_MAX];
+    enum { VT_READS_UNKNOWN, VT_READS_TEXT, VT_READS_MIXED } verdict;
+};
 
 struct vt_session {
     sqlite3 *sql;
@@ -81,6 +95,8 @@ struct vt_session {
     bool denied; /* this prepare named what it may not */
     bool joins;  /* ... or columns of several tables */
     char read_table[64]; /* the first of them */
+    struct vt_reads reads;
+    bool shadowed; /* a table of its own may have the name of one of ours */
     bool plan_off; /* tests: xBestIndex takes nothing (TE2) */
 
     /* Reading. */
@@ -88,6 +104,8 @@ struct vt_session {
     struct kv_at pin_at;
     struct kv_view *stale; /* was the pin before the write began */
     struct vt_cursor *cursors;
+    struct vt_cursor *spare; /* closed ones, to be opened again */
+    unsigned spares;
     uint64_t keys_hint; /* size of the keyspace when last seen, for costs */
     uint64_t position;
 
@@ -195,6 +213,18 @@ KV_INTERNAL void vt_query_view_ages(const struct vt_session *session,
                                     struct vt_rows *rows, unsigned from,
                                     unsigned to);
 
+/* ---- text-only statements (texts.c, PL6) ------------------------------------ */
+
+/* A prepare begins; `size` SIZE_MAX: `sql` ends with a NUL. Both live on. */
+KV_INTERNAL void vt_reads_start(struct vt_session *session, const char *sql,
+                                size_t size);
+/* A column is read; `view` is the view or trigger it comes through, or NULL. */
+KV_INTERNAL void vt_reads_note(struct vt_session *session, const char *table,
+                               const char *column, const char *view);
+/* Whether all that the statement compares is compared as text. Inside of
+ * xBestIndex. */
+KV_INTERNAL bool vt_reads_text(struct vt_session *session);
+
 /* ---- the rest --------------------------------------------------------------- */
 
 /* Rights (auth.c), functions (func.c, text.c), tables (table.c, info.c). */
@@ -206,6 +236,8 @@ KV_INTERNAL kvsql_rc vt_functions_register(struct vt_session *session,
 KV_INTERNAL int vt_text_register(struct vt_session *session);
 KV_INTERNAL kvsql_rc vt_tables_register(struct vt_session *session,
                                         struct kvsql_error *err) KV_MUST_USE;
+/* Free the closed cursors that were kept. */
+KV_INTERNAL void vt_cursors_free(struct vt_session *session);
 KV_INTERNAL int vt_info_register(struct vt_session *session);
 /* Commands (exec.c, tvf.c). */
 KV_INTERNAL int vt_exec_register(struct vt_session *session);
@@ -222,6 +254,8 @@ KV_INTERNAL char *vt_declare(const char *name);
 /* Row `index` of columns.def: NOT NULL; place in the primary key. */
 KV_INTERNAL bool vt_column_notnull(unsigned index);
 KV_INTERNAL int vt_column_pk(unsigned index);
+/* Whether a column of ours is declared TEXT. */
+KV_INTERNAL bool vt_column_text(const char *table, const char *column);
 
 /* SQLite's GLOB and LIKE on bytes, without recursion (text.c). *stop is set
  * when the statement was cancelled meanwhile. */

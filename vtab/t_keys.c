@@ -20,14 +20,14 @@ static void keys_cell_idle(struct vt_cursor *cursor, struct vt_cell *cell)
     int64_t idle;
 
     if (cursor->copy) kv_at_txn(cursor->table->session->txn, &at);
-    idle = kv_item_idle_at(&at, &cursor->item);
+    idle = kv_item_idle_at(&at, cursor->item);
     if (idle >= 0) vt_cell_int(cell, idle);
 }
 
 static void keys_column(struct vt_cursor *cursor, int column,
                         struct vt_cell *cell)
 {
-    const struct kv_item *item = &cursor->item;
+    const struct kv_item *item = cursor->item;
     struct kv_at at = cursor->at;
 
     switch ((enum keys_column)column) {
@@ -36,14 +36,14 @@ static void keys_column(struct vt_cursor *cursor, int column,
     case KEYS_LENGTH: vt_cell_int(cell, (int64_t)kv_item_length(item)); break;
     case KEYS_EXPIRES: vt_cell_time(cell, item->expires_at); break;
     case KEYS_RANK:
-        vt_cell_int(cell, (int64_t)kv_rank(&at, &cursor->key));
+        vt_cell_int(cell, (int64_t)kv_rank(&at, cursor->key));
         break;
     case KEYS_TTL:
         if (item->expires_at != 0)
             vt_cell_int(cell, item->expires_at - kv_at_wall(&at));
         break;
     case KEYS_MEMORY:
-        vt_cell_int(cell, (int64_t)kv_item_memory(item, cursor->key.size));
+        vt_cell_int(cell, (int64_t)kv_item_memory(item, cursor->key->size));
         break;
     case KEYS_ENCODING: vt_cell_text(cell, kv_item_encoding(item)); break;
     case KEYS_IDLE:
@@ -137,6 +137,8 @@ KV_INTERNAL const struct vt_def vt_keys_def = {
     .name = "keys", .type = KV_NONE, .elem = VT_ELEM_NONE,
     .col_elem = -1, .col_score = -1, .col_rank = KEYS_RANK,
     .col_expires = KEYS_EXPIRES, .col_id = -1, .columns = KEYS_COLUMNS,
+    .keyless = 1u << KEYS_TYPE | 1u << KEYS_LENGTH | 1u << KEYS_EXPIRES |
+               1u << KEYS_TTL | 1u << KEYS_ENCODING,
     .elem_name = "", .unique = "keys.key",
     .column = keys_column, .insert = keys_insert, .update = keys_update,
     .remove = keys_remove};

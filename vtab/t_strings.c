@@ -17,15 +17,24 @@ enum strings_column {
 static void strings_column(struct vt_cursor *cursor, int column,
                            struct vt_cell *cell)
 {
+    kvsql_slice bytes;
+
     switch ((enum strings_column)column) {
     case STRINGS_KEY: vt_cell_key(cursor, cell); break;
     case STRINGS_VALUE:
-        kv_item_string(&cursor->item, &cursor->found.value);
+        if (kv_item_text(cursor->item, &bytes, &cell->cls)) {
+            cell->kind = VT_CELL_BYTES;
+            cell->p = bytes.p;
+            cell->size = bytes.size;
+            cell->keep = true;
+            break;
+        }
+        kv_item_string(cursor->item, &cursor->found.value);
         vt_cell_val(cell, &cursor->found.value);
         break;
-    case STRINGS_EXPIRES: vt_cell_time(cell, cursor->item.expires_at); break;
+    case STRINGS_EXPIRES: vt_cell_time(cell, cursor->item->expires_at); break;
     case STRINGS_RANK:
-        vt_cell_int(cell, (int64_t)kv_rank(&cursor->at, &cursor->key));
+        vt_cell_int(cell, (int64_t)kv_rank(&cursor->at, cursor->key));
         break;
     case STRINGS_INCR:
     case STRINGS_APPEND:
@@ -252,6 +261,7 @@ KV_INTERNAL const struct vt_def vt_strings_def = {
     .name = "strings", .type = KV_STRING, .elem = VT_ELEM_NONE,
     .col_elem = -1, .col_score = -1, .col_rank = STRINGS_RANK,
     .col_expires = -1, .col_id = -1, .columns = STRINGS_COLUMNS,
+    .keyless = 1u << STRINGS_VALUE | 1u << STRINGS_EXPIRES,
     .elem_name = "", .unique = "strings.key",
     .column = strings_column, .insert = strings_insert,
     .update = strings_update, .remove = strings_remove};

@@ -18,7 +18,7 @@ static void zsets_rank(struct vt_cursor *cursor, struct vt_cell *cell)
     struct kv_key member = {val->p, val->size, val->cls};
     uint64_t rank;
 
-    if (kv_elem_rank(&cursor->at, &cursor->item, &member, &rank))
+    if (kv_elem_rank(&cursor->at, cursor->item, &member, &rank))
         vt_cell_int(cell, (int64_t)rank);
 }
 

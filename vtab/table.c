@@ -92,17 +92,30 @@ static int vtable_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
 
 /* ---- cursors -------------------------------------------------------------------- */
 
+/* A cursor that holds nothing: a spare one, or a new one. */
+static struct vt_cursor *vtable_cursor(struct vt_session *session)
+{
+    struct vt_cursor *cursor = session->spare;
+
+    if (cursor != NULL) {
+        session->spare = cursor->next;
+        session->spares--;
+        return cursor;
+    }
+    cursor = sqlite3_malloc64(sizeof(*cursor));
+    if (cursor != NULL) memset(cursor, 0, sizeof(*cursor));
+    return cursor;
+}
+
 static int vtable_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
 {
     struct vt_table *table = (struct vt_table *)vtab;
     struct vt_session *session = table->session;
-    struct vt_cursor *cursor = sqlite3_malloc64(sizeof(*cursor));
+    struct vt_cursor *cursor = vtable_cursor(session);
 
     if (cursor == NULL) return SQLITE_NOMEM;
-    memset(cursor, 0, sizeof(*cursor));
     vt_cursor_init(cursor);
     cursor->table = table;
-    cursor->eof = true;
     cursor->next = session->cursors;
     cursor->link = &session->cursors;
     if (cursor->next != NULL) cursor->next->link = &cursor->next;
@@ -114,12 +127,29 @@ static int vtable_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
 static int vtable_close(sqlite3_vtab_cursor *base)
 {
     struct vt_cursor *cursor = (struct vt_cursor *)base;
+    struct vt_session *session = cursor->table->session;
 
     *cursor->link = cursor->next;
     if (cursor->next != NULL) cursor->next->link = cursor->link;
     vt_cursor_fini(cursor);
-    sqlite3_free(cursor);
+    if (session->spares < VT_SPARES_MAX) {
+        cursor->next = session->spare;
+        session->spare = cursor;
+        session->spares++;
+    } else {
+        sqlite3_free(cursor);
+    }
     return SQLITE_OK;
+}
+
+void vt_cursors_free(struct vt_session *session)
+{
+    while (session->spare != NULL) {
+        struct vt_cursor *next = session->spare->next;
+        sqlite3_free(session->spare);
+        session->spare = next;
+    }
+    session->spares = 0;
 }
 
 static int vtable_filter(sqlite3_vtab_cursor *base, int plan, const char *text,
@@ -221,22 +251,22 @@ void vt_cell_val(struct vt_cell *cell, const struct kv_val *val)
 void vt_cell_key(struct vt_cursor *cursor, struct vt_cell *cell)
 {
     cell->kind = VT_CELL_BYTES;
-    cell->cls = cursor->key.cls;
-    cell->p = cursor->key.p;
-    cell->size = cursor->key.size;
-    cell->keep = cursor->key_keep;
+    cell->cls = cursor->key->cls;
+    cell->p = cursor->key->p;
+    cell->size = cursor->key->size;
+    cell->keep = cursor->key == &cursor->walk.key && cursor->walk.key_stable;
 }
 
 void vt_cell_id(struct vt_cursor *cursor, struct vt_cell *cell)
 {
     bool index = cursor->table->def->elem == VT_ELEM_INDEX;
     size_t elem = index ? 8 : cursor->elem->key.size, n;
-    uint8_t *id = sqlite3_malloc64(10 + cursor->key.size + elem);
+    uint8_t *id = sqlite3_malloc64(10 + cursor->key->size + elem);
 
     if (id == NULL) return; /* SQLite has noted it: the column is NULL */
-    n = kv_varint_put(id, cursor->key.size);
-    memcpy(id + n, cursor->key.p, cursor->key.size);
-    n += cursor->key.size;
+    n = kv_varint_put(id, cursor->key->size);
+    memcpy(id + n, cursor->key->p, cursor->key->size);
+    n += cursor->key->size;
     if (index)
         for (int i = 0; i < 8; i++)
             id[n + (size_t)i] = (uint8_t)((uint64_t)cursor->place >>

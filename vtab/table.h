@@ -36,6 +36,7 @@ struct vt_def {
     /* Columns that plans use; -1 where there is none. */
     int col_elem, col_score, col_rank, col_expires, col_id;
     int columns;
+    uint64_t keyless; /* bits: columns that an item has without its key */
     const char *elem_name, *unique; /* "field"; "hashes.key, hashes.field" */
     void (*column)(struct vt_cursor *cursor, int column, struct vt_cell *cell);
     int (*insert)(struct vt_write *write);
@@ -93,7 +94,9 @@ enum vt_plan_bit {
     VT_PLAN_UNIQUE = 1 << 25,     /* SQLite looks at one row only (PL5) */
     VT_PLAN_MERGE = 1 << 26,      /* elements in order across equal keys */
     VT_PLAN_FIRST = 1 << 27,      /* one row for each key will do */
-    VT_PLAN_JOINS = 1 << 28       /* a parameter may be compared as a number */
+    VT_PLAN_JOINS = 1 << 28,      /* a parameter may be compared as a number */
+    VT_PLAN_TEXT = 1 << 29,       /* nothing is compared as a number (PL6) */
+    VT_PLAN_NO_KEY = 1 << 30      /* the key of a row is never asked for */
 };
 KV_INTERNAL int vt_plan(struct vt_table *table, sqlite3_index_info *info);
 
@@ -121,12 +124,17 @@ struct vt_cursor {
     unsigned key_range;
     struct kv_key key_glob;
     struct vt_due *due;
-    struct kv_key key;
-    struct kv_item item;
-    bool key_keep, walking;
+    const struct kv_key *key; /* of the current row: of walk, a lookup, due */
+    const struct kv_item *item;
+    struct kv_item looked_up;
+    bool walking;
+    bool quick; /* rows follow from kv_keys_next() with few questions asked */
+    bool keyless; /* ... or from kv_keys_next_item() */
+    bool ended;   /* kv_keys_end() knows the upper bound of this interval */
+    unsigned run; /* rows compared with it so far */
     struct kv_keys walk;
 
-    /* The loop over elements of `item`. */
+    /* The loop over elements of `*item`. */
     struct vt_set elems;
     unsigned elem_range;
     struct kv_key elem_glob;

@@ -317,7 +317,7 @@ void vt_set_init(struct vt_set *set)
     set->cap = sizeof(set->first) / sizeof(set->first[0]);
     set->chunks = NULL;
     set->used = 0;
-    set->numeric = set->joins = false;
+    set->numeric = set->joins = set->text = false;
 }
 
 void vt_set_fini(struct vt_set *set)
@@ -334,9 +334,10 @@ void vt_set_fini(struct vt_set *set)
 void vt_set_reset(struct vt_set *set)
 {
     if (set->chunks != NULL) {
-        bool joins = set->joins;
+        const bool joins = set->joins, text = set->text;
         vt_set_fini(set);
         set->joins = joins;
+        set->text = text;
         return;
     }
     set->count = 0;
@@ -448,16 +449,26 @@ static bool vvalue_computed(const struct vt_set *set, sqlite3_value *value)
 {
     int type = sqlite3_value_type(value);
 
-    return (type == SQLITE_INTEGER || type == SQLITE_FLOAT) &&
+    return !set->text && (type == SQLITE_INTEGER || type == SQLITE_FLOAT) &&
            (set->joins || !sqlite3_value_frombind(value));
 }
 
 bool vt_set_equal(struct vt_set *set, sqlite3_value *value)
 {
+    const int type = sqlite3_value_type(value);
     struct vt_input input;
     bool ok;
 
-    if (sqlite3_value_type(value) == SQLITE_NULL) return true;
+    if (type == SQLITE_NULL) return true;
+    if (type == SQLITE_TEXT || type == SQLITE_BLOB) {
+        const uint32_t size = (uint32_t)sqlite3_value_bytes(value);
+        const void *p = sqlite3_value_blob(value);
+        return vt_set_point(set, &(struct kv_key){
+                                     p != NULL ? (const uint8_t *)p
+                                               : (const uint8_t *)"",
+                                     size,
+                                     type == SQLITE_BLOB ? KV_BLOB : KV_TEXT});
+    }
     if (!vvalue_rhs(&input, value)) return false;
     ok = vt_set_point(set, &input.key);
     vt_input_fini(&input);
@@ -649,14 +660,19 @@ static bool vvalue_prefix_range(struct vt_set *set, const struct kv_key *prefix,
            vvalue_prefix_end(set, prefix, &range->hi);
 }
 
-bool vt_set_glob(struct vt_set *set, const struct kv_key *pattern)
+bool vt_set_glob(struct vt_set *set, const struct kv_key *pattern, bool *exact)
 {
     struct kv_key prefix = {pattern->p, 0, KV_TEXT};
     struct vt_range by;
 
+    *exact = true;
     while (prefix.size < pattern->size &&
-           strchr("*?[", pattern->p[prefix.size]) == NULL)
+           strchr("*?[", pattern->p[prefix.size]) == NULL) {
+        if (pattern->p[prefix.size] >= 0x80) *exact = false; /* if not UTF-8 */
         prefix.size++; /* strchr finds the NUL too: the pattern ends there */
+    }
+    if (prefix.size + 1 != pattern->size || pattern->p[prefix.size] != '*')
+        *exact = false;
     if (!vvalue_prefix_range(set, &prefix, &by)) return false;
     vvalue_set_cut(set, &by);
     return true;

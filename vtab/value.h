@@ -65,6 +65,7 @@ struct vt_set {
     uint32_t used; /* of first_bytes */
     uint8_t first_bytes[128];
     bool joins;   /* parameters may be computed numbers too */
+    bool text;    /* no number is compared as one (PL6) */
     bool numeric; /* an EQ with a computed number (PL2): a superset */
     struct vt_number number;
 };
@@ -85,8 +86,9 @@ KV_INTERNAL bool vt_set_below(struct vt_set *set, sqlite3_value *value,
 /* Narrow to lo <= key < hi; either may be NULL. */
 KV_INTERNAL bool vt_set_between(struct vt_set *set, const struct kv_key *lo,
                                 const struct kv_key *hi);
-/* Narrow to what a pattern can match. */
-KV_INTERNAL bool vt_set_glob(struct vt_set *set, const struct kv_key *pattern);
+/* Narrow to what a pattern can match; *exact: and to nothing else. */
+KV_INTERNAL bool vt_set_glob(struct vt_set *set, const struct kv_key *pattern,
+                             bool *exact);
 KV_INTERNAL bool vt_set_like(struct vt_set *set, const struct kv_key *pattern);
 /* The bytes, kept as long as the set. */
 KV_INTERNAL bool vt_set_keep(struct vt_set *set, const struct kv_key *key,

@@ -655,6 +655,92 @@ START_TEST(plans_take_what_they_can)
 }
 END_TEST
 
+/* PL6: whether SQLite looks at the rows again. */
+static bool rechecked(const char *sql)
+{
+    char explain[512];
+
+    ck_assert_int_lt(snprintf(explain, sizeof(explain), "EXPLAIN %s", sql),
+                     (int)sizeof(explain));
+    ok(explain);
+    return strstr(fx.text, "|Ne|") != NULL || strstr(fx.text, "|Le|") != NULL ||
+           strstr(fx.text, "|Ge|") != NULL;
+}
+
+START_TEST(only_what_compares_text_alone_is_not_looked_at_again)
+{
+    ok("INSERT INTO strings(key, value) VALUES('7', 'a'), ('007', 'b'), "
+       "('7.0', 'c'), ('x', 'd')");
+    ok("CREATE TABLE texts(t TEXT, n INTEGER, any)");
+    ok("INSERT INTO texts VALUES('7', 7, 7)");
+    ok("CREATE VIEW numbers AS SELECT n FROM texts");
+    ck_assert(!rechecked("SELECT value FROM strings WHERE key=?"));
+    ck_assert(!rechecked("SELECT value FROM strings WHERE key>=? AND key<?"));
+    ck_assert(!rechecked("SELECT value FROM texts, strings WHERE key=t"));
+    ck_assert(rechecked("SELECT value FROM strings WHERE key=? AND "
+                        "expires_at IS NULL"));
+    ck_assert(rechecked("SELECT value FROM texts, strings WHERE key=n"));
+    GIVES("SELECT value FROM strings WHERE key=7", "a");
+    GIVES("SELECT value FROM strings WHERE key IN (7, 'x')", "a\nd");
+    GIVES("SELECT value FROM texts, strings WHERE key=t", "a");
+    GIVES("SELECT count(*) FROM texts, strings WHERE key=n", "3");
+    GIVES("SELECT count(*) FROM numbers, strings WHERE key=n", "3");
+    GIVES("SELECT count(*) FROM strings WHERE key=(SELECT n FROM texts)", "3");
+    GIVES("SELECT count(*) FROM strings WHERE key=CAST('7' AS INTEGER)", "3");
+    GIVES("WITH w(n) AS (VALUES(CAST('7' AS INTEGER))) SELECT count(*) FROM w, "
+          "strings WHERE key=n",
+          "3");
+    GIVES("UPDATE strings SET value='e' WHERE key=7", "");
+    GIVES("SELECT value FROM strings WHERE key IN ('7', '7.0')", "e\nc");
+    /* a table of the session's own with the name of one of ours */
+    ok("CREATE TEMP TABLE sets(key INTEGER, member TEXT)");
+    ok("INSERT INTO sets VALUES(7, 'm')");
+    GIVES("SELECT count(*) FROM sets, strings ON strings.key=sets.key", "3");
+}
+END_TEST
+
+START_TEST(a_walk_ends_at_its_upper_bound_however_many_rows_it_has)
+{
+    char sql[160];
+
+    ok("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM n LIMIT "
+       "3000) INSERT INTO strings(key, value) SELECT printf('k%04d', i), 'v' "
+       "FROM n");
+    ok("UPDATE strings SET expires_at=1700000000000+50000 WHERE key IN "
+       "('k0100', 'k1999', 'k2000', 'k2001')");
+    ok("INSERT INTO sets(key, member) VALUES('k1500x', 'm'), ('k1999x', 'm')");
+    for (int round = 0; round < 2; round++) {
+        for (int n = 0; n < 3000; n += n < 40 ? 1 : 487) {
+            (void)snprintf(sql, sizeof(sql),
+                           "SELECT count(*), count(key), sum(length(value)), "
+                           "max(key) FROM strings WHERE key<'k%04d'",
+                           n);
+            const int gone = round ? (n > 100) + (n > 1999) + (n > 2000) +
+                                         (n > 2001)
+                                   : 0;
+            char wanted[80];
+            if (n == 0)
+                (void)snprintf(wanted, sizeof(wanted), "0|0|NULL|NULL");
+            else
+                (void)snprintf(wanted, sizeof(wanted), "%d|%d|%d|k%04d",
+                               n - gone, n - gone, n - gone, n - 1);
+            GIVES(sql, wanted);
+            (void)snprintf(sql, sizeof(sql),
+                           "SELECT count(*) FROM strings WHERE key<'k%04d'", n);
+            (void)snprintf(wanted, sizeof(wanted), "%d", n - gone);
+            GIVES(sql, wanted);
+        }
+        GIVES("SELECT count(*) FROM strings WHERE key GLOB 'k1*'",
+              round ? "999" : "1000");
+        GIVES("SELECT count(*) FROM keys WHERE key GLOB 'k1*'",
+              round ? "1001" : "1002");
+        GIVES("SELECT count(*) FROM strings WHERE key>='k0100' AND key<='k0100'",
+              round ? "0" : "1");
+        fx.wall += 60000;
+    }
+}
+END_TEST
+
 START_TEST(functions_read_what_the_statement_reads)
 {
     ok("INSERT INTO strings(key, value, expires_at)"
@@ -814,6 +900,10 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_read_only_session_refuses_writes);
     tcase_add_test(tests, another_thread_can_end_a_statement);
     tcase_add_test(tests, plans_take_what_they_can);
+    tcase_add_test(tests,
+                   only_what_compares_text_alone_is_not_looked_at_again);
+    tcase_add_test(tests,
+                   a_walk_ends_at_its_upper_bound_however_many_rows_it_has);
     tcase_add_test(tests, functions_read_what_the_statement_reads);
     tcase_add_test(tests, kv_count_agrees_with_glob);
     tcase_add_test(tests, deadlines_come_in_order_in_portions);
