@@ -59,6 +59,7 @@ static void live_apply(struct cli_live *live, struct kv_txn *txn)
     kv_set_fsync(live->db, cli_fsync(settings, CLI_OPT_APPENDFSYNC));
     cmd_latency_limits(cli_number(settings, CLI_OPT_LATENCY_MONITOR),
                        cli_flag(settings, CLI_OPT_LATENCY_TRACKING));
+    kv_set_latency(live->db, cmd_latency_store, cmd_latency_threshold_ns());
     cmd_latency_percentiles(cli_text(settings, CLI_OPT_LATENCY_PERCENTS));
     cmd_slowlog_limits(cli_integer(settings, CLI_OPT_SLOWLOG_SLOWER),
                        cli_number(settings, CLI_OPT_SLOWLOG_MAX));

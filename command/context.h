@@ -465,7 +465,6 @@ KV_INTERNAL void cmd_slow(const struct cmd_context *c, uint64_t ns);
 KV_INTERNAL void cmd_latency_record(unsigned index, uint64_t ns, bool held);
 KV_INTERNAL void cmd_latency_reset_histograms(void);
 KV_INTERNAL void cmd_latency_write(struct kv_buf *out);
-KV_INTERNAL uint64_t cmd_latency_threshold_ns(void);
 /* Facts of the store, inside a batch, too. */
 KV_INTERNAL void cmd_info_get(const struct cmd_context *c,
                               struct kv_info *info);

@@ -340,6 +340,23 @@ void cmd_latency_event(const char *name, uint64_t ms)
     kv_lock_drop(&latency_lock);
 }
 
+/* By Redis's names where it has one: the wal is its append-only file, and a
+ * write while a sync runs is told apart. */
+void cmd_latency_store(enum kv_latency what, uint64_t ns)
+{
+    static const char *const names[KV_LATENCY_COUNT] = {
+        [KV_LATENCY_EXPIRE_CYCLE] = "expire-cycle",
+        [KV_LATENCY_EVICTION_CYCLE] = "eviction-cycle",
+        [KV_LATENCY_EVICTION_DEL] = "eviction-del",
+        [KV_LATENCY_WAL_WRITE] = "aof-write",
+        [KV_LATENCY_WAL_WRITE_ALONE] = "aof-write-alone",
+        [KV_LATENCY_WAL_WRITE_SYNCING] = "aof-write-pending-fsync",
+        [KV_LATENCY_WAL_SYNC] = "aof-fsync-always",
+        [KV_LATENCY_SNAPSHOT] = "snapshot"};
+
+    cmd_latency_event(names[what], ns / 1000000);
+}
+
 /* Sample `index` from the oldest on. */
 static struct latency_sample latency_at(const struct latency_event *event,
                                         unsigned index)

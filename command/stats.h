@@ -74,6 +74,9 @@ KV_INTERNAL void cmd_slowlog_clear(void);
 KV_INTERNAL void cmd_latency_limits(uint64_t threshold_ms, bool tracking);
 /* latency-tracking-info-percentiles: numbers with blanks between, checked. */
 KV_INTERNAL void cmd_latency_percentiles(const char *text);
+KV_INTERNAL uint64_t cmd_latency_threshold_ns(void);
+/* What the store measures: for kv_set_latency(). */
+KV_INTERNAL void cmd_latency_store(enum kv_latency what, uint64_t ns);
 /* Something took `ms`; kept when the threshold says so. `event` is one of a
  * few constant names. */
 KV_INTERNAL void cmd_latency_event(const char *event, uint64_t ms);

@@ -22,6 +22,7 @@
 #include "kvsql/db_private.h"
 #include "kvsql/seg.h"
 #include "kvsql/snapshot.h"
+#include "kvsql/store_private.h"
 
 #define DBSNAP_TICKS_MAX 10000
 #define DBSNAP_RETRY_NS (60ull * 1000000000u)
@@ -354,7 +355,9 @@ kvsql_rc kv_snapshot_run(kvsql *db, kv_progress_fn progress, void *arg,
     if (busy) {
         return kv_fail(err, KVSQL_BUSY, "snapshot: one is being written now");
     }
+    const uint64_t begun = kv_latency_begin(db->store);
     rc = dbsnap_run(db, progress, arg, &info, err);
+    kv_latency_end(db->store, KV_LATENCY_SNAPSHOT, begun);
     kv_lock_take(&db->lock);
     db->snapshot_running = false;
     db->snapshot_last_ok = rc == KVSQL_OK;

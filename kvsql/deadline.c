@@ -237,12 +237,15 @@ bool kv_expire_some(struct kv_store *store)
     kv_lock_drop(&store->lock);
     if (!due || kv_txn_begin(store->db, true, 0, &txn, &err) != KVSQL_OK)
         return false;
+    const uint64_t begun = kv_latency_begin(store); /* the lock is held */
     if (deadline_batch(txn, limit, &more, &err) != KVSQL_OK) {
         kv_txn_rollback(txn); /* tried again at the next tick */
         return false;
     }
     txn->keep_bounds = true;
-    return kv_txn_commit(txn, NULL, &err) == KVSQL_OK && more;
+    const kvsql_rc rc = kv_txn_commit(txn, NULL, &err);
+    kv_latency_end(store, KV_LATENCY_EXPIRE_CYCLE, begun);
+    return rc == KVSQL_OK && more;
 }
 
 /* ---- keys in order of deadline (DL5) ------------------------------------------------ */

@@ -420,9 +420,11 @@ static kvsql_rc evict_one(struct kv_txn *txn, struct kvsql_error *err)
     const struct kv_key key = {
         .p = victim.key, .size = victim.size, .cls = victim.cls};
     const struct kv_mark mark = kv_txn_mark(txn);
+    const uint64_t begun = kv_latency_begin(store);
     const kvsql_rc rc = kv_del(txn, &key, &existed, err);
     if (rc != KVSQL_OK)
         return rc;
+    kv_latency_end(store, KV_LATENCY_EVICTION_DEL, begun);
     if (existed) /* else it had expired, and is counted so */
         kv_store_count(store, &store->tally.evicted_keys);
     /* room in the leaf is of no use: the block must get smaller */
@@ -439,9 +441,13 @@ static kvsql_rc evict_keys(struct kv_txn *txn, unsigned keys,
 {
     kvsql_rc rc = KVSQL_OK;
 
+    if (KV_LIKELY(!evict_over(txn->store)))
+        return rc;
+    const uint64_t begun = kv_latency_begin(txn->store);
     for (unsigned n = 0;
          rc == KVSQL_OK && n < keys && evict_over(txn->store); n++)
         rc = evict_one(txn, err);
+    kv_latency_end(txn->store, KV_LATENCY_EVICTION_CYCLE, begun);
     return rc;
 }
 

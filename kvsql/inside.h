@@ -637,6 +637,26 @@ KV_INTERNAL void kv_info_get(kvsql *db, struct kv_info *info);
 /* The same inside a txn, whose lock is held. */
 KV_INTERNAL void kv_info_get_in(struct kv_txn *txn, struct kv_info *info);
 
+/* What may hold writers up, or the log; see kv_set_latency. */
+enum kv_latency {
+    KV_LATENCY_EXPIRE_CYCLE,   /* one slice of removing what has expired */
+    KV_LATENCY_EVICTION_CYCLE, /* making room under maxmemory */
+    KV_LATENCY_EVICTION_DEL,   /* ... one key of it */
+    KV_LATENCY_WAL_WRITE,      /* one write to the wal */
+    KV_LATENCY_WAL_WRITE_ALONE,   /* ... while nothing else used its file, */
+    KV_LATENCY_WAL_WRITE_SYNCING, /* ... or while it was synced */
+    KV_LATENCY_WAL_SYNC,       /* fdatasync that replies wait for (always) */
+    KV_LATENCY_SNAPSHOT,       /* a snapshot, from its view to its MANIFEST; it
+                                  holds nobody up by itself */
+    KV_LATENCY_COUNT
+};
+/* Call `note` when one of these took `least_ns` or more; from any thread, which
+ * may hold the store lock or the wal's. UINT64_MAX: never, and nothing is
+ * measured. */
+typedef void (*kv_latency_fn)(enum kv_latency what, uint64_t ns);
+KV_INTERNAL void kv_set_latency(kvsql *db, kv_latency_fn note,
+                                uint64_t least_ns);
+
 /* Settings that may change at run time. */
 KV_INTERNAL void kv_set_maxmemory(kvsql *db, uint64_t bytes);
 /* `samples`: leaves looked at when candidates are chosen, 0 = 5. */

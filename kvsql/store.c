@@ -37,6 +37,7 @@ kvsql_rc kv_store_open(kvsql *db, const struct kv_os *os,
     atomic_store(&store->clock_offset, INT64_MIN);
     store->txn.store = store;
     kv_buf_init(&store->lru_at, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
+    atomic_init(&store->latency_least, UINT64_MAX);
     store->lfu_factor = KV_LFU_FACTOR;
     store->lfu_minutes = KV_LFU_MINUTES;
     kv_buf_init(&store->txn.ops, KV_MEM_WAL, SIZE_MAX / 2);
@@ -313,6 +314,27 @@ bool kv_store_tick(struct kv_store *store)
     store_tell_ended(&news);
     more |= kv_view_gc(store, TICK_GC_BLOCKS);
     return more;
+}
+
+void kv_set_latency(kvsql *db, kv_latency_fn note, uint64_t least_ns)
+{
+    struct kv_store *const store = kv_db_store(db);
+
+    atomic_store(&store->latency_note, note);
+    atomic_store(&store->latency_least, least_ns);
+}
+
+void kv_latency_end(const struct kv_store *store, enum kv_latency what,
+                    uint64_t begun)
+{
+    const uint64_t least = atomic_load(&store->latency_least);
+    const kv_latency_fn note = atomic_load(&store->latency_note);
+
+    if (begun == 0 || note == NULL)
+        return;
+    const uint64_t ns = kv_os_mono_ns() - begun;
+    if (ns >= least)
+        note(what, ns);
 }
 
 void kv_store_info_held(struct kv_store *store, struct kv_info *info)

@@ -173,12 +173,26 @@ struct kv_store {
     struct kv_victim victims[KV_VICTIMS_MAX]; /* the best first */
     unsigned victim_count;
 
+    _Atomic(kv_latency_fn) latency_note; /* kv_set_latency */
+    atomic_uint_fast64_t latency_least;
+
     struct kv_path reap_path; /* the tree being freed */
     struct kv_tree *reap_tree;
     unsigned reap_root;
 
     atomic_uint_fast64_t unpin_wanted; /* views whose last pin went */
 };
+
+/* How long something takes: 0 when nobody wants to know. */
+static inline uint64_t kv_latency_begin(const struct kv_store *store)
+{
+    return atomic_load_explicit(&store->latency_least, memory_order_relaxed) ==
+                   UINT64_MAX
+               ? 0
+               : kv_os_mono_ns();
+}
+KV_INTERNAL void kv_latency_end(const struct kv_store *store,
+                                enum kv_latency what, uint64_t begun);
 
 /* undo.c */
 #define KV_UNDO_TRAILER 16 /* bytes behind each record of the log */

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "kvsql/base/diag.h"
+#include "kvsql/store_private.h"
 
 #define WAL_PREALLOCATE (4u << 20)
 #define WAL_RESERVE_NAME "reserve"
@@ -47,9 +48,10 @@ static void wal_allocate(struct kv_wal *wal, uint64_t end)
     }
 }
 
-/* Complete the frames of a run and write them. Without the lock. */
+/* Complete the frames of a run and write them. Without the lock. `syncing`: the
+ * sync thread may have the file. */
 static int wal_write_run(struct kv_wal *wal, const struct kv_log_run *run,
-                         uint64_t synced)
+                         uint64_t synced, bool syncing)
 {
     size_t at = 0;
 
@@ -61,9 +63,15 @@ static int wal_write_run(struct kv_wal *wal, const struct kv_log_run *run,
         at += KV_FRAME_HEADER_SIZE + frame.size;
     }
     wal_allocate(wal, wal->active.tail + run->size);
+    const uint64_t begun = kv_latency_begin(wal->store);
     const int64_t written =
         wal->os->write_at(wal->os->arg, wal->active.file, run->p, run->size,
                           wal->active.tail);
+    kv_latency_end(wal->store, KV_LATENCY_WAL_WRITE, begun);
+    kv_latency_end(wal->store,
+                   syncing ? KV_LATENCY_WAL_WRITE_SYNCING
+                           : KV_LATENCY_WAL_WRITE_ALONE,
+                   begun);
     return written < 0 ? (int)written : 0;
 }
 
@@ -75,10 +83,11 @@ int kv_wal_write_pending(struct kv_wal *wal)
     /* Up to what stood there at the beginning: the sync must have its turn. */
     while (kv_logbuf_run(&wal->buf, wal->active.tail, &run)) {
         const uint64_t durable = wal->durable;
+        const bool syncing = wal->sync_asked;
 
         kv_lock_drop(&wal->lock);
         const uint64_t begun = kv_os_mono_ns();
-        const int rc = wal_write_run(wal, &run, durable);
+        const int rc = wal_write_run(wal, &run, durable, syncing);
         kv_lock_take(&wal->lock);
         if (rc < 0) {
             return rc;
@@ -123,8 +132,11 @@ int kv_wal_sync_now(struct kv_wal *wal)
     const uint64_t position = wal->written, tail = wal->active.tail;
 
     KV_ASSERT(!wal->active.poisoned && !wal->sync_asked); /* L2 */
+    const bool waited = wal->policy == KVSQL_FSYNC_ALWAYS;
     kv_lock_drop(&wal->lock);
+    const uint64_t begun = kv_latency_begin(wal->store);
     const int rc = wal->os->data_sync(wal->os->arg, wal->active.file);
+    kv_latency_end(wal->store, KV_LATENCY_WAL_SYNC, waited ? begun : 0);
     kv_lock_take(&wal->lock);
     if (rc < 0) {
         wal->active.poisoned = true;

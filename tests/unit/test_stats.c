@@ -124,6 +124,18 @@ START_TEST(events_have_a_history)
                                  "command - high 7 ms, low "));
     ck_assert_ptr_nonnull(
         strstr(ask("LATENCY DOCTOR"), "command: 2 times since"));
+    cmd_latency_store(KV_LATENCY_EXPIRE_CYCLE, 4999999);
+    ASK("LATENCY HISTORY expire-cycle", "*0|"); /* below the threshold */
+    for (unsigned i = 0; i < KV_LATENCY_COUNT; i++)
+        cmd_latency_store((enum kv_latency)i, (100 + i) * UINT64_C(1000000));
+    ck_assert_ptr_nonnull(strstr(ask("LATENCY HISTORY expire-cycle"), ":100|"));
+    ck_assert_ptr_nonnull(
+        strstr(ask("LATENCY DOCTOR"), "aof-fsync-always: 1 times since"));
+    ck_assert_ptr_nonnull(strstr(ask("LATENCY GRAPH eviction-cycle"),
+                                 "eviction-cycle - high 101 ms"));
+    ASK("LATENCY RESET expire-cycle eviction-cycle eviction-del aof-write "
+        "aof-write-alone aof-write-pending-fsync aof-fsync-always snapshot",
+        ":8|");
     ASK("LATENCY RESET nosuch", ":0|");
     ASK("LATENCY RESET command", ":1|");
     ASK("LATENCY HISTORY command", "*0|");
