@@ -41,11 +41,12 @@ void vt_query_leave(struct vt_session *session)
 {
     struct vt_seen *seen = &session->seen;
 
-    if (seen->link == NULL) return;
     kv_lock_take(&queries_lock);
-    *seen->link = seen->next;
-    if (seen->next != NULL) seen->next->seen.link = seen->link;
-    seen->link = NULL;
+    if (seen->link != NULL) { /* a neighbour may be setting it */
+        *seen->link = seen->next;
+        if (seen->next != NULL) seen->next->seen.link = seen->link;
+        seen->link = NULL;
+    }
     kv_lock_drop(&queries_lock);
 }
 
