@@ -13,6 +13,9 @@
  *   CN2  conn->parser is set only while conn->in holds a request that has
  *        begun, or a worker's command points into it.
  *
+ *   CN3  The kernel tells once that there is input. What was not read then is
+ *        asked for anew (conn->more), as soon as it may be read.
+ *
  * Thread: the loop's. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -93,6 +96,7 @@ struct resp_conn *resp_conn_new(struct resp_loop *loop, int fd)
     conn->loop = loop;
     conn->fd = conn->client.fd = fd;
     conn->events = event.events;
+    event.events |= EPOLLET;
     event.data.ptr = conn;
     if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
         (void)close(fd);
@@ -162,8 +166,11 @@ void resp_conn_watch(struct resp_conn *conn)
     if (conn->stalled_ns != 0) {
         event.events |= EPOLLOUT;
     }
-    if (event.events != conn->events) {
+    if (event.events != conn->events ||
+        (conn->more && (event.events & EPOLLIN))) { /* CN3 */
         conn->events = event.events;
+        conn->more = false;
+        event.events |= EPOLLET;
         (void)epoll_ctl(conn->loop->epoll, EPOLL_CTL_MOD, conn->fd, &event);
     }
 }
@@ -502,6 +509,7 @@ void resp_conn_readable(struct resp_conn *conn)
     ssize_t got;
 
     if (conn->closed || !conn_may_read(conn)) {
+        conn->more = true; /* CN3 */
         return;
     }
     room = conn_room(conn, &size);
@@ -513,6 +521,7 @@ void resp_conn_readable(struct resp_conn *conn)
         return;
     }
     got = recv(conn->fd, room, size, MSG_DONTWAIT);
+    conn->more = got == (ssize_t)size || (got < 0 && errno == EINTR); /* CN3 */
     if (got > 0) {
         conn_got(conn, room, (size_t)got);
     } else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK &&
@@ -520,6 +529,8 @@ void resp_conn_readable(struct resp_conn *conn)
         conn->gone = true;
         conn->closed = got < 0;
         conn->client.closing = true;
+        resp_loop_ready(conn);
+    } else if (conn->more) {
         resp_loop_ready(conn);
     }
 }

@@ -69,6 +69,7 @@ struct resp_conn {
     bool gated, ready, paused; /* on the lists above */
     bool closed;               /* to be freed at the end of the turn */
     bool gone;                 /* all that will come is read */
+    bool more;                 /* there may be input that nobody was told of */
     bool half;                 /* the other side has said that it is done */
     uint64_t half_ns;          /* ... and a worker has had its command since */
 

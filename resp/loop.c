@@ -5,7 +5,8 @@
  * sent, and stand at the gate for those that must wait. So the writes of all
  * connections of a turn are one group of the log.
  *
- * epoll is used directly, level-triggered: see docs/decisions/resp-loop.md.
+ * epoll is used directly, edge-triggered for connections (CN3 of conn.c): see
+ * docs/decisions/resp-loop.md.
  *
  * Always true:
  *   LP1  A connection is freed at the end of a turn only, when no worker has
