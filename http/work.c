@@ -72,6 +72,7 @@ static void *work_run(void *arg)
     struct http_worker *worker = arg;
     struct http_request *request;
 
+    kv_thread_step_back(KV_BACK_WORK);
     while ((request = work_take(worker->server)) != NULL) {
         if (work_wanted(request) && !work_stale(request))
             request->work(request, worker);

@@ -426,6 +426,7 @@ void *kv_db_snapshot_thread(void *arg)
 {
     kvsql *db = arg;
 
+    kv_thread_step_back(KV_BACK_FILES);
     kv_lock_take(&db->lock);
     while (!db->stop) {
         if (!db->snapshot_wanted) {

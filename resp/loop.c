@@ -481,6 +481,7 @@ static void *loop_run(void *arg)
     struct epoll_event events[LOOP_EVENTS];
     bool on = true;
 
+    kv_thread_be_quick();
     while (on) {
         kvsql *db;
         const int n = epoll_wait(loop->epoll, events, LOOP_EVENTS,

@@ -146,6 +146,7 @@ static void *work_run(void *arg)
     struct resp_worker *worker = arg;
     struct resp_job *job;
 
+    kv_thread_step_back(KV_BACK_WORK);
     while ((job = work_take(worker)) != NULL) {
         work_run_job(worker, job);
         resp_loop_job_done(job->conn->loop, job);

@@ -12,9 +12,15 @@
 #include "kvsql/base/lock.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#ifdef __linux__
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#endif
 #include <time.h>
+#include <unistd.h>
 
 #include "kvsql/base/os.h"
 
@@ -27,6 +33,10 @@
 #endif
 
 /* Longer waits are cut to this, so that adding to the clock never wraps. */
+/* How long a thread runs once it has begun, although another one wakes up: the
+ * system's own slice is about 3 ms. */
+#define LOCK_SLICE_BACK_NS 200000ull
+#define LOCK_SLICE_QUICK_NS 500000ull
 #define LOCK_WAIT_MAX_MS (365ull * 24 * 3600 * 1000)
 
 /* ---- ranks -------------------------------------------------------------------- */
@@ -214,6 +224,56 @@ kvsql_rc kv_thread_start(struct kv_thread *thread, const char *name,
     (void)pthread_setname_np(thread->thread, short_name);
     return KVSQL_OK;
 }
+
+#ifdef __linux__
+
+/* The kernel's struct sched_attr in its first form; glibc has none yet. */
+struct lock_sched {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period; /* ns */
+};
+
+/* Of the calling thread alone, unless somebody has chosen a policy for us. Where
+ * it does not work, older kernels take no slice, nothing is lost. */
+static void lock_sched(int policy, int steps, uint64_t slice_ns)
+{
+    if (sched_getscheduler(0) != SCHED_OTHER)
+        return;
+    const int before = getpriority(PRIO_PROCESS, 0);
+    const struct lock_sched attr = {
+        .size = sizeof(attr),
+        .policy = (uint32_t)policy,
+        .nice = before + steps < 19 ? before + steps : 19,
+        .runtime = slice_ns};
+
+    (void)syscall(SYS_sched_setattr, 0, &attr, 0);
+}
+
+void kv_thread_step_back(enum kv_thread_back steps)
+{
+    lock_sched(SCHED_BATCH, (int)steps, LOCK_SLICE_BACK_NS);
+}
+
+void kv_thread_be_quick(void)
+{
+    lock_sched(SCHED_OTHER, 0, LOCK_SLICE_QUICK_NS);
+}
+
+#else /* elsewhere it would be the whole process */
+
+void kv_thread_step_back(enum kv_thread_back steps)
+{
+    (void)steps;
+}
+
+void kv_thread_be_quick(void)
+{
+}
+
+#endif
 
 void kv_thread_join(struct kv_thread *thread)
 {

@@ -65,6 +65,16 @@ KV_INTERNAL kvsql_rc kv_thread_start(struct kv_thread *thread,
                                      const char *name, void *(*run)(void *),
                                      void *arg, struct kvsql_error *err)
     KV_MUST_USE;
+/* The calling thread does what takes long: where processors are short, threads
+ * that answer go before it. By so many steps of nice. */
+enum kv_thread_back {
+    KV_BACK_WORK = 5, /* somebody waits for it, who asked for much */
+    KV_BACK_FILES = 10
+};
+KV_INTERNAL void kv_thread_step_back(enum kv_thread_back steps);
+/* The calling thread answers at once, and rests in between: when it wakes up,
+ * it goes before one that has run for a while. */
+KV_INTERNAL void kv_thread_be_quick(void);
 KV_INTERNAL void kv_thread_join(struct kv_thread *thread);
 
 #endif

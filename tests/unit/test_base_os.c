@@ -2,9 +2,11 @@
  * messages for people. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "kvsql/base/diag.h"
@@ -392,8 +394,50 @@ START_TEST(a_line_that_would_block_is_dropped_and_counted)
 }
 END_TEST
 
+#ifdef __linux__
+static void *step_back(void *arg)
+{
+    int *to = arg;
+
+    kv_thread_be_quick();
+    to[0] = getpriority(PRIO_PROCESS, 0);
+    kv_thread_step_back(KV_BACK_WORK);
+    to[1] = getpriority(PRIO_PROCESS, 0);
+    to[2] = sched_getscheduler(0);
+    return NULL;
+}
+
+START_TEST(a_thread_steps_back_and_no_other_does)
+{
+    const int before = getpriority(PRIO_PROCESS, 0);
+    const int policy = sched_getscheduler(0);
+    const int back = before + KV_BACK_WORK < 19 ? before + KV_BACK_WORK : 19;
+    struct kvsql_error err;
+    struct kv_thread thread;
+    int now[3];
+
+    ck_assert_int_eq(kv_thread_start(&thread, "back", step_back, now, &err),
+                     KVSQL_OK);
+    kv_thread_join(&thread);
+    ck_assert_int_eq(now[0], before);
+    if (policy == SCHED_OTHER) { /* else it was chosen for us */
+        ck_assert_int_eq(now[1], back);
+        ck_assert_int_eq(now[2], SCHED_BATCH);
+    } else {
+        ck_assert_int_eq(now[1], before);
+        ck_assert_int_eq(now[2], policy);
+    }
+    ck_assert_int_eq(getpriority(PRIO_PROCESS, 0), before);
+    ck_assert_int_eq(sched_getscheduler(0), policy);
+}
+END_TEST
+#endif
+
 static void add(TCase *tests)
 {
+#ifdef __linux__
+    tcase_add_test(tests, a_thread_steps_back_and_no_other_does);
+#endif
     tcase_add_test(tests, a_file_is_written_read_cut_and_renamed);
     tcase_add_test(tests, the_quick_clock_keeps_pace);
     tcase_add_test(tests, directories_are_made_and_listed_again_and_again);
