@@ -94,7 +94,12 @@ kvsql_rc vt_fill_latency(struct vt_rows *rows, struct vt_session *session,
 
 /* ---- options ----------------------------------------------------------------------- */
 
-enum lists_config { LISTS_NAME, LISTS_VALUE, LISTS_DEFAULT, LISTS_MUTABLE };
+enum lists_config {
+    LISTS_OPT_NAME,
+    LISTS_OPT_VALUE,
+    LISTS_OPT_DEFAULT,
+    LISTS_OPT_MUTABLE
+};
 #define LISTS_CONFIG_COLUMNS 4
 
 bool vt_has_config(const struct vt_host *host)
@@ -137,19 +142,19 @@ static kvsql_rc lists_config_set(struct vt_session *session,
     struct vt_input value;
     kvsql_rc rc;
 
-    if (!lists_same(rows, row, LISTS_NAME, column[LISTS_NAME]) ||
-        !lists_same(rows, row, LISTS_DEFAULT, column[LISTS_DEFAULT]) ||
-        !lists_same(rows, row, LISTS_MUTABLE, column[LISTS_MUTABLE]))
+    if (!lists_same(rows, row, LISTS_OPT_NAME, column[LISTS_OPT_NAME]) ||
+        !lists_same(rows, row, LISTS_OPT_DEFAULT, column[LISTS_OPT_DEFAULT]) ||
+        !lists_same(rows, row, LISTS_OPT_MUTABLE, column[LISTS_OPT_MUTABLE]))
         return kv_fail(err, KVSQL_CONSTRAINT,
                        "only config.value can be set");
-    if (lists_same(rows, row, LISTS_VALUE, column[LISTS_VALUE]))
+    if (lists_same(rows, row, LISTS_OPT_VALUE, column[LISTS_OPT_VALUE]))
         return KVSQL_OK;
-    if (sqlite3_value_type(column[LISTS_VALUE]) == SQLITE_NULL)
+    if (sqlite3_value_type(column[LISTS_OPT_VALUE]) == SQLITE_NULL)
         return kv_fail(err, KVSQL_CONSTRAINT,
                        "NOT NULL constraint failed: config.value");
-    if (!vt_input_init(&value, column[LISTS_VALUE]))
+    if (!vt_input_init(&value, column[LISTS_OPT_VALUE]))
         return kv_fail(err, KVSQL_NOMEM, "no memory for a configuration");
-    vt_rows_get(rows, (uint64_t)row, LISTS_NAME, &name);
+    vt_rows_get(rows, (uint64_t)row, LISTS_OPT_NAME, &name);
     rc = vt_host_get()->config_set(
         session->txn, (kvsql_slice){name.p, name.size},
         (kvsql_slice){value.key.p, value.key.size}, err);
