@@ -583,6 +583,45 @@ struct kv_waiter {
  * once, with KVSQL_OK, or FULL / IO when the batch was undone. */
 KV_INTERNAL bool kv_gate_watch(kvsql *db, struct kv_waiter *waiter);
 
+/* ---- changes: the wal as rows ------------------------------------------------ */
+
+enum kv_change_kind {
+    KV_CHANGE_NULL,
+    KV_CHANGE_INT,
+    KV_CHANGE_REAL,
+    KV_CHANGE_BYTES
+};
+struct kv_change_value {
+    enum kv_change_kind kind;
+    int64_t integer;
+    double real;
+    kvsql_slice bytes;
+};
+/* One op; bytes live until the next call on the reader. */
+struct kv_change {
+    uint64_t position, n; /* of its batch; place in it, from 0 */
+    int64_t since;        /* wall ms when its segment began: it is no older */
+    const char *op;       /* "set", "hset", "del", ... */
+    enum kv_type type;    /* KV_NONE: of any, or all */
+    bool has_key;
+    kvsql_slice key;
+    int64_t expires_at;   /* that it gives to key or field, 0 = none */
+    /* Element and value: what they hold depends on the op (docs/SQL.md). */
+    struct kv_change_value field, value;
+};
+struct kv_changes;
+/* Read the batches from `from` (0: the oldest that is kept) to `to`, which has
+ * been released. Not inside a txn. RANGE: `from` is not kept any more, err
+ * names what is; INVALID: a store without files; NOMEM. */
+KV_INTERNAL kvsql_rc kv_changes_open(kvsql *db, uint64_t from, uint64_t to,
+                                     struct kv_changes **changes,
+                                     struct kvsql_error *err) KV_MUST_USE;
+/* The next op; false at the end. RANGE, IO, NOMEM, CORRUPT, NEWER. */
+KV_INTERNAL kvsql_rc kv_changes_next(struct kv_changes *changes,
+                                     struct kv_change *change, bool *found,
+                                     struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL void kv_changes_close(struct kv_changes *changes);
+
 /* ---- snapshots, state, statistics --------------------------------------------- */
 
 struct kv_progress {

@@ -154,7 +154,8 @@ static kvsql_rc session_register(struct vt_session *session,
     if (rc == KVSQL_OK && session->db != NULL &&
         (vt_info_register(session) != SQLITE_OK ||
          vt_exec_register(session) != SQLITE_OK ||
-         vt_tvf_register(session) != SQLITE_OK))
+         vt_tvf_register(session) != SQLITE_OK ||
+         vt_changes_register(session) != SQLITE_OK))
         rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
     if (rc == KVSQL_OK && vt_text_register(session) != SQLITE_OK)
         rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");

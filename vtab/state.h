@@ -242,6 +242,7 @@ KV_INTERNAL int vt_info_register(struct vt_session *session);
 /* Commands (exec.c, tvf.c). */
 KV_INTERNAL int vt_exec_register(struct vt_session *session);
 KV_INTERNAL int vt_tvf_register(struct vt_session *session);
+KV_INTERNAL int vt_changes_register(struct vt_session *session);
 /* Bytes that a command may say to this session. */
 KV_INTERNAL size_t vt_answer_room(const struct vt_session *session);
 KV_INTERNAL const struct vt_host *vt_host_get(void);

@@ -5,29 +5,33 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The clock of the fixture that was made last. */
+static const int64_t *rows_clock;
+
 static int64_t rows_wall(void *arg)
 {
-    return ((const struct rows *)arg)->wall;
+    (void)arg;
+    return __atomic_load_n(rows_clock, __ATOMIC_RELAXED);
 }
 
 static uint64_t rows_boot(void *arg)
 {
-    return (uint64_t)((const struct rows *)arg)->wall * 1000000u;
+    return (uint64_t)rows_wall(arg) * 1000000u;
 }
 
-void rows_init(struct rows *rows, const char *dir)
+void rows_init_os(struct rows *rows, const char *dir, const struct kv_os *os,
+                  const struct kvsql_options *options)
 {
     const struct vt_limits limits = {.trusted = true}, remote = {0};
-    const struct kvsql_options options = {.no_keeper = true};
 
     memset(rows, 0, sizeof(*rows));
     rows->wall = 1700000000000;
-    rows->os = *kv_os_real();
-    rows->os.arg = rows;
+    rows_clock = &rows->wall;
+    rows->os = *os;
     rows->os.wall_ms = rows_wall;
     rows->os.boot_ns = rows_boot;
     ck_assert_int_eq(vt_start(&rows->err), KVSQL_OK);
-    ck_assert_int_eq(kv_open_os(dir, &options, &rows->os, NULL, NULL,
+    ck_assert_int_eq(kv_open_os(dir, options, &rows->os, NULL, NULL,
                                 &rows->db, &rows->err),
                      KVSQL_OK);
     ck_assert_int_eq(
@@ -36,6 +40,13 @@ void rows_init(struct rows *rows, const char *dir)
     ck_assert_int_eq(
         vt_session_open(rows->db, &remote, &rows->other, &rows->err),
         KVSQL_OK);
+}
+
+void rows_init(struct rows *rows)
+{
+    const struct kvsql_options options = {.no_keeper = true};
+
+    rows_init_os(rows, "", kv_os_real(), &options);
 }
 
 void rows_fini(struct rows *rows)

@@ -19,8 +19,11 @@ struct rows {
     char text[ROWS_TEXT_MAX];
     struct kvsql_error err;
 };
-/* `dir` "" is a store without files. */
-void rows_init(struct rows *rows, const char *dir);
+/* A store without files. */
+void rows_init(struct rows *rows);
+/* One in `dir` of an operating system, whose clock is taken over. */
+void rows_init_os(struct rows *rows, const char *dir, const struct kv_os *os,
+                  const struct kvsql_options *options);
 void rows_fini(struct rows *rows);
 /* Run one statement; what it gives stands in rows->text. */
 kvsql_rc rows_run(struct rows *rows, struct vt_session *session,

@@ -14,7 +14,7 @@ static struct rows fx;
 static void fixture_setup(void)
 {
     cli_join_sql();
-    rows_init(&fx, "");
+    rows_init(&fx);
 }
 
 static void fixture_teardown(void)
