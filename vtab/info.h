@@ -1,6 +1,6 @@
 /* info.h - the small tables about kvsql itself (sql.md 2.7): their rows are
  * made when they are asked for. info.c is the module, facts.c tells of the
- * store, queries.c of sessions, lists.c of what the rooms above know. */
+ * store, queries.c of sessions, upper.c of what the rooms above know. */
 #ifndef KVSQL_VTAB_INFO_H
 #define KVSQL_VTAB_INFO_H
 
@@ -39,7 +39,7 @@ KV_INTERNAL kvsql_rc vt_fill_queries(struct vt_rows *, struct vt_session *,
                                      struct kvsql_error *);
 KV_INTERNAL kvsql_rc vt_query_remove(struct vt_session *, int64_t number,
                                      struct kvsql_error *);
-/* lists.c */
+/* upper.c */
 KV_INTERNAL bool vt_has_commands(const struct vt_host *host);
 KV_INTERNAL kvsql_rc vt_fill_commands(struct vt_rows *, struct vt_session *,
                                       struct kvsql_error *);

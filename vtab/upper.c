@@ -1,4 +1,4 @@
-/* lists.c - what the rooms above know, as rows: commands, clients, slowlog,
+/* upper.c - what the rooms above know, as rows: commands, clients, slowlog,
  * latency, config (sql.md 2.7). They fill vt_host; a table without its function is not
  * there.
  *
@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#define LISTS_VIEW_AGE 10 /* column of clients */
+#define UPPER_VIEW_AGE 10 /* column of clients */
 
 bool vt_has_commands(const struct vt_host *host)
 {
@@ -51,7 +51,7 @@ kvsql_rc vt_fill_clients(struct vt_rows *rows, struct vt_session *session,
 {
     (void)err;
     vt_host_get()->clients(rows); /* with a place for the age in each row */
-    vt_query_view_ages(session, rows, 0, LISTS_VIEW_AGE);
+    vt_query_view_ages(session, rows, 0, UPPER_VIEW_AGE);
     return KVSQL_OK;
 }
 
@@ -94,13 +94,8 @@ kvsql_rc vt_fill_latency(struct vt_rows *rows, struct vt_session *session,
 
 /* ---- options ----------------------------------------------------------------------- */
 
-enum lists_config {
-    LISTS_OPT_NAME,
-    LISTS_OPT_VALUE,
-    LISTS_OPT_DEFAULT,
-    LISTS_OPT_MUTABLE
-};
-#define LISTS_CONFIG_COLUMNS 4
+enum upper_config { UPPER_NAME, UPPER_VALUE, UPPER_DEFAULT, UPPER_MUTABLE };
+#define UPPER_CONFIG_COLUMNS 4
 
 bool vt_has_config(const struct vt_host *host)
 {
@@ -117,7 +112,7 @@ kvsql_rc vt_fill_config(struct vt_rows *rows, struct vt_session *session,
 }
 
 /* Whether a column was given as it stands in the row. */
-static bool lists_same(const struct vt_rows *rows, int64_t row, int column,
+static bool upper_same(const struct vt_rows *rows, int64_t row, int column,
                        sqlite3_value *given)
 {
     struct vt_value_at at;
@@ -133,7 +128,7 @@ static bool lists_same(const struct vt_rows *rows, int64_t row, int column,
 }
 
 /* The row that is numbered by its place, with another value. */
-static kvsql_rc lists_config_set(struct vt_session *session,
+static kvsql_rc upper_config_set(struct vt_session *session,
                                  const struct vt_rows *rows, int64_t row,
                                  sqlite3_value **column,
                                  struct kvsql_error *err)
@@ -142,19 +137,19 @@ static kvsql_rc lists_config_set(struct vt_session *session,
     struct vt_input value;
     kvsql_rc rc;
 
-    if (!lists_same(rows, row, LISTS_OPT_NAME, column[LISTS_OPT_NAME]) ||
-        !lists_same(rows, row, LISTS_OPT_DEFAULT, column[LISTS_OPT_DEFAULT]) ||
-        !lists_same(rows, row, LISTS_OPT_MUTABLE, column[LISTS_OPT_MUTABLE]))
+    if (!upper_same(rows, row, UPPER_NAME, column[UPPER_NAME]) ||
+        !upper_same(rows, row, UPPER_DEFAULT, column[UPPER_DEFAULT]) ||
+        !upper_same(rows, row, UPPER_MUTABLE, column[UPPER_MUTABLE]))
         return kv_fail(err, KVSQL_CONSTRAINT,
                        "only config.value can be set");
-    if (lists_same(rows, row, LISTS_OPT_VALUE, column[LISTS_OPT_VALUE]))
+    if (upper_same(rows, row, UPPER_VALUE, column[UPPER_VALUE]))
         return KVSQL_OK;
-    if (sqlite3_value_type(column[LISTS_OPT_VALUE]) == SQLITE_NULL)
+    if (sqlite3_value_type(column[UPPER_VALUE]) == SQLITE_NULL)
         return kv_fail(err, KVSQL_CONSTRAINT,
                        "NOT NULL constraint failed: config.value");
-    if (!vt_input_init(&value, column[LISTS_OPT_VALUE]))
+    if (!vt_input_init(&value, column[UPPER_VALUE]))
         return kv_fail(err, KVSQL_NOMEM, "no memory for a configuration");
-    vt_rows_get(rows, (uint64_t)row, LISTS_OPT_NAME, &name);
+    vt_rows_get(rows, (uint64_t)row, UPPER_NAME, &name);
     rc = vt_host_get()->config_set(
         session->txn, (kvsql_slice){name.p, name.size},
         (kvsql_slice){value.key.p, value.key.size}, err);
@@ -168,12 +163,12 @@ kvsql_rc vt_config_update(struct vt_session *session, int64_t number,
     struct vt_rows rows;
     kvsql_rc rc;
 
-    vt_rows_init(&rows, LISTS_CONFIG_COLUMNS);
+    vt_rows_init(&rows, UPPER_CONFIG_COLUMNS);
     rc = vt_fill_config(&rows, session, err);
     if (rc == KVSQL_OK && vt_rows_failed(&rows))
         rc = kv_fail(err, KVSQL_NOMEM, "no memory for a configuration");
     if (rc == KVSQL_OK)
-        rc = lists_config_set(session, &rows, number, column, err);
+        rc = upper_config_set(session, &rows, number, column, err);
     vt_rows_fini(&rows);
     return rc;
 }
