@@ -24,6 +24,7 @@ kvsql_rc vt_fill_columns(struct vt_rows *rows, struct vt_session *session,
          i++) {
         cid = strcmp(table, last) == 0 ? cid + 1 : 0;
         last = table;
+        if (!vt_table_there(table)) continue;
         vt_row(rows);
         vt_row_text(rows, table);
         vt_row_int(rows, cid);

@@ -215,6 +215,18 @@ static const sqlite3_module info_module = {INFO_METHODS};
 static const sqlite3_module info_module_changes = {INFO_METHODS,
                                                    .xUpdate = info_update};
 
+bool vt_table_there(const char *name)
+{
+    const struct vt_host *host = vt_host_get();
+
+    if (strcmp(name, "kv") == 0 || strcmp(name, "kv_exec") == 0)
+        return host->command_run != NULL;
+    for (size_t i = 0; i < INFO_COUNT; i++)
+        if (strcmp(info_tables[i].name, name) == 0)
+            return info_tables[i].there == NULL || info_tables[i].there(host);
+    return true;
+}
+
 int vt_info_register(struct vt_session *session)
 {
     const struct vt_host *host = vt_host_get();

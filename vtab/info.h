@@ -21,6 +21,10 @@ struct vt_info {
                        sqlite3_value **column, struct kvsql_error *err);
 };
 
+/* Whether a table of columns.def is in this program: some need the rooms
+ * above. */
+KV_INTERNAL bool vt_table_there(const char *name);
+
 /* facts.c */
 KV_INTERNAL kvsql_rc vt_fill_columns(struct vt_rows *, struct vt_session *,
                                      struct kvsql_error *);

@@ -1,6 +1,6 @@
 /* upper.c - what the rooms above know, as rows: commands, clients, slowlog,
- * latency, config (sql.md 2.7). They fill vt_host; a table without its function is not
- * there.
+ * latency, config (sql.md 2.7). They fill vt_host; a table without its function
+ * is not there.
  *
  * Thread: the session's. */
 #include "vtab/info.h"

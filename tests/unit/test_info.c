@@ -367,6 +367,32 @@ START_TEST(tables_about_the_server_are_not_for_views_and_triggers)
 }
 END_TEST
 
+/* What kv_columns lists can be asked, and the other way round. */
+START_TEST(kv_columns_lists_the_tables_that_are_there)
+{
+    const struct vt_host none = {.command_row = NULL};
+    static const char missing[] =
+        "SELECT DISTINCT tbl FROM kv_columns WHERE tbl NOT IN (SELECT name"
+        " FROM pragma_module_list) ORDER BY 1";
+
+    GIVES(missing, "");
+    GIVES("SELECT count(DISTINCT tbl) FROM kv_columns WHERE tbl IN"
+          " ('kv', 'kv_exec', 'clients', 'config', 'queries', 'changes')",
+          "6");
+    vt_session_close(fx.session);
+    vt_host_set(&none);
+    ck_assert_int_eq(vt_session_open(fx.db, &(struct vt_limits){.trusted = true},
+                                     &fx.session, &fx.err),
+                     KVSQL_OK);
+    GIVES(missing, "");
+    GIVES("SELECT count(DISTINCT tbl) FROM kv_columns WHERE tbl IN"
+          " ('kv', 'kv_exec', 'clients', 'config', 'queries', 'changes')",
+          "2");
+    FAILS("SELECT * FROM kv('GET', 'k')", KVSQL_SYNTAX,
+          "no such table: kv");
+}
+END_TEST
+
 START_TEST(no_list_leaves_memory_behind_when_an_allocation_fails)
 {
     static const char *const statements[] = {
@@ -411,6 +437,7 @@ static void add(TCase *tests)
         tests, only_an_administrator_sees_clients_queries_and_slow_commands);
     tcase_add_test(tests,
                    tables_about_the_server_are_not_for_views_and_triggers);
+    tcase_add_test(tests, kv_columns_lists_the_tables_that_are_there);
     tcase_add_test(tests,
                    no_list_leaves_memory_behind_when_an_allocation_fails);
 }

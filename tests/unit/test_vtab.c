@@ -765,6 +765,35 @@ START_TEST(functions_read_what_the_statement_reads)
 }
 END_TEST
 
+/* TB4: the same in a file, where there is no kv_num. */
+START_TEST(kv_num_agrees_with_what_a_file_can_say)
+{
+    static const char *const texts[] = {
+        "10", "-10", "007", "0", "-0", "1e3", "1E+3", "1e", "1.5", ".5", "5.",
+        "-", "", " 7", "7 ", "+7", "0x10", "inf", "nan", "true", "null",
+        "\"7\"", "9223372036854775807", "9223372036854775808", "1e400",
+        "12 34", "1_000", "--1", "0.0", "-0.0", "1.e3", "[1]", "10\n"};
+    char sql[256];
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        sqlite3_snprintf(
+            sizeof(sql), sql,
+            "INSERT OR REPLACE INTO strings(key, value) VALUES(%d, '%q')",
+            (int)i, texts[i]);
+        ok(sql);
+    }
+    ok("INSERT INTO strings(key, value) VALUES('blob', x'ff')");
+    GIVES("SELECT value, kv_num(value), n FROM (SELECT value, CASE WHEN"
+          " typeof(value) = 'text' AND json_valid(value) AND"
+          " json_type(value) IN ('integer', 'real') THEN value + 0 END AS n"
+          " FROM strings) WHERE kv_num(value) IS NOT n OR"
+          " typeof(kv_num(value)) <> typeof(n)",
+          "");
+    GIVES("SELECT kv_num('10'), kv_num('007'), kv_num('1e3'), kv_num(x'31')",
+          "10|NULL|1000|NULL");
+}
+END_TEST
+
 START_TEST(kv_count_agrees_with_glob)
 {
     static const char *const patterns[] = {"*", "k:*", "k:1", "k:[12]", "?*",
@@ -905,6 +934,7 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    a_walk_ends_at_its_upper_bound_however_many_rows_it_has);
     tcase_add_test(tests, functions_read_what_the_statement_reads);
+    tcase_add_test(tests, kv_num_agrees_with_what_a_file_can_say);
     tcase_add_test(tests, kv_count_agrees_with_glob);
     tcase_add_test(tests, deadlines_come_in_order_in_portions);
     tcase_add_test(tests, the_text_functions_are_those_of_sqlite);
