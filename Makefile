@@ -75,6 +75,7 @@ src_http := $(wildcard http/*.c)
 src_resp := $(wildcard resp/*.c)
 src_cli := $(wildcard cli/*.c)
 src_testlib := $(wildcard tests/lib/*.c)
+src_benchlib := $(wildcard bench/lib/*.c)
 
 # From the top down, so that the linker goes down too.
 rooms := $(foreach room,cli http resp command vtab kvsql,$(if $(src_$(room)),$(room)))
@@ -171,7 +172,8 @@ $(B)/tests/unit/test_resp: private LDFLAGS += \
 	-Wl,--wrap=kv_mem_alloc,--wrap=kv_mem_zalloc,--wrap=kv_mem_realloc
 $(B)/tests/model/%: $(B)/obj/tests/model/%.o $(testlib) $(room_libs)
 	$(link_test)
-$(B)/bench/%: $(B)/obj/bench/%.o $(testlib) $(room_libs)
+$(B)/bench/%: $(B)/obj/bench/%.o $(call objects,$(src_benchlib)) \
+		$(testlib) $(room_libs)
 	$(link_test)
 
 .SECONDARY:
