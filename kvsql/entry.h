@@ -66,11 +66,26 @@ static inline bool bytes_equal(const uint8_t *a, const uint8_t *b, uint32_t n)
     return ((x ^ y) | (v ^ w)) == 0;
 }
 
+/* memcmp's order of n bytes: mostly the first eight tell. */
+static inline int bytes_order(const uint8_t *a, const uint8_t *b, uint32_t n)
+{
+    uint64_t x, y;
+
+    if (n < 8)
+        return n == 0 ? 0 : memcmp(a, b, n);
+    memcpy(&x, a, 8);
+    memcpy(&y, b, 8);
+    if (x == y)
+        return memcmp(a + 8, b + 8, n - 8);
+    return __builtin_bswap64(x) < __builtin_bswap64(y) ? -1 : 1;
+}
+
 /* memcpy of n <= BYTES_FEW bytes by the same means, without a call. */
 #define BYTES_FEW 32
 static inline void bytes_copy_few(uint8_t *to, const uint8_t *from, uint32_t n)
 {
     uint64_t x[2], y[2];
+    uint32_t v, w;
 
     if (n >= 16) {
         memcpy(x, from, 16);
@@ -82,10 +97,23 @@ static inline void bytes_copy_few(uint8_t *to, const uint8_t *from, uint32_t n)
         memcpy(y, from + n - 8, 8);
         memcpy(to, x, 8);
         memcpy(to + n - 8, y, 8);
+    } else if (n >= 4) {
+        memcpy(&v, from, 4);
+        memcpy(&w, from + n - 4, 4);
+        memcpy(to, &v, 4);
+        memcpy(to + n - 4, &w, 4);
     } else {
         for (uint32_t i = 0; i < n; i++)
             to[i] = from[i];
     }
+}
+
+static inline void bytes_copy(uint8_t *to, const uint8_t *from, uint32_t n)
+{
+    if (n <= BYTES_FEW)
+        bytes_copy_few(to, from, n);
+    else
+        memcpy(to, from, n);
 }
 
 static inline uint64_t entry_u48(const uint8_t *p)

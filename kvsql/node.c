@@ -16,7 +16,7 @@ static int suffix_compare(const uint8_t *a, uint32_t a_size,
     const uint32_t ar = a_size > 4 ? a_size - 4 : 0;
     const uint32_t br = b_size > 4 ? b_size - 4 : 0;
     const uint32_t n = ar < br ? ar : br;
-    const int c = n > 0 ? memcmp(a + 4, b_rest, n) : 0;
+    const int c = bytes_order(a + 4, b_rest, n);
 
     if (c != 0)
         return c;
@@ -54,6 +54,13 @@ static int node_inner_compare(const struct kv_node *node, uint32_t index,
     return suffix_compare(s, size, e + 1, e[0]);
 }
 
+/* Did a run end at a slot behind `base`, where it likely goes on? Any slot is
+ * good to begin the search with, so the hint may be stale. */
+static bool node_try_hint(const struct kv_node *node, uint32_t base)
+{
+    return node->run >= NODE_RUN && node->hint > base && node->hint <= node->n;
+}
+
 uint32_t kv_leaf_among(const struct kv_node *leaf, uint32_t base, uint32_t head,
                        const uint8_t *s, uint32_t size, bool *found)
 {
@@ -61,6 +68,9 @@ uint32_t kv_leaf_among(const struct kv_node *leaf, uint32_t base, uint32_t head,
     uint32_t high = leaf->n;
 
     *found = false;
+    if (node_try_hint(leaf, base) && slot[leaf->hint - 1].head == head &&
+        node_leaf_compare(leaf, leaf->hint - 1u, s, size) > 0)
+        base = leaf->hint;
     while (base < high && slot[base].head == head) {
         const uint32_t mid = base + (high - base) / 2;
         const int c = slot[mid].head > head
@@ -84,6 +94,9 @@ uint32_t kv_inner_among(const struct kv_node *node, uint32_t base,
     const struct kv_inner_slot *const slot = inner_slots(node);
     uint32_t high = node->n;
 
+    if (node_try_hint(node, base) && slot[node->hint - 1].head == head &&
+        node_inner_compare(node, node->hint - 1u, s, size) > 0)
+        base = node->hint;
     while (base < high && slot[base].head == head) {
         const uint32_t mid = base + (high - base) / 2;
         if (slot[mid].head > head ||
@@ -207,6 +220,27 @@ uint32_t kv_node_item_size(const struct kv_node *node, uint32_t index,
            entry.tail_size;
 }
 
+uint32_t kv_node_items_size(const struct kv_node *node, uint32_t from,
+                            uint32_t to, uint32_t plen)
+{
+    const bool typed = node_typed(node);
+    uint32_t size = 0;
+
+    if (node->level > 0 || plen < node->plen) {
+        for (uint32_t i = from; i < to; i++)
+            size += kv_node_item_size(node, i, plen);
+        return size;
+    }
+    for (uint32_t i = from; i < to; i++) { /* the suffixes become shorter */
+        const uint8_t *const e = entry_at(node, leaf_slots(node)[i].off);
+        size += entry_bytes(e, typed);
+        if (!(e[1] & META_KEYBLOB))
+            size -= node_rest_size(e[0], false) -
+                    node_rest_size(e[0] + node->plen - plen, false);
+    }
+    return size + (to - from) * (uint32_t)sizeof(struct kv_leaf_slot);
+}
+
 uint32_t kv_node_fresh_size(const struct kv_node *like,
                             const struct kv_fresh *fresh, uint32_t plen)
 {
@@ -282,7 +316,7 @@ static void node_add_leaf(struct kv_node *out, const struct kv_node *from,
         const uint8_t *const e = entry_at(from, slot[i].off);
         const uint32_t size = entry_bytes(e, typed);
         used += size;
-        memcpy((uint8_t *)out + out->cap - used, e, size);
+        bytes_copy((uint8_t *)out + out->cap - used, e, size);
         *to++ = (struct kv_leaf_slot){.head = slot[i].head,
                                       .off = (uint16_t)used};
     }
@@ -304,6 +338,34 @@ static void node_add_inner(struct kv_node *out, const struct kv_node *from,
         slot->off = out->used;
         out->n++;
     }
+}
+
+/* A leaf's entry into one whose prefix is `more` bytes longer: what is left of
+ * the suffix moves up. False, nothing done: its key is a blob, or so short that
+ * it would be padded. */
+static bool node_add_shorter(struct kv_node *out, const struct kv_node *from,
+                             uint32_t index, uint32_t more)
+{
+    const struct kv_leaf_slot slot = leaf_slots(from)[index];
+    const uint8_t *const e = entry_at(from, slot.off);
+    const uint32_t frame = node_typed(from) ? 3 : 2, klen = e[0];
+    uint8_t head[8];
+
+    if ((e[1] & META_KEYBLOB) || klen < more + 4 || klen < 8)
+        return false;
+    const uint32_t size = entry_bytes(e, node_typed(from)) - more;
+    const uint32_t old = __builtin_bswap32(slot.head);
+    memcpy(head, &old, 4);
+    memcpy(head + 4, e + frame, 4);
+    const uint8_t *const suffix = /* what is left of it */
+        more < 4 ? head + more : e + frame + more - 4;
+    uint8_t *const p = node_heap(out, size);
+    memcpy(p, e, frame);
+    p[0] = (uint8_t)(klen - more);
+    bytes_copy(p + frame, e + frame + more, size - frame);
+    leaf_slots(out)[out->n++] = (struct kv_leaf_slot){
+        .head = key_head(suffix, 4), .off = out->used};
+    return true;
 }
 
 /* Another prefix: the key is written anew. */
@@ -368,8 +430,11 @@ bool kv_node_add(struct kv_store *store, struct kv_node *out,
             node_add_leaf(out, from, begin, end);
         return true;
     }
+    const uint32_t more = /* 0: of another kind, or shorter */
+        out->level == 0 && out->plen > from->plen ? out->plen - from->plen : 0;
     for (uint32_t i = begin; i < end; i++)
-        if (!node_add_other(store, out, from, i))
+        if (!(more > 0 && node_add_shorter(out, from, i, more)) &&
+            !node_add_other(store, out, from, i))
             return false;
     return true;
 }

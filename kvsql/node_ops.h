@@ -45,6 +45,8 @@ static inline uint32_t node_free(const struct kv_node *node)
            node->n * node_slot_size(node) - node->used;
 }
 
+#define NODE_RUN 4 /* ascending inserts in a row that make a run (ST6) */
+
 /* Is the suffix `s` that of leaf entry `index`, whose head is the same? Not of
  * a key that is a blob: leave that to kv_leaf_among(). */
 static inline bool leaf_equal(const struct kv_node *leaf, uint32_t index,
@@ -217,6 +219,10 @@ KV_INTERNAL void kv_node_summary(const struct kv_node *node,
  * slot included. */
 KV_INTERNAL uint32_t kv_node_item_size(const struct kv_node *node,
                                        uint32_t index, uint32_t plen);
+/* The same of the slots [from, to). */
+KV_INTERNAL uint32_t kv_node_items_size(const struct kv_node *node,
+                                        uint32_t from, uint32_t to,
+                                        uint32_t plen);
 KV_INTERNAL uint32_t kv_node_fresh_size(const struct kv_node *like,
                                         const struct kv_fresh *fresh,
                                         uint32_t plen);

@@ -306,8 +306,6 @@ static uint32_t tree_prefix(const uint8_t *low, uint32_t low_size,
 
 /* ---- inserting ---------------------------------------------------------------- */
 
-#define TREE_RUN 4 /* ascending inserts in a row that make a run (ST6) */
-
 /* The same node in a larger block: slots count from its begin, the heap from
  * its end, so both are copied as they are. A run at the end of the node goes on
  * until it is full: twice the room at once. */
@@ -320,7 +318,7 @@ static bool tree_enlarge(struct kv_store *store, struct kv_node **root,
         (uint32_t)sizeof(*node) + node->n * node_slot_size(node);
     uint32_t size = front + node->used + need;
 
-    if (node->run >= TREE_RUN && index == node->n && size < 2u * node->cap)
+    if (node->run >= NODE_RUN && index == node->n && size < 2u * node->cap)
         size = 2u * node->cap < KV_LEAF_MAX ? 2u * node->cap : KV_LEAF_MAX;
     struct kv_node *const out =
         kv_node_new(store, size, node->level, node->flags);
@@ -400,11 +398,16 @@ static const uint8_t *sequence_key(const struct tree_sequence *seq, uint32_t i,
 static uint32_t sequence_bytes(const struct tree_sequence *seq, uint32_t from,
                                uint32_t to, uint32_t plen)
 {
-    uint32_t size = 0;
+    const uint32_t skip = seq->replace ? 0 : 1; /* old slots behind `index` */
+    const uint32_t at = seq->index;
 
-    for (uint32_t i = from; i < to; i++)
-        size += sequence_size(seq, i, plen);
-    return size;
+    if (from > at)
+        return kv_node_items_size(seq->node, from - skip, to - skip, plen);
+    if (to <= at)
+        return kv_node_items_size(seq->node, from, to, plen);
+    return kv_node_fresh_size(seq->node, seq->fresh, plen) +
+           kv_node_items_size(seq->node, from, at, plen) +
+           kv_node_items_size(seq->node, at + 1 - skip, to - skip, plen);
 }
 
 static struct kv_node *sequence_build(struct kv_store *store,
@@ -440,7 +443,7 @@ static struct kv_node *sequence_build(struct kv_store *store,
 /* Did the node take a run of ascending inserts that goes on here (ST6)? */
 static bool sequence_runs(const struct tree_sequence *seq)
 {
-    return !seq->replace && seq->node->run >= TREE_RUN && seq->index > 0 &&
+    return !seq->replace && seq->node->run >= NODE_RUN && seq->index > 0 &&
            seq->node->hint == seq->index;
 }
 
@@ -519,9 +522,12 @@ static void sequence_choose(const struct tree_sequence *seq,
     uint32_t left;
 
     if (sequence_runs(seq)) {
-        left = seq->bytes - sequence_bytes(seq, seq->index, seq->count,
-                                           seq->node->plen);
-        sequence_cut(seq, seq->index, left, low, high, key_buffer, cut);
+        uint32_t m = seq->index;
+        left = seq->bytes -
+               sequence_bytes(seq, m, seq->count, seq->node->plen);
+        if (left < seq->bytes / 2 && m + 1 < seq->count) /* room for the run */
+            left += sequence_size(seq, m++, seq->node->plen);
+        sequence_cut(seq, m, left, low, high, key_buffer, cut);
         if (cut_fits(cut))
             return;
     }
@@ -537,7 +543,8 @@ static struct kv_node *sequence_left(struct kv_store *store,
 {
     struct kv_node *const node = seq->node;
 
-    if (cut->m < node->n || seq->replace || cut->left_plen != node->plen)
+    if (cut->m < node->n || seq->index < node->n ||
+        cut->left_plen != node->plen)
         return sequence_build(store, seq, 0, cut->m, cut->sep, cut->left_plen,
                               cut->left_size);
     kv_edit(store, node, sizeof(*node));
@@ -564,11 +571,12 @@ static bool tree_split(struct kv_store *store, struct kv_node **root,
                        cut.right_size);
     if (right == NULL)
         return false;
-    const uint8_t run = cut.m == seq->index ? seq->node->run : 0;
+    const uint8_t run = sequence_runs(seq) ? seq->node->run : 0;
     struct kv_node *const left = sequence_left(store, seq, &cut);
     if (left == NULL)
         return false;
-    left->run = right->run = run;
+    left->run = cut.m > seq->index ? run : 0; /* it goes with the fresh one */
+    right->run = cut.m > seq->index ? 0 : run;
     *up = (struct kv_fresh){.key = cut.sep, .size = cut.sep_size};
     kv_node_summary(right, &summary);
     up->slot.child = right;
@@ -831,36 +839,49 @@ static uint64_t tree_cell_bound(uint8_t flags, const struct kv_cell *cell)
     return fields < own ? fields : own;
 }
 
+/* The fresh entry does not fit where the path leads: into a larger leaf, or two.
+ * *d is the level whose ancestors still count the old way. */
+static bool tree_put_moved(struct kv_store *store, struct kv_node **root,
+                           struct kv_path *path, unsigned *d,
+                           struct kv_fresh *fresh)
+{
+    uint8_t key_buffer[KV_KEY_BUFFER];
+    struct kv_fresh up = {.key = NULL};
+    bool split = false;
+
+    return tree_insert_at(store, root, path, *d, path->at[*d].index, fresh,
+                          path->found, &up, key_buffer, &split) &&
+           (!split || tree_carry(store, root, path, d, &up, key_buffer));
+}
+
 /* Put the cell at the end of the path: over the entry there, which is too short
  * or too long for it, or (!path->found) as a new one. */
 static bool tree_put_entry(struct kv_store *store, struct kv_node **root,
                            struct kv_path *path, const uint8_t *key,
                            uint32_t size, const struct kv_cell *cell)
 {
-    uint8_t key_buffer[KV_KEY_BUFFER];
     struct kv_fresh fresh = {.key = key, .size = size, .cell = cell};
-    struct kv_fresh up = {.key = NULL};
     unsigned d = path->depth - 1;
     struct kv_node *const leaf = path->at[d].node;
     const uint32_t index = path->at[d].index;
     const uint8_t types =
         (uint8_t)(node_typed(leaf) ? 1u << cell->type : 0);
     const uint64_t bound = tree_cell_bound(leaf->flags, cell);
-    bool split = false;
+    bool done = false;
 
     if (path->found) {
         /* the blob is shared with the entry that goes: only read here */
         fresh.keyblob = entry_keyblob(leaf, index);
-        if (!tree_replace_in_heap(store, leaf, index, &fresh) &&
-            !tree_insert_at(store, root, path, d, index, &fresh, true, &up,
-                            key_buffer, &split))
+        done = tree_replace_in_heap(store, leaf, index, &fresh);
+    } else {
+        if (!tree_fresh_blob(store, leaf, &fresh))
             return false;
-    } else if (!tree_fresh_blob(store, leaf, &fresh) ||
-               !tree_insert_at(store, root, path, d, index, &fresh, false, &up,
-                               key_buffer, &split)) {
-        return false;
+        const uint32_t need = kv_node_fresh_size(leaf, &fresh, leaf->plen);
+        done = node_free(leaf) >= need;
+        if (done)
+            kv_node_insert(store, leaf, index, &fresh, need, true);
     }
-    if (split && !tree_carry(store, root, path, &d, &up, key_buffer))
+    if (!done && !tree_put_moved(store, root, path, &d, &fresh))
         return false;
     tree_add_up(store, path, d, path->found ? 0 : 1, types, bound);
     return true;

@@ -35,10 +35,7 @@ static inline void undo_append(struct kv_store *store, enum kv_undo_kind kind,
         return;
     uint8_t *const to = store->undo + store->undo_used;
     KV_ASSERT(store->undo_used + n + sizeof(trailer) <= store->undo_cap);
-    if (n <= BYTES_FEW)
-        bytes_copy_few(to, p, (uint32_t)n);
-    else
-        memcpy(to, p, n);
+    bytes_copy(to, p, (uint32_t)n);
     memcpy(to + n, &trailer, sizeof(trailer));
     store->undo_used += n + sizeof(trailer);
 }
