@@ -306,6 +306,15 @@ static uint32_t tree_prefix(const uint8_t *low, uint32_t low_size,
 
 /* ---- inserting ---------------------------------------------------------------- */
 
+/* Bytes for a node that is changing and will go on: block sizes lie so close
+ * above KV_LEAF_MAX / 2 that it would soon move again. */
+static uint32_t tree_roomy(uint32_t size)
+{
+    const uint32_t step = KV_LEAF_MAX / 8;
+
+    return size > KV_LEAF_MAX / 2 ? (size + step - 1) / step * step : size;
+}
+
 /* The same node in a larger block: slots count from its begin, the heap from
  * its end, so both are copied as they are. A run at the end of the node goes on
  * until it is full: twice the room at once. */
@@ -321,7 +330,7 @@ static bool tree_enlarge(struct kv_store *store, struct kv_node **root,
     if (node->run >= NODE_RUN && index == node->n && size < 2u * node->cap)
         size = 2u * node->cap < KV_LEAF_MAX ? 2u * node->cap : KV_LEAF_MAX;
     struct kv_node *const out =
-        kv_node_new(store, size, node->level, node->flags);
+        kv_node_new(store, tree_roomy(size), node->level, node->flags);
     if (out == NULL)
         return false;
     node_copy(out, out->cap, node);
@@ -339,7 +348,8 @@ static bool tree_rebuild(struct kv_store *store, struct kv_node **root,
     const struct kv_node *const node = path->at[d].node;
     struct kv_node *const out =
         kv_node_make(store, node, node_prefix(node), node->plen,
-                     live - (uint32_t)sizeof(*node) - node->plen);
+                     (replace ? tree_roomy(live) : live) -
+                         (uint32_t)sizeof(*node) - node->plen);
     if (out == NULL || !kv_node_add(store, out, node, 0, index))
         return false;
     kv_node_insert(store, out, index, fresh,

@@ -47,7 +47,9 @@ uint32_t kv_size_class(uint32_t size)
     if (size <= 64)
         return 64;
     const unsigned top = 31u - (unsigned)__builtin_clz(size - 1);
-    const uint32_t step = UINT32_C(1) << (top - 2); /* 4 per doubling (ST2) */
+    const uint32_t step = /* ST2; halves above a kilobyte, where rounding up
+                             costs most */
+        UINT32_C(1) << (size > 1024 ? top - 3 : top - 2);
     return (size + step - 1) & ~(step - 1);
 }
 

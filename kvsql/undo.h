@@ -60,7 +60,8 @@ KV_INTERNAL void kv_retire(struct kv_store *store, void *block);
  * live at once. */
 KV_INTERNAL void kv_retire_tree(struct kv_store *store, struct kv_tree *tree);
 
-/* Size class of at least `size` bytes: 64, 80, 96, 112, 128, 160 ... 2048. */
+/* Size class of at least `size` bytes: 64, 80, 96, 112, 128, 160 ... 1024, four
+ * to a doubling; 1152 ... 2048, eight. */
 KV_INTERNAL uint32_t kv_size_class(uint32_t size);
 
 #endif
