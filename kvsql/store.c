@@ -83,6 +83,7 @@ void kv_store_close(struct kv_store *store)
     kv_lock_drop(&store->lock);
     while (kv_view_gc(store, UINT32_MAX))
         continue;
+    kv_shelf_clear(store);
     kv_lock_take(&store->lock);
     KV_ASSERT(store->dead.count == 0);
     kv_lock_drop(&store->lock);
@@ -313,6 +314,7 @@ bool kv_store_tick(struct kv_store *store)
     kv_lock_drop(&store->lock);
     store_tell_ended(&news);
     more |= kv_view_gc(store, TICK_GC_BLOCKS);
+    more |= kv_shelf_tick(store);
     return more;
 }
 

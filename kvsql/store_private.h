@@ -59,6 +59,21 @@ struct kv_view_news {
     uint64_t bytes, age_ms;
 };
 
+/* Blocks that wait to be nodes again (shelf.c), by size / KV_SHELF_STEP. */
+#define KV_SHELF_STEP 128u /* sizes from KV_SHELF_MIN on are multiples of it */
+#define KV_SHELF_MIN 512u  /* malloc is quick below */
+#define KV_SHELF_SIZES (KV_LEAF_MAX / KV_SHELF_STEP + 1)
+#define KV_SHELF_BLOCKS 4 /* of one size at most */
+struct kv_shelf_block {
+    uint64_t gen;
+    struct kv_shelf_block *next;
+};
+struct kv_shelf {
+    struct kv_shelf_block *first[KV_SHELF_SIZES];
+    uint8_t count[KV_SHELF_SIZES];
+    bool taken; /* a block, since the keeper looked */
+};
+
 enum kv_undo_kind {
     UNDO_RANGE,
     UNDO_NEW,
@@ -128,6 +143,7 @@ struct kv_store {
     struct kv_view_news view_news;
     unsigned long_count; /* LONG views, unreleased batches included */
     struct kv_list dead, pend, reap;
+    struct kv_shelf shelf;
     struct kv_list scrap; /* what a long txn may free by itself (long.c) */
     uint64_t reaped;      /* entries ever pushed on reap */
     struct kv_list_chunk *spare; /* chunks for room() */
@@ -239,6 +255,33 @@ KV_INTERNAL void kv_undo_count_back(struct kv_store *store, uint64_t size);
 KV_INTERNAL void kv_block_free(void *block);
 KV_INTERNAL void kv_undo_fini(struct kv_store *store);
 
+/* shelf.c */
+/* Keep a block that nobody reaches; false: it is to be freed. */
+KV_INTERNAL bool kv_shelf_put(struct kv_store *store, void *block,
+                              size_t size);
+/* Give all back; takes and drops the lock. */
+KV_INTERNAL void kv_shelf_clear(struct kv_store *store);
+/* Keeper: the same, unless blocks were taken since the last call; then true.
+ * Takes and drops the lock. */
+KV_INTERNAL bool kv_shelf_tick(struct kv_store *store);
+/* A block of just this size, or NULL. */
+static inline void *kv_shelf_take(struct kv_store *store, size_t size)
+{
+    struct kv_shelf *const shelf = &store->shelf;
+    const size_t of = size / KV_SHELF_STEP;
+
+    if (size % KV_SHELF_STEP != 0 || of >= KV_SHELF_SIZES ||
+        shelf->first[of] == NULL)
+        return NULL;
+    struct kv_shelf_block *const block = shelf->first[of];
+    shelf->first[of] = block->next;
+    shelf->count[of]--;
+    shelf->taken = true;
+    store->bytes_retired -= size;
+    kv_mem_show(block, size);
+    return block;
+}
+
 /* list.c */
 /* One more chunk at the tail. */
 KV_INTERNAL void kv_list_extend(struct kv_store *store, struct kv_list *list);
@@ -281,7 +324,7 @@ KV_INTERNAL void kv_view_end_some(struct kv_store *store, bool full);
 /* VIEW record met by an undo. */
 KV_INTERNAL void kv_view_drop(struct kv_store *store, struct kv_view *view);
 /* Take at most `max` blocks that nobody can reach; the caller frees them after
- * unlocking. */
+ * unlocking. Others go on the shelf. */
 KV_INTERNAL unsigned kv_view_collect(struct kv_store *store, void **block,
                                      unsigned max);
 /* Free blocks that nobody can reach, at most `budget`. Takes and drops the

@@ -89,8 +89,10 @@ bool kv_owned(const struct kv_store *store, const void *block)
 static inline void *block_born(struct kv_store *store, size_t size,
                                enum kv_block_kind kind)
 {
-    void *const block = kv_mem_alloc(KV_MEM_NODE, size);
+    void *block = kv_shelf_take(store, size);
 
+    if (block == NULL)
+        block = kv_mem_alloc(KV_MEM_NODE, size);
     if (block == NULL)
         return NULL;
     *(uint64_t *)block = store->gen | (uint64_t)kind;

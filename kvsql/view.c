@@ -202,6 +202,7 @@ static bool view_sort_dead(struct kv_store *store, struct kv_view *view,
 {
     const uint64_t older_gen = view->older != NULL ? view->older->gen : 0;
     const uint64_t stamp = store->txn.open ? store->pos + 1 : store->pos;
+    const bool free = stamp <= atomic_load(&store->released); /* I4 */
     struct kv_list_chunk *chunk;
 
     for (; (chunk = from->head) != NULL; kv_list_drop_head(store, from)) {
@@ -216,7 +217,8 @@ static bool view_sort_dead(struct kv_store *store, struct kv_view *view,
             else if (store->txn.longs > 0 &&
                      kv_block_newer(entry.block, store->txn.long_gen))
                 kv_list_push(store, &store->scrap, entry.block, entry.stamp);
-            else
+            else if (!free || !kv_shelf_put(store, entry.block,
+                                            kv_block_size(entry.block)))
                 kv_list_push(store, &store->pend, entry.block, stamp);
             from->count--;
         }
@@ -273,7 +275,10 @@ unsigned kv_view_collect(struct kv_store *store, void **block, unsigned max)
     unsigned n = 0;
 
     while (n < max && kv_list_pop(store, &store->pend, &entry, released)) {
-        store->bytes_retired -= kv_block_size(entry.block); /* I4, I9 */
+        const size_t size = kv_block_size(entry.block); /* I4, I9 */
+        if (kv_shelf_put(store, entry.block, size))
+            continue;
+        store->bytes_retired -= size;
         block[n++] = entry.block;
     }
     return n;

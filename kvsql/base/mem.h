@@ -37,6 +37,25 @@ KV_INTERNAL void kv_mem_free(enum kv_mem_kind kind, void *p, size_t size);
 KV_INTERNAL void *kv_mem_dup(enum kv_mem_kind kind, const void *p,
                              size_t size) KV_MUST_USE;
 
+/* AddressSanitizer: `size` bytes at p are not to be touched until they are shown
+ * again or freed. Otherwise nothing. */
+#if defined(__SANITIZE_ADDRESS__)
+#define KV_MEM_HIDES 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KV_MEM_HIDES 1
+#endif
+#endif
+#ifdef KV_MEM_HIDES
+void __asan_poison_memory_region(void const volatile *p, size_t size);
+void __asan_unpoison_memory_region(void const volatile *p, size_t size);
+#define kv_mem_hide(p, size) __asan_poison_memory_region(p, size)
+#define kv_mem_show(p, size) __asan_unpoison_memory_region(p, size)
+#else
+#define kv_mem_hide(p, size) ((void)(p), (void)(size))
+#define kv_mem_show(p, size) ((void)(p), (void)(size))
+#endif
+
 /* Bytes and blocks in use of one kind. */
 KV_INTERNAL uint64_t kv_mem_bytes(enum kv_mem_kind kind);
 KV_INTERNAL uint64_t kv_mem_blocks(enum kv_mem_kind kind);
