@@ -443,11 +443,13 @@ static kvsql_rc evict_keys(struct kv_txn *txn, unsigned keys,
 
     if (KV_LIKELY(!evict_over(txn->store)))
         return rc;
+    kv_txn_tell(txn); /* of what is not evicted */
     const uint64_t begun = kv_latency_begin(txn->store);
     for (unsigned n = 0;
          rc == KVSQL_OK && n < keys && evict_over(txn->store); n++)
         rc = evict_one(txn, err);
     kv_latency_end(txn->store, KV_LATENCY_EVICTION_CYCLE, begun);
+    kv_observe_evicted(txn);
     return rc;
 }
 

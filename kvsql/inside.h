@@ -554,6 +554,40 @@ KV_INTERNAL kvsql_rc kv_lremove(struct kv_txn *txn, const struct kv_key *key,
                                 uint64_t index, uint64_t count,
                                 struct kvsql_error *err);
 
+/* ---- what changed ------------------------------------------------------------ */
+
+enum kv_observed {
+    KV_OBSERVED_PUT,   /* the key has another value or expiry, or came to be */
+    KV_OBSERVED_DEL,
+    KV_OBSERVED_EVICT, /* removed for room, not because somebody asked for it */
+    KV_OBSERVED_FLUSH  /* all keys are gone; no key is named */
+};
+/* Who is told of every change, by whatever way in it came, in the order in
+ * which changes were made, when the batch ends and before anybody can see it.
+ * Under the store lock: it may take locks of a higher rank, and must not wait.
+ * A batch that its log cannot take is told of all the same. */
+struct kv_observer {
+    const _Atomic unsigned *wanted; /* 0: nothing is told now */
+    /* What follows, up to end, is in the batch of this position. */
+    void (*begin)(uint64_t position);
+    /* A key has changed: once, maybe before its batch ends (kv_txn_tell). */
+    void (*key)(enum kv_observed change, kvsql_slice key);
+    /* The same again for all keys of a batch, when it has ended. */
+    void (*done)(enum kv_observed change, kvsql_slice key);
+    void (*end)(void);
+};
+/* From now on, for the life of db; there is one. Any thread, no lock. A read
+ * of the live tree that begins behind this call is before every batch that is
+ * not told of it. */
+KV_INTERNAL void kv_observe(kvsql *db, const struct kv_observer *observer);
+/* Tell now of what the txn has changed so far, for who asks for a key is not to
+ * be told of changes before that. What is taken back later has been told of all
+ * the same. */
+KV_INTERNAL void kv_txn_tell(struct kv_txn *txn);
+/* Inside a txn: is the key absent to readers though its entry is there still?
+ * Its next change then is a KV_OBSERVED_DEL that changes nothing for them. */
+KV_INTERNAL bool kv_lingers(const struct kv_at *at, const struct kv_key *key);
+
 /* ---- gates (D2, D3) ---------------------------------------------------------- */
 
 /* True when a reply with this ticket may go now. */

@@ -92,6 +92,7 @@ struct kv_txn {
     struct kv_store *store;
     struct kv_buf ops;
     uint64_t count;
+    size_t told;    /* bytes of ops that the observer knows (observe.c) */
     uint64_t base; /* undo mark of its begin */
     uint64_t keep; /* the newest mark that outlives a step */
     unsigned longs;    /* LONG views of this txn (long.c) */
@@ -161,6 +162,7 @@ struct kv_store {
 
     uint64_t pos;
     atomic_uint_fast64_t released, epoch, position_hint;
+    _Atomic(const struct kv_observer *) observer; /* NULL: nobody (observe.c) */
     struct kv_txn txn;
 
     int64_t delta_bytes; /* blocks made less blocks retired, see tree->bytes */
@@ -476,6 +478,10 @@ KV_INTERNAL kvsql_rc kv_change_check(struct kv_txn *txn,
                                      enum kv_type type, bool *exists,
                                      const struct kv_cell *cell,
                                      struct kvsql_error *err) KV_MUST_USE;
+/* Tell the observer of a batch that has its position (observe.c). */
+KV_INTERNAL void kv_observe_done(const struct kv_txn *txn);
+/* Tell it now of what came behind a kv_txn_tell: keys removed for room. */
+KV_INTERNAL void kv_observe_evicted(struct kv_txn *txn);
 static inline kvsql_slice kv_slice_of(const struct kv_key *key)
 {
     return (kvsql_slice){.p = key->p, .size = key->size};

@@ -61,7 +61,7 @@ static kvsql_rc txn_open(struct kv_store *store, bool replay,
         store->mark_first = 0;
     }
     kv_buf_reset(&txn->ops, TXN_OPS_KEEP_MAX);
-    txn->count = 0;
+    txn->count = txn->told = 0;
     txn->base = txn->keep = kv_undo_mark(store);
     KV_ASSERT(txn->longs == 0 && txn->long_gen == 0);
     txn_clock(store);
@@ -144,6 +144,10 @@ static void txn_finish(struct kv_txn *txn)
     else
         atomic_store(&store->released, store->pos);
     atomic_store(&store->position_hint, store->pos);
+    if (KV_UNLIKELY(atomic_load_explicit(&store->observer,
+                                         memory_order_relaxed) != NULL) &&
+        !txn->replay)
+        kv_observe_done(txn);
     if (KV_UNLIKELY(txn->long_gen != 0))
         kv_long_end(store);
     txn->open = false;
@@ -223,6 +227,8 @@ void kv_txn_restore(struct kv_txn *txn, struct kv_mark mark)
     txn->ops.size = mark.ops_size;
     txn->ops.failed = txn->ops.too_big = false;
     txn->count = mark.ops_count;
+    if (txn->told > txn->ops.size)
+        txn->told = txn->ops.size;
 }
 
 kvsql_rc kv_txn_command(struct kv_txn *txn, bool grows,

@@ -25,6 +25,7 @@ enum kv_lock_rank {
     KV_RANK_CONFIG = 55,   /* options of a running server (cli/live.c) */
     KV_RANK_WAL = 60,      /* log buffer, positions */
     KV_RANK_GATE = 70,     /* waiters */
+    KV_RANK_TRACK = 75,    /* keys whose changes clients are told of */
     KV_RANK_COMMAND = 80,  /* scan cursors, counters of commands */
     KV_RANK_POST = 85,     /* what threads leave for a door's event loop */
     KV_RANK_DIAG = 90
