@@ -14,6 +14,7 @@
 
 #include "command/hll.h"
 #include "command/stats.h"
+#include "command/track.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/inside.h"
 
@@ -63,6 +64,7 @@ static void live_apply(struct cli_live *live, struct kv_txn *txn)
     cmd_latency_percentiles(cli_text(settings, CLI_OPT_LATENCY_PERCENTS));
     cmd_slowlog_limits(cli_integer(settings, CLI_OPT_SLOWLOG_SLOWER),
                        cli_number(settings, CLI_OPT_SLOWLOG_MAX));
+    cmd_track_limit(cli_number(settings, CLI_OPT_TRACKING_MAX));
     kv_set_snapshots(live->db, every > 0 ? every : LIVE_NEVER_S,
                      cli_number(settings, CLI_OPT_SNAPSHOT_WAL));
     cmd_hll_sparse_max_set(cli_number(settings, CLI_OPT_HLL_SPARSE_MAX));

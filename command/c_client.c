@@ -79,27 +79,57 @@ static void client_lower(struct kv_buf *out, const char *name)
     }
 }
 
+/* A letter for each thing that is so. */
+static const char *client_flags(const struct cmd_client *client, char out[16])
+{
+    const unsigned track = atomic_load(&client->track.flags);
+    const struct {
+        char letter;
+        bool is;
+    } flags[] = {{'O', atomic_load(&client->monitor)},
+                 {'P', atomic_load(&client->subscribed)},
+                 {'x', atomic_load(&client->shown_queued) != UINT_MAX},
+                 {'t', (track & CMD_TRACK_ON) != 0},
+                 {'R', (track & CMD_TRACK_BROKEN) != 0},
+                 {'B', (track & CMD_TRACK_BCAST) != 0},
+                 {'e', atomic_load(&client->no_evict)},
+                 {'T', atomic_load(&client->no_touch)}};
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        if (flags[i].is) {
+            out[n++] = flags[i].letter;
+        }
+    }
+    if (n == 0) {
+        out[n++] = 'N';
+    }
+    out[n] = '\0';
+    return out;
+}
+
 /* One line; the registry's lock is held. */
 static void client_line(struct kv_buf *out, struct cmd_client *client)
 {
     const int64_t now = (int64_t)kv_os_mono_ns();
     const struct cmd_row *last = atomic_load(&client->last);
     const unsigned queued = atomic_load(&client->shown_queued);
-    const bool monitor = atomic_load(&client->monitor);
+    const unsigned subscribed = atomic_load(&client->subscribed);
+    const unsigned track = atomic_load(&client->track.flags);
+    const int64_t redirect = (int64_t)atomic_load(&client->track.redirect);
     struct cmd_client_facts facts = {0};
+    char flags[16];
 
     client->door->facts(client, &facts);
     kv_buf_printf(out,
                   "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld "
-                  "flags=%s%s%s db=0 sub=0 psub=0 ssub=0 multi=%d watch=%u ",
+                  "flags=%s db=0 sub=%u psub=0 ssub=0 multi=%d watch=%u ",
                   (unsigned long long)client->id, client->addr, client->laddr,
                   client->fd, client->name,
                   (long long)((now - client->created_ns) / CLIENT_NS),
                   (long long)((now - atomic_load(&client->used_ns)) /
                               CLIENT_NS),
-                  monitor ? "O" : queued != UINT_MAX ? "x" : "N",
-                  atomic_load(&client->no_evict) ? "e" : "",
-                  atomic_load(&client->no_touch) ? "T" : "",
+                  client_flags(client, flags), subscribed,
                   queued == UINT_MAX ? -1 : (int)queued,
                   atomic_load(&client->shown_watched));
     kv_buf_printf(out,
@@ -112,8 +142,9 @@ static void client_line(struct kv_buf *out, struct cmd_client *client)
                   (unsigned long long)facts.memory);
     client_lower(out, last != NULL ? last->name : "NULL");
     kv_buf_printf(out,
-                  " user=default redir=-1 resp=%u lib-name=%s lib-ver=%s "
+                  " user=default redir=%lld resp=%u lib-name=%s lib-ver=%s "
                   "tot-cmds=%llu\n",
+                  track == 0 ? -1LL : (long long)redirect,
                   atomic_load(&client->shown_resp), client->lib_name,
                   client->lib_version,
                   (unsigned long long)atomic_load(&client->commands));
@@ -141,10 +172,9 @@ void cmd_do_client_info(struct cmd_context *c)
     client_answer_lines(c, &out);
 }
 
-enum client_kind { CLIENT_ANY, CLIENT_NORMAL, CLIENT_OTHER };
+enum client_kind { CLIENT_ANY, CLIENT_NORMAL, CLIENT_PUBSUB, CLIENT_OTHER };
 
-/* A word behind TYPE. All connections are normal ones: there are no replicas,
- * masters or subscribers. */
+/* A word behind TYPE. There are no replicas or masters. */
 static bool client_kind(struct cmd_context *c, unsigned index,
                         enum client_kind *kind)
 {
@@ -153,8 +183,10 @@ static bool client_kind(struct cmd_context *c, unsigned index,
     if (cmd_is(c, index, "NORMAL")) {
         *kind = CLIENT_NORMAL;
     } else if (cmd_is(c, index, "MASTER") || cmd_is(c, index, "REPLICA") ||
-               cmd_is(c, index, "SLAVE") || cmd_is(c, index, "PUBSUB")) {
+               cmd_is(c, index, "SLAVE")) {
         *kind = CLIENT_OTHER;
+    } else if (cmd_is(c, index, "PUBSUB")) {
+        *kind = CLIENT_PUBSUB;
     } else {
         cmd_fail(c, KVSQL_INVALID, "ERR Unknown client type '%s'",
                  kv_text_show(shown, sizeof(shown), c->argv[index].p,
@@ -162,6 +194,15 @@ static bool client_kind(struct cmd_context *c, unsigned index,
         return false;
     }
     return true;
+}
+
+static bool client_is_kind(const struct cmd_client *client,
+                           enum client_kind kind)
+{
+    const bool subscribed = atomic_load(&client->subscribed);
+
+    return kind == CLIENT_ANY ||
+           kind == (subscribed ? CLIENT_PUBSUB : CLIENT_NORMAL);
 }
 
 static bool client_ids(struct cmd_context *c, unsigned first,
@@ -217,7 +258,7 @@ void cmd_do_client_list(struct cmd_context *c)
     cmd_registry_lock();
     for (struct cmd_client *client = cmd_client_first(); client != NULL;
          client = client->next) {
-        if (kind != CLIENT_OTHER &&
+        if (client_is_kind(client, kind) &&
             (!by_id || client_id_listed(client->id, ids, id_count))) {
             client_line(&out, client);
         }
@@ -252,7 +293,7 @@ static bool client_matches(const struct client_filter *filter,
            client_same(filter->laddr, client->laddr) &&
            (filter->id == 0 || (uint64_t)filter->id == client->id) &&
            (filter->max_age_s == 0 || age >= filter->max_age_s) &&
-           filter->kind != CLIENT_OTHER && !filter->other_user &&
+           client_is_kind(client, filter->kind) && !filter->other_user &&
            !(filter->skip_me && client == me);
 }
 
@@ -446,45 +487,6 @@ void cmd_do_client_unblock(struct cmd_context *c)
     }
 }
 
-void cmd_do_client_getredir(struct cmd_context *c)
-{
-    cmd_reply_int(c->reply, -1);
-}
-
-void cmd_do_client_tracking(struct cmd_context *c)
-{
-    bool on;
-
-    if (!client_switch(c, &on)) {
-        return;
-    }
-    if (on) {
-        cmd_fail(c, KVSQL_INVALID,
-                 "ERR tracking is not in this version of kvsql");
-        return;
-    }
-    cmd_answer_ok(c);
-}
-
-void cmd_do_client_caching(struct cmd_context *c)
-{
-    cmd_fail(c, KVSQL_INVALID,
-             "ERR CLIENT CACHING can be called only when the client is in "
-             "tracking mode with OPTIN or OPTOUT mode enabled");
-}
-
-void cmd_do_client_trackinginfo(struct cmd_context *c)
-{
-    cmd_reply_map(c->reply, 3);
-    cmd_reply_text(c->reply, "flags");
-    cmd_reply_set(c->reply, 1);
-    cmd_reply_text(c->reply, "off");
-    cmd_reply_text(c->reply, "redirect");
-    cmd_reply_int(c->reply, -1);
-    cmd_reply_text(c->reply, "prefixes");
-    cmd_reply_array(c->reply, 0);
-}
-
 /* Words of newer servers' clients that ask for nothing we would do
  * differently. */
 void cmd_do_client_accept(struct cmd_context *c)
@@ -498,8 +500,10 @@ void cmd_do_client_help(struct cmd_context *c)
         "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "GETNAME, SETNAME <name>",
         "    The name of this connection.",
+        "CACHING (YES|NO)",
+        "    Whether the next command is tracked, with OPTIN or OPTOUT.",
         "GETREDIR, TRACKINGINFO",
-        "    State of tracking, which is off.",
+        "    State of tracking.",
         "ID, INFO",
         "    Number, and the line of LIST, of this connection.",
         "KILL <ip:port> | <option> <value> [...]",
@@ -515,6 +519,9 @@ void cmd_do_client_help(struct cmd_context *c)
         "    Whether replies are sent.",
         "SETINFO (LIB-NAME|LIB-VER) <word>",
         "    Name and version of the client library.",
+        ("TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] "
+         "[OPTIN] [OPTOUT] [NOLOOP]"),
+        "    Tell when a key changes that was read, or that has a prefix.",
         "UNBLOCK <id> [TIMEOUT|ERROR]",
         "    End the waiting of a connection.",
         "HELP",

@@ -8,6 +8,7 @@
 
 #include "command/client.h"
 #include "command/context.h"
+#include "command/track.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/num.h"
 
@@ -232,6 +233,8 @@ void cmd_do_reset(struct cmd_context *c)
 
     cmd_multi_end(client);
     cmd_watch_end(client);
+    cmd_track_stop(client);
+    cmd_track_subscribe(client, false);
     if (atomic_exchange(&client->monitor, false)) {
         cmd_monitor_change(-1);
     }

@@ -6,6 +6,7 @@
  * Thread: any. */
 #include "command/client.h"
 #include "command/context.h"
+#include "command/track.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -277,6 +278,8 @@ void cmd_info_reset(const struct kv_info *info)
 
 static void info_stats(struct info_facts *f)
 {
+    const struct cmd_track_totals tracked = cmd_track_totals_get();
+
     kv_buf_printf(
         &f->out,
         "total_connections_received:%llu\r\n"
@@ -307,8 +310,8 @@ static void info_stats(struct info_facts *f)
         "total_forks:0\r\nmigrate_cached_sockets:0\r\n"
         "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
         "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
-        "active_defrag_key_misses:0\r\ntracking_total_keys:0\r\n"
-        "tracking_total_items:0\r\ntracking_total_prefixes:0\r\n"
+        "active_defrag_key_misses:0\r\ntracking_total_keys:%llu\r\n"
+        "tracking_total_items:%llu\r\ntracking_total_prefixes:%llu\r\n"
         "unexpected_error_replies:0\r\ntotal_error_replies:%llu\r\n"
         "dump_payload_sanitizations:0\r\ntotal_reads_processed:%llu\r\n"
         "total_writes_processed:%llu\r\nio_threaded_reads_processed:0\r\n"
@@ -316,7 +319,9 @@ static void info_stats(struct info_facts *f)
         "commits:%llu\r\nops:%llu\r\nhttp_requests_total:%llu\r\n"
         "sql_statements_total:%llu\r\n",
         INFO_G(CMD_GAUGE_PUBSUB_CHANNELS), INFO_G(CMD_GAUGE_PUBSUB_PATTERNS),
-        INFO_G(CMD_GAUGE_PUBSUB_SHARDS), INFO_U(cmd_stats_errors()),
+        INFO_G(CMD_GAUGE_PUBSUB_SHARDS), INFO_U(tracked.keys),
+        INFO_U(tracked.items), INFO_U(tracked.prefixes),
+        INFO_U(cmd_stats_errors()),
         INFO_U(cmd_stat_get(CMD_STAT_READS)),
         INFO_U(cmd_stat_get(CMD_STAT_WRITES)),
         INFO_U(f->kv.expired_fields - info_fields_before),

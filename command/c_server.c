@@ -1,14 +1,23 @@
 /* c_server.c - the server itself: PING, TIME, FLUSHALL, SAVE.
  *
  * Thread: the caller's of cmd_run(). */
+#include "command/client.h"
 #include "command/context.h"
 
 #include "kvsql/base/num.h"
 
 void cmd_do_ping(struct cmd_context *c)
 {
+    const struct cmd_client *client = c->client;
+
     if (c->argc > 2) {
         cmd_fail_arity(c);
+    } else if (client != NULL && client->resp == 2 &&
+               atomic_load(&client->subscribed)) {
+        cmd_reply_array(c->reply, 2);
+        cmd_reply_text(c->reply, "pong");
+        cmd_reply_bulk(c->reply, c->argc > 1 ? c->argv[1].p : "",
+                       c->argc > 1 ? c->argv[1].size : 0);
     } else if (c->argc == 2) {
         cmd_reply_bulk(c->reply, c->argv[1].p, c->argv[1].size);
     } else {

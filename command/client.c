@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "command/context.h"
+#include "command/track.h"
 #include "command/traits.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/lock.h"
@@ -45,6 +46,19 @@ void cmd_registry_unlock(void)
 struct cmd_client *cmd_client_first(void)
 {
     return client_first;
+}
+
+bool cmd_client_is_open(uint64_t id)
+{
+    const struct cmd_client *client;
+
+    kv_lock_take(&client_lock);
+    client = client_first;
+    while (client != NULL && client->id != id) {
+        client = client->next;
+    }
+    kv_lock_drop(&client_lock);
+    return client != NULL;
 }
 
 unsigned cmd_client_count(void)
@@ -172,6 +186,8 @@ void cmd_client_close(struct cmd_client *client)
     if (atomic_load(&client->monitor)) {
         cmd_monitor_change(-1);
     }
+    cmd_track_subscribe(client, false);
+    cmd_track_close(client);
     cmd_multi_end(client);
     cmd_watch_end(client);
     kv_buf_fini(&client->queue);
@@ -287,11 +303,14 @@ void cmd_monitor_feed(const struct cmd_context *c)
     kv_buf_init(&line, KV_MEM_CLIENT, CLIENT_MONITOR_MAX);
     client_monitor_line(c, &line);
     if (!line.failed) {
+        const struct cmd_push push = {.p = line.p, .size = line.size,
+                                      .position = CMD_PUSH_BEHIND};
+
         kv_lock_take(&client_lock);
         for (struct cmd_client *to = client_first; to != NULL;
              to = to->next) {
             if (atomic_load(&to->monitor)) {
-                to->door->push(to, line.p, line.size);
+                to->door->push(to, &push);
             }
         }
         kv_lock_drop(&client_lock);
@@ -330,6 +349,17 @@ static kvsql_rc client_may(const struct cmd_client *client, const kvsql *db,
     if (db == NULL && (row->flags & CMD_LOADING) == 0) {
         return kv_fail(err, KVSQL_LOADING,
                        "LOADING Redis is loading the dataset in memory");
+    }
+    if (atomic_load_explicit(&client->subscribed, memory_order_relaxed) &&
+        client->resp == 2 && !cmd_may_subscriber(row)) {
+        char name[CMD_NAME_MAX];
+        const struct cmd_context c = {.row = row};
+
+        return kv_fail(err, KVSQL_INVALID,
+                       "ERR Can't execute '%s': only (P|S)SUBSCRIBE / "
+                       "(P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in "
+                       "this context",
+                       cmd_name(&c, name));
     }
     if (client->multi && (row->flags & CMD_NO_MULTI)) {
         return kv_fail(err, KVSQL_AUTH,
@@ -418,10 +448,11 @@ static void client_refuse_exec(struct cmd_client *client,
     cmd_watch_end(client);
 }
 
-enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
-                             struct cmd_pipe *pipe, unsigned argc,
-                             const kvsql_slice *argv, struct cmd_reply *reply,
-                             struct kv_ticket *ticket)
+static enum cmd_next client_run(struct cmd_client *client, kvsql *db,
+                                struct cmd_pipe *pipe, unsigned argc,
+                                const kvsql_slice *argv,
+                                struct cmd_reply *reply,
+                                struct kv_ticket *ticket)
 {
     struct cmd_context c;
     struct kvsql_error err;
@@ -467,11 +498,43 @@ enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
     return CMD_DONE;
 }
 
+enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
+                             struct cmd_pipe *pipe, unsigned argc,
+                             const kvsql_slice *argv, struct cmd_reply *reply,
+                             struct kv_ticket *ticket)
+{
+    const bool tracked = cmd_track_is_on();
+    enum cmd_next next;
+
+    if (tracked) {
+        (void)cmd_track_as(client->id);
+    }
+    next = client_run(client, db, pipe, argc, argv, reply, ticket);
+    if (tracked) {
+        cmd_track_leave(client, next == CMD_DONE);
+    }
+    return next;
+}
+
+static void client_work(struct cmd_client *client, struct cmd_context *c)
+{
+    if ((c->row->flags & (CMD_CONTROL | CMD_WRITE)) == 0) {
+        cmd_execute_view(c);
+        return;
+    }
+    if (c->row->run == cmd_do_sql) {
+        cmd_catch_up(c->db);
+    }
+    (void)cmd_execute(c, c->ticket);
+    client_ran(client, c->row, c->ticket);
+}
+
 void cmd_client_work(struct cmd_client *client, kvsql *db,
                      struct vt_session *session, unsigned argc,
                      const kvsql_slice *argv, struct cmd_reply *reply,
                      struct kv_ticket *ticket)
 {
+    const bool tracked = cmd_track_is_on();
     struct cmd_context c = {.db = db, .argc = argc, .argv = argv,
                             .reply = reply, .client = client,
                             .session = session, .ticket = ticket};
@@ -483,13 +546,11 @@ void cmd_client_work(struct cmd_client *client, kvsql *db,
         cmd_refuse(reply, c.row, &err);
         return;
     }
-    if ((c.row->flags & (CMD_CONTROL | CMD_WRITE)) == 0) {
-        cmd_execute_view(&c);
-        return;
+    if (tracked) {
+        (void)cmd_track_as(client->id);
     }
-    if (c.row->run == cmd_do_sql) {
-        cmd_catch_up(db);
+    client_work(client, &c);
+    if (tracked) {
+        cmd_track_leave(client, true);
     }
-    (void)cmd_execute(&c, ticket);
-    client_ran(client, c.row, ticket);
 }

@@ -29,6 +29,8 @@ struct cmd_client;
 #define CMD_PASSWORD_MAX 256
 /* Bytes of commands that one MULTI may hold (client-query-buffer-limit). */
 #define CMD_QUEUE_SIZE_MAX ((size_t)1 << 30)
+/* The channel of invalidations for clients of RESP2. */
+#define CMD_TRACK_CHANNEL "__redis__:invalidate"
 #define CMD_WATCH_MAX 65536 /* keys that one client may watch */
 
 /* What the door knows of a connection. */
@@ -38,17 +40,51 @@ struct cmd_client_facts {
     uint64_t memory;                 /* all bytes that the connection holds */
 };
 
+/* Bytes that are no reply: MONITOR, invalidations. */
+struct cmd_push {
+    const void *p;
+    size_t size;
+    /* Replies that tell of the state at this position or later come behind it,
+     * others that are made already before it; CMD_PUSH_BEHIND: it comes behind
+     * the reply that is being made, whatever that tells of. */
+    uint64_t position;
+    uint8_t resp; /* of no use in another protocol; 0 = good in both */
+};
+#define CMD_PUSH_BEHIND UINT64_MAX
+
 /* What the door does for commands. Each is called with the registry's lock
- * held, from any thread, and must neither wait nor call back. */
+ * or that of track.c held, from any thread, and must neither wait nor call
+ * back. */
 struct cmd_door {
     /* Close the connection soon. */
     void (*kill)(struct cmd_client *client);
-    /* Send bytes that are no reply (MONITOR). */
-    void (*push)(struct cmd_client *client, const void *p, size_t size);
+    /* Send bytes between two replies, in the order of the calls. */
+    void (*push)(struct cmd_client *client, const struct cmd_push *push);
     void (*facts)(struct cmd_client *client, struct cmd_client_facts *facts);
 };
 
 enum cmd_mute { CMD_MUTE_NO, CMD_MUTE_ON, CMD_MUTE_NEXT, CMD_MUTE_THIS };
+
+/* What CLIENT TRACKING has set; 0: it is off. */
+enum cmd_track_flag {
+    CMD_TRACK_ON = 1,
+    CMD_TRACK_BCAST = 2,
+    CMD_TRACK_OPTIN = 4,
+    CMD_TRACK_OPTOUT = 8,
+    CMD_TRACK_NOLOOP = 16,
+    CMD_TRACK_CACHING = 32, /* CLIENT CACHING, for the command that follows */
+    CMD_TRACK_BROKEN = 64   /* who was to be told is gone */
+};
+
+/* One client's tracking; all under the lock of track.c but for reading what is
+ * atomic. */
+struct cmd_tracking {
+    _Atomic unsigned flags;
+    _Atomic uint64_t redirect; /* id of who is told instead, 0 = itself */
+    struct cmd_client *to;     /* that one; NULL: none, or it is gone */
+    unsigned aimed;            /* how many redirect to this one */
+    unsigned prefixes;         /* of BCAST */
+};
 
 #define CMD_AGAIN_MAX 16 /* bytes of a command's name that is remembered */
 
@@ -90,6 +126,8 @@ struct cmd_client {
     unsigned queued;
     struct cmd_watch *watched;
     unsigned watch_count, watch_cap;
+    unsigned watch_absent; /* of them, keys that were not there (track.c) */
+    atomic_bool watch_touched; /* one of these has come to be since */
     uint64_t watch_epoch;
     struct kv_ticket last_write; /* what WAITAOF waits for */
     const struct cmd_row *again;  /* the last row found, to be found quickly */
@@ -100,7 +138,10 @@ struct cmd_client {
     char name[CMD_CLIENT_NAME_MAX + 1];
     char lib_name[CMD_CLIENT_WORD_MAX + 1], lib_version[CMD_CLIENT_WORD_MAX + 1];
 
+    struct cmd_tracking track;
+
     /* read by anybody */
+    atomic_bool subscribed; /* to CMD_TRACK_CHANNEL */
     atomic_bool authenticated, monitor, no_evict, no_touch;
     _Atomic int64_t used_ns;  /* monotonic, of the last input: the door's */
     _Atomic(const struct cmd_row *) last;  /* the last command */
@@ -118,6 +159,7 @@ struct cmd_pipe {
     const struct cmd_request *next; /* behind the one that runs */
     unsigned left;                  /* so many */
     struct kv_txn *txn;             /* open, or NULL */
+    const struct cmd_client *client; /* whose */
     bool write;                     /* it may write */
     unsigned count;                 /* commands in it */
     uint64_t begun_ns, last_ns;     /* its begin, the last command's end */

@@ -24,6 +24,7 @@
 
 #include "command/client.h"
 #include "command/context.h"
+#include "command/track.h"
 #include "kvsql/base/os.h"
 
 #define COMMAND_NAME_MAX 48
@@ -435,6 +436,9 @@ void cmd_call(struct cmd_context *c)
     const uint64_t start = piped ? c->pipe->last_ns : kv_os_quick_ns();
     uint64_t end, ns;
 
+    if (cmd_track_is_on() && c->view == NULL) {
+        cmd_track_read(c);
+    }
     c->row->run(c);
     if (c->deferred) {
         return;
@@ -480,6 +484,9 @@ void cmd_execute_view(struct cmd_context *c)
     struct kv_at at;
     kvsql_rc rc;
 
+    if (cmd_track_is_on()) {
+        cmd_track_read(c);
+    }
     cmd_catch_up(c->db);
     rc = kv_pin(c->db, &view, &c->err);
     c->deferred = false;

@@ -338,6 +338,8 @@ KV_INTERNAL bool cmd_string_equals(const struct kv_item *item,
 KV_INTERNAL void cmd_registry_lock(void);
 KV_INTERNAL void cmd_registry_unlock(void);
 KV_INTERNAL struct cmd_client *cmd_client_first(void);
+/* Is there a client with this id? */
+KV_INTERNAL bool cmd_client_is_open(uint64_t id);
 /* Hold commands until `until_ns` (monotonic, 0 = no more); with `all` reads,
  * too. */
 KV_INTERNAL void cmd_pause_set(uint64_t until_ns, bool all);
@@ -354,6 +356,8 @@ KV_INTERNAL void cmd_client_name_set(struct cmd_client *client,
 KV_INTERNAL void cmd_monitor_change(int by);
 /* Show a command to those who MONITOR. */
 KV_INTERNAL void cmd_monitor_feed(const struct cmd_context *c);
+/* What a client of RESP2 that has subscribed may still run. */
+KV_INTERNAL bool cmd_may_subscriber(const struct cmd_row *row);
 /* Put a command behind MULTI; false: no room, or no memory. */
 KV_INTERNAL bool cmd_queue_add(struct cmd_client *client,
                                const struct cmd_row *row, unsigned argc,

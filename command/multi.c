@@ -10,7 +10,9 @@
  * statements see what the commands before them did, and the other way round.
  *
  * WATCH remembers versions (EN6). A position that was taken back may come
- * again, so watches also remember the epoch.
+ * again, so watches also remember the epoch. A key that is absent has no
+ * version; it is noted when one comes to be, so that its going again cannot
+ * hide it (track.c).
  *
  * Thread: the connection's. */
 #include <limits.h>
@@ -18,6 +20,7 @@
 
 #include "command/client.h"
 #include "command/context.h"
+#include "command/track.h"
 #include "kvsql/base/num.h"
 #include "vtab/session.h"
 
@@ -27,6 +30,7 @@
 struct cmd_watch {
     uint8_t *key;
     uint32_t size;
+    bool absent;
     uint64_t version;
 };
 
@@ -149,8 +153,13 @@ static void multi_show_watched(struct cmd_client *client)
 void cmd_watch_end(struct cmd_client *client)
 {
     for (unsigned i = 0; i < client->watch_count; i++) {
-        kv_mem_free(KV_MEM_CLIENT, client->watched[i].key,
-                    client->watched[i].size + 1);
+        const struct cmd_watch *watch = &client->watched[i];
+
+        if (watch->absent) {
+            cmd_absent_forget(client, (kvsql_slice){.p = watch->key,
+                                                    .size = watch->size});
+        }
+        kv_mem_free(KV_MEM_CLIENT, watch->key, watch->size + 1);
     }
     kv_mem_free(KV_MEM_CLIENT, client->watched,
                 client->watch_cap * sizeof(*client->watched));
@@ -159,11 +168,14 @@ void cmd_watch_end(struct cmd_client *client)
     multi_show_watched(client);
 }
 
-static uint64_t multi_version(const struct kv_at *at, const struct kv_key *key)
+/* *absent: it has no version. */
+static uint64_t multi_version(const struct kv_at *at, const struct kv_key *key,
+                              bool *absent)
 {
     struct kv_item item;
 
-    return kv_get(at, key, &item) ? kv_item_version(at, &item) : 0;
+    *absent = !kv_get(at, key, &item);
+    return *absent ? 0 : kv_item_version(at, &item);
 }
 
 /* Among the last few only: watching a key twice costs room, not meaning, for
@@ -227,7 +239,12 @@ static bool multi_watch(struct cmd_context *c, const struct kv_key *key)
         return false;
     }
     watch->size = key->size;
-    watch->version = multi_version(&c->at, key);
+    watch->version = multi_version(&c->at, key, &watch->absent);
+    if (watch->absent && !cmd_absent_watch(client, &c->at, key)) {
+        kv_mem_free(KV_MEM_CLIENT, watch->key, watch->size + 1);
+        cmd_fail_nomem(c);
+        return false;
+    }
     client->watch_count++;
     return true;
 }
@@ -260,6 +277,7 @@ void cmd_do_watch(struct cmd_context *c)
         cmd_fail(c, KVSQL_SYNTAX, "ERR WATCH inside MULTI is not allowed");
         return;
     }
+    cmd_track_observe(c->db);
     rc = kv_txn_begin(c->db, false, MULTI_WAIT_MS, &txn, &c->err);
     if (rc == KVSQL_OK) {
         multi_watch_all(c, txn);
@@ -289,12 +307,17 @@ static bool multi_holds(const struct cmd_client *client,
     if (client->watch_epoch != kv_txn_epoch(txn)) {
         return false; /* trap 10 */
     }
+    if (client->watch_absent > 0 && atomic_load(&client->watch_touched)) {
+        return false;
+    }
     kv_at_txn(txn, &at);
     for (unsigned i = 0; i < client->watch_count; i++) {
         const struct cmd_watch *watch = &client->watched[i];
         const struct kv_key key = kv_key_of(watch->key, watch->size);
 
-        if (multi_version(&at, &key) != watch->version) {
+        bool absent;
+
+        if (multi_version(&at, &key, &absent) != watch->version) {
             return false;
         }
     }
@@ -309,6 +332,7 @@ struct multi_run {
     struct multi_args args;
     struct cmd_reply part;
     struct cmd_later later; /* commands whose work is not the store's */
+    struct kv_ticket seen; /* the state that was found */
     kvsql_rc rc;        /* of the command that ends a ROLLBACK transaction */
     unsigned failed;    /* its index, from 1 */
 };
@@ -384,10 +408,13 @@ static bool multi_run_all(struct multi_run *run, struct kv_txn *txn)
     return true;
 }
 
-/* The transaction was taken back: say which command did it, and why. */
+/* The transaction was taken back: say which command did it, and why. That tells
+ * of the state it found, and waits for it (D3). */
 static void multi_answer_rollback(struct multi_run *run)
 {
     kvsql_slice line;
+
+    *run->c->ticket = run->seen;
 
     if (run->failed == 0) {
         cmd_fail(run->c, run->rc,
@@ -432,6 +459,7 @@ static void multi_exec_commands(struct multi_run *run)
         cmd_fail_rc(c, rc);
         return;
     }
+    run->seen = kv_txn_ticket(txn);
     if (!multi_holds(c->client, txn)) {
         cmd_reply_null_array(c->reply);
     } else if (!multi_room(run, txn)) {
@@ -450,7 +478,7 @@ static void multi_exec_commands(struct multi_run *run)
     }
 }
 
-/* The session waits at the gate itself. */
+/* A commit of the session waits at the gate itself. */
 static void multi_exec_sql(struct multi_run *run)
 {
     struct cmd_context *c = run->c;
@@ -465,8 +493,10 @@ static void multi_exec_sql(struct multi_run *run)
         cmd_fail_rc(c, rc);
         return;
     }
+    run->seen = kv_txn_ticket(txn);
     if (!multi_holds(c->client, txn)) {
         vt_rollback(c->session);
+        *c->ticket = run->seen; /* of a change that may not be safe (D3) */
         cmd_reply_null_array(c->reply);
         return;
     }

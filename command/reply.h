@@ -125,6 +125,8 @@ KV_INTERNAL void cmd_reply_array(struct cmd_reply *reply, uint64_t count);
 KV_INTERNAL void cmd_reply_map(struct cmd_reply *reply, uint64_t pairs);
 KV_INTERNAL void cmd_reply_set(struct cmd_reply *reply, uint64_t count);
 KV_INTERNAL void cmd_reply_pairs(struct cmd_reply *reply, uint64_t pairs);
+/* An array that RESP3 marks as a message: what SUBSCRIBE answers. */
+KV_INTERNAL void cmd_reply_push(struct cmd_reply *reply, uint64_t count);
 /* For aggregates whose count is known later: begin returns a place, end fills
  * the count in. */
 KV_INTERNAL size_t cmd_reply_begin(struct cmd_reply *reply,

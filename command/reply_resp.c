@@ -257,6 +257,16 @@ static void resp_item3(struct cmd_reply *reply, const struct cmd_item *item)
     }
 }
 
+void cmd_reply_push(struct cmd_reply *reply, uint64_t count)
+{
+    if (reply->resp == 3) {
+        resp_no_pair(reply);
+        resp_number(reply->buf, '>', (int64_t)count);
+    } else {
+        cmd_reply_array(reply, count);
+    }
+}
+
 void cmd_resp_item(struct cmd_reply *reply, const struct cmd_item *item)
 {
     if (reply->resp == 3) {

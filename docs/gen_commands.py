@@ -17,7 +17,8 @@ TITLES = {
     "sorted-set": "Sorted sets", "bitmap": "Bitmaps",
     "hyperloglog": "HyperLogLog", "geo": "Geo", "generic": "Keys of any type",
     "transactions": "Transactions", "connection": "Connection",
-    "server": "Server", "scripting": "Scripts", "cluster": "Cluster",
+    "server": "Server", "pubsub": "Publish and subscribe",
+    "scripting": "Scripts", "cluster": "Cluster",
 }
 FLAGS = {"W": "writes", "R": "reads", "C": "needs no data",
          "L": "on a view when long", "K": "of a connection",

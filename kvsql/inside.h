@@ -557,9 +557,9 @@ KV_INTERNAL kvsql_rc kv_lremove(struct kv_txn *txn, const struct kv_key *key,
 /* ---- what changed ------------------------------------------------------------ */
 
 enum kv_observed {
-    KV_OBSERVED_PUT,   /* the key has another value or expiry, or came to be */
+    KV_OBSERVED_PUT,   /* the key has another value or expiry, or is new */
     KV_OBSERVED_DEL,
-    KV_OBSERVED_EVICT, /* removed for room, not because somebody asked for it */
+    KV_OBSERVED_EVICT, /* removed for room, not because somebody asked */
     KV_OBSERVED_FLUSH  /* all keys are gone; no key is named */
 };
 /* Who is told of every change, by whatever way in it came, in the order in

@@ -89,9 +89,12 @@ struct resp_conn {
 
     _Atomic uint64_t shown_in, shown_out; /* for CLIENT LIST */
 
+    bool push_kept;        /* what was posted waits: push.c */
+
+    atomic_bool pushed;    /* post_push is not empty; changes under its lock */
     /* under loop->post_lock */
     bool post_kill, posted;
-    struct kv_buf post_push;
+    struct kv_buf post_push; /* struct push_head and bytes, in order */
     struct resp_conn *post_next;
 };
 
@@ -220,6 +223,20 @@ KV_INTERNAL bool resp_send_is_gated(const struct resp_conn *conn,
                                     struct kv_ticket *ticket);
 /* Bytes that wait, with those that tell what for. */
 KV_INTERNAL size_t resp_send_waiting(const struct resp_conn *conn);
+
+/* ---- push.c -------------------------------------------------------------- */
+
+/* Any thread, post_lock held. */
+KV_INTERNAL void resp_push_add(struct resp_conn *conn,
+                               const struct cmd_push *push);
+/* Move what may come before a reply that tells of the state at `position` to
+ * the end of `out`. post_lock is taken. */
+KV_INTERNAL void resp_push_take(struct resp_conn *conn, uint64_t position,
+                                struct kv_buf *out);
+/* All that was posted goes behind the replies, now or when a worker is done
+ * and the output has been read. */
+KV_INTERNAL bool resp_push_waits(const struct resp_conn *conn);
+KV_INTERNAL void resp_push_send(struct resp_conn *conn);
 
 /* ---- work.c -------------------------------------------------------------- */
 

@@ -20,6 +20,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "command/track.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/os.h"
 #include "resp/door.h"
@@ -63,12 +64,12 @@ static void loop_kill(struct cmd_client *client)
     kv_lock_drop(&conn->loop->post_lock);
 }
 
-static void loop_push(struct cmd_client *client, const void *p, size_t size)
+static void loop_push(struct cmd_client *client, const struct cmd_push *push)
 {
     struct resp_conn *conn = (struct resp_conn *)client;
 
     kv_lock_take(&conn->loop->post_lock);
-    kv_buf_add(&conn->post_push, p, size);
+    resp_push_add(conn, push);
     loop_post(conn);
     kv_lock_drop(&conn->loop->post_lock);
 }
@@ -154,22 +155,18 @@ void resp_loop_paused(struct resp_conn *conn)
 static void loop_take_post(struct resp_conn *conn)
 {
     struct resp_loop *loop = conn->loop;
-    struct kv_buf push;
     bool kill;
 
     kv_lock_take(&loop->post_lock);
     conn->posted = false;
     kill = conn->post_kill || conn->post_push.failed;
-    push = conn->post_push;
-    kv_buf_init(&conn->post_push, KV_MEM_CLIENT, RESP_PUSH_MAX);
     kv_lock_drop(&loop->post_lock);
-    if (kill || resp_send_waiting(conn) + push.size > RESP_OUTPUT_PAUSE) {
+    if (kill) {
         conn->closed = true;
         resp_loop_ready(conn);
-    } else if (push.size > 0) {
-        resp_send_bytes(conn, push.p, push.size, CMD_NO_TICKET);
+    } else {
+        resp_push_send(conn);
     }
-    kv_buf_fini(&push);
 }
 
 static void loop_take_jobs(struct resp_job *job)
@@ -348,6 +345,9 @@ static void loop_send(struct resp_loop *loop)
         struct resp_conn *next = conn->ready_next;
         const bool full = resp_send_waiting(conn) > RESP_OUTPUT_PAUSE;
 
+        if (conn->push_kept && !conn->closed) {
+            resp_push_send(conn);
+        }
         conn->ready = false;
         if (!conn->closed) {
             resp_send_some(conn);
@@ -356,10 +356,16 @@ static void loop_send(struct resp_loop *loop)
         if (conn->closed || loop_is_over(conn)) {
             conn->closed = true;
             loop_close(conn);
-        } else if (full && resp_send_waiting(conn) <= RESP_OUTPUT_PAUSE) {
+            conn = next;
+            continue;
+        }
+        if (full && resp_send_waiting(conn) <= RESP_OUTPUT_PAUSE) {
             resp_conn_resume(conn);
         } else {
             resp_conn_watch(conn);
+        }
+        if (conn->push_kept && !resp_push_waits(conn)) {
+            resp_loop_ready(conn); /* there is room for it now */
         }
         conn = next;
     }
@@ -428,6 +434,7 @@ static const char *loop_overdue(const struct resp_loop *loop,
     }
     if (idle_ms != 0 && conn->hold == RESP_HOLD_NO &&
         !atomic_load(&conn->client.monitor) &&
+        !atomic_load(&conn->client.subscribed) &&
         now > used + idle_ms * LOOP_NS_PER_MS) {
         return "silent for longer than timeout";
     }
@@ -440,6 +447,7 @@ static void loop_sweep(struct resp_loop *loop)
         return;
     }
     loop->swept_ns = loop->now_ns;
+    cmd_track_tidy();
     for (struct resp_conn *conn = loop->first; conn != NULL;
          conn = conn->next) {
         const char *why = loop_overdue(loop, conn);

@@ -113,9 +113,43 @@ static void send_check(struct resp_conn *conn)
     resp_loop_ready(conn);
 }
 
+/* Messages about what led to the state that the reply tells of go before it
+ * (PU2). False: no memory. */
+static bool send_pushes(struct resp_conn *conn, struct cmd_reply *reply,
+                        struct kv_ticket ticket)
+{
+    const size_t size = conn->out.size - reply->start;
+    struct kv_buf bytes;
+    bool ok = true;
+
+    kv_buf_init(&bytes, KV_MEM_CLIENT, RESP_PUSH_MAX);
+    resp_push_take(conn, ticket.position, &bytes);
+    if (bytes.size > 0 && !bytes.failed) {
+        ok = send_mark_at(conn, reply->start, CMD_NO_TICKET) &&
+             kv_buf_reserve(&conn->out, bytes.size);
+        if (ok) {
+            uint8_t *at = conn->out.p + reply->start;
+
+            memmove(at + bytes.size, at, size);
+            memcpy(at, bytes.p, bytes.size);
+            conn->out.size += bytes.size;
+            reply->start += bytes.size;
+        }
+    }
+    ok = ok && !bytes.failed;
+    kv_buf_fini(&bytes);
+    return ok;
+}
+
 void resp_send_reply(struct resp_conn *conn, struct cmd_reply *reply,
                      struct kv_ticket ticket)
 {
+    if (KV_UNLIKELY(atomic_load_explicit(&conn->pushed,
+                                         memory_order_relaxed)) &&
+        ticket.epoch != UINT64_MAX &&
+        (!cmd_reply_finish(reply) || !send_pushes(conn, reply, ticket))) {
+        conn->closed = true;
+    }
     if (KV_LIKELY(conn->ready && !cmd_reply_failed(reply) &&
                   !send_has_marks(conn) &&
                   send_was_open(conn->loop, ticket))) {

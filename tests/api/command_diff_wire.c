@@ -83,9 +83,7 @@ struct wire_connection {
     bool soon;   /* something behind MULTI will expire soon */
     unsigned queued;
     struct wire_command queue[WIRE_QUEUE_MAX];
-    char type[16];     /* what the last TYPE said */
-    unsigned existing; /* what the last EXISTS said */
-    bool absent;       /* a key is watched that was not there */
+    char type[16]; /* what the last TYPE said */
 };
 
 /* The one behind the others is for what the test itself has to ask. */
@@ -184,9 +182,6 @@ static unsigned wire_turn(struct wire_connection *conn,
         if (strncmp(w->c.text[0], "SORT", 4) == 0 && w->c.argc > 1) {
             turn[count++] = *w;
             wire_instead(&w->c, "TYPE", 2);
-        } else if (wire_is(&w->c, "WATCH") && w->c.argc > 1) {
-            turn[count++] = *w;
-            wire_instead(&w->c, "EXISTS", w->c.argc);
         }
         if (wire_soon(&w->c)) {
             conn->soon = true;
@@ -300,7 +295,7 @@ static bool wire_begin(void)
             (void)close(conn->ours.fd);
             (void)close(conn->theirs.fd);
         }
-        conn->making = conn->multi = conn->soon = conn->absent = false;
+        conn->making = conn->multi = conn->soon = false;
         conn->queued = 0;
         if (!diff_connect(&conn->ours, wire_port_ours) ||
             !diff_connect(&conn->theirs, wire_port_theirs) ||
@@ -339,9 +334,6 @@ static bool wire_compare(struct wire_connection *conn,
         (void)snprintf(conn->type, sizeof(conn->type), "%.*s",
                        (int)ours.size - 3, (const char *)ours.p + 1);
     }
-    if (wire_is(&w->c, "EXISTS") && *(const char *)ours.p == ':') {
-        conn->existing = (unsigned)strtoul((const char *)ours.p + 1, NULL, 10);
-    }
     if (diff_accept(&w->c, conn->type, ours, theirs, &allowed)) {
         wire_intended += allowed;
         wire_apart |= allowed && conn->multi;
@@ -358,13 +350,6 @@ static bool wire_compare(struct wire_connection *conn,
     return false;
 }
 
-static bool wire_is_null(kvsql_slice reply)
-{
-    const char *p = reply.p;
-
-    return p[0] == '_' || (p[0] == '*' && p[1] == '-');
-}
-
 /* The replies of EXEC, one by one as their commands are compared. */
 static bool wire_compare_exec(struct wire_connection *conn,
                               const struct wire_command *w, kvsql_slice ours,
@@ -375,12 +360,6 @@ static bool wire_compare_exec(struct wire_connection *conn,
                                          conn->queued);
     const uint8_t *p = ours.p, *q = theirs.p;
 
-    if (conn->absent && *(const char *)ours.p == '*' &&
-        wire_is_null(theirs)) {
-        wire_intended++;
-        wire_apart = true;
-        return true; /* H */
-    }
     if (ours.size < size || theirs.size < size ||
         memcmp(p, head, size) != 0 || memcmp(q, head, size) != 0) {
         return wire_compare(conn, w, ours, theirs);
@@ -420,15 +399,11 @@ static bool wire_reply(struct wire_connection *conn,
     if (queued) {
         return good;
     }
-    if (wire_is(&w->c, "WATCH") && *(const char *)theirs.p == '+') {
-        conn->absent |= conn->existing + 1 < w->c.argc;
-    } else if (wire_is(&w->c, "MULTI") && *(const char *)theirs.p == '+') {
+    if (wire_is(&w->c, "MULTI") && *(const char *)theirs.p == '+') {
         conn->multi = true;
-    } else if (wire_is(&w->c, "UNWATCH") && w->c.argc == 1) {
-        conn->absent = false;
     } else if (wire_ends_multi(&w->c) &&
                (conn->multi || w->c.argc > 1 || wire_is(&w->c, "RESET"))) {
-        conn->multi = conn->absent = false;
+        conn->multi = false;
         conn->queued = 0;
     }
     return good;

@@ -156,11 +156,10 @@ static void door_kill(struct cmd_client *client)
     killed++;
 }
 
-static void door_push(struct cmd_client *client, const void *p, size_t size)
+static void door_push(struct cmd_client *client, const struct cmd_push *push)
 {
     (void)client;
-    (void)p;
-    (void)size;
+    (void)push;
 }
 
 static void door_facts(struct cmd_client *client,
