@@ -11,7 +11,8 @@
  *
  * The bytes are there while something needs them: a policy of maxmemory, or,
  * from the first time anyone asks how long a key has been idle, every key that
- * is asked about or written afterwards. When a policy comes or goes, the keeper
+ * is asked about or written afterwards; when SQL asks, which cannot write, every
+ * key. When a policy comes or goes, the keeper
  * visits all keys and adds, resets or removes the bytes.
  *
  * Always true:

@@ -1,5 +1,7 @@
 /* fuzz_sql.c - SQL text of a client: statement after statement under a client's
- * limits, each ends in time with rows or a sentence. */
+ * limits, each ends in time with rows or a sentence. Commands run inside it, too:
+ * kv_exec and kv() have the rooms above. */
+#include "cli/cli.h"
 #include "kvsql/base/os.h"
 #include "kvsql/inside.h"
 #include "tests/lib/fuzz.h"
@@ -13,6 +15,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argv;
     fuzz_quiet();
     FUZZ_CHECK(vt_start(&err) == KVSQL_OK);
+    cli_join_sql();
     vt_limit_set(VT_LIMIT_VALUE, 1 << 20);
     return 0;
 }
@@ -53,7 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct kvsql_options options = {.no_keeper = true,
                                           .maxmemory = 64 << 20};
-    const struct vt_limits limits = {.deadline_ms = 200, .row_max = 1000};
+    const struct vt_limits limits = {.admin = true, .deadline_ms = 200,
+                                     .row_max = 1000};
     struct vt_session *session;
     struct kvsql_error err;
     char *text = (char *)fuzz_copy(data, size);
