@@ -277,7 +277,12 @@ KV_INTERNAL bool kv_keys_next(struct kv_keys *keys);
 /* The same, but `key` need not be filled: it holds nothing of use until the
  * next seek. For who reads items alone; a third cheaper. */
 KV_INTERNAL bool kv_keys_next_item(struct kv_keys *keys);
-/* Let kv_keys_next() and kv_keys_next_item() end before the first key > `key`
+/* Step over keys of the types in the mask (0: all) that follow in the same
+ * leaf, where it is cheap to know that they are and have not expired: on to the
+ * last of them. Returns how many they are. Key and item hold nothing of use
+ * then. For who counts. */
+KV_INTERNAL uint32_t kv_keys_run(struct kv_keys *keys, unsigned types);
+/* Let kv_keys_next() and its like end before the first key > `key`
  * (>= with `before`), until the next seek; the cursor stands before it.
  * O(log n): cheaper than to compare each key when many follow. */
 KV_INTERNAL void kv_keys_end(struct kv_keys *keys, const struct kv_key *key,

@@ -505,6 +505,42 @@ bool kv_keys_next_item(struct kv_keys *keys)
     return keys_next_near(keys, false);
 }
 
+/* Are all entries of the leaf of these types, and none has expired? The inner
+ * node above tells. */
+static bool keys_leaf_all(const struct kv_keys *keys, unsigned types)
+{
+    const struct kv_walk *const walk = &keys->walk;
+
+    if (walk->depth < 2)
+        return false;
+    const struct kv_cursor_step *const up = &walk->path[walk->depth - 2];
+    const struct kv_inner_slot *const slot = &inner_slots(up->node)[up->index];
+    return !(slot->types & ~types) &&
+           bound_get(slot->min_exp) > keys->at.now >> 6;
+}
+
+uint32_t kv_keys_run(struct kv_keys *keys, unsigned types)
+{
+    struct kv_walk *const walk = &keys->walk;
+    struct kv_cursor_step *const step = &walk->path[walk->depth - 1];
+    uint32_t end, count = 0;
+
+    types = types == 0 ? ~0u : types;
+    if (!walk->valid || keys->types != 0 || !(types & 1u << KV_STRING))
+        return 0;
+    end = step->node == keys->end_leaf ? keys->end_index : step->node->n;
+    if (keys_leaf_all(keys, types))
+        count = step->index + 1 < end ? end - step->index - 1 : 0;
+    else
+        while (step->index + count + 1 < end &&
+               read_plain(entry_at(
+                   step->node,
+                   leaf_slots(step->node)[step->index + count + 1].off)))
+            count++;
+    step->index += count;
+    return count;
+}
+
 void kv_keys_end(struct kv_keys *keys, const struct kv_key *key, bool before)
 {
     struct kv_walk end = {.root = {keys->walk.root[0], keys->walk.root[1]}};

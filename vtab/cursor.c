@@ -20,6 +20,7 @@ void vt_cursor_init(struct vt_cursor *cursor)
     cursor->eof = true;
     cursor->aborted = cursor->copy = cursor->live = false;
     cursor->quick = cursor->keyless = cursor->ended = false;
+    cursor->left = 0;
     cursor->walking = cursor->elem_walking = false;
     vt_set_init(&cursor->keys);
     vt_set_init(&cursor->elems);
@@ -456,6 +457,15 @@ static bool vcursor_quick_end(struct vt_cursor *cursor)
 /* The next row of a table without elements, read forwards. */
 static int vcursor_quick_next(struct vt_cursor *cursor)
 {
+    if (cursor->counting) {
+        const enum kv_type type = cursor->table->def->type;
+        cursor->left =
+            kv_keys_run(&cursor->walk, type == KV_NONE ? 0 : 1u << type);
+        if (cursor->left > 0) {
+            cursor->left--;
+            return SQLITE_OK;
+        }
+    }
     bool found = cursor->keyless ? kv_keys_next_item(&cursor->walk)
                                  : kv_keys_next(&cursor->walk);
     int rc = SQLITE_OK;
@@ -665,6 +675,8 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
                     !(plan & (VT_PLAN_KEY_DESC | VT_PLAN_KEY_TIME)) &&
                     cursor->key_glob.p == NULL;
     cursor->keyless = cursor->quick && plan & VT_PLAN_NO_KEY;
+    cursor->counting = cursor->keyless && plan & VT_PLAN_BARE;
+    cursor->left = 0;
     if (plan & VT_PLAN_KEY_RANK && !vcursor_rank_range(cursor))
         return vt_cursor_nomem(cursor);
     rc = vcursor_numbers(cursor);
@@ -689,6 +701,7 @@ void vt_cursors_abort(struct vt_session *session)
         if (!cursor->copy) continue;
         cursor->aborted = true;
         cursor->quick = false;
+        cursor->left = 0;
         vt_snap_drop(cursor->snap);
         cursor->snap = NULL;
     }

@@ -406,9 +406,14 @@ static void vplan_unique(struct vplan *plan, bool key_known, bool key_number,
  * key by which DELETE names its row has not. */
 static void vplan_key_used(struct vplan *plan)
 {
-    if ((plan->info->colUsed & ~plan->table->def->keyless) == 0 &&
-        !plan->table->session->saw_delete)
+    const struct vt_def *def = plan->table->def;
+
+    if ((plan->info->colUsed & ~def->keyless) == 0 &&
+        !plan->table->session->saw_delete) {
         plan->bits |= VT_PLAN_NO_KEY;
+        if (plan->info->colUsed == 0 && def->elem == VT_ELEM_NONE)
+            plan->bits |= VT_PLAN_BARE; /* count(*) */
+    }
 }
 
 static void vplan_cost(struct vplan *plan)

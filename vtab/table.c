@@ -162,7 +162,13 @@ static int vtable_filter(sqlite3_vtab_cursor *base, int plan, const char *text,
 
 static int vtable_next(sqlite3_vtab_cursor *base)
 {
-    return vt_cursor_next((struct vt_cursor *)base);
+    struct vt_cursor *cursor = (struct vt_cursor *)base;
+
+    if (cursor->left > 0) {
+        cursor->left--;
+        return SQLITE_OK;
+    }
+    return vt_cursor_next(cursor);
 }
 
 static int vtable_eof(sqlite3_vtab_cursor *base)
@@ -194,7 +200,8 @@ static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
     struct vt_cell cell;
 
     if (cursor->aborted) return SQLITE_ABORT;
-    if (sqlite3_vtab_nochange(context)) return SQLITE_OK;
+    /* what changes nothing reads no live tree */
+    if (cursor->copy && sqlite3_vtab_nochange(context)) return SQLITE_OK;
     if (cursor->settled != NULL) {
         cell = cursor->settled[column];
         cell.owned = cell.keep = false;

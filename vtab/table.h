@@ -94,6 +94,7 @@ enum vt_plan_bit {
     VT_PLAN_UNIQUE = 1 << 25,     /* SQLite looks at one row only (PL5) */
     VT_PLAN_MERGE = 1 << 26,      /* elements in order across equal keys */
     VT_PLAN_FIRST = 1 << 27,      /* one row for each key will do */
+    VT_PLAN_BARE = VT_PLAN_FIRST, /* no elements: no column is asked for */
     VT_PLAN_JOINS = 1 << 28,      /* a parameter may be compared as a number */
     VT_PLAN_TEXT = 1 << 29,       /* nothing is compared as a number (PL6) */
     VT_PLAN_NO_KEY = 1 << 30      /* the key of a row is never asked for */
@@ -130,6 +131,8 @@ struct vt_cursor {
     bool walking;
     bool quick; /* rows follow from kv_keys_next() with few questions asked */
     bool keyless; /* ... or from kv_keys_next_item() */
+    bool counting; /* ... or a leaf's strings at once by kv_keys_run() */
+    uint32_t left; /* of those, rows not given yet */
     bool ended;   /* kv_keys_end() knows the upper bound of this interval */
     unsigned run; /* rows compared with it so far */
     struct kv_keys walk;
