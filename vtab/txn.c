@@ -22,6 +22,8 @@
 
 #include "kvsql/base/os.h"
 
+#define VTXN_SLICE_MS 20 /* between looks at `cancel` while a lock is waited for */
+
 /* ---- reading ---------------------------------------------------------------- */
 
 /* Let others see which view is held, and since when; 0: none. */
@@ -164,16 +166,41 @@ static kvsql_rc vtxn_check_read(struct vt_session *session,
                    "transaction with a write");
 }
 
-/* Milliseconds that a write may wait for the store lock. */
+/* Milliseconds that a write may wait for the store lock, at least 1. */
 static uint64_t vtxn_patience(const struct vt_session *session)
 {
     uint64_t now, left = VT_BUSY_MS;
 
     if (session->budget.deadline_ns == 0) return left;
     now = kv_os_mono_ns();
-    if (now >= session->budget.deadline_ns) return 0;
-    now = (session->budget.deadline_ns - now) / 1000000;
+    if (now >= session->budget.deadline_ns) return 1;
+    now = (session->budget.deadline_ns - now) / 1000000 + 1;
     return now < left ? now : left;
+}
+
+/* Begin the batch. The wait for the lock ends early when the statement is to
+ * end (RD8). */
+static kvsql_rc vtxn_lock(struct vt_session *session, struct kvsql_error *err)
+{
+    const uint64_t patience = vtxn_patience(session);
+    uint64_t waited = 0, slice;
+    kvsql_rc rc;
+
+    do {
+        slice = patience - waited < VTXN_SLICE_MS ? patience - waited
+                                                  : VTXN_SLICE_MS;
+        rc = kv_txn_begin(session->db, true, slice, &session->txn, err);
+        waited += slice;
+    } while (rc == KVSQL_BUSY && waited < patience && !vt_cancelled(session));
+    if (rc == KVSQL_BUSY)
+        rc = waited < patience
+                 ? kv_fail(err, KVSQL_INTERRUPT, "the statement was cancelled")
+                 : kv_fail(err, rc,
+                           "another transaction holds the store for longer "
+                           "than %llu ms; try again",
+                           (unsigned long long)patience);
+    if (rc != KVSQL_OK) session->txn = NULL;
+    return rc;
 }
 
 int vt_txn_begin(struct vt_session *session, sqlite3_vtab *vtab)
@@ -190,12 +217,8 @@ int vt_txn_begin(struct vt_session *session, sqlite3_vtab *vtab)
         rc = kv_fail(&err, KVSQL_READONLY, "this session only reads");
         return vt_fail(session, vtab, &err);
     }
-    rc = kv_txn_begin(session->db, true, vtxn_patience(session), &session->txn,
-                      &err);
-    if (rc != KVSQL_OK) {
-        session->txn = NULL;
-        return vt_fail(session, vtab, &err);
-    }
+    rc = vtxn_lock(session, &err);
+    if (rc != KVSQL_OK) return vt_fail(session, vtab, &err);
     rc = vtxn_check_read(session, &err);
     if (rc != KVSQL_OK) {
         kv_txn_rollback(session->txn);

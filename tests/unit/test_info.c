@@ -34,6 +34,7 @@ static void fixture_teardown(void)
 
 struct runner {
     pthread_t thread;
+    const char *sql;
     struct vt_session *session;
     kvsql_rc rc;
     char text[KVSQL_ERROR_SIZE];
@@ -46,8 +47,8 @@ static void *runner_run(void *arg)
     struct kvsql_error err = {.text = ""};
     bool row = true;
 
-    runner->rc = vt_prepare(runner->session, ENDLESS, sizeof(ENDLESS) - 1,
-                            NULL, &statement, &err);
+    runner->rc = vt_prepare(runner->session, runner->sql,
+                            strlen(runner->sql), NULL, &statement, &err);
     while (runner->rc == KVSQL_OK && row)
         runner->rc = vt_step(statement, &row, &err);
     vt_finish(statement);
@@ -58,7 +59,7 @@ static void *runner_run(void *arg)
 /* Run it in another thread until it shows that it works. */
 static void runner_start(struct runner *runner)
 {
-    *runner = (struct runner){.session = fx.other};
+    *runner = (struct runner){.session = fx.other, .sql = ENDLESS};
     vt_session_limits(fx.other,
                       &(struct vt_limits){.deadline_ms = 600000,
                                           .user = "ann"});
@@ -88,6 +89,42 @@ START_TEST(a_query_is_shown_while_it_runs_and_deleting_it_ends_it)
     GIVES("SELECT count(*) FROM queries", "1");
     /* what was cancelled was that one, not its session */
     ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT 1"), KVSQL_OK);
+}
+END_TEST
+
+/* A write that waits for another transaction can be ended, and does not wait
+ * longer than it may. */
+START_TEST(a_query_that_waits_for_the_store_is_ended_too)
+{
+    const struct vt_limits patient = {.deadline_ms = 600000},
+                           hasty = {.deadline_ms = 1};
+    struct runner runner = {.session = fx.other,
+                            .sql = "REPLACE INTO strings(key, value)"
+                                   " VALUES('k', 1)"};
+    struct kv_txn *txn;
+
+    do { /* a slow machine may give up before it is told to */
+        vt_session_limits(fx.other, &patient);
+        ck_assert_int_eq(kv_txn_begin(fx.db, true, 0, &txn, &fx.err), KVSQL_OK);
+        ck_assert_int_eq(
+            pthread_create(&runner.thread, NULL, runner_run, &runner), 0);
+        do {
+            ok("SELECT count(*) FROM queries WHERE sql LIKE 'REPLACE%'");
+        } while (strcmp(fx.text, "1") != 0);
+        ok("DELETE FROM queries WHERE sql LIKE 'REPLACE%'");
+        ck_assert_int_eq(pthread_join(runner.thread, NULL), 0);
+        kv_txn_rollback(txn);
+    } while (runner.rc == KVSQL_BUSY);
+    ck_assert_int_eq(runner.rc, KVSQL_INTERRUPT);
+    ck_assert_str_eq(runner.text, "the statement was cancelled");
+    vt_session_limits(fx.other, &hasty);
+    ck_assert_int_eq(kv_txn_begin(fx.db, true, 0, &txn, &fx.err), KVSQL_OK);
+    ck_assert_int_eq(pthread_create(&runner.thread, NULL, runner_run, &runner),
+                     0);
+    ck_assert_int_eq(pthread_join(runner.thread, NULL), 0);
+    kv_txn_rollback(txn);
+    ck_assert(runner.rc == KVSQL_BUSY || runner.rc == KVSQL_INTERRUPT);
+    GIVES("SELECT count(*) FROM keys", "0");
 }
 END_TEST
 
@@ -424,6 +461,7 @@ static void add(TCase *tests)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests,
                    a_query_is_shown_while_it_runs_and_deleting_it_ends_it);
+    tcase_add_test(tests, a_query_that_waits_for_the_store_is_ended_too);
     tcase_add_test(tests, a_query_that_has_ended_is_not_mistaken_for_the_next);
     tcase_add_test(tests, a_text_that_is_not_kept_is_shown_cut);
     tcase_add_test(tests, a_view_names_those_who_hold_it);
