@@ -166,7 +166,7 @@ static void algebra_filter(struct cmd_context *c, const struct cmd_sources *s,
         return;
     }
     kv_elems_init(&elems, &c->at, &s->at[0].item, KV_ELEMS_KEY);
-    for (valid = kv_elems_first(&elems); valid;
+    for (valid = kv_elems_first(&elems); valid && cmd_goes_on(c);
          valid = kv_elems_next(&elems)) {
         const struct kv_key member = algebra_key(&elems);
         double score =

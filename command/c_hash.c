@@ -159,6 +159,45 @@ void cmd_do_hlen(struct cmd_context *c)
     cmd_answer_length(c, KV_HASH);
 }
 
+static void hash_put_field(struct cmd_context *c, const struct kv_elem *elem)
+{
+    cmd_answer_val(c, &elem->key);
+}
+
+static void hash_put_value(struct cmd_context *c, const struct kv_elem *elem)
+{
+    cmd_answer_val(c, &elem->value);
+}
+
+static void hash_put_both(struct cmd_context *c, const struct kv_elem *elem)
+{
+    cmd_answer_val(c, &elem->key);
+    cmd_answer_val(c, &elem->value);
+}
+
+/* In slices: the fields that have not expired are counted first. */
+static void hash_slices(struct cmd_context *c, const struct kv_item *item,
+                        bool fields, bool values)
+{
+    struct kv_elems elems;
+    uint64_t count = 0;
+
+    kv_elems_init(&elems, &c->at, item, KV_ELEMS_KEY);
+    for (bool valid = kv_elems_first(&elems); valid && cmd_goes_on(c);
+         valid = kv_elems_next(&elems)) {
+        count++;
+    }
+    if (fields && values) {
+        cmd_reply_map(c->reply, count);
+    } else {
+        cmd_reply_array(c->reply, count);
+    }
+    cmd_slice_elems(c, item, KV_ELEMS_KEY, 0, false, count,
+                    !values  ? hash_put_field
+                    : fields ? hash_put_both
+                             : hash_put_value);
+}
+
 /* All fields, values, or both. */
 static void hash_all(struct cmd_context *c, bool fields, bool values)
 {
@@ -173,6 +212,10 @@ static void hash_all(struct cmd_context *c, bool fields, bool values)
         (rc == KVSQL_OK && cmd_defer(c, kv_item_length(&item)))) {
         return;
     }
+    if (rc == KVSQL_OK && c->slice != NULL) {
+        hash_slices(c, &item, fields, values);
+        return;
+    }
     place = cmd_reply_begin(c->reply, fields && values ? CMD_REPLY_MAP
                                                        : CMD_REPLY_ARRAY);
     if (rc == KVSQL_OK) {
@@ -180,7 +223,7 @@ static void hash_all(struct cmd_context *c, bool fields, bool values)
 
         kv_elems_init(&elems, &c->at, &item, KV_ELEMS_KEY);
         for (valid = kv_elems_first(&elems);
-             valid && !cmd_reply_failed(c->reply); valid = kv_elems_next(&elems)) {
+             valid && cmd_goes_on(c); valid = kv_elems_next(&elems)) {
             if (fields) {
                 cmd_answer_val(c, &elems.elem.key);
             }

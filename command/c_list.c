@@ -318,6 +318,11 @@ void cmd_do_lindex(struct cmd_context *c)
     }
 }
 
+static void list_put(struct cmd_context *c, const struct kv_elem *elem)
+{
+    cmd_answer_val(c, &elem->value);
+}
+
 void cmd_do_lrange(struct cmd_context *c)
 {
     const struct kv_key key = cmd_key(c, 1);
@@ -343,6 +348,11 @@ void cmd_do_lrange(struct cmd_context *c)
         return;
     }
     cmd_reply_array(c->reply, count);
+    if (c->slice != NULL) {
+        cmd_slice_elems(c, &item, KV_ELEMS_INDEX, first, false, count,
+                        list_put);
+        return;
+    }
     kv_elems_init(&elems, &c->at, &item, KV_ELEMS_INDEX);
     (void)kv_elems_seek_rank(&elems, first);
     list_answer(c, &elems, count);

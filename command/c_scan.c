@@ -163,31 +163,87 @@ static bool scan_find_back(void *arg, const struct kv_key *key,
     return w->valid;
 }
 
+/* KEYS, and where it stands. */
+struct scan_keys {
+    struct kv_keys keys;
+    struct scan_walk walk;
+    kvsql_slice match;
+    size_t place;   /* of the header, until */
+    bool counted;   /* ... it says how many there are */
+    uint64_t count; /* so far */
+};
+
+static void scan_keys_first(struct cmd_context *c, struct scan_keys *s)
+{
+    s->match = c->argv[1];
+    kv_keys_init(&s->keys, &c->at, 0);
+    scan_init(&s->walk, &s->keys, NULL, &s->match);
+    scan_first(&s->walk);
+}
+
+static bool scan_keys_match(const struct scan_keys *s)
+{
+    const struct kv_key *key = &s->walk.name;
+
+    return kv_glob_match(s->match.p, s->match.size, key->p, key->size, false);
+}
+
+/* A walk of its own over all of it. */
+static uint64_t scan_keys_count(struct cmd_context *c)
+{
+    struct scan_keys s = {.count = 0};
+
+    for (scan_keys_first(c, &s); s.walk.valid && cmd_goes_on(c);
+         scan_next(&s.walk)) {
+        s.count += scan_keys_match(&s);
+    }
+    return s.count;
+}
+
+/* How many there are is known when the walk is over; when a slice is full
+ * before, the rest is counted first. */
+static bool scan_keys_more(struct cmd_context *c, void *state)
+{
+    struct scan_keys *s = state;
+
+    while (s->walk.valid && cmd_slice_room(c)) {
+        if (scan_keys_match(s)) {
+            cmd_reply_bulk(c->reply, s->walk.name.p, s->walk.name.size);
+            s->count++;
+        }
+        scan_next(&s->walk);
+    }
+    if (!s->counted) {
+        cmd_reply_end(c->reply, s->place,
+                      s->walk.valid ? scan_keys_count(c) : s->count);
+        s->counted = true;
+    }
+    return !s->walk.valid;
+}
+
 void cmd_do_keys(struct cmd_context *c)
 {
-    const kvsql_slice match = c->argv[1];
-    struct scan_walk walk;
-    struct kv_keys keys;
-    uint64_t count = 0;
-    size_t place;
+    struct scan_keys whole, *s = &whole;
 
     (void)cmd_wall(c); /* c->at is where to read */
     if (cmd_defer(c, kv_count_all(&c->at))) {
         return;
     }
-    place = cmd_reply_begin(c->reply, CMD_REPLY_ARRAY);
-    kv_keys_init(&keys, &c->at, 0);
-    scan_init(&walk, &keys, NULL, &match);
-    for (scan_first(&walk); walk.valid && !cmd_reply_failed(c->reply);
-         scan_next(&walk)) {
-        const struct kv_key *key = &walk.name;
-
-        if (kv_glob_match(match.p, match.size, key->p, key->size, false)) {
-            cmd_reply_bulk(c->reply, key->p, key->size);
-            count++;
+    if (c->slice != NULL) {
+        s = cmd_slice_new(c, sizeof(*s));
+        if (s == NULL) {
+            return;
         }
     }
-    cmd_reply_end(c->reply, place, count);
+    s->count = 0;
+    s->counted = false;
+    s->place = cmd_reply_begin(c->reply, CMD_REPLY_ARRAY);
+    scan_keys_first(c, s);
+    if (c->slice != NULL) {
+        cmd_slice_run(c, scan_keys_more);
+    } else {
+        (void)scan_keys_more(c, s);
+    }
 }
 
 /* ---- options ------------------------------------------------------------ */

@@ -52,16 +52,26 @@ void cmd_do_smismember(struct cmd_context *c)
     }
 }
 
+static void set_put(struct cmd_context *c, const struct kv_elem *elem)
+{
+    cmd_answer_val(c, &elem->key);
+}
+
 static void set_answer_all(struct cmd_context *c, const struct kv_item *item)
 {
+    const uint64_t count = kv_item_length(item);
     struct kv_elems elems;
     bool valid;
 
-    cmd_reply_set(c->reply, kv_item_length(item));
+    cmd_reply_set(c->reply, count);
+    if (c->slice != NULL) {
+        cmd_slice_elems(c, item, KV_ELEMS_KEY, 0, false, count, set_put);
+        return;
+    }
     kv_elems_init(&elems, &c->at, item, KV_ELEMS_KEY);
-    for (valid = kv_elems_first(&elems); valid && !cmd_reply_failed(c->reply);
+    for (valid = kv_elems_first(&elems); valid && cmd_goes_on(c);
          valid = kv_elems_next(&elems)) {
-        cmd_answer_val(c, &elems.elem.key);
+        set_put(c, &elems.elem);
     }
 }
 
@@ -205,7 +215,7 @@ static bool set_answer_one(void *arg, const struct kv_val *member,
     (void)score;
     cmd_answer_val(a->c, member);
     a->count++;
-    return !cmd_reply_failed(a->c->reply);
+    return cmd_goes_on(a->c);
 }
 
 static void set_answer_algebra(struct cmd_context *c, enum cmd_algebra algebra)

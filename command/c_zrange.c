@@ -311,9 +311,22 @@ static bool zrange_parse(struct cmd_context *c, unsigned key_index, bool store,
                       : zrange_ends(c, r, low, high);
 }
 
+static void zrange_put(struct cmd_context *c, const struct kv_elem *elem)
+{
+    cmd_answer_val(c, &elem->key);
+}
+
+static void zrange_put_scored(struct cmd_context *c,
+                              const struct kv_elem *elem)
+{
+    cmd_answer_val(c, &elem->key);
+    cmd_reply_double(c->reply, elem->score);
+}
+
 static void zrange_answer(struct cmd_context *c,
                           const struct zrange_fixed *fixed)
 {
+    cmd_put_fn put = zrange_put;
     const struct kv_key key = cmd_key(c, 1);
     struct zrange r;
     struct kv_item item;
@@ -336,18 +349,22 @@ static void zrange_answer(struct cmd_context *c,
     }
     if (r.with_scores) {
         cmd_reply_pairs(c->reply, run.count);
+        put = zrange_put_scored;
     } else {
         cmd_reply_array(c->reply, run.count);
     }
     if (run.count == 0) {
         return;
     }
+    if (c->slice != NULL) {
+        cmd_slice_elems(c, &item, KV_ELEMS_SCORE,
+                        r.reverse ? run.first + run.count - 1 : run.first,
+                        r.reverse, run.count, put);
+        return;
+    }
     zrange_seek(c, &item, run, r.reverse, &elems);
-    for (uint64_t i = 0; i < run.count && !cmd_reply_failed(c->reply); i++) {
-        cmd_answer_val(c, &elems.elem.key);
-        if (r.with_scores) {
-            cmd_reply_double(c->reply, elems.elem.score);
-        }
+    for (uint64_t i = 0; i < run.count && cmd_goes_on(c); i++) {
+        put(c, &elems.elem);
         zrange_step(&elems, r.reverse);
     }
 }

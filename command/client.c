@@ -516,9 +516,11 @@ enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
     return next;
 }
 
-static void client_work(struct cmd_client *client, struct cmd_context *c)
+static void client_work(struct cmd_client *client, struct cmd_context *c,
+                        struct cmd_slice *slice)
 {
     if ((c->row->flags & (CMD_CONTROL | CMD_WRITE)) == 0) {
+        c->slice = slice;
         cmd_execute_view(c);
         return;
     }
@@ -532,7 +534,7 @@ static void client_work(struct cmd_client *client, struct cmd_context *c)
 void cmd_client_work(struct cmd_client *client, kvsql *db,
                      struct vt_session *session, unsigned argc,
                      const kvsql_slice *argv, struct cmd_reply *reply,
-                     struct kv_ticket *ticket)
+                     struct kv_ticket *ticket, struct cmd_slice *slice)
 {
     const bool tracked = cmd_track_is_on();
     struct cmd_context c = {.db = db, .argc = argc, .argv = argv,
@@ -549,7 +551,7 @@ void cmd_client_work(struct cmd_client *client, kvsql *db,
     if (tracked) {
         (void)cmd_track_as(client->id);
     }
-    client_work(client, &c);
+    client_work(client, &c, slice);
     if (tracked) {
         cmd_track_leave(client, true);
     }

@@ -192,13 +192,42 @@ KV_INTERNAL enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
                                          const kvsql_slice *argv,
                                          struct cmd_reply *reply,
                                          struct kv_ticket *ticket);
+/* A reply that goes on: the door's, zeroed but for `cancelled` at the start. */
+#define CMD_SLICE_SIZE ((size_t)256 << 10) /* bytes of a slice, about */
+struct cmd_context;
+struct cmd_slice {
+    const atomic_bool *cancelled; /* the client has left: stop soon */
+    const struct cmd_row *row;
+    bool (*more)(struct cmd_context *c, void *state); /* NULL: it is whole */
+    void *state;
+    size_t state_size;
+    struct kv_view *view; /* pinned while more is set */
+    struct kv_at at;
+    uint64_t ns; /* that it took so far */
+};
+/* The next part of a reply, behind what its buffer holds, while slice->more is
+ * set; the same arguments as before. An error: it stays a part (SL1), and
+ * slice->more is not set any more. */
+KV_INTERNAL kvsql_rc cmd_client_more(struct cmd_client *client, kvsql *db,
+                                     unsigned argc, const kvsql_slice *argv,
+                                     struct cmd_reply *reply,
+                                     struct cmd_slice *slice,
+                                     struct kvsql_error *err);
+/* Whether the view of a reply that rests was ended (INTERRUPT). */
+KV_INTERNAL kvsql_rc cmd_slice_ended(const struct cmd_slice *slice,
+                                     struct kvsql_error *err);
+/* Nothing more is wanted. Any thread, as long as no part is being made. */
+KV_INTERNAL void cmd_slice_end(struct cmd_slice *slice);
+
 /* The rest of a command that answered CMD_WORK. `session` is for the SQL of
- * this call; no transaction of it is open before or after. */
+ * this call; no transaction of it is open before or after. With `slice`, which
+ * may be NULL, the reply may be the first part of one that goes on. */
 KV_INTERNAL void cmd_client_work(struct cmd_client *client, kvsql *db,
                                  struct vt_session *session, unsigned argc,
                                  const kvsql_slice *argv,
                                  struct cmd_reply *reply,
-                                 struct kv_ticket *ticket);
+                                 struct kv_ticket *ticket,
+                                 struct cmd_slice *slice);
 
 /* Whether the reply of the command that just ran is to be sent. */
 static inline bool cmd_client_speaks(const struct cmd_client *client)

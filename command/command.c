@@ -403,6 +403,9 @@ static inline void command_settle(struct cmd_context *c)
     const struct kv_buf *buf = c->reply->buf;
 
     KV_ASSERT(buf->size > c->reply->start || buf->failed || c->deferred);
+    if (KV_UNLIKELY(c->stopped != KVSQL_OK)) {
+        cmd_fail_rc(c, c->stopped);
+    }
     if (buf->failed) {
         c->reply->rc = buf->too_big ? KVSQL_TOOBIG : KVSQL_NOMEM;
     }
@@ -443,6 +446,11 @@ void cmd_call(struct cmd_context *c)
     if (c->deferred) {
         return;
     }
+    if (KV_UNLIKELY(c->slice != NULL && c->slice->more != NULL)) {
+        c->slice->row = c->row;
+        c->slice->ns = kv_os_quick_ns() - start;
+        return; /* counted when it is whole */
+    }
     command_settle(c);
     end = kv_os_quick_ns();
     ns = end - start;
@@ -455,6 +463,25 @@ void cmd_call(struct cmd_context *c)
                                                memory_order_relaxed))) {
         cmd_slow(c, ns);
     }
+}
+
+void cmd_call_more(struct cmd_context *c)
+{
+    struct cmd_slice *slice = c->slice;
+    const uint64_t start = kv_os_quick_ns();
+    const bool whole = slice->more(c, slice->state);
+
+    slice->ns += kv_os_quick_ns() - start;
+    if (!whole && !cmd_reply_failed(c->reply)) {
+        return;
+    }
+    cmd_stats_call((unsigned)(c->row - command_rows), slice->ns,
+                   cmd_reply_failed(c->reply), false);
+    if (slice->ns >= atomic_load_explicit(&cmd_slow_ns,
+                                          memory_order_relaxed)) {
+        cmd_slow(c, slice->ns);
+    }
+    cmd_slice_end(slice);
 }
 
 void cmd_catch_up(kvsql *db)
@@ -499,8 +526,15 @@ void cmd_execute_view(struct cmd_context *c)
     kv_view_hold(view, "command");
     kv_at_view(view, &at);
     c->view = &at;
+    c->pinned = view;
     cmd_call(c);
     c->view = NULL;
+    c->pinned = NULL;
+    if (c->slice != NULL && c->slice->more != NULL) {
+        c->slice->view = view;
+        c->slice->at = at;
+        return;
+    }
     kv_unpin(view);
 }
 

@@ -18,6 +18,7 @@
 
 struct cmd_client;
 struct cmd_later;
+struct cmd_slice;
 struct cmd_pipe;
 struct vt_session;
 
@@ -29,6 +30,10 @@ struct cmd_context {
     kvsql *db;
     struct kv_txn *txn;      /* NULL: on a view, or a control command */
     const struct kv_at *view; /* where to read without a txn */
+    const struct kv_view *pinned; /* ... that of this view */
+    struct cmd_slice *slice; /* the answer may be made in slices, or NULL */
+    kvsql_rc stopped;        /* why the work was given up: c->err */
+    unsigned steps;          /* of loops, for a look at that now and then */
     struct kv_at at;         /* where cmd_get() read last */
     struct cmd_client *client;  /* the connection, or NULL */
     struct vt_session *session; /* for SQL, or NULL */
@@ -169,6 +174,34 @@ KV_INTERNAL int64_t cmd_wall(struct cmd_context *c);
 /* True: `count` elements are much, a view can be had, and the handler must
  * return at once without a reply; it will be called again on a view. */
 KV_INTERNAL bool cmd_defer(struct cmd_context *c, uint64_t count);
+
+/* ---- long answers (slice.c) ---------------------------------------------- */
+
+KV_INTERNAL bool cmd_still_wanted(struct cmd_context *c);
+#define CMD_CHECK_EVERY 1024 /* steps between looks at who still wants it */
+/* For loops that may be long: false when the reply has failed, the client has
+ * left or the view was ended. What was written is thrown away then. */
+static inline bool cmd_goes_on(struct cmd_context *c)
+{
+    return !cmd_reply_failed(c->reply) &&
+           (++c->steps % CMD_CHECK_EVERY != 0 || cmd_still_wanted(c));
+}
+/* The same; also false when a slice of the answer is full. */
+KV_INTERNAL bool cmd_slice_room(struct cmd_context *c);
+/* Makes a slice of the answer; true when that was the last. */
+typedef bool (*cmd_slice_fn)(struct cmd_context *c, void *state);
+/* Zeroed memory for what goes on behind the first slice; it does not move. Not
+ * without c->slice. NULL: answered. */
+KV_INTERNAL void *cmd_slice_new(struct cmd_context *c, size_t size);
+/* The first slice, now; `more` will be called again while it says false. */
+KV_INTERNAL void cmd_slice_run(struct cmd_context *c, cmd_slice_fn more);
+typedef void (*cmd_put_fn)(struct cmd_context *c, const struct kv_elem *elem);
+/* The `count` elements of an item from a rank on, or backwards, in slices; they
+ * are there. Behind the header. */
+KV_INTERNAL void cmd_slice_elems(struct cmd_context *c,
+                                 const struct kv_item *item,
+                                 enum kv_elem_order order, uint64_t rank,
+                                 bool back, uint64_t count, cmd_put_fn put);
 
 /* ---- replies ------------------------------------------------------------ */
 
@@ -397,6 +430,8 @@ KV_INTERNAL bool cmd_near_item(const struct cmd_context *c,
  * nothing yet (c->deferred); cmd_execute_view() does it. */
 KV_INTERNAL bool cmd_execute(struct cmd_context *c, struct kv_ticket *ticket);
 KV_INTERNAL void cmd_execute_view(struct cmd_context *c);
+/* The next slice of c->slice, counted when it is the last. */
+KV_INTERNAL void cmd_call_more(struct cmd_context *c);
 /* Wait until all that has been done so far is released. A view that is pinned
  * then holds it: what a connection did, or saw, before in its pipeline, though
  * no reply has left yet. */

@@ -219,7 +219,7 @@ static void elements_answer_one(struct elements_answer *a,
 static void elements_draw(struct elements_answer *a, struct kv_elems *elems,
                           uint64_t count)
 {
-    while (a->count < count && !cmd_reply_failed(a->c->reply) &&
+    while (a->count < count && cmd_goes_on(a->c) &&
            cmd_seek_random(elems)) {
         elements_answer_one(a, &elems->elem);
     }
@@ -234,7 +234,7 @@ static void elements_walk(struct elements_answer *a, struct kv_elems *elems,
     bool valid;
 
     for (valid = kv_elems_first(elems);
-         valid && a->count < count && left > 0 && !cmd_reply_failed(a->c->reply);
+         valid && a->count < count && left > 0 && cmd_goes_on(a->c);
          valid = kv_elems_next(elems), left--) {
         if (cmd_random(left) < count - a->count) {
             elements_answer_one(a, &elems->elem);
@@ -262,7 +262,7 @@ static void elements_pick(struct elements_answer *a, struct kv_elems *elems,
         return;
     }
     for (uint64_t last = length - count;
-         last < length && !cmd_reply_failed(a->c->reply); last++) {
+         last < length && cmd_goes_on(a->c); last++) {
         uint64_t rank = cmd_random(last + 1);
 
         if (!elements_ranks_add(&ranks, rank)) {

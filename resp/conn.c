@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "command/stats.h"
+#include "kvsql/base/diag.h"
 #include "resp/door.h"
 
 #define CONN_PARSER_WORTH ((size_t)16 << 10) /* bytes that are not parsed anew */
@@ -438,16 +439,84 @@ void resp_conn_resume(struct resp_conn *conn)
     }
 }
 
-void resp_conn_job_done(struct resp_conn *conn, struct resp_job *job)
+/* ---- what workers made -------------------------------------------------- */
+
+/* What is sent of the reply stays a part; the client must not take what follows
+ * for the rest of it. */
+static void conn_cut(struct resp_conn *conn, const char *why)
 {
-    conn->hold = RESP_HOLD_NO;
-    conn_parser_drop(conn); /* CN2 */
-    if (job->failed) {
+    if (!conn->closed) {
+        kv_diag(KV_INFO, "client.closed",
+                "addr=%s why=\"the reply ends early: %s\"",
+                conn->client.addr, why);
+    }
+    conn->closed = true;
+}
+
+static void conn_job_bytes(struct resp_conn *conn, const struct resp_job *job)
+{
+    if (job->why.rc != KVSQL_OK) {
+        conn_cut(conn, job->why.text);
+    } else if (conn->flowing) {
+        resp_send_more(conn, job->out.p, job->out.size);
+    } else if (job->failed) {
         resp_send_error(conn, "OOM no memory for the reply");
     } else if (cmd_client_speaks(&conn->client)) {
         resp_send_bytes(conn, job->out.p, job->out.size, job->ticket);
     }
     resp_loop_ready(conn);
+}
+
+void resp_conn_job_part(struct resp_conn *conn, struct resp_job *job)
+{
+    conn_job_bytes(conn, job);
+    kv_buf_reset(&job->out, 2 * CMD_SLICE_SIZE);
+    conn->flowing = true;
+    job->resting = true;
+    resp_conn_feed(conn);
+}
+
+void resp_conn_feed(struct resp_conn *conn)
+{
+    const size_t ahead = conn->eager ? RESP_OUTPUT_PAUSE : RESP_AHEAD;
+    struct resp_job *job = conn->job;
+
+    if (job == NULL || !job->resting || conn->closed ||
+        resp_send_waiting(conn) > ahead) {
+        return;
+    }
+    job->resting = false;
+    if (!resp_work_again(job)) {
+        job->resting = true;
+        conn->closed = true; /* the server stops */
+        resp_loop_ready(conn);
+    }
+}
+
+/* Many clients send all they have before they read a byte: after a second the
+ * reply is made up to RESP_OUTPUT_PAUSE all the same (L1). */
+const char *resp_conn_rests(struct resp_conn *conn, struct kvsql_error *err)
+{
+    if (conn->job == NULL || !conn->job->resting || conn->closed) {
+        return NULL;
+    }
+    if (cmd_slice_ended(&conn->job->slice, err) != KVSQL_OK) {
+        return err->text;
+    }
+    if (conn->stalled_ns != 0 &&
+        conn->loop->now_ns - conn->stalled_ns >= RESP_EAGER_NS) {
+        conn->eager = true;
+        resp_conn_feed(conn);
+    }
+    return NULL;
+}
+
+void resp_conn_job_done(struct resp_conn *conn, struct resp_job *job)
+{
+    conn->hold = RESP_HOLD_NO;
+    conn_parser_drop(conn); /* CN2 */
+    conn_job_bytes(conn, job);
+    conn->flowing = conn->eager = false;
     conn_keep(conn, conn->in.p + conn->in_at, conn->in.size - conn->in_at);
     resp_conn_resume(conn);
 }

@@ -32,8 +32,12 @@
 #define RESP_OUTPUT_PAUSE ((size_t)64 << 20) /* bytes that wait: run no more */
 #define RESP_OUTPUT_MAX ((size_t)4 << 30)   /* ... and the end of patience */
 #define RESP_PUSH_MAX ((size_t)32 << 20)    /* bytes of MONITOR that wait */
-#define RESP_REPLY_MAX ((size_t)2 << 30)    /* of one reply that a
-                                               worker makes */
+#define RESP_REPLY_MAX ((size_t)2 << 30)    /* of one reply that a worker
+                                               makes, or of a part */
+#define RESP_AHEAD ((size_t)1 << 20)        /* of a reply in parts: bytes that
+                                               wait when the next is made */
+#define RESP_EAGER_NS 1000000000ull         /* takes nothing for so long: it may
+                                               want to be done writing first */
 #define RESP_OUTPUT_KEEP ((size_t)512)      /* kept by an idle connection */
 #define RESP_STALL_NS 10000000000ull        /* reads nothing for so long */
 #define RESP_HALF_NS 1000000000ull          /* a worker works so long for one
@@ -84,7 +88,9 @@ struct resp_conn {
     uint64_t out_start;    /* offset of out.p[0] in the stream */
     struct kv_buf marks;   /* struct resp_mark, by start */
     size_t mark_first;     /* index of the first that is not open */
-    struct resp_job *job;  /* with a worker, or NULL */
+    struct resp_job *job;  /* with a worker, or resting; or NULL */
+    bool flowing;          /* parts of a reply are sent, others are to come */
+    bool eager;            /* its client takes nothing: make more for it */
     uint64_t stalled_ns;   /* since when nothing could be sent, 0 = not */
 
     _Atomic uint64_t shown_in, shown_out; /* for CLIENT LIST */
@@ -98,16 +104,22 @@ struct resp_conn {
     struct resp_conn *post_next;
 };
 
-/* A command on its way through a worker. */
+/* A command on its way through a worker. Its reply may come in parts
+ * (cmd_slice): between two of them it rests with the loop until the client has
+ * taken what there is. */
 struct resp_job {
     struct resp_job *next;
     struct resp_conn *conn;
     kvsql *db;
     struct vt_session *session; /* while it runs: to interrupt it (pool lock) */
     atomic_bool cancelled;
-    struct kv_buf out;       /* the reply in bytes */
+    struct kv_buf out;       /* the reply in bytes, or a part of it */
+    struct cmd_reply reply;  /* ... as it is written */
+    struct cmd_slice slice;  /* what is to come */
     struct kv_ticket ticket;
     bool failed;             /* no memory for the reply */
+    bool resting;            /* the loop's */
+    struct kvsql_error why;  /* rc not OK: no part comes after those sent */
 };
 
 struct resp_loop {
@@ -175,7 +187,7 @@ KV_INTERNAL void resp_loop_wake(struct resp_loop *loop);
 KV_INTERNAL void resp_loop_ready(struct resp_conn *conn);
 KV_INTERNAL void resp_loop_gated(struct resp_conn *conn);
 KV_INTERNAL void resp_loop_paused(struct resp_conn *conn);
-/* Any thread: a job is done. */
+/* Any thread: a job is done, or a part of it. */
 KV_INTERNAL void resp_loop_job_done(struct resp_loop *loop,
                                     struct resp_job *job);
 extern const struct cmd_door resp_loop_door;
@@ -201,6 +213,14 @@ KV_INTERNAL void resp_conn_resume(struct resp_conn *conn);
 /* A job of the connection is done; job->out is taken. */
 KV_INTERNAL void resp_conn_job_done(struct resp_conn *conn,
                                     struct resp_job *job);
+/* A part is done, others are to come: the job rests, or goes on at once. */
+KV_INTERNAL void resp_conn_job_part(struct resp_conn *conn,
+                                    struct resp_job *job);
+/* The next part, when a job rests and its client has taken enough. */
+KV_INTERNAL void resp_conn_feed(struct resp_conn *conn);
+/* Once in a second: why a reply in parts cannot go on, or NULL. */
+KV_INTERNAL const char *resp_conn_rests(struct resp_conn *conn,
+                                        struct kvsql_error *err);
 /* Set what epoll looks for. */
 KV_INTERNAL void resp_conn_watch(struct resp_conn *conn);
 
@@ -214,6 +234,9 @@ KV_INTERNAL void resp_send_reply(struct resp_conn *conn,
 /* Bytes that are a reply already; bytes that are none. */
 KV_INTERNAL void resp_send_bytes(struct resp_conn *conn, const void *p,
                                  size_t size, struct kv_ticket ticket);
+/* More of the reply that was put in last. */
+KV_INTERNAL void resp_send_more(struct resp_conn *conn, const void *p,
+                                size_t size);
 /* "-ERR ..." by itself. */
 KV_INTERNAL void resp_send_error(struct resp_conn *conn, const char *text);
 /* Send what may go. Sets closed when the other side is gone. */
@@ -247,6 +270,10 @@ KV_INTERNAL void resp_work_stop(struct resp_server *server);
 /* Give the request that conn->parser holds to a worker. False: no memory, or
  * the workers have ended. */
 KV_INTERNAL bool resp_work_give(struct resp_conn *conn);
+/* A job that rested goes on. False: the workers have ended. */
+KV_INTERNAL bool resp_work_again(struct resp_job *job);
+/* Free a job that no worker has. */
+KV_INTERNAL void resp_work_free(struct resp_job *job);
 /* The connection is gone: interrupt what runs for it. */
 KV_INTERNAL void resp_work_cancel(struct resp_conn *conn);
 

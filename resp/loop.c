@@ -175,10 +175,15 @@ static void loop_take_jobs(struct resp_job *job)
         struct resp_job *next = job->next;
         struct resp_conn *conn = job->conn;
 
-        conn->job = NULL;
-        resp_conn_job_done(conn, job);
-        kv_buf_fini(&job->out);
-        kv_mem_free(KV_MEM_CLIENT, job, sizeof(*job));
+        job->next = NULL;
+        if (job->slice.more != NULL && !conn->closed &&
+            cmd_client_speaks(&conn->client)) {
+            resp_conn_job_part(conn, job);
+        } else {
+            conn->job = NULL;
+            resp_conn_job_done(conn, job);
+            resp_work_free(job);
+        }
         job = next;
     }
 }
@@ -302,6 +307,10 @@ static void loop_close(struct resp_conn *conn)
     struct resp_loop *loop = conn->loop;
 
     (void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
+    if (conn->job != NULL && conn->job->resting) {
+        resp_work_free(conn->job);
+        conn->job = NULL;
+    }
     if (conn->job != NULL) {
         resp_work_cancel(conn);
         return; /* its job's end brings it back here */
@@ -351,6 +360,7 @@ static void loop_send(struct resp_loop *loop)
         conn->ready = false;
         if (!conn->closed) {
             resp_send_some(conn);
+            resp_conn_feed(conn);
         }
         loop_show(conn);
         if (conn->closed || loop_is_over(conn)) {
@@ -451,7 +461,11 @@ static void loop_sweep(struct resp_loop *loop)
     for (struct resp_conn *conn = loop->first; conn != NULL;
          conn = conn->next) {
         const char *why = loop_overdue(loop, conn);
+        struct kvsql_error err;
 
+        if (why == NULL) {
+            why = resp_conn_rests(conn, &err);
+        }
         if (why != NULL && !conn->closed) {
             kv_diag(KV_INFO, "client.closed", "addr=%s why=\"%s\"",
                     conn->client.addr, why);
@@ -602,6 +616,9 @@ void resp_loop_fini(struct resp_loop *loop)
         struct resp_conn *conn = loop->first;
 
         resp_send_some(conn); /* what may go */
+        if (conn->job != NULL) { /* it rests: the workers have ended */
+            resp_work_free(conn->job);
+        }
         cmd_client_close(&conn->client);
         resp_conn_free(conn);
     }

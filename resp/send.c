@@ -7,7 +7,8 @@
  *
  * Always true:
  *   SD1  Once there is a mark, every later reply has one, so a reply's end is
- *        the next mark or the end of the stream.
+ *        the next mark or the end of the stream. Between two parts of a reply
+ *        nothing else is put in: no request runs, no message is taken (PU1).
  *
  * Thread: the loop's. */
 #include <errno.h>
@@ -171,6 +172,12 @@ void resp_send_bytes(struct resp_conn *conn, const void *p, size_t size,
     send_check(conn);
 }
 
+void resp_send_more(struct resp_conn *conn, const void *p, size_t size)
+{
+    kv_buf_add(&conn->out, p, size);
+    send_check(conn);
+}
+
 void resp_send_error(struct resp_conn *conn, const char *text)
 {
     if (send_begin(conn, CMD_NO_TICKET)) {
@@ -308,6 +315,7 @@ void resp_send_some(struct resp_conn *conn)
         cmd_stat_add(CMD_STAT_NET_OUT, conn->out_at - before);
         cmd_stat_add(CMD_STAT_WRITES, 1);
         conn->stalled_ns = 0;
+        conn->half_ns = conn->loop->now_ns; /* it reads: it is there (L6) */
     }
     if (conn->out_at < allowed && conn->stalled_ns == 0) {
         conn->stalled_ns = conn->loop->now_ns;

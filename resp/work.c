@@ -1,8 +1,9 @@
 /* work.c - the workers: SQL, and commands that read much.
  *
  * A worker runs one command of one connection at a time, and makes the bytes
- * of its reply, so that the loop only has to send them. Each has one SQL
- * session, opened with its first statement and kept.
+ * of its reply, so that the loop only has to send them; of a long one the next
+ * part, and then it is free for others. Each has one SQL session, opened with
+ * its first statement and kept.
  *
  * Thread: the workers' own; give and cancel are the loops'. */
 #include <string.h>
@@ -34,6 +35,21 @@ static struct resp_job *work_take(struct resp_worker *worker)
     return job;
 }
 
+/* Put a job behind the others. False: the workers have ended. */
+static bool work_put(struct resp_server *server, struct resp_job *job)
+{
+    kv_lock_take(&server->pool_lock);
+    const bool closed = server->pool_closed;
+    if (!closed) {
+        job->conn->job = job;
+        *server->queue_last = job;
+        server->queue_last = &job->next;
+        kv_cond_wake_one(&server->pool_more);
+    }
+    kv_lock_drop(&server->pool_lock);
+    return !closed;
+}
+
 bool resp_work_give(struct resp_conn *conn)
 {
     struct resp_server *server = conn->loop->server;
@@ -44,20 +60,25 @@ bool resp_work_give(struct resp_conn *conn)
     }
     job->conn = conn;
     job->db = atomic_load(&server->db);
+    job->slice.cancelled = &job->cancelled;
     kv_buf_init(&job->out, KV_MEM_CLIENT, RESP_REPLY_MAX);
-    kv_lock_take(&server->pool_lock);
-    const bool closed = server->pool_closed;
-    if (!closed) {
-        conn->job = job;
-        *server->queue_last = job;
-        server->queue_last = &job->next;
-        kv_cond_wake_one(&server->pool_more);
-    }
-    kv_lock_drop(&server->pool_lock);
-    if (closed) {
+    if (!work_put(server, job)) {
         kv_mem_free(KV_MEM_CLIENT, job, sizeof(*job));
+        return false;
     }
-    return !closed;
+    return true;
+}
+
+bool resp_work_again(struct resp_job *job)
+{
+    return work_put(job->conn->loop->server, job);
+}
+
+void resp_work_free(struct resp_job *job)
+{
+    cmd_slice_end(&job->slice);
+    kv_buf_fini(&job->out);
+    kv_mem_free(KV_MEM_CLIENT, job, sizeof(*job));
 }
 
 void resp_work_cancel(struct resp_conn *conn)
@@ -119,26 +140,39 @@ static void work_leave(struct resp_worker *worker, struct resp_job *job)
     kv_lock_drop(&worker->server->pool_lock);
 }
 
-static void work_run_job(struct resp_worker *worker, struct resp_job *job)
+/* The first part of the reply, mostly all of it. */
+static void work_first(struct resp_worker *worker, struct resp_job *job)
 {
     struct resp_conn *conn = job->conn;
-    struct cmd_reply reply;
     struct kvsql_error err;
     kvsql_rc rc = work_session(worker, job, &err);
 
     job->ticket = CMD_NO_TICKET;
-    cmd_reply_init_resp(&reply, &job->out, conn->client.resp);
+    cmd_reply_init_resp(&job->reply, &job->out, conn->client.resp);
     if (rc != KVSQL_OK) {
         worker->session = NULL;
-        cmd_reply_error(&reply, rc, "%s %s", kv_error_row(rc)->resp,
+        cmd_reply_error(&job->reply, rc, "%s %s", kv_error_row(rc)->resp,
                         err.text);
     } else if (work_enter(worker, job)) {
         cmd_client_work(&conn->client, job->db, worker->session,
-                        conn->parser->argc, conn->parser->argv, &reply,
-                        &job->ticket);
+                        conn->parser->argc, conn->parser->argv, &job->reply,
+                        &job->ticket, &job->slice);
         work_leave(worker, job);
     }
-    job->failed = !cmd_reply_finish(&reply);
+    job->failed = !cmd_reply_finish(&job->reply);
+}
+
+static void work_run_job(struct resp_worker *worker, struct resp_job *job)
+{
+    struct resp_conn *conn = job->conn;
+
+    if (job->slice.more == NULL) {
+        work_first(worker, job);
+    } else {
+        (void)cmd_client_more(&conn->client, job->db, conn->parser->argc,
+                              conn->parser->argv, &job->reply, &job->slice,
+                              &job->why);
+    }
 }
 
 static void *work_run(void *arg)

@@ -130,7 +130,7 @@ static enum cmd_next run(struct cmd_client *client, const char *line)
     }
     if (next == CMD_WORK) {
         cmd_client_work(client, db, session, args_count, args, &reply,
-                        &ticket);
+                        &ticket, NULL);
         next = CMD_DONE;
     }
     return next;

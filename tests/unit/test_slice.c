@@ -1,0 +1,310 @@
+/* test_slice.c - long replies on a view in slices: they are those that come in
+ * one piece, whatever is written between two slices, and they end when their
+ * client leaves, when their view is ended, when memory is short. */
+#include "command/client.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kvsql/store.h"
+#include "tests/lib/ask.h"
+#include "tests/lib/unit.h"
+
+#define ELEMENTS 30000 /* some slices of each reply */
+#define EXPIRED 1000   /* fields that are gone and not yet removed */
+
+static void door_kill(struct cmd_client *to)
+{
+    (void)to;
+}
+
+static void door_push(struct cmd_client *to, const struct cmd_push *push)
+{
+    (void)to, (void)push;
+}
+
+static const struct cmd_door door = {.kill = door_kill, .push = door_push};
+static struct cmd_client client;
+static struct cmd_slice slice;
+static atomic_bool cancelled;
+static struct cmd_reply part;
+static struct kv_buf bytes, whole;
+
+static void slice_setup(void)
+{
+    setup();
+    client = (struct cmd_client){.fd = -1};
+    cmd_client_open(&client, &door);
+    slice = (struct cmd_slice){.cancelled = &cancelled};
+    kv_buf_init(&bytes, KV_MEM_CLIENT, 64 << 20);
+    kv_buf_init(&whole, KV_MEM_MISC, 64 << 20);
+}
+
+static void slice_teardown(void)
+{
+    cmd_slice_end(&slice);
+    kv_buf_fini(&bytes);
+    kv_buf_fini(&whole);
+    cmd_client_close(&client);
+    teardown();
+    ck_assert_uint_eq(kv_mem_bytes(KV_MEM_CLIENT), 0);
+}
+
+static void fill(void)
+{
+    struct kv_txn *txn;
+    char text[32];
+
+    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
+    for (unsigned i = 0; i < ELEMENTS; i++) {
+        const kvsql_slice value = {
+            text, (size_t)snprintf(text, sizeof(text), "element:%06u", i)};
+        const struct kv_key e = kv_key_of(value.p, value.size);
+        struct kv_key key = kv_key_of("t", 1);
+        const int64_t at =
+            i < EXPIRED ? kv_now(db) + 1000 : 0;
+
+        ck_assert_int_eq(kv_sadd(txn, &key, &e, NULL, &err), KVSQL_OK);
+        key = kv_key_of("z", 1);
+        ck_assert_int_eq(kv_zadd(txn, &key, &e, i / 2.0, NULL, &err),
+                         KVSQL_OK);
+        key = kv_key_of("l", 1);
+        ck_assert_int_eq(kv_push(txn, &key, KV_RIGHT, value, &err), KVSQL_OK);
+        key = kv_key_of("h", 1);
+        ck_assert_int_eq(kv_hset(txn, &key, &e, value, at, NULL, &err),
+                         KVSQL_OK);
+        ck_assert_int_eq(kv_set(txn, &e, value, 0, &err), KVSQL_OK);
+    }
+    ck_assert_int_eq(kv_txn_commit(txn, NULL, &err), KVSQL_OK);
+    fakeos_advance(fake, 2000);
+}
+
+/* The first part of the answer to the line that is split. */
+static void first(void)
+{
+    struct kv_ticket ticket;
+
+    kv_buf_reset(&bytes, bytes.cap);
+    cmd_reply_init_resp(&part, &bytes, client.resp);
+    cmd_client_work(&client, db, NULL, args_count, args, &part, &ticket,
+                    &slice);
+}
+
+/* The next one, behind `whole`, to which it goes. */
+static kvsql_rc next(void)
+{
+    kv_buf_add(&whole, bytes.p, bytes.size);
+    kv_buf_reset(&bytes, bytes.cap);
+    return cmd_client_more(&client, db, args_count, args, &part, &slice, &err);
+}
+
+/* All that the last test's lines would see is changed. */
+static void change(unsigned n)
+{
+    char line[128];
+
+    (void)snprintf(line, sizeof(line), "SREM t element:%06u element:%06u",
+                   ELEMENTS - 1 - n, n * 100);
+    run_line(line);
+    (void)snprintf(line, sizeof(line), "ZADD z %u element:%06u", n,
+                   ELEMENTS - 1 - n);
+    run_line(line);
+    run_line("LPOP l");
+    run_line("RPUSH l new");
+    (void)snprintf(line, sizeof(line), "HSET h element:%06u new new%u v",
+                   ELEMENTS - 1 - n, n);
+    run_line(line);
+    (void)snprintf(line, sizeof(line), "DEL element:%06u",
+                   ELEMENTS - 1 - n * 10);
+    run_line(line);
+}
+
+struct ask_row {
+    const char *line;
+    const char *begin2, *begin3; /* of the answer */
+};
+
+static const struct ask_row rows[] = {
+    {"SMEMBERS t", "*30000\r\n", "~30000\r\n"},
+    {"HGETALL h", "*58000\r\n", "%29000\r\n"},
+    {"HKEYS h", "*29000\r\n", "*29000\r\n"},
+    {"HVALS h", "*29000\r\n", "*29000\r\n"},
+    {"LRANGE l 0 -1", "*30000\r\n", "*30000\r\n"},
+    {"LRANGE l 500 -2", "*29499\r\n", "*29499\r\n"},
+    {"ZRANGE z 0 -1 WITHSCORES", "*60000\r\n", "*30000\r\n*2\r\n"},
+    {"ZREVRANGE z 10 -1", "*29990\r\n", "*29990\r\n"},
+    {"ZRANGEBYSCORE z 5 +inf LIMIT 7 25000", "*25000\r\n", "*25000\r\n"},
+    {"ZRANGE z + - BYLEX REV", "*30000\r\n", "*30000\r\n"},
+    {"KEYS *", "*30004\r\n", "*30004\r\n"},
+    {"KEYS *[1357]", "*12000\r\n", "*12000\r\n"},
+    {"KEYS element:00*", "*10000\r\n", "*10000\r\n"},
+    {"KEYS nothing*", "*0\r\n", "*0\r\n"},
+};
+
+START_TEST(a_reply_in_slices_is_the_one_that_comes_whole)
+{
+    const struct ask_row *const row = &rows[_i / 2];
+    const unsigned resp = 2 + _i % 2;
+    const char *const begin = resp == 2 ? row->begin2 : row->begin3;
+    struct kv_buf expected;
+    unsigned parts = 1;
+
+    fill();
+    run_line(row->line);
+    kv_buf_init(&expected, KV_MEM_MISC, 64 << 20);
+    cmd_reply_resp(&reply, resp, &expected);
+    client.resp = (uint8_t)resp;
+    split(row->line);
+    for (first(); slice.more != NULL; parts++) {
+        ck_assert_uint_ge(bytes.size, CMD_SLICE_SIZE);
+        ck_assert_uint_lt(bytes.size, CMD_SLICE_SIZE + 1000);
+        change(parts);
+        split(row->line);
+        ck_assert_int_eq(next(), KVSQL_OK);
+    }
+    kv_buf_add(&whole, bytes.p, bytes.size);
+    ck_assert_uint_eq(parts > 1, expected.size >= CMD_SLICE_SIZE + 1000);
+    ck_assert_uint_eq(whole.size, expected.size);
+    ck_assert_mem_eq(whole.p, expected.p, whole.size);
+    ck_assert_mem_eq(whole.p, begin, strlen(begin));
+    ck_assert_ptr_null(slice.view);
+    ck_assert_ptr_null(slice.state);
+    kv_buf_fini(&expected);
+}
+END_TEST
+
+START_TEST(a_reply_in_slices_counts_as_one_call)
+{
+    fill();
+    run_line("CONFIG RESETSTAT");
+    split("LRANGE l 0 -1");
+    for (first(); slice.more != NULL;) {
+        ck_assert_ptr_null(strstr(ask("INFO commandstats"), "cmdstat_lrange"));
+        split("LRANGE l 0 -1");
+        ck_assert_int_eq(next(), KVSQL_OK);
+    }
+    ck_assert_ptr_nonnull(
+        strstr(ask("INFO commandstats"), "cmdstat_lrange:calls=1,"));
+}
+END_TEST
+
+/* ---- ends ------------------------------------------------------------------ */
+
+START_TEST(who_has_left_gets_no_more)
+{
+    fill();
+    split("SMEMBERS t");
+    first();
+    ck_assert(slice.more != NULL);
+    atomic_store(&cancelled, true);
+    ck_assert_int_eq(next(), KVSQL_INTERRUPT);
+    ck_assert_uint_eq(bytes.size, 0);
+    ck_assert(slice.more == NULL);
+    ck_assert_ptr_null(slice.view);
+}
+END_TEST
+
+START_TEST(who_has_left_is_not_counted_for)
+{
+    fill();
+    atomic_store(&cancelled, true);
+    split("HGETALL h");
+    first(); /* while the fields are counted */
+    ck_assert_int_eq(part.rc, KVSQL_INTERRUPT);
+    ck_assert_uint_eq(bytes.size, 26);
+    ck_assert_mem_eq(bytes.p, "-ERR the client has left\r\n", 26);
+    ck_assert(slice.more == NULL);
+}
+END_TEST
+
+START_TEST(a_view_that_is_ended_ends_the_reply)
+{
+    struct kvsql_error why;
+
+    kv_set_views(db, 0, 1000);
+    fill();
+    split("ZRANGE z 0 -1");
+    first();
+    ck_assert(slice.more != NULL);
+    ck_assert_int_eq(cmd_slice_ended(&slice, &why), KVSQL_OK);
+    change(1);
+    while (kv_store_tick(kv_db_store(db))) {
+    }
+    ck_assert_int_eq(cmd_slice_ended(&slice, &why), KVSQL_INTERRUPT);
+    split("ZRANGE z 0 -1");
+    ck_assert_int_eq(next(), KVSQL_INTERRUPT);
+    ck_assert_ptr_nonnull(strstr(err.text, "view-max-bytes"));
+    ck_assert(slice.more == NULL);
+}
+END_TEST
+
+START_TEST(a_reply_that_rests_can_be_dropped)
+{
+    fill();
+    split("KEYS *");
+    first();
+    ck_assert(slice.more != NULL);
+    cmd_slice_end(&slice);
+    ck_assert(slice.more == NULL);
+    cmd_slice_end(&slice); /* nothing is left to do */
+}
+END_TEST
+
+/* ---- memory ---------------------------------------------------------------- */
+
+START_TEST(any_block_may_be_refused)
+{
+    static const char *const lines[] = {"SMEMBERS t", "HGETALL h", "KEYS *",
+                                        "LRANGE l 0 -1",
+                                        "ZRANGE z 0 -1 WITHSCORES"};
+    const char *const line = lines[_i];
+    bool through = false;
+
+    fill();
+    for (unsigned n = 1; !through; n++) {
+        kvsql_rc rc = KVSQL_OK;
+
+        ck_assert_uint_lt(n, 1000);
+        kv_buf_fini(&bytes);
+        kv_buf_reset(&whole, whole.cap);
+        split(line);
+        kv_mem_fail_at(n, 0);
+        first();
+        if (part.rc != KVSQL_OK || part.buf->failed) {
+            ck_assert(slice.more == NULL);
+            ck_assert(cmd_reply_finish(&part));
+            ck_assert_int_eq(bytes.p[0], '-');
+        }
+        while (slice.more != NULL && rc == KVSQL_OK) {
+            kv_buf_add(&whole, bytes.p, bytes.size);
+            kv_buf_fini(&bytes);
+            rc = cmd_client_more(&client, db, args_count, args, &part, &slice,
+                                 &err);
+        }
+        ck_assert(rc == KVSQL_OK || rc == KVSQL_NOMEM);
+        through = !kv_mem_failed();
+        kv_mem_fail_at(0, 0);
+        ck_assert_ptr_null(slice.state);
+    }
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, slice_setup, slice_teardown);
+    tcase_set_timeout(tests, 120);
+    tcase_add_loop_test(tests, a_reply_in_slices_is_the_one_that_comes_whole, 0,
+                        2 * (int)(sizeof(rows) / sizeof(rows[0])));
+    tcase_add_test(tests, a_reply_in_slices_counts_as_one_call);
+    tcase_add_test(tests, who_has_left_gets_no_more);
+    tcase_add_test(tests, who_has_left_is_not_counted_for);
+    tcase_add_test(tests, a_view_that_is_ended_ends_the_reply);
+    tcase_add_test(tests, a_reply_that_rests_can_be_dropped);
+    tcase_add_loop_test(tests, any_block_may_be_refused, 0, 5);
+}
+
+int main(void)
+{
+    return unit_run("slice", add_tests);
+}
