@@ -83,7 +83,8 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     bool allow = false;
 
     (void)three;
-    if (action == SQLITE_DELETE && one != NULL && vt_table_known(one))
+    if (action == SQLITE_DELETE && one != NULL &&
+        (vt_table_known(one) || vt_khash_known(session, one)))
         session->saw_delete = true;
     if (action == SQLITE_READ && one != NULL) {
         vauth_read(session, one);

@@ -86,6 +86,16 @@ static bool vcursor_behind(const struct vt_range *range, const struct kv_key *ke
     return order > 0 || (order == 0 && range->hi_open);
 }
 
+/* What column 0 shows of a key. */
+static struct kv_key vcursor_name(const struct vt_cursor *cursor,
+                                  const struct kv_key *key)
+{
+    const struct kv_key *prefix = cursor->table->def->prefix;
+    const uint32_t skip = prefix != NULL ? prefix->size : 0;
+
+    return (struct kv_key){key->p + skip, key->size - skip, key->cls};
+}
+
 static bool vcursor_glob(struct vt_cursor *cursor, const struct kv_key *pattern,
                         const struct kv_key *key, int *rc)
 {
@@ -303,6 +313,17 @@ static bool vcursor_type_fits(const struct vt_cursor *cursor,
     return type == KV_NONE || item->type == type;
 }
 
+/* A pattern for the whole of column 0. */
+static bool vcursor_key_glob(struct vt_cursor *cursor, const struct kv_key *key,
+                             int *rc)
+{
+    struct kv_key name;
+
+    if (cursor->key_glob.p == NULL) return true;
+    name = vcursor_name(cursor, key);
+    return vcursor_glob(cursor, &cursor->key_glob, &name, rc);
+}
+
 static bool vcursor_key_settle(struct vt_cursor *cursor, bool found, int *rc)
 {
     const struct vt_range *range = &cursor->keys.ranges[cursor->key_range];
@@ -312,7 +333,7 @@ static bool vcursor_key_settle(struct vt_cursor *cursor, bool found, int *rc)
         if (!cursor->ended && vcursor_behind(range, &cursor->walk.key, desc))
             return false;
         if (vcursor_type_fits(cursor, &cursor->walk.item) &&
-            vcursor_glob(cursor, &cursor->key_glob, &cursor->walk.key, rc)) {
+            vcursor_key_glob(cursor, &cursor->walk.key, rc)) {
             return *rc == SQLITE_OK;
         }
         if (*rc != SQLITE_OK) return false;
@@ -348,7 +369,7 @@ static bool vcursor_key_enter(struct vt_cursor *cursor, int *rc)
         cursor->item = &cursor->looked_up;
         return kv_get(&cursor->at, &range->lo, &cursor->looked_up) &&
                vcursor_type_fits(cursor, &cursor->looked_up) &&
-               vcursor_glob(cursor, &cursor->key_glob, &range->lo, rc);
+               vcursor_key_glob(cursor, &range->lo, rc);
     }
     cursor->key = &walk->key;
     cursor->item = &walk->item;
@@ -539,11 +560,11 @@ static int vcursor_resolve(struct vt_cursor *cursor)
          cursor->key_range++) {
         bool found = vcursor_key_enter(cursor, &rc);
         while (ok && found && rc == SQLITE_OK) {
+            const struct kv_key name = vcursor_name(cursor, cursor->key);
             struct vt_number number;
             if (!cursor->walking ||
-                (cursor->key->cls == KV_TEXT &&
-                 vt_number_of_text(cursor->key->p, cursor->key->size,
-                                   &number) &&
+                (name.cls == KV_TEXT &&
+                 vt_number_of_text(name.p, name.size, &number) &&
                  vt_number_equal(&number, &cursor->keys.number)))
                 ok = vt_set_point(&points, cursor->key);
             found = cursor->walking && kv_keys_next(&cursor->walk);
@@ -665,6 +686,9 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
                        plan & VT_PLAN_BY_SCORE;
     rc = vt_cursor_args(cursor, argc, argv);
     if (rc != SQLITE_OK) return rc;
+    if (cursor->table->def->prefix != NULL &&
+        !vt_set_prefix(&cursor->keys, cursor->table->def->prefix))
+        return vt_cursor_nomem(cursor);
     cursor->copy = session->txn != NULL; /* VS3 */
     cursor->live = cursor->copy && vcursor_single(cursor);
     if (vt_read_at(session, cursor->live, &cursor->at, &cursor->snap, &err) !=

@@ -247,7 +247,7 @@ static void vplan_keys(struct vplan *plan, bool *known, bool *number)
 
     if (total < 1) total = VPLAN_KEYS_UNKNOWN;
     *known = *number = false;
-    plan->key_name = "key";
+    plan->key_name = def->labels != NULL ? def->labels[0] : "key";
     if (vplan_key_free(key) && def->elem == VT_ELEM_NONE &&
         vplan_bounded(&plan->slot[VPLAN_RANK])) {
         plan->bits |= VT_PLAN_KEY_RANK;

@@ -155,7 +155,8 @@ static kvsql_rc session_register(struct vt_session *session,
         (vt_info_register(session) != SQLITE_OK ||
          vt_exec_register(session) != SQLITE_OK ||
          vt_tvf_register(session) != SQLITE_OK ||
-         vt_changes_register(session) != SQLITE_OK))
+         vt_changes_register(session) != SQLITE_OK ||
+         vt_khash_register(session) != SQLITE_OK))
         rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
     if (rc == KVSQL_OK && vt_text_register(session) != SQLITE_OK)
         rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
@@ -243,6 +244,7 @@ void vt_session_close(struct vt_session *session)
         (void)sqlite3_finalize(session->begin);
         (void)sqlite3_finalize(session->commit);
         (void)sqlite3_finalize(session->rollback);
+        (void)sqlite3_finalize(session->to_real);
         vt_read_end(session);
         (void)sqlite3_close_v2(session->sql);
     }

@@ -19,6 +19,7 @@
 #include "vtab/sqlite.h"
 
 struct vt_cursor;
+struct vt_khash;
 
 /* Bytes that SQLite holds for a session, and until when it may ask (Q3). */
 struct vt_budget {
@@ -106,6 +107,7 @@ struct vt_session {
     struct vt_cursor *cursors;
     struct vt_cursor *spare; /* closed ones, to be opened again */
     unsigned spares;
+    struct vt_khash *khashes; /* declared tables that are connected */
     uint64_t keys_hint; /* size of the keyspace when last seen, for costs */
     uint64_t position;
 
@@ -127,6 +129,7 @@ struct vt_session {
     struct vt_statement *newest, *oldest;
     unsigned cached;
     sqlite3_stmt *begin, *commit, *rollback;
+    sqlite3_stmt *to_real; /* text to a number (typed.c) */
     struct kvsql_error failure; /* of the last module call that failed */
     struct vt_answer last; /* of the last command (kv_last) */
     bool last_set;
@@ -243,6 +246,10 @@ KV_INTERNAL int vt_info_register(struct vt_session *session);
 KV_INTERNAL int vt_exec_register(struct vt_session *session);
 KV_INTERNAL int vt_tvf_register(struct vt_session *session);
 KV_INTERNAL int vt_changes_register(struct vt_session *session);
+KV_INTERNAL int vt_khash_register(struct vt_session *session);
+/* Whether `name` is a declared table of the session (khash.c). */
+KV_INTERNAL bool vt_khash_known(const struct vt_session *session,
+                                const char *name);
 /* Bytes that a command may say to this session. */
 KV_INTERNAL size_t vt_answer_room(const struct vt_session *session);
 KV_INTERNAL const struct vt_host *vt_host_get(void);

@@ -184,12 +184,16 @@ static void vtable_emit(sqlite3_context *context, struct vt_cell *cell,
     case VT_CELL_INT: sqlite3_result_int64(context, cell->integer); break;
     case VT_CELL_REAL: sqlite3_result_double(context, cell->real); break;
     case VT_CELL_BYTES:
-        if (cell->owned)
+        if (cell->owned && cell->cls == KV_TEXT)
+            sqlite3_result_text64(context, (const char *)cell->p, cell->size,
+                                  sqlite3_free, SQLITE_UTF8);
+        else if (cell->owned)
             sqlite3_result_blob64(context, cell->p, cell->size, sqlite3_free);
         else
             vt_result_bytes(context, cell->p, cell->size, cell->cls,
                             cell->keep && !copy);
         break;
+    case VT_CELL_FAILED: break;
     }
 }
 
@@ -205,12 +209,14 @@ static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
     if (cursor->settled != NULL) {
         cell = cursor->settled[column];
         cell.owned = cell.keep = false;
+        if (cell.kind == VT_CELL_FAILED) return (int)cell.integer;
         vtable_emit(context, &cell, true);
         return SQLITE_OK;
     }
     cell.kind = VT_CELL_NULL;
     cell.owned = false;
     cursor->table->def->column(cursor, column, &cell);
+    if (cell.kind == VT_CELL_FAILED) return (int)cell.integer;
     vtable_emit(context, &cell, cursor->copy);
     return SQLITE_OK;
 }
@@ -262,6 +268,12 @@ void vt_cell_key(struct vt_cursor *cursor, struct vt_cell *cell)
     cell->p = cursor->key->p;
     cell->size = cursor->key->size;
     cell->keep = cursor->key == &cursor->walk.key && cursor->walk.key_stable;
+}
+
+void vt_cell_failed(struct vt_cell *cell, int code)
+{
+    cell->kind = VT_CELL_FAILED;
+    cell->integer = code;
 }
 
 void vt_cell_id(struct vt_cursor *cursor, struct vt_cell *cell)
@@ -412,6 +424,11 @@ static const sqlite3_module vtable_module = {
     .xSavepoint = vt_table_savepoint,
     .xRelease = vt_table_release,
     .xRollbackTo = vt_table_rollback_to};
+
+void vt_table_methods(sqlite3_module *module)
+{
+    *module = vtable_module;
+}
 
 kvsql_rc vt_tables_register(struct vt_session *session, struct kvsql_error *err)
 {

@@ -13,7 +13,10 @@
 enum vt_elem_kind { VT_ELEM_NONE, VT_ELEM_KEY, VT_ELEM_INDEX };
 
 /* What one column of the current row holds. */
-enum vt_cell_kind { VT_CELL_NULL, VT_CELL_INT, VT_CELL_REAL, VT_CELL_BYTES };
+enum vt_cell_kind {
+    VT_CELL_NULL, VT_CELL_INT, VT_CELL_REAL, VT_CELL_BYTES,
+    VT_CELL_FAILED /* `integer` is SQLite's code */
+};
 struct vt_cell {
     enum vt_cell_kind kind;
     unsigned cls;
@@ -38,6 +41,9 @@ struct vt_def {
     int columns;
     uint64_t keyless; /* bits: columns that an item has without its key */
     const char *elem_name, *unique; /* "field"; "hashes.key, hashes.field" */
+    /* Declared tables; NULL of those in columns.def. */
+    const struct kv_key *prefix; /* column 0 is the key behind it */
+    const char *const *labels;   /* names of the columns */
     void (*column)(struct vt_cursor *cursor, int column, struct vt_cell *cell);
     int (*insert)(struct vt_write *write);
     int (*update)(struct vt_write *write);
@@ -58,6 +64,7 @@ struct vt_table {
 };
 
 /* What every module whose tables are struct vt_table has in common. */
+KV_INTERNAL void vt_table_methods(sqlite3_module *module);
 KV_INTERNAL int vt_table_disconnect(sqlite3_vtab *vtab);
 KV_INTERNAL int vt_table_begin(sqlite3_vtab *vtab);
 KV_INTERNAL int vt_table_sync(sqlite3_vtab *vtab);
@@ -202,6 +209,7 @@ KV_INTERNAL void vt_cell_time(struct vt_cell *cell, int64_t wall_ms);
 KV_INTERNAL void vt_cell_text(struct vt_cell *cell, const char *literal);
 KV_INTERNAL void vt_cell_val(struct vt_cell *cell, const struct kv_val *val);
 KV_INTERNAL void vt_cell_key(struct vt_cursor *cursor, struct vt_cell *cell);
+KV_INTERNAL void vt_cell_failed(struct vt_cell *cell, int code);
 /* _id of the current row: varint size of the key, key, element (index as 8
  * bytes, highest first, so that byte order is row order). */
 KV_INTERNAL void vt_cell_id(struct vt_cursor *cursor, struct vt_cell *cell);

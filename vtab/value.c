@@ -19,6 +19,7 @@
 
 #include "kvsql/base/num.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -658,6 +659,71 @@ static bool vvalue_prefix_range(struct vt_set *set, const struct kv_key *prefix,
         .has_lo = true, .has_hi = true, .hi_open = true};
     return vt_set_keep(set, prefix, &range->lo) &&
            vvalue_prefix_end(set, prefix, &range->hi);
+}
+
+/* `prefix` and the key behind it, kept; NULL: nothing behind it. */
+static bool vvalue_join(struct vt_set *set, const struct kv_key *prefix,
+                        const struct kv_key *key, unsigned cls,
+                        struct kv_key *out)
+{
+    const uint32_t size = key != NULL ? key->size : 0;
+    uint8_t *bytes;
+
+    if (size > UINT32_MAX - prefix->size) return false;
+    bytes = sqlite3_malloc64((sqlite3_uint64)prefix->size + size + 1);
+    if (bytes == NULL) return false;
+    memcpy(bytes, prefix->p, prefix->size);
+    if (size > 0) memcpy(bytes + prefix->size, key->p, size);
+    *out = (struct kv_key){bytes, prefix->size + size, (uint8_t)cls};
+    if (!vt_set_keep(set, out, out)) out->p = NULL;
+    sqlite3_free(bytes);
+    return out->p != NULL;
+}
+
+/* What `range` has of one class, behind `prefix`. */
+static bool vvalue_range_prefix(struct vt_set *set, const struct kv_key *prefix,
+                                const struct vt_range *range, unsigned cls)
+{
+    const bool lo = range->has_lo && range->lo.cls == cls;
+    const bool hi = range->has_hi && range->hi.cls == cls;
+    struct vt_range *out;
+
+    if (range->has_lo && range->lo.cls > cls) return true;
+    if (range->has_hi && range->hi.cls < cls) return true;
+    out = vvalue_range_new(set);
+    if (out == NULL) return false;
+    out->has_lo = out->has_hi = true;
+    out->lo_open = lo && range->lo_open;
+    out->hi_open = !hi || range->hi_open;
+    out->point = range->point;
+    if (!vvalue_join(set, prefix, lo ? &range->lo : NULL, cls, &out->lo))
+        return false;
+    if (hi) return vvalue_join(set, prefix, &range->hi, cls, &out->hi);
+    if (!vvalue_prefix_end(set, prefix, &out->hi)) return false;
+    out->hi.cls = (uint8_t)cls;
+    return true;
+}
+
+/* The class of a key is that of what follows the prefix, and so is the order:
+ * the prefix is TEXT. An interval that reaches from TEXT into BLOB becomes
+ * two, for the keys that begin otherwise lie in between. */
+bool vt_set_prefix(struct vt_set *set, const struct kv_key *prefix)
+{
+    const unsigned count = set->count;
+    struct vt_range *old;
+    bool ok = true;
+
+    static_assert(KV_TEXT < KV_BLOB, "in the order of keys (VA3)");
+    if (prefix->size == 0 || count == 0) return true;
+    old = sqlite3_malloc64((sqlite3_uint64)count * sizeof(*old));
+    if (old == NULL) return false;
+    memcpy(old, set->ranges, count * sizeof(*old));
+    set->count = 0;
+    for (unsigned i = 0; ok && i < count; i++)
+        ok = vvalue_range_prefix(set, prefix, &old[i], KV_TEXT) &&
+             vvalue_range_prefix(set, prefix, &old[i], KV_BLOB);
+    sqlite3_free(old);
+    return ok;
 }
 
 bool vt_set_glob(struct vt_set *set, const struct kv_key *pattern, bool *exact)

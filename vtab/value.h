@@ -86,6 +86,8 @@ KV_INTERNAL bool vt_set_below(struct vt_set *set, sqlite3_value *value,
 /* Narrow to lo <= key < hi; either may be NULL. */
 KV_INTERNAL bool vt_set_between(struct vt_set *set, const struct kv_key *lo,
                                 const struct kv_key *hi);
+/* From what follows `prefix` to whole keys. */
+KV_INTERNAL bool vt_set_prefix(struct vt_set *set, const struct kv_key *prefix);
 /* Narrow to what a pattern can match; *exact: and to nothing else. */
 KV_INTERNAL bool vt_set_glob(struct vt_set *set, const struct kv_key *pattern,
                              bool *exact);

@@ -18,6 +18,7 @@ const char *vt_column_label(const struct vt_def *def, int column)
     bool hidden;
     int cid = 0;
 
+    if (def->labels != NULL) return def->labels[column];
     for (unsigned i = 0; vt_column_row(i, &table, &name, &type, &hidden, &doc);
          i++)
         if (strcmp(table, def->name) == 0 && cid++ == column) return name;

@@ -1,0 +1,705 @@
+/* test_khash.c - kv_hash: hashes under a pattern as typed rows (sql.md 8).
+ *
+ * What a definition may say, what rows read and take, and a differential test
+ * of generated statements against a native table of the same declaration.
+ *
+ * KVSQL_SEED gives another run, KVSQL_SQL_STEPS more statements. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kvsql/base/os.h"
+#include "tests/lib/rand.h"
+#include "tests/lib/unit.h"
+#include "vtab/state.h"
+
+#define TEXT_MAX 262144
+#define SQL_MAX 4096
+#define STEPS 6000
+
+static struct {
+    kvsql *db;
+    struct vt_session *session;
+    sqlite3 *native;
+    struct kv_os os;
+    int64_t wall;
+    char ours[TEXT_MAX], theirs[TEXT_MAX], sql[SQL_MAX];
+    struct kvsql_error err;
+    struct rand_state rand;
+} fx;
+
+/* ---- fixture --------------------------------------------------------------- */
+
+static int64_t fixture_wall(void *arg)
+{
+    (void)arg;
+    return fx.wall;
+}
+
+static uint64_t fixture_boot(void *arg)
+{
+    (void)arg;
+    return (uint64_t)fx.wall * 1000000u;
+}
+
+static void fixture_setup(void)
+{
+    const struct vt_limits limits = {.trusted = true};
+    const struct kvsql_options options = {.no_keeper = true};
+
+    memset(&fx, 0, sizeof(fx));
+    fx.wall = 1700000000000;
+    fx.os = *kv_os_real();
+    fx.os.wall_ms = fixture_wall;
+    fx.os.boot_ns = fixture_boot;
+    ck_assert_int_eq(vt_start(&fx.err), KVSQL_OK);
+    ck_assert_int_eq(
+        kv_open_os("", &options, &fx.os, NULL, NULL, &fx.db, &fx.err),
+        KVSQL_OK);
+    ck_assert_int_eq(vt_session_open(fx.db, &limits, &fx.session, &fx.err),
+                     KVSQL_OK);
+    ck_assert_int_eq(sqlite3_open(":memory:", &fx.native), SQLITE_OK);
+}
+
+static void fixture_teardown(void)
+{
+    vt_session_close(fx.session);
+    ck_assert_int_eq(sqlite3_close(fx.native), SQLITE_OK);
+    ck_assert_int_eq(kv_close(fx.db, &fx.err), KVSQL_OK);
+}
+
+/* ---- running --------------------------------------------------------------- */
+
+/* A value behind out[size]; returns the size with it. */
+static size_t put_value(char *out, size_t size, const struct vt_value *v)
+{
+    const size_t left = TEXT_MAX - size;
+
+    ck_assert_uint_gt(left, 400 + 2 * v->size);
+    switch (v->kind) {
+    case VT_NULL: return size + (size_t)snprintf(out + size, left, "NULL");
+    case VT_INTEGER:
+        return size + (size_t)snprintf(out + size, left, "%lld",
+                                       (long long)v->integer);
+    case VT_REAL:
+        size += (size_t)snprintf(out + size, left, "%.17g", v->real);
+        if (isfinite(v->real) && v->real == floor(v->real))
+            size += (size_t)snprintf(out + size, left - 340, ".0");
+        return size;
+    case VT_TEXT:
+        return size + (size_t)snprintf(out + size, left, "'%.*s'", (int)v->size,
+                                       v->p);
+    case VT_BLOB:
+        size += (size_t)snprintf(out + size, left, "x'");
+        for (size_t i = 0; i < v->size; i++)
+            size += (size_t)snprintf(out + size, 3, "%02x", v->p[i]);
+        return size + (size_t)snprintf(out + size, 2, "'");
+    }
+    return size;
+}
+
+static void put_between(char *out, size_t *size, int column)
+{
+    if (*size > 0) out[(*size)++] = column == 0 ? '\n' : '|';
+    out[*size] = 0;
+}
+
+static kvsql_rc run(const char *sql)
+{
+    struct vt_statement *statement;
+    size_t size = 0;
+    bool row = false;
+    kvsql_rc rc = vt_prepare(fx.session, sql, strlen(sql), NULL, &statement,
+                             &fx.err);
+
+    fx.ours[0] = 0;
+    if (rc != KVSQL_OK) return rc;
+    while ((rc = vt_step(statement, &row, &fx.err)) == KVSQL_OK && row)
+        for (int i = 0; i < vt_column_count(statement); i++) {
+            struct vt_value v;
+            vt_column(statement, i, &v);
+            put_between(fx.ours, &size, i);
+            size = put_value(fx.ours, size, &v);
+        }
+    vt_finish(statement);
+    return rc;
+}
+
+static void ok(const char *sql)
+{
+    const kvsql_rc rc = run(sql);
+
+    ck_assert_msg(rc == KVSQL_OK, "%s: %s", sql, fx.err.text);
+}
+
+#define GIVES(sql, rows)                                                      \
+    do {                                                                      \
+        ok(sql);                                                              \
+        ck_assert_str_eq(fx.ours, rows);                                      \
+    } while (0)
+#define FAILS(sql, code, sentence)                                            \
+    do {                                                                      \
+        ck_assert_int_eq(run(sql), code);                                     \
+        ck_assert_str_eq(fx.err.text, sentence);                              \
+    } while (0)
+
+#define USERS                                                                 \
+    "CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id, name TEXT,"    \
+    " age INTEGER, score REAL, n NUMERIC, data BLOB)"
+
+/* ---- definitions ----------------------------------------------------------- */
+
+START_TEST(a_definition_that_cannot_be_kept_is_refused_in_a_sentence)
+{
+    static const char *const cases[][2] = {
+        {"", "kv_hash: a pattern like 'user:{id}', the column id, and the "
+             "others"},
+        {"'u:{id}', id", "kv_hash: a column beside id is needed"},
+        {"u, id, a", "kv_hash: the first argument is a pattern like "
+                     "'user:{id}'"},
+        {"'u:', id, a", "kv_hash: pattern 'u:': a prefix with one {column} at "
+                        "its end"},
+        {"'u:{id}:x', id, a", "kv_hash: pattern 'u:{id}:x': a prefix with one "
+                              "{column} at its end"},
+        {"'u:{a}{id}', id, a", "kv_hash: pattern 'u:{a}{id}': a prefix with "
+                               "one {column} at its end"},
+        {"'u:{}', id, a", "kv_hash: pattern 'u:{}': a prefix with one {column} "
+                          "at its end"},
+        {"'u:{id}', a, id", "kv_hash: column id of the pattern comes first"},
+        {"'u:{id}', id INTEGER, a", "kv_hash: column id is a part of the key, "
+                                    "and that is TEXT"},
+        {"'u:{id}', id, a, A", "kv_hash: duplicate column A"},
+        {"'u:{id}', id, key", "kv_hash: every table has a hidden column key of "
+                              "its own"},
+        {"'u:{id}', id, a NOT NULL", "kv_hash: column a: NOT is not possible, "
+                                     "a column has a name and a type"},
+        {"'u:{id}', id, a TEXT HIDDEN", "kv_hash: column a: HIDDEN is not "
+                                        "possible, a column has a name and a "
+                                        "type"},
+        {"'u:{id}', id, a 'x'", "kv_hash: column a: ''x'' is no type"},
+        {"'u:{id}', id, 5", "kv_hash: '5' is no column: a name and perhaps a "
+                            "type"},
+        {"'u:{id}', id, a, INDEX(a)", "kv_hash: INDEX(a) cannot be kept: rows "
+                                      "are found by the key column alone"},
+        {"'u:{id}', id, a, unique (a)", "kv_hash: unique (a) cannot be kept: "
+                                        "rows are found by the key column "
+                                        "alone"}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void)snprintf(fx.sql, SQL_MAX,
+                       "CREATE VIRTUAL TABLE x USING kv_hash(%s)", cases[i][0]);
+        ck_assert_int_ne(run(fx.sql), KVSQL_OK);
+        ck_assert_str_eq(fx.err.text, cases[i][1]);
+    }
+    ok("CREATE VIRTUAL TABLE x USING kv_hash('o''x:{a b}', \"a b\", [index],"
+       " `c``d` VARCHAR(20), e DOUBLE PRECISION)");
+    ok("INSERT INTO x VALUES('7', 1, 2, 3)");
+    GIVES("SELECT key, * FROM x", "'o'x:7'|'7'|'1'|'2'|3.0");
+    GIVES("SELECT field FROM hashes", "'c`d'\n'e'\n'index'");
+    FAILS("SELECT * FROM kv_hash", KVSQL_SYNTAX, "no such table: kv_hash");
+}
+END_TEST
+
+START_TEST(dropping_or_renaming_a_table_leaves_the_hashes_alone)
+{
+    ok(USERS);
+    ok("INSERT INTO users(id, name) VALUES('1', 'Ann')");
+    ok("ALTER TABLE users RENAME TO people");
+    FAILS("INSERT INTO people(id, name) VALUES('1', 'Bob')", KVSQL_EXISTS,
+          "UNIQUE constraint failed: people.id");
+    ok("DELETE FROM people WHERE id = 2");
+    ok("DROP TABLE people");
+    GIVES("SELECT * FROM hashes", "'user:1'|'name'|'Ann'|NULL");
+    ok(USERS);
+    GIVES("SELECT id, name FROM users", "'1'|'Ann'");
+}
+END_TEST
+
+/* ---- rows ------------------------------------------------------------------ */
+
+START_TEST(values_are_read_as_a_native_column_of_the_type_has_them)
+{
+    ok(USERS);
+    ok("INSERT INTO hashes(key, field, value) VALUES"
+       " ('user:1', 'name', '041'), ('user:1', 'age', ' 041'),"
+       " ('user:1', 'score', '41'), ('user:1', 'n', '4.10e1'),"
+       " ('user:1', 'data', 'text'), ('user:2', 'name', x'ff'),"
+       " ('user:2', 'age', 'abc'), ('user:2', 'score', '1e'),"
+       " ('user:2', 'n', x'ff00'), ('user:2', 'data', ''),"
+       " ('user:3', 'age', '9223372036854775808'), ('user:3', 'n', '-0'),"
+       " ('user:3', 'score', '-0.0')");
+    GIVES("SELECT * FROM users",
+          "'1'|'041'|41|41.0|41|x'74657874'\n"
+          "'2'|x'ff'|'abc'|'1e'|x'ff00'|x''\n"
+          "'3'|NULL|9.2233720368547758e+18.0|0.0|0|NULL");
+    ok("UPDATE users SET age = age, n = 41 WHERE id = '1'");
+    GIVES("SELECT value FROM hashes WHERE key = 'user:1' AND field IN ('age',"
+          " 'n')",
+          "' 041'\n'4.10e1'");
+}
+END_TEST
+
+START_TEST(a_real_that_is_written_reads_the_same_again)
+{
+    ok("CREATE VIRTUAL TABLE r USING kv_hash('r:{id}', id, x REAL)");
+    GIVES("INSERT INTO r VALUES(1, 0.1 + 0.2), (2, 9e999), (3, -9e999),"
+          " (4, 5e-324), (5, 1e22), (6, 3), (7, 1.7976931348623157e308)"
+          " RETURNING 1",
+          "1\n1\n1\n1\n1\n1\n1");
+    GIVES("SELECT x = 0.1 + 0.2 FROM r WHERE id = '1'", "1");
+    GIVES("SELECT value FROM hashes WHERE key IN ('r:2', 'r:3', 'r:5', 'r:6')",
+          "'9e999'\n'-9e999'\n'1e+22'\n'3'");
+    for (unsigned i = 0; i < 3000; i++) {
+        struct vt_value v = {.kind = VT_REAL};
+        struct vt_statement *statement;
+        const char sql[] = "REPLACE INTO r VALUES(0, ?)";
+        uint64_t bits = rand_next(&fx.rand);
+        bool row;
+
+        memcpy(&v.real, &bits, sizeof(bits));
+        if (!(fabs(v.real) > 1e-280 && fabs(v.real) < 1e280)) continue;
+        ck_assert_int_eq(vt_prepare(fx.session, sql, sizeof(sql) - 1, NULL,
+                                    &statement, &fx.err),
+                         KVSQL_OK);
+        ck_assert_int_eq(vt_bind(statement, 1, &v, &fx.err), KVSQL_OK);
+        ck_assert_int_eq(vt_step(statement, &row, &fx.err), KVSQL_OK);
+        vt_finish(statement);
+        (void)put_value(fx.theirs, 0, &v);
+        GIVES("SELECT x FROM r WHERE id = '0'", fx.theirs);
+    }
+}
+END_TEST
+
+START_TEST(other_fields_are_shown_as_json_and_cannot_be_set)
+{
+    ok(USERS);
+    ok("INSERT INTO hashes(key, field, value) VALUES"
+       " ('user:1', 'name', 'Ann'), ('user:1', 'a\"b', 'c\\d' || char(10, 1)),"
+       " ('user:1', x'ff', x'fe00'), ('user:2', 'x', '')");
+    GIVES("SELECT id, key, _extra, json_valid(_extra) FROM users",
+          "'1'|'user:1'|'{\"a\\\"b\":\"c\\\\d\\n\\u0001\","
+          "\"$hex:FF\":{\"$hex\":\"FE00\"}}'|1\n"
+          "'2'|'user:2'|'{\"x\":\"\"}'|1");
+    GIVES("SELECT (SELECT json_group_object(field, value) FROM hashes h WHERE"
+          " h.key = u.key AND typeof(field) = 'text' AND field <> 'name') ="
+          " replace(_extra, ',\"$hex:FF\":{\"$hex\":\"FE00\"}', '') FROM users u",
+          "1\n1");
+    FAILS("UPDATE users SET _extra = '{}' WHERE id = '1'", KVSQL_CONSTRAINT,
+          "users._extra cannot be set");
+    FAILS("INSERT INTO users(id, name, key) VALUES(3, 'x', 'y')",
+          KVSQL_CONSTRAINT, "users.key cannot be set");
+    ok("UPDATE users SET name = 'Bob' FROM (SELECT 1) WHERE id = '2'");
+    GIVES("SELECT name, _extra FROM users WHERE id = '2'",
+          "'Bob'|'{\"x\":\"\"}'");
+}
+END_TEST
+
+START_TEST(what_is_no_hash_or_has_another_prefix_is_no_row)
+{
+    ok(USERS);
+    ok("INSERT INTO strings(key, value) VALUES('user:2', 'x'), ('a', 'y')");
+    ok("INSERT INTO hashes(key, field, value) VALUES('user:', 'age', 1),"
+       " ('user:1', 'age', 2), ('user;', 'age', 3), ('use', 'age', 4),"
+       " (CAST('user:' AS BLOB) || x'ff', 'age', 5), (x'00', 'age', 6),"
+       " ('user:\xc3\xa9', 'age', 7), (x'ff', 'age', 8)");
+    GIVES("SELECT id, age FROM users",
+          "''|1\n'1'|2\n'\xc3\xa9'|7\nx'ff'|5");
+    GIVES("SELECT id FROM users ORDER BY id DESC",
+          "x'ff'\n'\xc3\xa9'\n'1'\n''");
+    GIVES("SELECT age FROM users WHERE id > ''", "2\n7\n5");
+    GIVES("SELECT age FROM users WHERE id >= x''", "5");
+    GIVES("SELECT age FROM users WHERE id < x''", "1\n2\n7");
+    GIVES("SELECT count(*) FROM users", "4");
+    FAILS("INSERT INTO users(id, name) VALUES('2', 'x')", KVSQL_WRONGTYPE,
+          "WRONGTYPE key 'user:2' holds a string");
+    FAILS("REPLACE INTO users(id, name) VALUES('2', 'x')", KVSQL_WRONGTYPE,
+          "WRONGTYPE key 'user:2' holds a string");
+    FAILS("UPDATE OR REPLACE users SET id = 2 WHERE id = '1'",
+          KVSQL_WRONGTYPE, "WRONGTYPE key 'user:2' holds a string");
+    ok("CREATE VIRTUAL TABLE every USING kv_hash('{k}', k, age INT)");
+    GIVES("SELECT group_concat(age) FROM every", "'4,1,2,7,3,6,5,8'");
+}
+END_TEST
+
+START_TEST(rows_are_inserted_replaced_changed_and_removed_as_hashes)
+{
+    ok(USERS);
+    ok("INSERT INTO users(id, name, age) VALUES('1', 'Ann', 41), ('2', 'B', 2)");
+    ok("INSERT INTO hashes(key, field, value) VALUES('user:1', 'x', 'y')");
+    FAILS("INSERT INTO users(id, name) VALUES('1', 'x')", KVSQL_EXISTS,
+          "UNIQUE constraint failed: users.id");
+    FAILS("INSERT INTO users(id, name) VALUES(NULL, 'x')", KVSQL_CONSTRAINT,
+          "NOT NULL constraint failed: users.id");
+    FAILS("UPDATE users SET id = NULL", KVSQL_CONSTRAINT,
+          "NOT NULL constraint failed: users.id");
+    FAILS("INSERT INTO users(id) VALUES('3')", KVSQL_CONSTRAINT,
+          "users: a row needs a value beside id, a hash has at least one "
+          "field");
+    ok("INSERT OR IGNORE INTO users(id, name) VALUES('1', 'x'), ('4', 'D')");
+    ok("UPDATE users SET name = NULL, age = age + 1 WHERE id = '1'");
+    GIVES("SELECT field, value FROM hashes WHERE key = 'user:1'",
+          "'age'|'42'\n'x'|'y'");
+    FAILS("UPDATE users SET id = '2' WHERE id = '1'", KVSQL_EXISTS,
+          "UNIQUE constraint failed: users.id");
+    ok("UPDATE OR REPLACE users SET id = '2', n = 7 WHERE id = '1'");
+    GIVES("SELECT id, name, age, n, _extra FROM users",
+          "'2'|NULL|42|7|'{\"x\":\"y\"}'\n'4'|'D'|NULL|NULL|NULL");
+    ok("REPLACE INTO users(id, name) VALUES('2', 'New')");
+    GIVES("SELECT id, name, age, n, _extra FROM users WHERE id = '2'",
+          "'2'|'New'|NULL|NULL|NULL");
+    ok("UPDATE users SET name = NULL WHERE id = '4'"); /* the last field */
+    GIVES("SELECT key FROM keys", "'user:2'");
+    ok("DELETE FROM users WHERE name = 'New'");
+    GIVES("SELECT count(*) FROM keys", "0");
+    (void)snprintf(fx.sql, SQL_MAX, "INSERT INTO users(id, name) VALUES("
+                                    "printf('%%.*c', 65532, 'x'), 'y')");
+    FAILS(fx.sql, KVSQL_TOOBIG,
+          "a key is at most 65536 bytes, users.id makes it 65537");
+}
+END_TEST
+
+START_TEST(rows_expire_and_fields_keep_their_time)
+{
+    ok(USERS);
+    ok("INSERT INTO users(id, name, expires_at) VALUES('1', 'a', 1700000000500),"
+       " ('2', 'b', NULL), ('3', 'c', 5)");
+    GIVES("SELECT id, expires_at FROM users", "'1'|1700000000500\n'2'|NULL");
+    ok("INSERT INTO hashes VALUES('user:2', 'age', 7, 1700000000300)");
+    ok("UPDATE users SET age = 8, name = 'bb' WHERE id = '2'");
+    GIVES("SELECT field, expires_at FROM hashes WHERE key = 'user:2'",
+          "'age'|1700000000300\n'name'|NULL");
+    fx.wall += 300;
+    GIVES("SELECT id, age FROM users", "'1'|NULL\n'2'|NULL");
+    fx.wall += 200;
+    GIVES("SELECT id FROM users", "'2'");
+    ok("INSERT INTO users(id, name) VALUES('1', 'again')");
+    GIVES("SELECT id, expires_at FROM users WHERE id = '1'", "'1'|NULL");
+    ok("UPDATE users SET expires_at = 1700000001000");
+    ok("UPDATE users SET expires_at = NULL WHERE id = '1'");
+    GIVES("SELECT id, expires_at FROM users", "'1'|NULL\n'2'|1700000001000");
+    ok("UPDATE users SET expires_at = 1 WHERE id = '1'");
+    FAILS("UPDATE users SET expires_at = 'soon'", KVSQL_CONSTRAINT,
+          "users.expires_at is not a time in ms since the epoch");
+    GIVES("SELECT key FROM keys", "'user:2'");
+}
+END_TEST
+
+START_TEST(plans_name_the_key_column)
+{
+    static const char *const cases[][2] = {
+        {"SELECT * FROM users WHERE id = '1'", "id=?"},
+        {"SELECT * FROM users WHERE id IN ('1', '2')", "id IN"},
+        {"SELECT * FROM users WHERE id > '1' AND age = 1", "id range"},
+        {"SELECT * FROM users WHERE id GLOB 'a*' ORDER BY id", "id prefix"},
+        {"SELECT * FROM users WHERE age = 1 ORDER BY id DESC", ""}};
+
+    ok(USERS);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void)snprintf(fx.sql, SQL_MAX, "EXPLAIN QUERY PLAN %s", cases[i][0]);
+        ok(fx.sql);
+        ck_assert_ptr_nonnull(strstr(fx.ours, cases[i][1]));
+        ck_assert_ptr_null(strstr(fx.ours, "TEMP B-TREE"));
+    }
+}
+END_TEST
+
+START_TEST(a_table_takes_part_in_the_transaction_of_the_session)
+{
+    ok(USERS);
+    ok("BEGIN");
+    ok("INSERT INTO users(id, name) VALUES('1', 'a')");
+    ok("SAVEPOINT s");
+    ok("INSERT INTO strings(key, value) VALUES('s', '1')");
+    ok("UPDATE users SET name = 'b', id = '2'");
+    GIVES("SELECT id, name FROM users", "'2'|'b'");
+    ok("ROLLBACK TO s");
+    GIVES("SELECT id, name FROM users", "'1'|'a'");
+    ok("INSERT INTO hashes(key, field, value) VALUES('user:1', 'age', '5')");
+    GIVES("SELECT id, name, age FROM users WHERE id = '1'", "'1'|'a'|5");
+    ok("COMMIT");
+    ok("BEGIN");
+    ok("DELETE FROM users");
+    ok("ROLLBACK");
+    GIVES("SELECT id, name, age FROM users", "'1'|'a'|5");
+    GIVES("SELECT count(*) FROM strings", "0");
+}
+END_TEST
+
+START_TEST(nothing_is_torn_or_lost_when_an_allocation_fails)
+{
+    static const char *const statements[] = {
+        "INSERT INTO users(id, name, age, score) VALUES('3', 'c', 1, 0.1 + 0.2)",
+        "REPLACE INTO users(id, score) SELECT id, 1.5 FROM users",
+        "UPDATE OR REPLACE users SET id = '2', name = NULL, age = 1e17"
+        " WHERE id = '1'",
+        "DELETE FROM users WHERE score > 0",
+        "SELECT *, _extra, key FROM users WHERE id GLOB '[12]*' OR score = 2.5",
+        "CREATE VIRTUAL TABLE u2 USING kv_hash('u:{id}', id, \"a b\" INT)"};
+    static const char *const rows = "'1'|'a'|2.5|'{\"x\":\"y\"}'\n"
+                                    "'2'|'b'|3.5|NULL";
+
+    ok(USERS);
+    ok("INSERT INTO users(id, name, score) VALUES('1', 'a', 2.5),"
+       " ('2', 'b', 3.5)");
+    ok("INSERT INTO hashes(key, field, value) VALUES('user:1', 'x', 'y')");
+    for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++) {
+        int failed = 1;
+        for (uint64_t n = 1; failed; n++) {
+            kvsql_rc rc;
+            ok("BEGIN");
+            kv_mem_fail_at(n, 0);
+            rc = run(statements[i]);
+            failed = kv_mem_failed();
+            kv_mem_fail_at(0, 0);
+            ck_assert_msg(rc == KVSQL_OK || (failed && rc == KVSQL_NOMEM),
+                          "%s: %s", statements[i], fx.err.text);
+            if (vt_in_transaction(fx.session)) ok("ROLLBACK");
+            GIVES("SELECT id, name, score, _extra FROM users", rows);
+        }
+    }
+}
+END_TEST
+
+/* ---- against a native table ------------------------------------------------ */
+
+static unsigned below(unsigned n)
+{
+    return (unsigned)rand_below(&fx.rand, n);
+}
+
+#define PICK(list) ((list)[below((unsigned)(sizeof(list) / sizeof((list)[0])))])
+
+static const char *const ids[] = {"'1'", "'2'", "'7'", "'007'", "' 7'", "'7.0'",
+                                  "'a'", "'ab'", "''", "x'ff'", "x'00'", "':'"};
+static const char *const columns[] = {"name", "age", "score", "n"};
+static const char *const values[] = {
+    "7", "'7'", "'007'", "7.0", "'7.0'", "' 7 '", "'+7'", "'.5'", "0.5",
+    "'1e1'", "'1e17'", "1e17", "'abc'", "''", "-5", "'-5'", "'0x7'", "'7a'",
+    "x'ff'", "x'3700'", "9223372036854775807", "'9223372036854775808'",
+    "0.1 + 0.2", "'0.30000000000000004'", "9e999", "'1e400'", "'Inf'",
+    "9007199254740993", "'123456789012345678901234567890'", "0.1", "-0.0",
+    "'-0'", "'1_000'", "'1.'", "'5e-324'", "1.5", "'\xc3\xa9'"};
+static const char *const conflicts[] = {"", "", " OR REPLACE", " OR IGNORE",
+                                        " OR FAIL", " OR ROLLBACK"};
+static const char *const operators[] = {"=", "<", "<=", ">", ">=", "<>", "IS"};
+static const char *const patterns[] = {"'7*'", "'*'", "'a%'", "'A_'", "'[0-7]*'",
+                                       "'%7'", "''"};
+
+static void say(const char *format, ...) KV_PRINTF(1, 2);
+static void say(const char *format, ...)
+{
+    const size_t size = strlen(fx.sql);
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(fx.sql + size, SQL_MAX - size, format, args);
+    va_end(args);
+}
+
+static void say_value(void)
+{
+    if (below(12) == 0)
+        say("CAST(%s AS %s)", PICK(values), below(2) ? "INTEGER" : "TEXT");
+    else
+        say("%s", below(3) ? PICK(values) : PICK(ids));
+}
+
+static void say_where(int depth)
+{
+    switch (below(depth > 0 ? 9 : 7)) {
+    case 0: say("id = %s", PICK(ids)); break;
+    case 1:
+        say("id %s ", PICK(operators));
+        say_value();
+        break;
+    case 2:
+        say("%s %s ", PICK(columns), PICK(operators));
+        say_value();
+        break;
+    case 3: say("id IN (%s, %s, %s)", PICK(ids), PICK(ids), PICK(values)); break;
+    case 4:
+        say("id %s %s", below(2) ? "GLOB" : "LIKE", PICK(patterns));
+        break;
+    case 5: say("%s %s", PICK(columns), below(2) ? "IS NULL" : "NOT NULL"); break;
+    case 6: say("id = t.%s", below(2) ? "i" : "x"); break;
+    default:
+        say("(");
+        say_where(depth - 1);
+        say(below(2) ? " AND " : " OR ");
+        say_where(depth - 1);
+        say(")");
+        break;
+    }
+}
+
+static void say_query(void)
+{
+    switch (below(4)) {
+    case 0:
+        say("SELECT users.*, typeof(age), typeof(score), typeof(n), t.i FROM"
+            " users, t WHERE ");
+        say_where(2);
+        say(" ORDER BY id, t.i");
+        break;
+    case 1:
+        say("SELECT t.i, id, name, age FROM t LEFT JOIN users ON ");
+        say_where(1);
+        say(" ORDER BY t.i, id");
+        break;
+    case 2:
+        say("SELECT %s, count(*), max(id) FROM users, t WHERE ", PICK(columns));
+        say_where(1);
+        say(" GROUP BY 1 ORDER BY 1, 3");
+        break;
+    default:
+        say("SELECT id, %s, data FROM users, (SELECT 7 AS i, '7' AS x) t WHERE ",
+            PICK(columns));
+        say_where(1);
+        say(" ORDER BY id DESC LIMIT %u OFFSET %u", 1 + below(5), below(3));
+        break;
+    }
+}
+
+/* `name` is never NULL: a row of NULLs cannot be. */
+static void say_write(void)
+{
+    const char *column = PICK(columns);
+
+    switch (below(5)) {
+    case 0:
+    case 1:
+        say("INSERT%s INTO users VALUES", PICK(conflicts));
+        for (unsigned i = 0, n = 1 + below(3); i < n; i++)
+            say("%s(%s, %s, %s, %s, %s, %s)", i > 0 ? ", " : "", PICK(ids),
+                PICK(values), PICK(values), below(4) ? PICK(values) : "NULL",
+                PICK(values), below(2) ? "x'ff'" : "x'37'");
+        break;
+    case 2:
+        say("UPDATE%s users SET id = %s WHERE id = %s", PICK(conflicts),
+            PICK(ids), PICK(ids));
+        break;
+    case 3:
+        say("UPDATE users SET %s = ", column);
+        if (below(4) == 0)
+            say("age + 1, name = 'x'");
+        else
+            say("%s", strcmp(column, "name") != 0 && below(4) == 0
+                          ? "NULL"
+                          : PICK(values));
+        if (below(3)) say(" WHERE id %s %s", below(2) ? "=" : "<", PICK(ids));
+        break;
+    default: say("DELETE FROM users WHERE id = %s", PICK(ids)); break;
+    }
+}
+
+static void native_row(sqlite3_stmt *stmt, size_t *size)
+{
+    static const enum vt_value_kind kinds[] = {VT_NULL, VT_INTEGER, VT_REAL,
+                                               VT_TEXT, VT_BLOB, VT_NULL};
+
+    for (int i = 0; i < sqlite3_column_count(stmt); i++) {
+        struct vt_value v = {.kind = kinds[sqlite3_column_type(stmt, i)]};
+        if (v.kind == VT_INTEGER) v.integer = sqlite3_column_int64(stmt, i);
+        if (v.kind == VT_REAL) v.real = sqlite3_column_double(stmt, i);
+        if (v.kind == VT_TEXT || v.kind == VT_BLOB) {
+            v.p = sqlite3_column_blob(stmt, i);
+            v.size = (size_t)sqlite3_column_bytes(stmt, i);
+        }
+        put_between(fx.theirs, size, i);
+        *size = put_value(fx.theirs, *size, &v);
+    }
+}
+
+/* Both sides run fx.sql and say the same. */
+static void both(void)
+{
+    sqlite3_stmt *stmt = NULL;
+    const bool fails = run(fx.sql) != KVSQL_OK;
+    size_t size = 0;
+    int rc = sqlite3_prepare_v2(fx.native, fx.sql, -1, &stmt, NULL);
+
+    fx.theirs[0] = 0;
+    while (rc == SQLITE_OK || rc == SQLITE_ROW) {
+        rc = sqlite3_step(stmt);
+        if (rc == SQLITE_ROW) native_row(stmt, &size);
+    }
+    (void)sqlite3_finalize(stmt);
+    ck_assert_msg(fails == (rc != SQLITE_DONE), "%s\nours: %s\nnative: %s",
+                  fx.sql, fails ? fx.err.text : "done",
+                  sqlite3_errmsg(fx.native));
+    if (!fails)
+        ck_assert_msg(strcmp(fx.ours, fx.theirs) == 0,
+                      "%s\nours:\n%s\nnative:\n%s", fx.sql, fx.ours, fx.theirs);
+    else if (strstr(fx.err.text, "constraint") != NULL)
+        ck_assert_str_eq(fx.err.text, sqlite3_errmsg(fx.native));
+}
+
+static void both_run(const char *sql)
+{
+    (void)snprintf(fx.sql, SQL_MAX, "%s", sql);
+    both();
+}
+
+START_TEST(statements_give_what_a_native_table_gives)
+{
+    static const char *const controls[] = {
+        "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a", "SAVEPOINT b",
+        "RELEASE a", "ROLLBACK TO a", "ROLLBACK TO b"};
+    const char *text = getenv("KVSQL_SQL_STEPS");
+    const unsigned steps = text != NULL ? (unsigned)atol(text) : STEPS;
+
+    fx.rand = rand_of(rand_seed("kv_hash", 8));
+    ok(USERS);
+    ck_assert_int_eq(
+        sqlite3_exec(fx.native, "CREATE TABLE users(id TEXT NOT NULL PRIMARY"
+                                " KEY, name TEXT, age INTEGER, score REAL,"
+                                " n NUMERIC, data BLOB) WITHOUT ROWID",
+                     NULL, NULL, NULL),
+        SQLITE_OK);
+    both_run("CREATE TEMP TABLE t(i INTEGER, x TEXT)");
+    both_run("INSERT INTO t VALUES(7, '7'), (1, 'a'), (2, NULL)");
+    ok("INSERT INTO hashes(key, field, value) VALUES('user', 'name', 'x'),"
+       " ('user;', 'name', 'y'), (x'ff', 'name', 'z')"); /* around it */
+    for (unsigned i = 0; i < steps; i++) {
+        fx.sql[0] = 0;
+        switch (below(8)) {
+        case 0: say("%s", PICK(controls)); break;
+        case 1:
+        case 2:
+        case 3: say_write(); break;
+        default: say_query(); break;
+        }
+        both();
+        if (i % 8 == 0)
+            both_run("SELECT *, typeof(age), typeof(n) FROM users ORDER BY id");
+    }
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
+    tcase_set_timeout(tests, 0);
+    tcase_add_test(tests,
+                   a_definition_that_cannot_be_kept_is_refused_in_a_sentence);
+    tcase_add_test(tests,
+                   dropping_or_renaming_a_table_leaves_the_hashes_alone);
+    tcase_add_test(tests,
+                   values_are_read_as_a_native_column_of_the_type_has_them);
+    tcase_add_test(tests, a_real_that_is_written_reads_the_same_again);
+    tcase_add_test(tests, other_fields_are_shown_as_json_and_cannot_be_set);
+    tcase_add_test(tests, what_is_no_hash_or_has_another_prefix_is_no_row);
+    tcase_add_test(
+        tests, rows_are_inserted_replaced_changed_and_removed_as_hashes);
+    tcase_add_test(tests, rows_expire_and_fields_keep_their_time);
+    tcase_add_test(tests, plans_name_the_key_column);
+    tcase_add_test(tests,
+                   a_table_takes_part_in_the_transaction_of_the_session);
+    tcase_add_test(tests, nothing_is_torn_or_lost_when_an_allocation_fails);
+    tcase_add_test(tests, statements_give_what_a_native_table_gives);
+}
+
+int main(void)
+{
+    return unit_run("khash", add);
+}
