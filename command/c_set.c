@@ -9,6 +9,10 @@
 
 void cmd_do_sadd(struct cmd_context *c)
 {
+    if (c->argc == 3 && cmd_near_there(c)) {
+        cmd_reply_int(c->reply, 0);
+        return;
+    }
     cmd_answer_elements(c, kv_sadd);
 }
 

@@ -106,6 +106,7 @@ struct cmd_near {
     bool known[CMD_NEAR_MAX];          /* it was looked for ... */
     bool found[CMD_NEAR_MAX];          /* ... and is there */
     struct kv_item item[CMD_NEAR_MAX];
+    bool there[CMD_NEAR_MAX];          /* the member of the set, too */
 };
 
 struct cmd_client {
@@ -192,6 +193,14 @@ KV_INTERNAL enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
                                          const kvsql_slice *argv,
                                          struct cmd_reply *reply,
                                          struct kv_ticket *ticket);
+/* Behind a GET that the pipe ran: answer the GETs that follow it at once, as far
+ * as they were looked up, and nothing has to be asked before each of them. They
+ * wait for what it waited for, which is open; there are no replies that wait.
+ * How many it were: pipe->next and ->left are behind them. */
+KV_INTERNAL unsigned cmd_client_gets(struct cmd_client *client,
+                                     struct cmd_pipe *pipe,
+                                     struct cmd_reply *reply);
+
 /* A reply that goes on: the door's, zeroed but for `cancelled` at the start. */
 #define CMD_SLICE_SIZE ((size_t)256 << 10) /* bytes of a slice, about */
 struct cmd_context;

@@ -422,6 +422,13 @@ KV_INTERNAL void cmd_call(struct cmd_context *c);
 enum cmd_piped { CMD_PIPED_NOT, CMD_PIPED_DONE, CMD_PIPED_VIEW };
 KV_INTERNAL enum cmd_piped cmd_pipe_run(struct cmd_context *c,
                                         struct kv_ticket *ticket);
+/* The member that the request names (pipe_element()) is known to be in the set
+ * that its first argument names. */
+KV_INTERNAL bool cmd_near_there(const struct cmd_context *c);
+/* cmd_client_gets(), for its pipe; `row` is GET's. */
+KV_INTERNAL unsigned cmd_pipe_gets(struct cmd_pipe *pipe,
+                                   const struct cmd_row *row,
+                                   struct cmd_reply *reply);
 /* What was found of c->near, where it lies; NULL: it is absent. False: look for
  * it. For one whose use is noted, too: that changes the store. */
 KV_INTERNAL bool cmd_near_item(const struct cmd_context *c,
@@ -489,6 +496,10 @@ KV_INTERNAL uint64_t cmd_stats_calls(void);
 KV_INTERNAL void cmd_stats_write_commands(struct kv_buf *out);
 KV_INTERNAL void cmd_stats_write_errors(struct kv_buf *out);
 KV_INTERNAL uint64_t cmd_stats_errors(void);
+/* `count` calls that took `ns` together, under the store lock; `hits` of them
+ * found their key. */
+KV_INTERNAL void cmd_stats_gets(unsigned index, unsigned count, unsigned hits,
+                                uint64_t ns);
 /* Keys that reads looked for. */
 KV_INTERNAL void cmd_stats_lookup(const struct cmd_context *c, bool hit);
 KV_INTERNAL uint64_t cmd_stats_hits(void);
@@ -502,6 +513,8 @@ KV_INTERNAL void cmd_slow(const struct cmd_context *c, uint64_t ns);
 /* The histogram of a row (latency.c); `held`: the caller holds the store
  * lock. */
 KV_INTERNAL void cmd_latency_record(unsigned index, uint64_t ns, bool held);
+/* The same for `count` calls at once, the store lock held. */
+KV_INTERNAL void cmd_latency_add(unsigned index, uint64_t ns, unsigned count);
 KV_INTERNAL void cmd_latency_reset_histograms(void);
 KV_INTERNAL void cmd_latency_write(struct kv_buf *out);
 /* Facts of the store, inside a batch, too. */

@@ -78,6 +78,13 @@ static uint64_t latency_bucket_end(unsigned bucket)
            1;
 }
 
+static void latency_add(_Atomic uint64_t *count, uint64_t n)
+{
+    atomic_store_explicit(
+        count, atomic_load_explicit(count, memory_order_relaxed) + n,
+        memory_order_relaxed);
+}
+
 void cmd_latency_record(unsigned index, uint64_t ns, bool held)
 {
     _Atomic uint64_t *count;
@@ -88,11 +95,17 @@ void cmd_latency_record(unsigned index, uint64_t ns, bool held)
     }
     count = &latency_rows[held][index][latency_bucket(ns)];
     if (held) {
-        atomic_store_explicit(
-            count, atomic_load_explicit(count, memory_order_relaxed) + 1,
-            memory_order_relaxed);
+        latency_add(count, 1);
     } else {
         atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
+    }
+}
+
+void cmd_latency_add(unsigned index, uint64_t ns, unsigned count)
+{
+    KV_ASSERT(index < LATENCY_ROWS_MAX);
+    if (!atomic_load_explicit(&latency_off, memory_order_relaxed)) {
+        latency_add(&latency_rows[true][index][latency_bucket(ns)], count);
     }
 }
 

@@ -81,12 +81,13 @@ static unsigned pipe_element(const struct cmd_row *row, unsigned argc)
     return strcmp(row->group, "sorted-set") == 0 ? argc - 1 : 0;
 }
 
-/* Bring the elements into the cache that the next `n` requests name, all of
- * one key, and that of the same row. */
-static void pipe_warm_elements(const struct cmd_context *c,
+/* Look up the elements that the next `n` requests name, all of one key, and that
+ * of the same row. */
+static void pipe_look_elements(const struct cmd_context *c,
                                const struct kv_at *at,
                                const struct cmd_request *next, unsigned n)
 {
+    struct cmd_near *near = &c->pipe->near;
     const struct kv_key key = kv_key_of(next->argv[1].p, next->argv[1].size);
     const unsigned element = pipe_element(c->row, next->argc);
     struct kv_key keys[CMD_NEAR_MAX];
@@ -101,7 +102,10 @@ static void pipe_warm_elements(const struct cmd_context *c,
 
         keys[i] = kv_key_of(arg.p, arg.size);
     }
-    kv_warm_elems(&item, keys, n);
+    kv_look_elems(&item, keys, near->there, n);
+    if (item.type != KV_SET || item.lru != NULL) {
+        memset(near->there, false, n); /* it was for the cache alone */
+    }
 }
 
 /* Look up the keys of `count` of the requests, those at `place`. */
@@ -151,7 +155,7 @@ static void pipe_look(struct cmd_context *c)
             row = cmd_find(next[i].argv[0].p, next[i].argv[0].size);
         }
         near->key[i].p = NULL;
-        near->known[i] = false;
+        near->known[i] = near->there[i] = false;
         if (row == NULL || row->first_key != 1 || next[i].argc < 2) {
             continue;
         }
@@ -168,7 +172,7 @@ static void pipe_look(struct cmd_context *c)
         pipe_look_keys(near, &at, place, count);
     }
     if (alike > 1) {
-        pipe_warm_elements(c, &at, next, alike);
+        pipe_look_elements(c, &at, next, alike);
     }
 }
 
@@ -180,6 +184,19 @@ bool cmd_near_item(const struct cmd_context *c, const struct kv_item **item)
     *item = near->found[i] ? &near->item[i] : NULL;
     return near->known[i] && near->mark == kv_txn_undo(c->txn) &&
            (*item == NULL || (*item)->lru == NULL);
+}
+
+bool cmd_near_there(const struct cmd_context *c)
+{
+    const struct cmd_pipe *pipe = c->pipe;
+    size_t i;
+
+    if (pipe == NULL || c->txn == NULL || c->txn != pipe->txn) {
+        return false;
+    }
+    i = pipe_place(pipe);
+    return i < pipe->near.count && pipe->near.there[i] &&
+           pipe->near.mark == kv_txn_undo(c->txn);
 }
 
 /* ---- running ------------------------------------------------------------ */
@@ -288,9 +305,73 @@ enum cmd_piped cmd_pipe_run(struct cmd_context *c, struct kv_ticket *ticket)
         c->deferred = false;
         return CMD_PIPED_NOT;
     }
-    if (KV_UNLIKELY(c->deferred || ++pipe->count == PIPE_MAX ||
+    if (KV_UNLIKELY(c->deferred || ++pipe->count >= PIPE_MAX ||
                     pipe->last_ns - pipe->begun_ns > pipe->most_ns)) {
         cmd_pipe_end(pipe);
     }
     return KV_UNLIKELY(c->deferred) ? CMD_PIPED_VIEW : CMD_PIPED_DONE;
+}
+
+/* ---- GETs in a row ------------------------------------------------------- */
+
+#define PIPE_SLOW_NS 1000000ull /* who asks for less wants to see each */
+#define PIPE_BYTES_MAX 4096     /* of a value; many large ones may have to wait
+                                   until somebody reads them */
+
+/* Answer the next request as a GET; false: it is none, or not that easy. */
+static bool pipe_get(const struct cmd_pipe *pipe, struct cmd_reply *reply,
+                     unsigned *hits)
+{
+    const struct cmd_near *near = &pipe->near;
+    const struct cmd_request *next = pipe->next;
+    const size_t i = (size_t)(next - near->first);
+    kvsql_slice bytes;
+
+    if (i >= near->count || !near->known[i] || next->argc != 2 ||
+        !pipe_same(next->argv[0], next[-1].argv[0])) {
+        return false;
+    }
+    if (!near->found[i]) {
+        cmd_reply_null(reply);
+        return true;
+    }
+    if (near->item[i].type != KV_STRING || near->item[i].lru != NULL ||
+        !kv_item_bytes(&near->item[i], &bytes) ||
+        bytes.size > PIPE_BYTES_MAX) {
+        return false;
+    }
+    cmd_reply_bulk(reply, bytes.p, bytes.size);
+    *hits += 1;
+    return true;
+}
+
+unsigned cmd_pipe_gets(struct cmd_pipe *pipe, const struct cmd_row *row,
+                       struct cmd_reply *reply)
+{
+    unsigned count = 0, hits = 0;
+    uint64_t now;
+
+    if (pipe->near.mark != kv_txn_undo(pipe->txn) ||
+        atomic_load_explicit(&cmd_slow_ns, memory_order_relaxed) <
+            PIPE_SLOW_NS) {
+        return 0;
+    }
+    while (pipe->left > 0 && pipe_get(pipe, reply, &hits)) {
+        if (KV_UNLIKELY(cmd_reply_failed(reply))) {
+            cmd_reply_reset(reply); /* it says so by itself */
+            break;
+        }
+        reply->start = reply->buf->size;
+        pipe->next++;
+        pipe->left--;
+        count++;
+    }
+    if (count > 0) {
+        now = kv_os_quick_ns();
+        cmd_stats_gets((unsigned)(row - cmd_at(0)), count, hits,
+                       now - pipe->last_ns);
+        pipe->last_ns = now;
+        pipe->count += count;
+    }
+    return count;
 }

@@ -99,6 +99,18 @@ void cmd_stats_call(unsigned index, uint64_t ns, bool failed, bool held)
     }
 }
 
+void cmd_stats_gets(unsigned index, unsigned count, unsigned hits, uint64_t ns)
+{
+    struct stats_row *row = &stats_rows[index];
+
+    KV_ASSERT(index < STATS_ROWS_MAX && hits <= count && count > 0);
+    stats_add(&row->calls, count, true);
+    stats_add(&row->ns, ns, true);
+    stats_add(&stats_hits, hits, true);
+    stats_add(&stats_misses, count - hits, true);
+    cmd_latency_add(index, ns / count, count);
+}
+
 void cmd_stats_reject(unsigned index)
 {
     KV_ASSERT(index < STATS_ROWS_MAX);

@@ -112,11 +112,13 @@ bool kv_elem_find(const struct kv_at *at, const struct kv_item *item,
     return true;
 }
 
-void kv_warm_elems(const struct kv_item *item, const struct kv_key *keys,
-                   unsigned n)
+void kv_look_elems(const struct kv_item *item, const struct kv_key *keys,
+                   bool *there, unsigned n)
 {
     if (item->form == KV_FORM_TREE && item->type != KV_LIST)
-        kv_warm_roots(item->tree->root, keys, n);
+        kv_look_roots(item->tree->root, keys, there, n);
+    else
+        memset(there, false, n * sizeof(*there));
 }
 
 bool kv_elem_at(const struct kv_at *at, const struct kv_item *item,

@@ -314,9 +314,12 @@ struct kv_elem {
 /* Field, member. False when absent or expired. `out` may be NULL. O(log n). */
 KV_INTERNAL bool kv_elem_find(const struct kv_at *at, const struct kv_item *item,
                               const struct kv_key *key, struct kv_elem *out);
-/* Bring what is found of n <= KV_BATCH_MAX fields or members into the cache. */
-KV_INTERNAL void kv_warm_elems(const struct kv_item *item,
-                               const struct kv_key *keys, unsigned n);
+/* Look up n <= KV_BATCH_MAX fields or members together, in the tree form;
+ * there[i] tells, and does not look at deadlines of fields. In the packed form
+ * none is said to be there. */
+KV_INTERNAL void kv_look_elems(const struct kv_item *item,
+                               const struct kv_key *keys, bool *there,
+                               unsigned n);
 /* List element by 0-based index. O(log n). */
 KV_INTERNAL bool kv_elem_at(const struct kv_at *at, const struct kv_item *item,
                             uint64_t index, struct kv_elem *out);

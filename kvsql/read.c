@@ -146,11 +146,10 @@ void kv_get_batch(const struct kv_at *at, const struct kv_key *keys,
                                         &items[i]);
 }
 
-void kv_warm_roots(struct kv_node *const *roots, const struct kv_key *keys,
-                   unsigned n)
+void kv_look_roots(struct kv_node *const *roots, const struct kv_key *keys,
+                   bool *found, unsigned n)
 {
     struct read_batch batch;
-    bool found[KV_BATCH_MAX];
 
     read_batch_run(roots, keys, n, &batch, found);
 }
@@ -158,7 +157,9 @@ void kv_warm_roots(struct kv_node *const *roots, const struct kv_key *keys,
 void kv_warm_batch(const struct kv_at *at, const struct kv_key *keys,
                    unsigned n)
 {
-    kv_warm_roots(at->root->keys, keys, n);
+    bool found[KV_BATCH_MAX];
+
+    kv_look_roots(at->root->keys, keys, found, n);
 }
 
 /* ---- facts of an item -------------------------------------------------------- */

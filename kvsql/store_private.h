@@ -508,8 +508,9 @@ static inline bool kv_entry_hidden(const struct kv_node *leaf, uint32_t index,
 KV_INTERNAL const uint8_t *kv_cell_run(const struct kv_cell *cell,
                                        uint32_t *size);
 
-/* kv_warm_batch in two trees, by the class of each key (read.c). */
-KV_INTERNAL void kv_warm_roots(struct kv_node *const *roots,
-                               const struct kv_key *keys, unsigned n);
+/* Keys in two trees, by the class of each (read.c). */
+KV_INTERNAL void kv_look_roots(struct kv_node *const *roots,
+                               const struct kv_key *keys, bool *found,
+                               unsigned n);
 
 #endif

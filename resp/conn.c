@@ -273,10 +273,14 @@ static enum conn_step conn_command(struct resp_conn *conn,
     case CMD_DONE:
         break;
     }
-    if (cmd_client_speaks(&conn->client)) {
-        resp_send_reply(conn, &reply, ticket);
-    } else {
+    if (!cmd_client_speaks(&conn->client)) {
         cmd_reply_reset(&reply);
+    } else {
+        resp_send_reply(conn, &reply, ticket);
+        if (loop->pipe.left > 0 && resp_send_flows(conn, ticket)) {
+            cmd_reply_init_resp(&reply, &conn->out, conn->client.resp);
+            (void)cmd_client_gets(&conn->client, &loop->pipe, &reply);
+        }
     }
     return conn->closed || conn->client.closing ? CONN_STOP : CONN_ON;
 }
@@ -297,7 +301,7 @@ static enum conn_step conn_commands(struct resp_conn *conn,
         loop->requests[i].argv = parser->argv + run->at[i].first;
     }
     *used = 0;
-    for (unsigned i = 0; i < run->count && step == CONN_ON; i++) {
+    for (unsigned i = 0, n; i < run->count && step == CONN_ON; i = n) {
         if (i > 0 && (resp_send_waiting(conn) > RESP_OUTPUT_PAUSE ||
                       cmd_client_is_known(&conn->client) != known)) {
             break; /* the next time, with what holds then */
@@ -305,8 +309,9 @@ static enum conn_step conn_commands(struct resp_conn *conn,
         loop->pipe.next = &loop->requests[i + 1];
         loop->pipe.left = run->count - i - 1;
         step = conn_command(conn, &loop->requests[i]);
-        if (conn->hold == RESP_HOLD_NO) {
-            *used += run->at[i].used;
+        n = run->count - loop->pipe.left; /* it may have been several */
+        for (unsigned k = i; k < n && conn->hold == RESP_HOLD_NO; k++) {
+            *used += run->at[k].used;
         }
     }
     cmd_pipe_end(&loop->pipe);

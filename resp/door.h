@@ -231,6 +231,10 @@ KV_INTERNAL void resp_conn_watch(struct resp_conn *conn);
 KV_INTERNAL void resp_send_reply(struct resp_conn *conn,
                                  struct cmd_reply *reply,
                                  struct kv_ticket ticket);
+/* The reply that was just put in may go, and so may one for which the same
+ * ticket is asked. */
+KV_INTERNAL bool resp_send_flows(const struct resp_conn *conn,
+                                 struct kv_ticket ticket);
 /* Bytes that are a reply already; bytes that are none. */
 KV_INTERNAL void resp_send_bytes(struct resp_conn *conn, const void *p,
                                  size_t size, struct kv_ticket ticket);

@@ -163,6 +163,12 @@ void resp_send_reply(struct resp_conn *conn, struct cmd_reply *reply,
     send_check(conn);
 }
 
+bool resp_send_flows(const struct resp_conn *conn, struct kv_ticket ticket)
+{
+    return conn->ready && !conn->closed && !send_has_marks(conn) &&
+           send_was_open(conn->loop, ticket);
+}
+
 void resp_send_bytes(struct resp_conn *conn, const void *p, size_t size,
                      struct kv_ticket ticket)
 {

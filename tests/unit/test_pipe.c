@@ -25,6 +25,7 @@ struct side {
 static struct side piped, alone;
 static struct kvsql_error err;
 static uint64_t most_ns = UINT64_MAX;
+static unsigned gets; /* that were answered together */
 
 static void side_open(struct side *side)
 {
@@ -93,14 +94,24 @@ static void requests_set(const char *const *lines, unsigned count)
     }
 }
 
-/* Run them all; the replies are in side->out. */
+static uint64_t side_position(const struct side *side)
+{
+    struct kv_info info;
+
+    kv_info_get(side->db, &info);
+    return info.position;
+}
+
+/* Run them all; the replies are in side->out. As the door does, GETs behind one
+ * that waits for nothing are asked for together. */
 static void side_run(struct side *side, bool in_pipe)
 {
     struct cmd_pipe pipe = {.most_ns = most_ns};
+    const uint64_t open = side_position(side);
     struct cmd_reply reply;
 
     kv_buf_reset(&side->out, side->out.cap);
-    for (unsigned i = 0; i < requests.count; i++) {
+    for (unsigned i = 0, n; i < requests.count; i = n) {
         pipe.next = &requests.at[i + 1];
         pipe.left = requests.count - i - 1;
         cmd_reply_init_resp(&reply, &side->out, 2);
@@ -111,17 +122,19 @@ static void side_run(struct side *side, bool in_pipe)
                                         &requests.ticket[i]),
                          CMD_DONE);
         ck_assert(cmd_reply_finish(&reply));
+        n = i + 1;
+        if (in_pipe && requests.ticket[i].position <= open) {
+            cmd_reply_init_resp(&reply, &side->out, 2);
+            n += cmd_client_gets(&side->client, &pipe, &reply);
+            ck_assert_uint_eq(n, requests.count - pipe.left);
+            gets += n - i - 1;
+        }
+        for (unsigned k = i + 1; k < n; k++) {
+            requests.ticket[k] = requests.ticket[i];
+        }
     }
     cmd_pipe_end(&pipe);
     kv_buf_byte(&side->out, '\0');
-}
-
-static uint64_t side_position(const struct side *side)
-{
-    struct kv_info info;
-
-    kv_info_get(side->db, &info);
-    return info.position;
 }
 
 #define RUN(side, in_pipe, ...)                                               \
@@ -202,6 +215,41 @@ START_TEST(who_waits_for_the_store_gets_it_between_two_commands)
                      "+OK\r\n+OK\r\n+OK\r\n*3\r\n$1\r\n1\r\n$1\r\n2\r\n"
                      "$1\r\n3\r\n");
     ck_assert_uint_eq(side_position(&piped), before + 3);
+}
+END_TEST
+
+START_TEST(gets_in_a_row_are_counted_like_others)
+{
+    RUN(&piped, true, "SET a 1", "SET b x", "LPUSH l v", "CONFIG RESETSTAT");
+    gets = 0;
+    RUN(&piped, true, "GET b", "GET c", "get b", "GET b", "GET b", "GET d",
+        "GET a", "GET b", "GET l", "GET b");
+    ck_assert_str_eq((char *)piped.out.p,
+                     "$1\r\nx\r\n$-1\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$-1\r\n"
+                     "$1\r\n1\r\n$1\r\nx\r\n"
+                     "-WRONGTYPE Operation against a key holding the wrong "
+                     "kind of value\r\n$1\r\nx\r\n");
+    ck_assert_uint_gt(gets, 0);
+    RUN(&piped, true, "INFO stats commandstats latencystats",
+        "LATENCY HISTOGRAM get");
+    ck_assert_ptr_nonnull(strstr((char *)piped.out.p, "keyspace_hits:8\r\n"));
+    ck_assert_ptr_nonnull(strstr((char *)piped.out.p, "keyspace_misses:2\r\n"));
+    ck_assert_ptr_nonnull(strstr((char *)piped.out.p, "cmdstat_get:calls=10,"));
+    ck_assert_ptr_nonnull(
+        strstr((char *)piped.out.p, "$5\r\ncalls\r\n:10\r\n"));
+}
+END_TEST
+
+START_TEST(who_wants_to_see_each_get_does)
+{
+    RUN(&piped, true, "SET b x");
+    cmd_slowlog_limits(0, 128);
+    gets = 0;
+    RUN(&piped, true, "GET b", "GET c", "GET d", "GET b", "GET a");
+    cmd_slowlog_limits(10000, 128);
+    ck_assert_uint_eq(gets, 0);
+    RUN(&piped, true, "GET b", "GET c", "GET d", "GET b", "GET a");
+    ck_assert_uint_gt(gets, 0);
 }
 END_TEST
 
@@ -318,14 +366,18 @@ START_TEST(random_pipelines_are_as_their_commands)
 
     for (int turn = 0; turn < 6000; turn++) {
         const unsigned count = 1 + (unsigned)rand_below(&rand, RUN_MAX - 1);
-        const bool same = rand_below(&rand, 2) == 0;
+        const uint64_t kind = rand_below(&rand, 3); /* 0: one again and again,
+                                                       1: GETs, 2: all */
 
         requests.count = 0;
         random_line(&rand, line);
         for (unsigned i = 0; i < count; i++) {
             requests_add(line);
-            if (!same || rand_below(&rand, 8) == 0) {
+            if (kind == 2 || rand_below(&rand, 8) == 0) {
                 random_line(&rand, line);
+            } else if (kind == 1) {
+                (void)snprintf(line, sizeof(line), "GET s:%u",
+                               (unsigned)rand_below(&rand, 300));
             }
         }
         side_run(&alone, false);
@@ -343,6 +395,7 @@ START_TEST(random_pipelines_are_as_their_commands)
         kv_unpin(views[i]);
     }
     ck_assert_uint_lt(side_position(&piped), side_position(&alone) / 2);
+    ck_assert_uint_gt(gets, 1000);
 }
 END_TEST
 
@@ -355,6 +408,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_command_that_fails_is_taken_back_alone);
     tcase_add_test(tests, what_needs_to_be_alone_ends_the_batch);
     tcase_add_test(tests, who_waits_for_the_store_gets_it_between_two_commands);
+    tcase_add_test(tests, gets_in_a_row_are_counted_like_others);
+    tcase_add_test(tests, who_wants_to_see_each_get_does);
     tcase_add_test(tests, a_watch_sees_the_writes_in_front_of_it);
     tcase_add_test(tests, without_memory_each_reply_is_true);
     tcase_add_test(tests, random_pipelines_are_as_their_commands);
