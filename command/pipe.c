@@ -25,6 +25,7 @@
 #include "command/client.h"
 #include "command/context.h"
 #include "command/track.h"
+#include "command/track.h"
 #include "kvsql/base/os.h"
 
 #define PIPE_MAX 32 /* commands that are run under one lock; others wait */
@@ -201,12 +202,14 @@ bool cmd_near_there(const struct cmd_context *c)
 
 /* ---- running ------------------------------------------------------------ */
 
-/* Only what is quick, and not alone. */
+/* Only what is quick, and not alone. While somebody tracks keys, a write is told
+ * of before the next command, and as its client's. */
 static bool pipe_takes_write(const struct cmd_context *c)
 {
     const unsigned flags = c->row->flags;
 
-    return (flags & CMD_WRITE) != 0 && (flags & (CMD_LONG | CMD_ADMIN)) == 0 &&
+    return !cmd_track_is_on() && (flags & CMD_WRITE) != 0 &&
+           (flags & (CMD_LONG | CMD_ADMIN)) == 0 &&
            (c->pipe->left > 0 || c->pipe->txn != NULL);
 }
 

@@ -27,6 +27,16 @@ static struct kvsql_error err;
 static uint64_t most_ns = UINT64_MAX;
 static unsigned gets; /* that were answered together */
 
+static struct kv_buf pushed;
+
+static void door_push(struct cmd_client *client, const struct cmd_push *push)
+{
+    (void)client;
+    kv_buf_add(&pushed, push->p, push->size);
+}
+
+static const struct cmd_door door = {.push = door_push};
+
 static void side_open(struct side *side)
 {
     const struct kvsql_options options = {.no_keeper = true};
@@ -36,7 +46,7 @@ static void side_open(struct side *side)
     ck_assert_int_eq(kv_open_os("", &options, fakeos_os(side->fake), NULL, NULL,
                                 &side->db, &err),
                      KVSQL_OK);
-    cmd_client_open(&side->client, NULL);
+    cmd_client_open(&side->client, &door);
     kv_buf_init(&side->out, KV_MEM_MISC, 64 << 20);
 }
 
@@ -253,6 +263,26 @@ START_TEST(who_wants_to_see_each_get_does)
 }
 END_TEST
 
+START_TEST(who_tracks_is_told_of_others_writes_and_not_of_its_own)
+{
+    struct side other = {.db = piped.db};
+
+    kv_buf_init(&pushed, KV_MEM_MISC, 1 << 20);
+    kv_buf_init(&other.out, KV_MEM_MISC, 1 << 20);
+    cmd_client_open(&other.client, &door);
+    RUN(&piped, true, "HELLO 3", "CLIENT TRACKING on BCAST NOLOOP");
+    RUN(&piped, true, "SET a 1", "SET b 2", "GET a", "SET a 3", "GET b");
+    ck_assert_uint_eq(pushed.size, 0);
+    RUN(&other, true, "SET a 4", "SET b 5");
+    kv_buf_byte(&pushed, '\0');
+    ck_assert_ptr_nonnull(strstr((char *)pushed.p, "$1\r\na\r\n"));
+    ck_assert_ptr_nonnull(strstr((char *)pushed.p, "$1\r\nb\r\n"));
+    cmd_client_close(&other.client);
+    kv_buf_fini(&other.out);
+    kv_buf_fini(&pushed);
+}
+END_TEST
+
 START_TEST(a_watch_sees_the_writes_in_front_of_it)
 {
     RUN(&piped, true, "SET a 1", "WATCH a", "GET a", "MULTI", "INCR a", "EXEC",
@@ -410,6 +440,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, who_waits_for_the_store_gets_it_between_two_commands);
     tcase_add_test(tests, gets_in_a_row_are_counted_like_others);
     tcase_add_test(tests, who_wants_to_see_each_get_does);
+    tcase_add_test(tests, who_tracks_is_told_of_others_writes_and_not_of_its_own);
     tcase_add_test(tests, a_watch_sees_the_writes_in_front_of_it);
     tcase_add_test(tests, without_memory_each_reply_is_true);
     tcase_add_test(tests, random_pipelines_are_as_their_commands);
