@@ -156,6 +156,7 @@ struct kv_store {
     uint64_t undo_base; /* place of undo[0]; places start at 1 */
     size_t undo_txn_max; /* bytes of log after which a txn is long (UN3) */
     bool undo_off;      /* closing: nothing is recorded */
+    bool running;       /* the newest insert was one of a run (ST6); a hint */
 
     struct kv_batch_mark *marks; /* ring of unreleased batches */
     uint32_t mark_first, mark_count, mark_cap;
@@ -317,8 +318,16 @@ KV_INTERNAL void kv_list_give(struct kv_store *store,
 KV_INTERNAL struct kv_view *kv_view_take(struct kv_store *store, bool inside);
 /* Release views without pins, oldest first, moving at most `budget` blocks. */
 KV_INTERNAL bool kv_view_release_some(struct kv_store *store, unsigned budget);
-/* A block that views see is retired, or an undo brings it back. */
-KV_INTERNAL void kv_view_retain(struct kv_store *store, const void *block);
+/* A block of `size` bytes is retired: the newest views see it, those born no
+ * earlier than it (I1). */
+static inline void kv_view_retain(struct kv_store *store, const void *block,
+                                  size_t size)
+{
+    for (struct kv_view *view = store->newest;
+         view != NULL && !kv_block_newer(block, view->gen); view = view->older)
+        view->retained += size;
+}
+/* An undo brings it back. */
 KV_INTERNAL void kv_view_unretain(struct kv_store *store, const void *block);
 /* End the views that are over their limits (M8); with `full`, those of
  * snapshots, too (EV3). */

@@ -234,7 +234,8 @@ void kv_undo_count_back(struct kv_store *store, uint64_t size)
     store->bytes_retired -= size;
 }
 
-static inline void undo_list_retired(struct kv_store *store, void *block)
+static inline void undo_list_retired(struct kv_store *store, void *block,
+                                     size_t size)
 {
     const bool in_long = store->txn.longs > 0;
     const uint64_t stamp =
@@ -242,15 +243,16 @@ static inline void undo_list_retired(struct kv_store *store, void *block)
 
     if (!kv_owned(store, block)) {
         kv_list_push(store, &store->dead, block, stamp);
-        kv_view_retain(store, block);
-    } else
+        kv_view_retain(store, block, size);
+    } else {
         kv_list_push(store, in_long ? &store->scrap : &store->pend, block,
                      stamp);
+    }
 }
 
 void kv_retire_reaped(struct kv_store *store, void *block)
 {
-    undo_list_retired(store, block);
+    undo_list_retired(store, block, kv_block_size(block));
 }
 
 void kv_retire(struct kv_store *store, void *block)
@@ -260,7 +262,7 @@ void kv_retire(struct kv_store *store, void *block)
     undo_append(store, UNDO_DEAD, block, 0);
     store->delta_bytes -= (int64_t)size;
     undo_count_dead(store, size);
-    undo_list_retired(store, block);
+    undo_list_retired(store, block, size);
 }
 
 void kv_retire_tree(struct kv_store *store, struct kv_tree *tree)

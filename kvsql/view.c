@@ -67,16 +67,6 @@ struct kv_view *kv_view_take(struct kv_store *store, bool inside)
 
 /* ---- what a view holds back ------------------------------------------------- */
 
-/* The newest views see the block: those born no earlier than it (I1). */
-void kv_view_retain(struct kv_store *store, const void *block)
-{
-    const uint64_t size = kv_block_size(block);
-
-    for (struct kv_view *view = store->newest;
-         view != NULL && !kv_block_newer(block, view->gen); view = view->older)
-        view->retained += size;
-}
-
 void kv_view_unretain(struct kv_store *store, const void *block)
 {
     const uint64_t size = kv_block_size(block);
