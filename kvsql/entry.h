@@ -66,18 +66,36 @@ static inline bool bytes_equal(const uint8_t *a, const uint8_t *b, uint32_t n)
     return ((x ^ y) | (v ^ w)) == 0;
 }
 
-/* memcmp's order of n bytes: mostly the first eight tell. */
+static inline int words_order(uint64_t x, uint64_t y)
+{
+    return x == y ? 0 : __builtin_bswap64(x) < __builtin_bswap64(y) ? -1 : 1;
+}
+
+/* memcmp's order of n bytes, by words that overlap. */
 static inline int bytes_order(const uint8_t *a, const uint8_t *b, uint32_t n)
 {
-    uint64_t x, y;
+    uint64_t x = 0, y = 0, v = 0, w = 0;
 
-    if (n < 8)
+    if (n >= 8) {
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        if (x != y)
+            return words_order(x, y);
+        if (n > 16)
+            return memcmp(a + 8, b + 8, n - 8);
+        memcpy(&v, a + n - 8, 8);
+        memcpy(&w, b + n - 8, 8);
+        return words_order(v, w);
+    }
+    if (n < 4)
         return n == 0 ? 0 : memcmp(a, b, n);
-    memcpy(&x, a, 8);
-    memcpy(&y, b, 8);
-    if (x == y)
-        return memcmp(a + 8, b + 8, n - 8);
-    return __builtin_bswap64(x) < __builtin_bswap64(y) ? -1 : 1;
+    memcpy(&x, a, 4);
+    memcpy(&y, b, 4);
+    if (x != y)
+        return words_order(x, y);
+    memcpy(&v, a + n - 4, 4);
+    memcpy(&w, b + n - 4, 4);
+    return words_order(v, w);
 }
 
 /* memcpy of n <= BYTES_FEW bytes by the same means, without a call. */

@@ -89,12 +89,13 @@ uint32_t kv_leaf_among(const struct kv_node *leaf, uint32_t base, uint32_t head,
 }
 
 uint32_t kv_inner_among(const struct kv_node *node, uint32_t base,
-                        uint32_t head, const uint8_t *s, uint32_t size)
+                        uint32_t head, const uint8_t *s, uint32_t size,
+                        bool run)
 {
     const struct kv_inner_slot *const slot = inner_slots(node);
     uint32_t high = node->n;
 
-    if (node_try_hint(node, base) && slot[node->hint - 1].head == head &&
+    if (run && node_try_hint(node, base) && slot[node->hint - 1].head == head &&
         node_inner_compare(node, node->hint - 1u, s, size) > 0)
         base = node->hint;
     while (base < high && slot[base].head == head) {

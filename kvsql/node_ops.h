@@ -67,9 +67,10 @@ static inline bool leaf_equal(const struct kv_node *leaf, uint32_t index,
 KV_INTERNAL uint32_t kv_leaf_among(const struct kv_node *leaf, uint32_t base,
                                    uint32_t head, const uint8_t *s,
                                    uint32_t size, bool *found);
+/* With `run`, where a run of inserts goes on is looked at first. */
 KV_INTERNAL uint32_t kv_inner_among(const struct kv_node *node, uint32_t base,
                                     uint32_t head, const uint8_t *s,
-                                    uint32_t size);
+                                    uint32_t size, bool run);
 
 /* `at` moved on by `count` slots if the condition holds, without a branch: it
  * would be guessed wrong every other time. */
@@ -151,8 +152,8 @@ KV_INLINE uint32_t leaf_search(const struct kv_node *leaf,
 }
 
 /* The child that covers the suffix: last slot with key <= suffix. */
-KV_INLINE uint32_t inner_search(const struct kv_node *node,
-                                    const uint8_t *s, uint32_t size)
+KV_INLINE uint32_t inner_search_for(const struct kv_node *node,
+                                    const uint8_t *s, uint32_t size, bool run)
 {
     const struct kv_inner_slot *const slot = inner_slots(node), *at = slot;
     const uint32_t head = key_head(s, size);
@@ -160,8 +161,13 @@ KV_INLINE uint32_t inner_search(const struct kv_node *node,
     SEARCH_HEADS(at, node->n, head);
     uint32_t base = (uint32_t)(at - slot);
     if (KV_UNLIKELY(base < node->n && at->head == head))
-        base = kv_inner_among(node, base, head, s, size);
+        base = kv_inner_among(node, base, head, s, size, run);
     return base > 0 ? base - 1 : 0;
+}
+KV_INLINE uint32_t inner_search(const struct kv_node *node, const uint8_t *s,
+                                uint32_t size)
+{
+    return inner_search_for(node, s, size, false);
 }
 
 /* Make `out`, a fresh block of `cap` bytes, a copy of the node: its size or more

@@ -217,7 +217,7 @@ static bool tree_descend(struct kv_store *store, struct kv_node **root,
             path->depth = d + 1;
             return true;
         }
-        const uint32_t at = inner_search(node, s, n);
+        const uint32_t at = inner_search_for(node, s, n, store->running);
         path->at[d].index = at;
         place = &inner_slots(node)[at].child;
         node_prefetch(*place, node->level - 1u);
@@ -893,6 +893,7 @@ static bool tree_put_entry(struct kv_store *store, struct kv_node **root,
     }
     if (!done && !tree_put_moved(store, root, path, &d, &fresh))
         return false;
+    store->running = path->at[path->depth - 1].node->run >= NODE_RUN;
     tree_add_up(store, path, d, path->found ? 0 : 1, types, bound);
     return true;
 }
@@ -905,6 +906,7 @@ static bool tree_put_at(struct kv_store *store, struct kv_node **root,
 {
     if (!path->found)
         return tree_put_entry(store, root, path, key, size, cell);
+    store->running = false;
     struct kv_node *const leaf = path->at[path->depth - 1].node;
     const uint32_t index = path->at[path->depth - 1].index;
     const uint8_t *const tail = entry_cell(leaf, index, old);
