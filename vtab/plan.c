@@ -232,6 +232,90 @@ static double vplan_take_number(struct vplan *plan, const struct vplan_slot *slo
     return vplan_share(slot);
 }
 
+/* The known value of constraint i, or NULL. */
+static sqlite3_value *vplan_value(const struct vplan *plan, int i)
+{
+    sqlite3_value *value = NULL;
+
+    if (sqlite3_vtab_rhs_value(plan->info, i, &value) != SQLITE_OK) return NULL;
+    return value;
+}
+
+/* Narrow the set by the slot's bounds; false when one of them is not known. */
+static bool vplan_known_range(const struct vplan *plan,
+                              const struct vplan_slot *slot,
+                              struct vt_set *set)
+{
+    sqlite3_value *lo = NULL, *hi = NULL, *glob = NULL;
+    struct vt_input pattern;
+    bool exact, ok;
+
+    if (slot->lo >= 0 && (lo = vplan_value(plan, slot->lo)) == NULL)
+        return false;
+    if (slot->hi >= 0 && (hi = vplan_value(plan, slot->hi)) == NULL)
+        return false;
+    if (slot->glob >= 0 && (glob = vplan_value(plan, slot->glob)) == NULL)
+        return false;
+    if (lo != NULL && !vt_set_above(set, lo, false)) return false;
+    if (hi != NULL && !vt_set_below(set, hi, true, true)) return false;
+    if (glob == NULL) return true;
+    if (sqlite3_value_type(glob) != SQLITE_TEXT) return false;
+    if (!vt_input_init(&pattern, glob)) return false;
+    ok = vt_set_glob(set, &pattern.key, &exact);
+    vt_input_fini(&pattern);
+    return ok;
+}
+
+/* Keys in the intervals, by their ranks: expired ones and other types too. */
+static uint64_t vplan_count(const struct kv_at *at, const struct vt_set *set)
+{
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < set->count; i++) {
+        const struct vt_range *range = &set->ranges[i];
+        const uint64_t lo = range->has_lo ? kv_rank(at, &range->lo) : 0;
+        const uint64_t hi = range->has_hi ? kv_rank(at, &range->hi)
+                                          : kv_count_all(at);
+        count += hi > lo ? hi - lo : 0;
+    }
+    return count;
+}
+
+/* Exactly how many keys a range of literals holds; `guess` where its bounds are
+ * parameters. */
+static double vplan_range_keys(struct vplan *plan,
+                               const struct vplan_slot *slot, double guess)
+{
+    struct kv_view *view;
+    struct kv_at at;
+    struct vt_set set;
+
+    if (slot->lo < 0 && slot->hi < 0 && slot->glob < 0) return guess;
+    vt_set_init(&set);
+    vt_set_all(&set);
+    if (vplan_known_range(plan, slot, &set) &&
+        vt_peek_at(plan->table->session, &at, &view)) {
+        guess = (double)vplan_count(&at, &set);
+        kv_unpin(view);
+    }
+    vt_set_fini(&set);
+    return guess;
+}
+
+/* Keys of the store, as last seen. */
+static double vplan_total(struct vt_session *session)
+{
+    struct kv_view *view;
+    struct kv_at at;
+
+    if (session->keys_hint == 0 && vt_peek_at(session, &at, &view)) {
+        session->keys_hint = kv_count_all(&at);
+        kv_unpin(view);
+    }
+    return session->keys_hint > 0 ? (double)session->keys_hint
+                                  : VPLAN_KEYS_UNKNOWN;
+}
+
 static bool vplan_key_free(const struct vplan_slot *key)
 {
     return key->eq < 0 && key->in < 0;
@@ -242,10 +326,10 @@ static void vplan_keys(struct vplan *plan, bool *known, bool *number)
 {
     const struct vt_def *def = plan->table->def;
     const struct vplan_slot *key = &plan->slot[VPLAN_KEY];
-    double total = (double)plan->table->session->keys_hint, share;
+    const double total = vplan_total(plan->table->session);
     const char *text = NULL;
+    double share;
 
-    if (total < 1) total = VPLAN_KEYS_UNKNOWN;
     *known = *number = false;
     plan->key_name = def->labels != NULL ? def->labels[0] : "key";
     if (vplan_key_free(key) && def->elem == VT_ELEM_NONE &&
@@ -264,7 +348,11 @@ static void vplan_keys(struct vplan *plan, bool *known, bool *number)
         plan->key_known = *known;
     }
     plan->keys = share > 0 ? total * share : 1;
-    if (plan->bits & VT_PLAN_IN) plan->keys = 25;
+    if (plan->bits & VT_PLAN_IN)
+        plan->keys = 25;
+    else if (share > 0 &&
+             !(plan->bits & (VT_PLAN_KEY_RANK | VT_PLAN_KEY_TIME)))
+        plan->keys = vplan_range_keys(plan, key, plan->keys);
     plan->seeks = log2(total + 2);
     plan->key_text = text;
 }

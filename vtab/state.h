@@ -180,6 +180,10 @@ KV_INTERNAL kvsql_rc vt_read_at(struct vt_session *session, bool single,
                                 struct kv_at *at, struct vt_snap **snap,
                                 struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL void vt_snap_drop(struct vt_snap *snap);
+/* Where a statement would read now, for estimates: *view (may be NULL) is the
+ * caller's to unpin. False: it cannot be had. */
+KV_INTERNAL bool vt_peek_at(struct vt_session *session, struct kv_at *at,
+                            struct kv_view **view);
 KV_INTERNAL int vt_txn_begin(struct vt_session *session, sqlite3_vtab *vtab);
 KV_INTERNAL int vt_txn_prepare(struct vt_session *session, sqlite3_vtab *vtab);
 KV_INTERNAL void vt_txn_commit(struct vt_session *session);

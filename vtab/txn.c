@@ -120,6 +120,25 @@ kvsql_rc vt_read_at(struct vt_session *session, bool single, struct kv_at *at,
     return KVSQL_OK;
 }
 
+bool vt_peek_at(struct vt_session *session, struct kv_at *at,
+                struct kv_view **view)
+{
+    struct kvsql_error err;
+
+    *view = NULL;
+    if (session->txn != NULL) {
+        kv_at_txn(session->txn, at);
+        return true;
+    }
+    if (session->pin != NULL) {
+        *at = session->pin_at;
+        return true;
+    }
+    if (kv_pin(session->db, view, &err) != KVSQL_OK) return false;
+    kv_at_view(*view, at);
+    return true;
+}
+
 void vt_read_end(struct vt_session *session)
 {
     vtxn_snap_forget(session);

@@ -655,6 +655,46 @@ START_TEST(plans_take_what_they_can)
 }
 END_TEST
 
+/* The table that is read first. */
+static void leads(const char *sql, const char *name)
+{
+    char explain[512], scan[64];
+
+    (void)snprintf(explain, sizeof(explain), "EXPLAIN QUERY PLAN %s", sql);
+    (void)snprintf(scan, sizeof(scan), "SCAN %s ", name);
+    ok(explain);
+    const char *found = strstr(fx.text, "SCAN ");
+    ck_assert_msg(found != NULL && strncmp(found, scan, strlen(scan)) == 0,
+                  "%s: %s", sql, fx.text);
+}
+
+/* Ranges of literals are counted: the smaller one is the outer loop. */
+START_TEST(a_range_of_literals_is_known_by_its_rows)
+{
+    ok("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM n LIMIT "
+       "1000) INSERT INTO strings(key, value) SELECT printf('many:%04d', i), i "
+       "FROM n");
+    ok("INSERT INTO strings(key, value) VALUES('few:1', 'a'), ('few:2', 'b')");
+    leads("SELECT 1 FROM strings a, strings b WHERE a.key GLOB 'many:*' AND "
+          "b.key GLOB 'few:*' AND a.value=b.value",
+          "b");
+    leads("SELECT 1 FROM strings b, strings a WHERE a.key GLOB 'few:*' AND "
+          "b.key GLOB 'many:*' AND a.value=b.value",
+          "a");
+    leads("SELECT 1 FROM strings a, strings b WHERE a.key>='many:0001' AND "
+          "b.key>='many:0990' AND a.value=b.value",
+          "b");
+    ok("BEGIN");
+    ok("DELETE FROM strings WHERE key>='many:0003'");
+    ok("INSERT INTO strings(key, value) VALUES('few:3', ''), ('few:4', ''), "
+       "('few:5', ''), ('few:6', '')");
+    leads("SELECT 1 FROM strings a, strings b WHERE a.key GLOB 'many:*' AND "
+          "b.key GLOB 'few:?' AND b.key GLOB 'few:*' AND a.value=b.value",
+          "a");
+    ok("ROLLBACK");
+}
+END_TEST
+
 /* PL6: whether SQLite looks at the rows again. */
 static bool rechecked(const char *sql)
 {
@@ -929,6 +969,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_read_only_session_refuses_writes);
     tcase_add_test(tests, another_thread_can_end_a_statement);
     tcase_add_test(tests, plans_take_what_they_can);
+    tcase_add_test(tests, a_range_of_literals_is_known_by_its_rows);
     tcase_add_test(tests,
                    only_what_compares_text_alone_is_not_looked_at_again);
     tcase_add_test(tests,
