@@ -297,7 +297,8 @@ void cmd_monitor_feed(const struct cmd_context *c)
     if (KV_LIKELY(atomic_load_explicit(&client_monitors,
                                        memory_order_relaxed) == 0) ||
         c->client == NULL || c->db == NULL ||
-        (c->row->flags & (CMD_ADMIN | CMD_AT_ONCE | CMD_NO_AUTH)) != 0) {
+        (c->row->flags & (CMD_ADMIN | CMD_AT_ONCE | CMD_NO_AUTH)) != 0 ||
+        cmd_sql_is_secret(c)) {
         return; /* X3: nothing that carries a password */
     }
     kv_buf_init(&line, KV_MEM_CLIENT, CLIENT_MONITOR_MAX);

@@ -94,6 +94,22 @@ void cmd_slowlog_clear(void)
     kv_lock_drop(&slowlog_lock);
 }
 
+bool cmd_sql_is_secret(const struct cmd_context *c)
+{
+    static const char config[] = "config";
+    const size_t size = sizeof(config) - 1;
+
+    if (c->argc < 2 || strcmp(c->row->name, "SQL") != 0) {
+        return false;
+    }
+    for (size_t i = 0; i + size <= c->argv[1].size; i++) {
+        if (strncasecmp((const char *)c->argv[1].p + i, config, size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* True when argument `index` is a secret. */
 static bool slowlog_is_secret(const struct cmd_context *c, unsigned index)
 {
@@ -102,7 +118,8 @@ static bool slowlog_is_secret(const struct cmd_context *c, unsigned index)
     if (index == 0) {
         return false;
     }
-    return strcmp(name, "AUTH") == 0 ||
+    return cmd_sql_is_secret(c) ||
+           strcmp(name, "AUTH") == 0 ||
            (strcmp(name, "HELLO") == 0 && index > 1) ||
            (strcmp(name, "CONFIG|SET") == 0 && index > 2 &&
             (cmd_is(c, index - 1, "REQUIREPASS") ||

@@ -1108,11 +1108,31 @@ START_TEST(a_pause_holds_writes_or_all)
 }
 END_TEST
 
+/* UPDATE config is CONFIG SET. */
+#define SQL_SECRET                                                            \
+    "SQL \"UPDATE Config SET value=? WHERE name=?\" secret requirepass"
+
+START_TEST(the_slow_log_keeps_no_password_of_sql)
+{
+    cmd_slowlog_limits(0, 128);
+    (void)ask(&one, SQL_SECRET);
+    (void)ask(&one, "SQL \"SELECT ?\" seen");
+    cmd_slowlog_limits(-1, 128);
+    ck_assert_ptr_null(strstr(ask(&one, "SLOWLOG GET"), "secret"));
+    ck_assert_ptr_nonnull(strstr(ask(&one, "SLOWLOG GET"), "|seen|"));
+    ck_assert_ptr_nonnull(
+        strstr(ask(&one, "SLOWLOG GET"),
+               "|$3|SQL|$10|(redacted)|$10|(redacted)|$10|(redacted)|"));
+    cmd_slowlog_clear();
+}
+END_TEST
+
 START_TEST(monitor_shows_commands_but_no_password)
 {
     says(&two, "MONITOR", "+OK|");
     says(&one, "SET a \"x \\\"\\n\\x01\"", "+OK|");
     says(&one, "AUTH default secret", "+OK|");
+    (void)ask(&one, SQL_SECRET);
     kv_buf_byte(&pushed, 0);
     ck_assert_ptr_nonnull(strstr((char *)pushed.p,
                                  " [0 127.0.0.1:1] \"SET\" \"a\" "
@@ -1208,6 +1228,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, multi_with_other_words_is_refused);
     tcase_add_test(tests, a_long_read_sees_what_its_pipeline_wrote);
     tcase_add_test(tests, a_pause_holds_writes_or_all);
+    tcase_add_test(tests, the_slow_log_keeps_no_password_of_sql);
     tcase_add_test(tests, monitor_shows_commands_but_no_password);
     tcase_add_test(tests, a_subcommand_is_found_behind_its_bare_container);
     tcase_add_test(
