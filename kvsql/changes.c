@@ -167,7 +167,7 @@ static kvsql_rc changes_batch(struct kv_changes *changes, bool *found,
 
 /* What each kind is called, what it is about, and which of its fields tell the
  * element and the value: 'k' nothing, 'a' and 'b' bytes, 'i' index, 'n' count,
- * 's' score, 't' time, 'd' side. */
+ * 's' score, 't' time, 'd' side, 'm' the name that stands in the key's place. */
 static const struct {
     const char *name;
     enum kv_type type;
@@ -189,7 +189,8 @@ static const struct {
     [KV_OP_LREMOVE] = {"lremove", KV_LIST, 'i', 'n'},
     [KV_OP_FLUSH] = {"flush", KV_NONE, 'k', 'k'},
     [KV_OP_SADD] = {"sadd", KV_SET, 'a', 'k'},
-    [KV_OP_SREM] = {"srem", KV_SET, 'a', 'k'}};
+    [KV_OP_SREM] = {"srem", KV_SET, 'a', 'k'},
+    [KV_OP_DEFINE] = {"define", KV_NONE, 'm', 'a'}};
 
 static struct kv_change_value changes_bytes(kvsql_slice bytes)
 {
@@ -209,6 +210,7 @@ static struct kv_change_value changes_value(const struct kv_op *op, char from)
     switch (from) {
     case 'a': return changes_bytes(op->a);
     case 'b': return changes_bytes(op->b);
+    case 'm': return changes_bytes(op->key);
     case 'd': return changes_bytes(sides[op->index == KV_RIGHT]);
     case 'i': return changes_int((int64_t)op->index);
     case 'n': return changes_int((int64_t)op->count);
@@ -242,7 +244,7 @@ kvsql_rc kv_changes_next(struct kv_changes *changes, struct kv_change *out,
         .since = changes->reader.header.created,
         .op = changes_ops[op.kind].name,
         .type = changes_ops[op.kind].type,
-        .has_key = op.kind != KV_OP_FLUSH,
+        .has_key = op.kind != KV_OP_FLUSH && op.kind != KV_OP_DEFINE,
         .key = op.key,
         .expires_at = op.time,
         .field = changes_value(&op, changes_ops[op.kind].field),

@@ -330,6 +330,8 @@ uint64_t kv_store_hash(struct kv_store *store)
     hash = check_mix(hash, &store->tally, sizeof(store->tally));
     for (unsigned cls = 0; cls < 2; cls++)
         hash = check_hash_node(hash, store->live.keys[cls]);
+    if (store->live.defs != NULL)
+        hash = check_mix(hash, store->live.defs->d, store->live.defs->len);
     if (mine)
         kv_lock_drop(&store->lock);
     return hash;

@@ -498,6 +498,23 @@ KV_INTERNAL kvsql_rc kv_rename(struct kv_txn *txn, const struct kv_key *from,
                                const struct kv_key *to,
                                struct kvsql_error *err);
 KV_INTERNAL kvsql_rc kv_flush(struct kv_txn *txn, struct kvsql_error *err);
+/* A named text that belongs to the store, not to its keys; `view` is the text
+ * of an SQL view that stands for it in a snapshot. */
+struct kv_def {
+    kvsql_slice name, text, view;
+};
+#define KV_DEFS_SIZE_MAX (1u << 20) /* bytes of all */
+/* Set, or with an empty text remove, the definition of that name. */
+KV_INTERNAL kvsql_rc kv_define(struct kv_txn *txn, const struct kv_def *def,
+                               struct kvsql_error *err);
+/* The definition behind *place, which begins as 0, in the order of names;
+ * slices live as long as the state that is read. False: there is none. */
+KV_INTERNAL bool kv_def_next(const struct kv_at *at, size_t *place,
+                             struct kv_def *def);
+/* A number that changes with the definitions; the same of the last batch, which
+ * may not be released yet. Any thread. */
+KV_INTERNAL uint64_t kv_defs_version(const struct kv_at *at);
+KV_INTERNAL uint64_t kv_defs_hint(kvsql *db);
 /* Copy value, expiry and the expiries of fields; replaces `to`. NOTFOUND.
  * O(elements). */
 KV_INTERNAL kvsql_rc kv_copy(struct kv_txn *txn, const struct kv_key *from,

@@ -127,6 +127,8 @@ _Static_assert(sizeof(struct kv_blob) == 16, "blob");
 struct kv_root {
     struct kv_node *keys[2];
     uint64_t count[2];
+    struct kv_blob *defs; /* definitions (defs.c); NULL: none */
+    uint64_t defs_version;
 };
 
 #endif

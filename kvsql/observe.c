@@ -62,6 +62,10 @@ static bool observe_next(struct observe_walk *walk)
             kv_op_decode(&walk->p, walk->end, &walk->op, &err) == KVSQL_OK;
 
         KV_ASSERT(good); /* encoded a moment ago */
+        if (walk->op.kind == KV_OP_DEFINE) { /* about no key */
+            walk->op = last;
+            continue;
+        }
         walk->change = observe_kind(&walk->op);
         if (last.key.p == NULL || walk->change != before ||
             walk->op.kind == KV_OP_RENAME || last.kind == KV_OP_RENAME ||

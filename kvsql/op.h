@@ -12,6 +12,7 @@
  *   6 HSET    key field value time      15 LREMOVE key index count
  *   7 HDEL    key field                 16 FLUSH
  *   8 HEXPIRE key field time            17 SADD key member   18 SREM key member
+ *                                       19 DEFINE name text view
  *
  * Effects only, absolute values, no clock, no pointer. An unknown kind is
  * refused as written by a newer version (W6).
@@ -40,14 +41,15 @@ enum kv_op_kind {
     KV_OP_LREMOVE,
     KV_OP_FLUSH,
     KV_OP_SADD,
-    KV_OP_SREM
+    KV_OP_SREM,
+    KV_OP_DEFINE /* key: the name; a empty: no definition any more */
 };
 
 struct kv_op {
     enum kv_op_kind kind;
     kvsql_slice key;
     kvsql_slice a; /* field, member, value, bytes, `to` */
-    kvsql_slice b; /* HSET: value */
+    kvsql_slice b; /* HSET: value; DEFINE: its SQL view */
     int64_t time;
     uint64_t index; /* offset, index, side */
     uint64_t count;

@@ -34,8 +34,9 @@ enum snapshot_table {
     SNAPSHOT_LISTS,
     SNAPSHOT_SETS,
     SNAPSHOT_ZSETS,
-    SNAPSHOT_FILLED, /* the tables from here on are always empty */
-    SNAPSHOT_TABLES = 12
+    SNAPSHOT_FILLED, /* tables of keys; those from here on are always empty */
+    SNAPSHOT_SCHEMA = 11, /* ... but for the definitions */
+    SNAPSHOT_TABLES
 };
 _Static_assert(SNAPSHOT_STRINGS == (int)KV_STRING &&
                    SNAPSHOT_HASHES == (int)KV_HASH &&

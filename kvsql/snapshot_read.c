@@ -385,14 +385,15 @@ static kvsql_rc snapshot_check_table(struct snapshot_reader *reader,
     return rc;
 }
 
-/* The tables that this version cannot load hold nothing. */
+/* The tables that this version cannot load hold nothing, or nothing else than
+ * `but`. */
 static kvsql_rc snapshot_check_empty(struct snapshot_reader *reader,
-                                     const char *name)
+                                     const char *name, const char *but)
 {
-    char sql[64];
+    char sql[160];
     sqlite3_stmt *stmt = NULL;
 
-    (void)snprintf(sql, sizeof sql, "SELECT 1 FROM %s LIMIT 1", name);
+    (void)snprintf(sql, sizeof sql, "SELECT 1 FROM %s %s LIMIT 1", name, but);
     kvsql_rc rc = snapshot_ask(reader, sql, NULL, &stmt);
     if (rc == KVSQL_OK)
         rc = kv_fail(reader->err, KVSQL_NEWER,
@@ -415,7 +416,12 @@ static kvsql_rc snapshot_check_tables(struct snapshot_reader *reader)
         rc = snapshot_check_table(reader, kv_snapshot_layouts[i].name,
                                   kv_snapshot_layouts[i].create);
         if (rc == KVSQL_OK && i >= SNAPSHOT_FILLED)
-            rc = snapshot_check_empty(reader, kv_snapshot_layouts[i].name);
+            rc = snapshot_check_empty(
+                reader, kv_snapshot_layouts[i].name,
+                i != SNAPSHOT_SCHEMA
+                    ? ""
+                    : "WHERE sql NOT GLOB 'CREATE VIRTUAL TABLE * USING "
+                      "kv_hash(*'");
     }
     return rc;
 }
@@ -511,6 +517,40 @@ static kvsql_rc snapshot_load_all(struct snapshot_reader *reader,
     return rc;
 }
 
+static kvsql_slice snapshot_text(sqlite3_stmt *stmt, int column)
+{
+    const char *const p = (const char *)sqlite3_column_text(stmt, column);
+
+    return (kvsql_slice){
+        .p = p != NULL ? p : "",
+        .size = p != NULL ? (size_t)sqlite3_column_bytes(stmt, column) : 0};
+}
+
+/* Definitions, each with its view. */
+static kvsql_rc snapshot_load_defs(struct snapshot_reader *reader)
+{
+    sqlite3_stmt *stmt = NULL;
+    kvsql_rc rc = kv_snapshot_prepare(
+        reader->db,
+        "SELECT name, sql, (SELECT m.sql FROM sqlite_master m WHERE "
+        "m.type = 'view' AND m.name = s.name) FROM kv_schema s",
+        reader->path, &stmt, reader->err);
+    int code = SQLITE_DONE;
+
+    while (rc == KVSQL_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const struct kv_op op = {.kind = KV_OP_DEFINE,
+                                 .key = snapshot_text(stmt, 0),
+                                 .a = snapshot_text(stmt, 1),
+                                 .b = snapshot_text(stmt, 2)};
+        rc = kv_store_load(reader->store, &op, reader->err);
+    }
+    if (rc == KVSQL_OK && code != SQLITE_DONE)
+        rc = kv_snapshot_fail(reader->err, reader->db, code, "read",
+                              reader->path);
+    (void)sqlite3_finalize(stmt);
+    return rc;
+}
+
 /* No table has rows that `keys` did not lead to. */
 static kvsql_rc snapshot_check_ends(struct snapshot_reader *reader)
 {
@@ -579,6 +619,8 @@ kvsql_rc kv_snapshot_load(struct kv_store *store, const char *path,
         rc = snapshot_load_all(&reader, (uint64_t)keys, progress, arg);
     if (rc == KVSQL_OK)
         rc = snapshot_check_counts(&reader);
+    if (rc == KVSQL_OK)
+        rc = snapshot_load_defs(&reader);
     snapshot_reader_close(&reader);
     if (rc != KVSQL_OK)
         return rc;

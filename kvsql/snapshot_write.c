@@ -500,6 +500,58 @@ static kvsql_rc snapshot_meta(struct snapshot_writer *writer,
     return rc;
 }
 
+/* The view of a definition. One that cannot be made, say because a table has
+ * its name, is left out: kv_schema has what counts. */
+static kvsql_rc snapshot_def_view(struct snapshot_writer *writer,
+                                  const struct kv_def *def,
+                                  struct kvsql_error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int code = sqlite3_prepare_v2(writer->db, (const char *)def->view.p,
+                                  (int)def->view.size, &stmt, NULL);
+
+    if (code == SQLITE_OK && stmt != NULL) {
+        (void)sqlite3_step(stmt); /* reset reports what it said */
+        code = sqlite3_reset(stmt);
+    }
+    (void)sqlite3_finalize(stmt);
+    if (code == SQLITE_OK || code == SQLITE_ERROR)
+        return KVSQL_OK;
+    return kv_snapshot_fail(err, writer->db, code, "write a view of",
+                            writer->path);
+}
+
+/* kv_schema, and a view for each of its rows. */
+static kvsql_rc snapshot_defs(struct snapshot_writer *writer,
+                              struct kvsql_error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    struct kv_def def;
+    size_t place = 0;
+    kvsql_rc rc = kv_snapshot_prepare(writer->db,
+                                      "INSERT INTO kv_schema VALUES(?1, ?2)",
+                                      writer->path, &stmt, err);
+
+    while (rc == KVSQL_OK && kv_def_next(&writer->at, &place, &def)) {
+        int code = sqlite3_bind_text(stmt, 1, def.name.p, (int)def.name.size,
+                                     SQLITE_STATIC);
+        if (code == SQLITE_OK)
+            code = sqlite3_bind_text(stmt, 2, def.text.p, (int)def.text.size,
+                                     SQLITE_STATIC);
+        if (code == SQLITE_OK) {
+            (void)sqlite3_step(stmt); /* reset reports what it said */
+            code = sqlite3_reset(stmt);
+        }
+        writer->rows[SNAPSHOT_SCHEMA]++;
+        rc = code == SQLITE_OK ? snapshot_def_view(writer, &def, err)
+                               : kv_snapshot_fail(err, writer->db, code,
+                                                  "write kv_schema of",
+                                                  writer->path);
+    }
+    (void)sqlite3_finalize(stmt);
+    return rc;
+}
+
 static kvsql_rc snapshot_write_tables(struct snapshot_writer *writer,
                                       const char *store_id,
                                       struct kvsql_error *err)
@@ -519,6 +571,8 @@ static kvsql_rc snapshot_write_tables(struct snapshot_writer *writer,
                           "CREATE INDEX zsets_score ON "
                           "zsets(key, score, member)",
                           "make the index of", writer->path, err);
+    if (rc == KVSQL_OK)
+        rc = snapshot_defs(writer, err);
     if (rc == KVSQL_OK)
         rc = snapshot_meta(writer, store_id, err);
     if (rc == KVSQL_OK)

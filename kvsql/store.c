@@ -47,6 +47,11 @@ kvsql_rc kv_store_open(kvsql *db, const struct kv_os *os,
 
 static void store_free_keyspace(struct kv_store *store)
 {
+    if (store->live.defs != NULL) {
+        store->bytes_live -= kv_block_size(store->live.defs);
+        kv_block_free(store->live.defs);
+        store->live.defs = NULL;
+    }
     for (unsigned cls = 0; cls < 2; cls++) {
         struct kv_tree *const tree = kv_tree_block_new(store);
         if (tree == NULL || !kv_room(store, 0, 1))

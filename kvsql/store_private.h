@@ -163,6 +163,8 @@ struct kv_store {
 
     uint64_t pos;
     atomic_uint_fast64_t released, epoch, position_hint;
+    atomic_uint_fast64_t defs_hint; /* defs_version of the last batch */
+    uint64_t defs_last; /* the last that was given; never taken back */
     _Atomic(const struct kv_observer *) observer; /* NULL: nobody (observe.c) */
     struct kv_txn txn;
 

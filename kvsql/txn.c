@@ -144,6 +144,10 @@ static void txn_finish(struct kv_txn *txn)
     else
         atomic_store(&store->released, store->pos);
     atomic_store(&store->position_hint, store->pos);
+    if (KV_UNLIKELY(store->live.defs_version !=
+                    atomic_load_explicit(&store->defs_hint,
+                                         memory_order_relaxed)))
+        atomic_store(&store->defs_hint, store->live.defs_version);
     if (KV_UNLIKELY(atomic_load_explicit(&store->observer,
                                          memory_order_relaxed) != NULL) &&
         !txn->replay)
@@ -316,6 +320,7 @@ void kv_store_fail(struct kv_store *store)
     store->mark_count = 0;
     store->pos = released;
     atomic_store(&store->position_hint, released);
+    atomic_store(&store->defs_hint, store->live.defs_version);
     atomic_fetch_add(&store->epoch, 1);
     kv_lock_drop(&store->lock);
 }
@@ -459,6 +464,11 @@ static kvsql_rc txn_apply(struct kv_txn *txn, const struct kv_op *op,
         return kv_lremove(txn, &key, op->index, op->count, err);
     case KV_OP_FLUSH:
         return kv_flush(txn, err);
+    case KV_OP_DEFINE:
+        return kv_define(txn,
+                         &(struct kv_def){
+                             .name = op->key, .text = op->a, .view = op->b},
+                         err);
     case KV_OP_SET_RESERVED:
         break;
     }
@@ -480,6 +490,7 @@ void kv_store_set_position(struct kv_store *store, uint64_t position)
     kv_lock_take(&store->lock);
     store->pos = position;
     atomic_store(&store->position_hint, position);
+    atomic_store(&store->defs_hint, store->live.defs_version);
     atomic_store(&store->released, position);
     kv_lock_drop(&store->lock);
 }

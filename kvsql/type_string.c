@@ -365,6 +365,8 @@ kvsql_rc kv_flush(struct kv_txn *txn, struct kvsql_error *err)
             break;
         tree->root[0] = store->live.keys[cls]; /* the whole keyspace: MA2 */
         tree->bytes = store->bytes_live - sizeof(*tree); /* of both classes */
+        if (store->live.defs != NULL) /* they stay */
+            tree->bytes -= kv_block_size(store->live.defs);
         kv_edit_ptr(store, &store->live.keys[cls], NULL);
         kv_edit(store, &store->live.count[cls], sizeof(uint64_t));
         store->live.count[cls] = 0;

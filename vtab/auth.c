@@ -43,9 +43,21 @@ static bool vauth_is_schema(const char *table)
 
 /* Writing to a table by name: ours, and SQLite's own bookkeeping, which it
  * asks about when it connects an eponymous table. */
-static bool vauth_writable(const char *table)
+static bool vauth_writable(const struct vt_session *session, const char *table)
 {
-    return table != NULL && (vt_table_known(table) || vauth_is_schema(table));
+    return table != NULL &&
+           (vt_table_known(table) || vt_khash_known(session, table) ||
+            vauth_is_schema(table));
+}
+
+/* Declaring a table over hashes, and dropping it: for all sessions, so only for
+ * those with all rights. */
+static bool vauth_defines(const struct vt_session *session, const char *module,
+                          const char *database)
+{
+    return module != NULL && sqlite3_stricmp(module, "kv_hash") == 0 &&
+           database != NULL && sqlite3_stricmp(database, "main") == 0 &&
+           session->limits.admin && !session->limits.read_only;
 }
 
 /* Note whether columns of more than one table are read (value.c). */
@@ -82,7 +94,6 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     struct vt_session *session = (struct vt_session *)arg;
     bool allow = false;
 
-    (void)three;
     if (action == SQLITE_DELETE && one != NULL &&
         (vt_table_known(one) || vt_khash_known(session, one)))
         session->saw_delete = true;
@@ -98,7 +109,11 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     case SQLITE_RECURSIVE: allow = true; break;
     case SQLITE_CREATE_VTABLE:
         allow = two != NULL &&
-                (vt_table_known(two) || vauth_listed(vauth_modules, two));
+                (vt_table_known(two) || vauth_listed(vauth_modules, two) ||
+                 vauth_defines(session, two, three));
+        break;
+    case SQLITE_DROP_VTABLE:
+        allow = vauth_defines(session, two, three);
         break;
     case SQLITE_FUNCTION: allow = !vauth_listed(vauth_functions, two); break;
     case SQLITE_PRAGMA:
@@ -106,7 +121,9 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
         break;
     case SQLITE_INSERT:
     case SQLITE_UPDATE:
-    case SQLITE_DELETE: allow = vauth_writable(one); break;
+    case SQLITE_DELETE: 
+        allow = vauth_writable(session, one);
+        break;
     default: break;
     }
     if (!session->limits.admin &&

@@ -81,13 +81,21 @@ kvsql_rc vt_fill_meta(struct vt_rows *rows, struct vt_session *session,
     return KVSQL_OK;
 }
 
-/* Declared tables (kv_hash) come with a later version: there are none. */
+/* The definitions that a snapshot of the statement's view would have. */
 kvsql_rc vt_fill_schema(struct vt_rows *rows, struct vt_session *session,
                         struct kvsql_error *err)
 {
-    (void)rows;
-    (void)session;
-    (void)err;
+    struct kv_at at;
+    struct vt_snap *snap;
+    struct kv_def def;
+    const kvsql_rc rc = vt_read_at(session, true, &at, &snap, err);
+
+    if (rc != KVSQL_OK) return rc;
+    for (size_t place = 0; kv_def_next(&at, &place, &def);) {
+        vt_row(rows);
+        vt_row_bytes(rows, def.name.p, def.name.size);
+        vt_row_bytes(rows, def.text.p, def.text.size);
+    }
     return KVSQL_OK;
 }
 

@@ -245,16 +245,6 @@ static int khash_connect(sqlite3 *sql, void *aux_arg, int argc,
     return SQLITE_OK;
 }
 
-/* Its own function: a module whose xCreate is its xConnect is a table without
- * being created. */
-static int khash_create(sqlite3 *sql, void *aux, int argc,
-                        const char *const *argv, sqlite3_vtab **out,
-                        char **error)
-{
-    return khash_connect(sql, aux, argc, argv, out, error);
-}
-
-/* Also xDestroy: the definition goes, never the hashes (WR9). */
 static int khash_disconnect(sqlite3_vtab *vtab)
 {
     struct vt_khash *khash = (struct vt_khash *)vtab;
@@ -265,13 +255,67 @@ static int khash_disconnect(sqlite3_vtab *vtab)
     return SQLITE_OK;
 }
 
+/* Whether a statement changes what the store says. */
+static bool khash_defines(const struct vt_khash *khash)
+{
+    return !khash->temp && !khash->table.session->learning;
+}
+
+/* A module whose xCreate is its xConnect would be a table without being
+ * created. */
+static int khash_create(sqlite3 *sql, void *aux, int argc,
+                        const char *const *argv, sqlite3_vtab **out,
+                        char **error)
+{
+    int rc = khash_connect(sql, aux, argc, argv, out, error);
+    struct vt_khash *khash;
+
+    if (rc != SQLITE_OK) return rc;
+    khash = (struct vt_khash *)*out;
+    if (!khash_defines(khash)) return SQLITE_OK;
+    if (sqlite3_get_autocommit(sql)) {
+        rc = vt_defs_note(khash->table.session, khash, false);
+    } else {
+        rc = SQLITE_ERROR;
+        *error = sqlite3_mprintf("kv_hash: tables are made outside of "
+                                 "transactions");
+    }
+    if (rc != SQLITE_OK) {
+        (void)khash_disconnect(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
+/* DROP: the definition goes, never the hashes (WR9). */
+static int khash_destroy(sqlite3_vtab *vtab)
+{
+    struct vt_khash *khash = (struct vt_khash *)vtab;
+    struct vt_session *session = khash->table.session;
+    int rc = SQLITE_OK;
+
+    if (khash_defines(khash))
+        rc = sqlite3_get_autocommit(session->sql)
+                 ? vt_defs_note(session, khash, true)
+                 : SQLITE_ERROR;
+    return rc == SQLITE_OK ? khash_disconnect(vtab) : rc;
+}
+
 /* Errors and cursors have the name. */
 static int khash_rename(sqlite3_vtab *vtab, const char *name)
 {
     struct vt_khash *khash = (struct vt_khash *)vtab;
-    char *copy = sqlite3_mprintf("%s", name);
-    char *unique = sqlite3_mprintf("%s.%s", name, khash->label[0]);
+    char *copy, *unique;
 
+    if (khash_defines(khash)) {
+        sqlite3_free(vtab->zErrMsg);
+        vtab->zErrMsg = sqlite3_mprintf(
+            "kv_hash: drop %s and create it with the other name; the hashes "
+            "stay", khash->name);
+        return SQLITE_ERROR;
+    }
+    copy = sqlite3_mprintf("%s", name);
+    unique = sqlite3_mprintf("%s.%s", name, khash->label[0]);
     if (copy == NULL || unique == NULL) {
         sqlite3_free(copy);
         sqlite3_free(unique);
@@ -295,7 +339,7 @@ int vt_khash_register(struct vt_session *session)
     aux->module.xCreate = khash_create;
     aux->module.xConnect = khash_connect;
     aux->module.xDisconnect = khash_disconnect;
-    aux->module.xDestroy = khash_disconnect;
+    aux->module.xDestroy = khash_destroy;
     aux->module.xRename = khash_rename;
     return sqlite3_create_module_v2(session->sql, "kv_hash", &aux->module, aux,
                                     sqlite3_free);

@@ -39,6 +39,9 @@ struct vt_khash {
     const char *label[VT_KHASH_COLUMNS_MAX + VT_KHASH_HIDDEN];
     int columns;
     char *name, *unique;
+    char *text; /* the statement that makes it again */
+    bool temp;  /* the session's alone, no definition of the store */
+    bool stuck; /* SQLite did not drop it */
 };
 
 /* Take the arguments of CREATE VIRTUAL TABLE apart (argv as xCreate gets
@@ -53,6 +56,13 @@ KV_INTERNAL void vt_khash_undefine(struct vt_khash *khash);
 KV_INTERNAL int vt_khash_cell(struct vt_khash *khash, const struct kv_at *at,
                               const struct kv_item *item, int column,
                               struct kv_elem *elem, struct vt_cell *cell);
+
+/* Texts, sqlite3_free(); NULL: no memory. */
+KV_INTERNAL char *vt_khash_text(int argc, const char *const *argv);
+KV_INTERNAL char *vt_khash_view(const struct vt_khash *khash);
+/* The statement that runs makes the table, or drops it (defs.c). */
+KV_INTERNAL int vt_defs_note(struct vt_session *session,
+                             const struct vt_khash *khash, bool drop);
 
 KV_INTERNAL int vt_khash_insert(struct vt_write *write);
 KV_INTERNAL int vt_khash_update(struct vt_write *write);

@@ -139,6 +139,9 @@ static int khdef_check(const struct vt_khash *khash, const char *name,
 {
     const char *word = khdef_word(type);
 
+    if (kv_key_of(name, strlen(name)).cls != KV_TEXT)
+        return khdef_error(error, "kv_hash: a column has a name that is no "
+                                  "UTF-8");
     if (word != NULL)
         return khdef_error(error,
                            "kv_hash: column %s: %s is not possible, a column "
@@ -273,8 +276,13 @@ int vt_khash_define(struct vt_khash *khash, int argc, const char *const *argv,
     char *name = NULL;
     int rc = SQLITE_OK;
 
+    khash->temp = sqlite3_stricmp(argv[1], "main") != 0;
     khash->name = sqlite3_mprintf("%s", argv[2]);
-    if (khash->name == NULL) return SQLITE_NOMEM;
+    khash->text = vt_khash_text(argc, argv);
+    if (khash->name == NULL || khash->text == NULL) return SQLITE_NOMEM;
+    if (vt_table_known(khash->name))
+        return khdef_error(error, "kv_hash: %s is a table that is always there",
+                           khash->name);
     if (argc < 5)
         return khdef_error(error, "kv_hash: a pattern like 'user:{id}', the "
                                   "column id, and the others");
@@ -306,5 +314,6 @@ void vt_khash_undefine(struct vt_khash *khash)
     }
     sqlite3_free((void *)(uintptr_t)khash->prefix.p);
     sqlite3_free(khash->unique);
+    sqlite3_free(khash->text);
     sqlite3_free(khash->name);
 }

@@ -249,6 +249,7 @@ void vt_session_close(struct vt_session *session)
         (void)sqlite3_close_v2(session->sql);
     }
     vt_cursors_free(session);
+    vt_defs_forget(session);
     vt_budget_leave(before);
     KV_ASSERT(session->txn == NULL && session->cursors == NULL);
     kv_mem_free(KV_MEM_UNDO, session->save,
@@ -474,6 +475,25 @@ static kvsql_rc session_prepare(struct vt_session *session, const char *sql,
     return KVSQL_OK;
 }
 
+/* Tables that other sessions declared or dropped. */
+static kvsql_rc session_learn(struct vt_session *session,
+                              struct kvsql_error *err)
+{
+    struct vt_budget *before;
+    uint64_t seen;
+    kvsql_rc rc;
+
+    if (session->db == NULL || session->active != NULL ||
+        KV_LIKELY(kv_defs_hint(session->db) == session->defs_seen))
+        return KVSQL_OK;
+    before = session_enter(session, true);
+    seen = session->defs_seen;
+    rc = vt_defs_learn(session, err);
+    if (session->defs_seen != seen) session_cache_clear(session);
+    vt_budget_leave(before);
+    return rc;
+}
+
 static _Atomic uint64_t session_statements;
 
 uint64_t vt_statement_count(void)
@@ -490,6 +510,8 @@ kvsql_rc vt_prepare(struct vt_session *session, const char *sql, size_t size,
 
     *statement = NULL;
     session->error_offset = -1;
+    rc = session_learn(session, err);
+    if (rc != KVSQL_OK) return rc;
     if (size <= VT_CACHE_SQL_MAX) {
         *statement = session_cache_find(session, sql, size,
                                         session_hash(sql, size));
@@ -674,6 +696,7 @@ kvsql_rc vt_step(struct vt_statement *statement, bool *row,
     rc = session_turn(statement, row, err);
     vt_budget_leave(before);
     if (*row || statement->running) return rc;
+    rc = vt_defs_store(session, rc, err);
     waited = vt_txn_gate(session, &gate);
     if (rc != KVSQL_OK || waited == KVSQL_OK) return rc;
     return kv_fail(err, waited, "%s", gate.text);

@@ -108,6 +108,11 @@ struct vt_session {
     struct vt_cursor *spare; /* closed ones, to be opened again */
     unsigned spares;
     struct vt_khash *khashes; /* declared tables that are connected */
+    /* Definitions (defs.c): the version that the schema is of; what the running
+     * statement says, in sqlite3_malloc'ed texts. */
+    uint64_t defs_seen;
+    bool learning; /* the schema follows the store */
+    char *define_name, *define_text, *define_view;
     uint64_t keys_hint; /* size of the keyspace when last seen, for costs */
     uint64_t position;
 
@@ -251,6 +256,13 @@ KV_INTERNAL int vt_exec_register(struct vt_session *session);
 KV_INTERNAL int vt_tvf_register(struct vt_session *session);
 KV_INTERNAL int vt_changes_register(struct vt_session *session);
 KV_INTERNAL int vt_khash_register(struct vt_session *session);
+/* Definitions (defs.c): make the schema what the store says; put into the store
+ * what a statement said that ended with `rc`; forget it. */
+KV_INTERNAL kvsql_rc vt_defs_learn(struct vt_session *session,
+                                   struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL kvsql_rc vt_defs_store(struct vt_session *session, kvsql_rc rc,
+                                   struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL void vt_defs_forget(struct vt_session *session);
 /* Whether `name` is a declared table of the session (khash.c). */
 KV_INTERNAL bool vt_khash_known(const struct vt_session *session,
                                 const char *name);

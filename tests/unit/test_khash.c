@@ -202,7 +202,7 @@ END_TEST
 
 START_TEST(dropping_or_renaming_a_table_leaves_the_hashes_alone)
 {
-    ok(USERS);
+    ok("CREATE VIRTUAL TABLE temp.users USING kv_hash('user:{id}', id, name)");
     ok("INSERT INTO users(id, name) VALUES('1', 'Ann')");
     ok("ALTER TABLE users RENAME TO people");
     FAILS("INSERT INTO people(id, name) VALUES('1', 'Bob')", KVSQL_EXISTS,
@@ -434,7 +434,7 @@ START_TEST(nothing_is_torn_or_lost_when_an_allocation_fails)
         " WHERE id = '1'",
         "DELETE FROM users WHERE score > 0",
         "SELECT *, _extra, key FROM users WHERE id GLOB '[12]*' OR score = 2.5",
-        "CREATE VIRTUAL TABLE u2 USING kv_hash('u:{id}', id, \"a b\" INT)"};
+        "CREATE VIRTUAL TABLE temp.u2 USING kv_hash('u:{id}', id, \"a b\" INT)"};
     static const char *const rows = "'1'|'a'|2.5|'{\"x\":\"y\"}'\n"
                                     "'2'|'b'|3.5|NULL";
 

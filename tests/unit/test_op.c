@@ -9,7 +9,7 @@ static const enum kv_op_kind kinds[] = {
     KV_OP_DEL,  KV_OP_SET,  KV_OP_PATCH,   KV_OP_EXPIRE, KV_OP_RENAME,
     KV_OP_HSET, KV_OP_HDEL, KV_OP_HEXPIRE, KV_OP_ZADD,   KV_OP_ZREM,
     KV_OP_PUSH, KV_OP_LINSERT, KV_OP_LSET, KV_OP_LREMOVE, KV_OP_FLUSH,
-    KV_OP_SADD, KV_OP_SREM};
+    KV_OP_SADD, KV_OP_SREM, KV_OP_DEFINE};
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 static struct kv_op sample(enum kv_op_kind kind)
@@ -88,7 +88,7 @@ END_TEST
 
 START_TEST(an_unknown_kind_is_named_as_newer)
 {
-    const uint8_t bytes[] = {0, 9, 19, 255};
+    const uint8_t bytes[] = {0, 9, 20, 255};
 
     for (unsigned i = 0; i < sizeof(bytes); i++) {
         const uint8_t *p = &bytes[i];
