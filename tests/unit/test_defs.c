@@ -1,7 +1,7 @@
 /* test_defs.c - kv_hash tables as definitions of the store (sql.md KH7): other
  * sessions learn them, wal and snapshot keep them, a snapshot file has a view
  * that gives the same values. */
-#include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -436,6 +436,59 @@ START_TEST(nothing_is_torn_when_an_allocation_fails)
 }
 END_TEST
 
+/* ---- threads --------------------------------------------------------------- */
+
+#define TURNS 60
+
+/* A session of its own: rows when the table is there, else its absence. */
+static void *use(void *arg)
+{
+    static const char *const statements[] = {
+        "REPLACE INTO users(id, name) VALUES('1', 'x')",
+        "SELECT count(*) FROM users WHERE name = 'x'",
+        "SELECT count(*) FROM kv_schema"};
+    const struct vt_limits limits = {.trusted = true};
+    struct vt_session *session = NULL;
+    struct kvsql_error err;
+    unsigned *const done = arg;
+
+    if (vt_session_open(fx.db, &limits, &session, &err) != KVSQL_OK)
+        return NULL;
+    for (unsigned i = 0; i < TURNS * 4; i++) {
+        const char *sql = statements[i % 3];
+        struct vt_statement *statement = NULL;
+        bool row = true;
+        kvsql_rc rc =
+            vt_prepare(session, sql, strlen(sql), NULL, &statement, &err);
+        while (rc == KVSQL_OK && row) rc = vt_step(statement, &row, &err);
+        vt_finish(statement);
+        if (rc == KVSQL_OK || strcmp(err.text, "no such table: users") == 0)
+            ++*done;
+    }
+    vt_session_close(session);
+    return NULL;
+}
+
+START_TEST(tables_come_and_go_while_others_use_them)
+{
+    pthread_t thread[2];
+    unsigned done[2] = {0, 0};
+
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&thread[i], NULL, use, &done[i]), 0);
+    for (unsigned i = 0; i < TURNS; i++) {
+        ok(fx.a, USERS);
+        ok(fx.b, "DELETE FROM users");
+        ok(fx.b, "DROP TABLE users");
+    }
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(pthread_join(thread[i], NULL), 0);
+        ck_assert_uint_eq(done[i], TURNS * 4);
+    }
+    GIVES(fx.a, "SELECT count(*) FROM kv_schema", "0");
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -454,6 +507,7 @@ static void add(TCase *tests)
                    views_and_rollbacks_know_definitions_as_they_know_keys);
     tcase_add_test(tests, definitions_have_a_limit_that_is_named);
     tcase_add_test(tests, nothing_is_torn_when_an_allocation_fails);
+    tcase_add_test(tests, tables_come_and_go_while_others_use_them);
 }
 
 int main(void)
