@@ -281,19 +281,22 @@ static uint64_t vplan_count(const struct kv_at *at, const struct vt_set *set)
     return count;
 }
 
-/* Exactly how many keys a range of literals holds; `guess` where its bounds are
- * parameters. */
+/* Exactly how many keys a range of literals holds, or a table that has those
+ * behind a prefix; `guess` where bounds are parameters. */
 static double vplan_range_keys(struct vplan *plan,
                                const struct vplan_slot *slot, double guess)
 {
+    const struct kv_key *prefix = plan->table->def->prefix;
     struct kv_view *view;
     struct kv_at at;
     struct vt_set set;
 
-    if (slot->lo < 0 && slot->hi < 0 && slot->glob < 0) return guess;
+    if (prefix == NULL && slot->lo < 0 && slot->hi < 0 && slot->glob < 0)
+        return guess;
     vt_set_init(&set);
     vt_set_all(&set);
     if (vplan_known_range(plan, slot, &set) &&
+        (prefix == NULL || vt_set_prefix(&set, prefix)) &&
         vt_peek_at(plan->table->session, &at, &view)) {
         guess = (double)vplan_count(&at, &set);
         kv_unpin(view);

@@ -403,6 +403,33 @@ START_TEST(plans_name_the_key_column)
 }
 END_TEST
 
+/* Whether `b` is the outer loop of a join without an index. */
+static bool outer(const char *sql)
+{
+    const char *a, *b;
+
+    (void)snprintf(fx.sql, SQL_MAX, "EXPLAIN QUERY PLAN %s", sql);
+    ok(fx.sql);
+    a = strstr(fx.ours, "SCAN a ");
+    b = strstr(fx.ours, "SCAN b ");
+    ck_assert(a != NULL && b != NULL);
+    return b < a;
+}
+
+START_TEST(a_table_is_known_by_the_rows_behind_its_prefix)
+{
+    ok(USERS);
+    ok("CREATE VIRTUAL TABLE pets USING kv_hash('pet:{id}', id, name)");
+    ok("WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i+1 FROM n LIMIT"
+       " 500) INSERT INTO users(id, name) SELECT i, i FROM n");
+    ok("INSERT INTO pets VALUES('1', 'a'), ('2', 'b')");
+    ck_assert(outer("SELECT 1 FROM users a, pets b WHERE a.name = b.name"));
+    ck_assert(!outer("SELECT 1 FROM pets a, users b WHERE a.name = b.name"));
+    ck_assert(outer("SELECT 1 FROM users a, users b WHERE a.name = b.name AND"
+                    " a.id > '11' AND b.id > '598'"));
+}
+END_TEST
+
 START_TEST(a_table_takes_part_in_the_transaction_of_the_session)
 {
     ok(USERS);
@@ -693,6 +720,7 @@ static void add(TCase *tests)
         tests, rows_are_inserted_replaced_changed_and_removed_as_hashes);
     tcase_add_test(tests, rows_expire_and_fields_keep_their_time);
     tcase_add_test(tests, plans_name_the_key_column);
+    tcase_add_test(tests, a_table_is_known_by_the_rows_behind_its_prefix);
     tcase_add_test(tests,
                    a_table_takes_part_in_the_transaction_of_the_session);
     tcase_add_test(tests, nothing_is_torn_or_lost_when_an_allocation_fails);
