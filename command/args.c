@@ -160,6 +160,12 @@ unsigned cmd_switches(const struct cmd_context *c, unsigned index,
                       const struct cmd_switch *switches, unsigned count)
 {
     for (unsigned i = 0; i < count && index < c->argc;) {
+        const kvsql_slice arg = c->argv[index];
+
+        if (i == 0 && (arg.size == 0 ||
+                       (((const char *)arg.p)[0] | 0x20) < 'a')) {
+            break; /* mostly a number, and no word begins so */
+        }
         if (cmd_is(c, index, switches[i].word)) {
             *switches[i].on = true;
             index++;
