@@ -330,9 +330,9 @@ bool cmd_may_subscriber(const struct cmd_row *row)
 /* Is the only argument the channel that there is? False: answered. */
 static bool tracking_channel(struct cmd_context *c)
 {
-    const bool is = c->argc == 2 && c->argv[1].size == strlen(CMD_TRACK_CHANNEL) &&
-                    memcmp(c->argv[1].p, CMD_TRACK_CHANNEL,
-                           c->argv[1].size) == 0;
+    const kvsql_slice name = c->argv[1];
+    const bool is = c->argc == 2 && name.size == strlen(CMD_TRACK_CHANNEL) &&
+                    memcmp(name.p, CMD_TRACK_CHANNEL, name.size) == 0;
 
     if (!is) {
         cmd_fail(c, KVSQL_INVALID,

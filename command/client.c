@@ -332,6 +332,11 @@ static void client_step_mute(struct cmd_client *client)
 
 static void client_note(struct cmd_client *client, const struct cmd_row *row)
 {
+    if (KV_UNLIKELY(atomic_load_explicit(&client->track.flags,
+                                         memory_order_relaxed) &
+                    CMD_TRACK_CACHING)) {
+        cmd_track_step(client);
+    }
     atomic_store_explicit(&client->last, row, memory_order_relaxed);
     atomic_store_explicit( /* one writer */
         &client->commands,
@@ -449,11 +454,10 @@ static void client_refuse_exec(struct cmd_client *client,
     cmd_watch_end(client);
 }
 
-static enum cmd_next client_run(struct cmd_client *client, kvsql *db,
-                                struct cmd_pipe *pipe, unsigned argc,
-                                const kvsql_slice *argv,
-                                struct cmd_reply *reply,
-                                struct kv_ticket *ticket)
+enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
+                             struct cmd_pipe *pipe, unsigned argc,
+                             const kvsql_slice *argv, struct cmd_reply *reply,
+                             struct kv_ticket *ticket)
 {
     struct cmd_context c;
     struct kvsql_error err;
@@ -499,39 +503,6 @@ static enum cmd_next client_run(struct cmd_client *client, kvsql *db,
     return CMD_DONE;
 }
 
-enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
-                             struct cmd_pipe *pipe, unsigned argc,
-                             const kvsql_slice *argv, struct cmd_reply *reply,
-                             struct kv_ticket *ticket)
-{
-    const bool tracked = cmd_track_is_on();
-    enum cmd_next next;
-
-    if (tracked) {
-        (void)cmd_track_as(client->id);
-    }
-    next = client_run(client, db, pipe, argc, argv, reply, ticket);
-    if (tracked) {
-        cmd_track_leave(client, next == CMD_DONE);
-    }
-    return next;
-}
-
-static void client_work(struct cmd_client *client, struct cmd_context *c,
-                        struct cmd_slice *slice)
-{
-    if ((c->row->flags & (CMD_CONTROL | CMD_WRITE)) == 0) {
-        c->slice = slice;
-        cmd_execute_view(c);
-        return;
-    }
-    if (c->row->run == cmd_do_sql) {
-        cmd_catch_up(c->db);
-    }
-    (void)cmd_execute(c, c->ticket);
-    client_ran(client, c->row, c->ticket);
-}
-
 /* A run of GETs is over in a few microseconds, with the store locked: what a
  * command asks first (the password, MULTI, a pause) was asked for the one in
  * front, and its time is an equal share. */
@@ -561,7 +532,6 @@ void cmd_client_work(struct cmd_client *client, kvsql *db,
                      const kvsql_slice *argv, struct cmd_reply *reply,
                      struct kv_ticket *ticket, struct cmd_slice *slice)
 {
-    const bool tracked = cmd_track_is_on();
     struct cmd_context c = {.db = db, .argc = argc, .argv = argv,
                             .reply = reply, .client = client,
                             .session = session, .ticket = ticket};
@@ -573,11 +543,14 @@ void cmd_client_work(struct cmd_client *client, kvsql *db,
         cmd_refuse(reply, c.row, &err);
         return;
     }
-    if (tracked) {
-        (void)cmd_track_as(client->id);
+    if ((c.row->flags & (CMD_CONTROL | CMD_WRITE)) == 0) {
+        c.slice = slice;
+        cmd_execute_view(&c);
+        return;
     }
-    client_work(client, &c, slice);
-    if (tracked) {
-        cmd_track_leave(client, true);
+    if (c.row->run == cmd_do_sql) {
+        cmd_catch_up(db);
     }
+    (void)cmd_execute(&c, ticket);
+    client_ran(client, c.row, ticket);
 }

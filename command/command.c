@@ -440,7 +440,7 @@ void cmd_call(struct cmd_context *c)
     uint64_t end, ns;
 
     if (cmd_track_is_on() && c->view == NULL) {
-        cmd_track_read(c);
+        cmd_track_call(c);
     }
     c->row->run(c);
     if (c->deferred) {
@@ -512,7 +512,7 @@ void cmd_execute_view(struct cmd_context *c)
     kvsql_rc rc;
 
     if (cmd_track_is_on()) {
-        cmd_track_read(c);
+        cmd_track_call(c);
     }
     cmd_catch_up(c->db);
     rc = kv_pin(c->db, &view, &c->err);

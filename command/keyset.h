@@ -18,7 +18,6 @@ struct cmd_keyset_key {
     uint64_t hash, one;
     uint64_t *ids; /* `cap` of them; NULL: `one` is the only one */
     uint32_t count, cap, size;
-    bool lingers; /* the owner's */
     uint8_t bytes[];
 };
 

@@ -240,7 +240,9 @@ static bool multi_watch(struct cmd_context *c, const struct kv_key *key)
     }
     watch->size = key->size;
     watch->version = multi_version(&c->at, key, &watch->absent);
-    if (watch->absent && !cmd_absent_watch(client, &c->at, key)) {
+    if (watch->absent &&
+        !cmd_absent_watch(client,
+                          (kvsql_slice){.p = key->p, .size = key->size})) {
         kv_mem_free(KV_MEM_CLIENT, watch->key, watch->size + 1);
         cmd_fail_nomem(c);
         return false;

@@ -25,7 +25,6 @@
 #include "command/client.h"
 #include "command/context.h"
 #include "command/track.h"
-#include "command/track.h"
 #include "kvsql/base/os.h"
 
 #define PIPE_MAX 32 /* commands that are run under one lock; others wait */
@@ -35,15 +34,12 @@ void cmd_pipe_end(struct cmd_pipe *pipe)
     struct kvsql_error err;
 
     if (pipe->txn != NULL) {
-        const bool tracked = cmd_track_is_on();
-        const uint64_t before =
-            tracked ? cmd_track_as(pipe->client->id) : 0;
+        if (cmd_track_is_on()) {
+            cmd_track_as(pipe->client);
+        }
         const kvsql_rc rc = kv_txn_commit(pipe->txn, NULL, &err);
 
         KV_ASSERT(rc == KVSQL_OK); /* PI1 */
-        if (tracked) {
-            (void)cmd_track_as(before);
-        }
         pipe->txn = NULL;
         pipe->count = 0;
         pipe->near.count = 0;

@@ -12,7 +12,7 @@
 
 #define TRACK_KEYS_MAX 1000000 /* tracking-table-max-keys at first */
 #define TRACK_EVICT_MAX 100    /* keys that go at a time */
-#define TRACK_TIDY 1024        /* dead keys freed under one lock, when tidying */
+#define TRACK_TIDY 1024        /* dead keys freed under one lock */
 #define TRACK_TIDY_MAX 64      /* ... so many times */
 
 _Atomic unsigned cmd_track_clients;
@@ -43,8 +43,9 @@ struct cmd_client *cmd_track_client(uint64_t id)
 {
     const size_t at = track_place(id);
 
-    return at < cmd_track.count && cmd_track.clients[at]->id == id ? cmd_track.clients[at]
-                                                           : NULL;
+    return at < cmd_track.count && cmd_track.clients[at]->id == id
+               ? cmd_track.clients[at]
+               : NULL;
 }
 
 /* Room for one more. */
@@ -86,7 +87,8 @@ static void track_exit(struct cmd_client *client)
 {
     const size_t at = track_place(client->id);
 
-    KV_ASSERT(at < cmd_track.count && cmd_track.clients[at] == client); /* TK3 */
+    KV_ASSERT(at < cmd_track.count &&
+              cmd_track.clients[at] == client); /* TK3 */
     cmd_track.count--;
     memmove(cmd_track.clients + at, cmd_track.clients + at + 1,
             (cmd_track.count - at) * sizeof(struct cmd_client *));
@@ -116,21 +118,17 @@ void cmd_track_observe(kvsql *db)
 
 /* ---- one command -------------------------------------------------------- */
 
-uint64_t cmd_track_as(uint64_t id)
+void cmd_track_as(const struct cmd_client *client)
 {
-    const uint64_t before = cmd_track_writer;
-
-    cmd_track_writer = id;
-    return before;
+    cmd_track_writer = client != NULL ? client->id : 0;
 }
 
-void cmd_track_leave(struct cmd_client *client, bool done)
+void cmd_track_step(struct cmd_client *client)
 {
-    const struct cmd_row *row = atomic_load(&client->last);
+    const struct cmd_row *before = atomic_load(&client->last);
 
-    cmd_track_writer = 0;
-    if (done && !client->multi &&
-        (row == NULL || strncmp(row->name, "CLIENT|", 7) != 0)) {
+    if (!client->multi &&
+        (before == NULL || strncmp(before->name, "CLIENT|", 7) != 0)) {
         atomic_fetch_and(&client->track.flags, ~(unsigned)CMD_TRACK_CACHING);
     }
 }
@@ -143,7 +141,8 @@ static void track_evict(void)
         atomic_load_explicit(&track_keys_max, memory_order_relaxed);
 
     for (unsigned i = 0;
-         most != 0 && cmd_track.tracked.keys > most && i < TRACK_EVICT_MAX; i++) {
+         most != 0 && cmd_track.tracked.keys > most && i < TRACK_EVICT_MAX;
+         i++) {
         cmd_track_invalidate(cmd_track.tracked.oldest, true, CMD_PUSH_BEHIND);
     }
 }
@@ -194,7 +193,7 @@ static void track_read_keys(struct cmd_client *client,
     }
 }
 
-void cmd_track_read(const struct cmd_context *c)
+void cmd_track_call(const struct cmd_context *c)
 {
     struct cmd_client *client = c->client;
     const unsigned flags =
@@ -203,6 +202,7 @@ void cmd_track_read(const struct cmd_context *c)
             : atomic_load_explicit(&client->track.flags, memory_order_relaxed);
     const bool caching = (flags & CMD_TRACK_CACHING) != 0;
 
+    cmd_track_as(client);
     if (flags == 0 || (flags & CMD_TRACK_BCAST) != 0 ||
         (c->row->flags & CMD_READONLY) == 0 ||
         ((flags & CMD_TRACK_OPTIN) != 0 && !caching) ||
@@ -270,7 +270,8 @@ static bool track_prefixes_add(struct cmd_client *client,
     const uint64_t before = cmd_track.prefixes.items;
 
     for (unsigned i = 0; i < count; i++) {
-        if (cmd_keyset_add(&cmd_track.prefixes, prefixes[i], client->id) == NULL) {
+        if (cmd_keyset_add(&cmd_track.prefixes, prefixes[i], client->id) ==
+            NULL) {
             while (i-- > 0) {
                 (void)cmd_keyset_remove(&cmd_track.prefixes, prefixes[i],
                                         client->id);
@@ -431,39 +432,24 @@ static uint64_t track_address(struct cmd_client *client)
     return (uint64_t)(uintptr_t)client;
 }
 
-bool cmd_absent_watch(struct cmd_client *client, const struct kv_at *at,
-                      const struct kv_key *key)
+bool cmd_absent_watch(struct cmd_client *client, kvsql_slice key)
 {
-    const kvsql_slice bytes = {.p = key->p, .size = key->size};
-    const bool lingers = kv_lingers(at, key);
-    struct cmd_keyset_key *found;
+    bool noted;
 
     kv_lock_take(&cmd_track.lock);
-    found = cmd_keyset_add(&cmd_track.absent, bytes, track_address(client));
-    if (found != NULL) {
-        cmd_track.lingering += lingers && !found->lingers;
-        found->lingers |= lingers;
-    }
+    noted = cmd_keyset_add(&cmd_track.absent, key, track_address(client)) !=
+            NULL;
     kv_lock_drop(&cmd_track.lock);
-    if (found == NULL) {
-        return false;
-    }
-    if (client->watch_absent++ == 0) {
+    if (noted && client->watch_absent++ == 0) {
         atomic_store(&client->watch_touched, false);
         atomic_fetch_add(&track_wanted, 1);
     }
-    return true;
+    return noted;
 }
 
 void cmd_absent_forget(struct cmd_client *client, kvsql_slice key)
 {
-    struct cmd_keyset_key *found;
-
     kv_lock_take(&cmd_track.lock);
-    found = cmd_keyset_find(&cmd_track.absent, key);
-    if (found != NULL && found->count == 1 && found->lingers) {
-        cmd_track.lingering--;
-    }
     (void)cmd_keyset_remove(&cmd_track.absent, key, track_address(client));
     if (cmd_track.absent.keys == 0) {
         cmd_keyset_clear(&cmd_track.absent);
@@ -484,9 +470,10 @@ void cmd_track_limit(uint64_t keys)
 struct cmd_track_totals cmd_track_totals_get(void)
 {
     kv_lock_take(&cmd_track.lock);
-    const struct cmd_track_totals totals = {.keys = cmd_track.tracked.keys,
-                                            .items = cmd_track.tracked.items,
-                                            .prefixes = cmd_track.prefixes.keys};
+    const struct cmd_track_totals totals = {
+        .keys = cmd_track.tracked.keys,
+        .items = cmd_track.tracked.items,
+        .prefixes = cmd_track.prefixes.keys};
     kv_lock_drop(&cmd_track.lock);
     return totals;
 }

@@ -31,14 +31,16 @@ static inline bool cmd_track_is_on(void)
 
 /* ---- one command -------------------------------------------------------- */
 
-/* What this thread changes from now on is the doing of the client with this id
- * (NOLOOP), 0: of nobody who tracks. Returns the one before. */
-KV_INTERNAL uint64_t cmd_track_as(uint64_t id);
-/* A command of the client ends. */
-KV_INTERNAL void cmd_track_leave(struct cmd_client *client, bool done);
-/* Remember the keys of c, if it only reads them and its client tracks. Under
- * the store lock, or before the view is pinned that will be read. */
-KV_INTERNAL void cmd_track_read(const struct cmd_context *c);
+/* What this thread changes from now on is the doing of this client (NOLOOP);
+ * NULL: of nobody who tracks. */
+KV_INTERNAL void cmd_track_as(const struct cmd_client *client);
+/* A command of the client begins, client->last is the one before: is CLIENT
+ * CACHING still to be heeded? Through MULTI it is, to the end of EXEC. */
+KV_INTERNAL void cmd_track_step(struct cmd_client *client);
+/* What c changes is its client's doing. Its keys are remembered, if it only
+ * reads them and the client tracks. Under the store lock, or before the view is
+ * pinned that will be read. */
+KV_INTERNAL void cmd_track_call(const struct cmd_context *c);
 
 /* ---- switches ----------------------------------------------------------- */
 
@@ -70,8 +72,7 @@ KV_INTERNAL void cmd_track_observe(kvsql *db);
 /* Inside it: client->watch_touched when the key comes to be. False: no
  * memory. */
 KV_INTERNAL bool cmd_absent_watch(struct cmd_client *client,
-                                  const struct kv_at *at,
-                                  const struct kv_key *key) KV_MUST_USE;
+                                  kvsql_slice key) KV_MUST_USE;
 KV_INTERNAL void cmd_absent_forget(struct cmd_client *client, kvsql_slice key);
 
 /* ---- the table ---------------------------------------------------------- */

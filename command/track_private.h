@@ -34,7 +34,6 @@ struct cmd_track_state {
     struct cmd_keyset tracked;   /* key -> ids of clients */
     struct cmd_keyset prefixes;  /* prefix -> ids of clients with BCAST */
     struct cmd_keyset absent;    /* watched key -> addresses of clients */
-    uint64_t lingering;          /* keys of absent that do */
     uint64_t position;           /* of the batch that is told of */
     struct kv_buf batch_bytes, batch; /* its keys, struct track_changed */
     bool batch_flood;            /* too many to list */
@@ -56,7 +55,7 @@ KV_INTERNAL void cmd_track_message_one(kvsql_slice key);
  * that has subscribed. */
 KV_INTERNAL void cmd_track_send(struct cmd_client *client, uint64_t position);
 /* Tell those who have the key, and take it out. */
-KV_INTERNAL void cmd_track_invalidate(struct cmd_keyset_key *key, bool evicted,
+KV_INTERNAL void cmd_track_invalidate(struct cmd_keyset_key *key, bool upkeep,
                                       uint64_t position);
 KV_INTERNAL void cmd_track_begin(uint64_t position);
 KV_INTERNAL void cmd_track_told(enum kv_observed change, kvsql_slice key);

@@ -29,7 +29,7 @@ _Thread_local uint64_t cmd_track_writer;
 /* A key that the batch has changed, in batch_bytes. */
 struct track_changed {
     uint32_t offset, size;
-    bool evicted;
+    bool upkeep;
 };
 
 /* ---- the buffers -------------------------------------------------------- */
@@ -38,7 +38,8 @@ void cmd_track_buffers(void)
 {
     if (!cmd_track.ready) {
         cmd_track.ready = true;
-        kv_buf_init(&cmd_track.batch_bytes, KV_MEM_CLIENT, CMD_TRACK_BATCH_SIZE);
+        kv_buf_init(&cmd_track.batch_bytes, KV_MEM_CLIENT,
+                    CMD_TRACK_BATCH_SIZE);
         kv_buf_init(&cmd_track.batch, KV_MEM_CLIENT,
                     CMD_TRACK_BATCH_MAX * sizeof(struct track_changed));
         kv_buf_init(&cmd_track.body, KV_MEM_CLIENT, TRACK_TEXT_MAX);
@@ -162,16 +163,16 @@ void cmd_track_send(struct cmd_client *client, uint64_t position)
 
 /* ---- what is told by the store ------------------------------------------ */
 
-/* The client's own doing, of which it does not want to hear? What was evicted
- * is not. */
+/* The client's own doing, of which it does not want to hear? Upkeep is
+ * not. */
 static bool track_is_own(const struct cmd_client *client, unsigned flags,
-                         bool evicted)
+                         bool upkeep)
 {
     return (flags & CMD_TRACK_NOLOOP) != 0 && client->id == cmd_track_writer &&
-           !evicted;
+           !upkeep;
 }
 
-void cmd_track_invalidate(struct cmd_keyset_key *key, bool evicted,
+void cmd_track_invalidate(struct cmd_keyset_key *key, bool upkeep,
                              uint64_t position)
 {
     const uint64_t *ids = cmd_keyset_ids(key);
@@ -183,7 +184,7 @@ void cmd_track_invalidate(struct cmd_keyset_key *key, bool evicted,
             client == NULL ? 0 : atomic_load(&client->track.flags);
 
         if (flags != 0 && (flags & CMD_TRACK_BCAST) == 0 &&
-            !track_is_own(client, flags, evicted)) {
+            !track_is_own(client, flags, upkeep)) {
             cmd_track_send(client, position);
         }
     }
@@ -212,47 +213,17 @@ static bool track_is_broadcast(kvsql_slice key)
     return prefix != NULL;
 }
 
-static void track_batch_add(kvsql_slice key, bool evicted)
+static void track_batch_add(kvsql_slice key, bool upkeep)
 {
     const struct track_changed changed = {
         .offset = (uint32_t)cmd_track.batch_bytes.size,
         .size = (uint32_t)key.size,
-        .evicted = evicted};
+        .upkeep = upkeep};
 
     kv_buf_add(&cmd_track.batch_bytes, key.p, key.size);
     kv_buf_add(&cmd_track.batch, &changed, sizeof(changed));
-    cmd_track.batch_flood = cmd_track.batch_bytes.failed || cmd_track.batch.failed;
-}
-
-/* Who watches the key while it is absent: it has come to be, and may have gone
- * again. What lingered and is removed was absent before. */
-static void track_touch(struct cmd_keyset_key *key, enum kv_observed change)
-{
-    const uint64_t *ids = cmd_keyset_ids(key);
-    const bool lingered = key->lingers;
-
-    key->lingers = false;
-    cmd_track.lingering -= lingered;
-    if (lingered && change != KV_OBSERVED_PUT) {
-        return;
-    }
-    for (uint32_t i = 0; i < key->count; i++) {
-        struct cmd_client *client = (struct cmd_client *)(uintptr_t)ids[i];
-
-        atomic_store(&client->watch_touched, true);
-    }
-}
-
-/* What lingered is gone, too. */
-static void track_linger_end(void)
-{
-    struct cmd_keyset_key *key =
-        cmd_track.lingering > 0 ? cmd_track.absent.oldest : NULL;
-
-    for (; key != NULL; key = key->newer) {
-        key->lingers = false;
-    }
-    cmd_track.lingering = 0;
+    cmd_track.batch_flood =
+        cmd_track.batch_bytes.failed || cmd_track.batch.failed;
 }
 
 /* All keys are gone. */
@@ -277,7 +248,7 @@ void cmd_track_begin(uint64_t position)
 
 void cmd_track_told(enum kv_observed change, kvsql_slice key)
 {
-    const bool evicted = change == KV_OBSERVED_EVICT;
+    const bool upkeep = change == KV_OBSERVED_UPKEEP;
     struct cmd_keyset_key *found;
 
     if (change == KV_OBSERVED_FLUSH) {
@@ -290,25 +261,27 @@ void cmd_track_told(enum kv_observed change, kvsql_slice key)
     cmd_track_buffers();
     found = cmd_keyset_find(&cmd_track.tracked, key);
     if (found != NULL) {
-        cmd_track_invalidate(found, evicted, cmd_track.position);
+        cmd_track_invalidate(found, upkeep, cmd_track.position);
     }
     if (cmd_track.prefixes.keys > 0 && !cmd_track.batch_flood &&
         track_is_broadcast(key)) {
-        track_batch_add(key, evicted);
+        track_batch_add(key, upkeep);
     }
 }
 
+/* Who watches the key while it is absent: it has come to be, and may go again.
+ * So it does when it had expired and was not removed yet. */
 void cmd_track_done(enum kv_observed change, kvsql_slice key)
 {
-    struct cmd_keyset_key *found;
+    const struct cmd_keyset_key *found =
+        change == KV_OBSERVED_PUT ? cmd_keyset_find(&cmd_track.absent, key)
+                                  : NULL;
 
-    if (change == KV_OBSERVED_FLUSH) {
-        track_linger_end();
-        return;
-    }
-    found = cmd_keyset_find(&cmd_track.absent, key);
-    if (found != NULL) {
-        track_touch(found, change);
+    for (uint32_t i = 0; found != NULL && i < found->count; i++) {
+        struct cmd_client *client =
+            (struct cmd_client *)(uintptr_t)cmd_keyset_ids(found)[i];
+
+        atomic_store(&client->watch_touched, true);
     }
 }
 
@@ -319,11 +292,12 @@ static int track_changed_order(const void *left, const void *right)
     const struct track_changed *a = left, *b = right;
     const uint8_t *bytes = cmd_track.batch_bytes.p;
 
-    return cmd_keyset_order(bytes + a->offset, a->size, bytes + b->offset, b->size);
+    return cmd_keyset_order(bytes + a->offset, a->size, bytes + b->offset,
+                            b->size);
 }
 
-/* Sorted, each key once; how many. A key that was evicted and changed is told
- * of as evicted: to everybody. */
+/* Sorted, each key once; how many. What was upkeep among other changes
+ * is told to everybody. */
 static size_t track_batch_sort(void)
 {
     struct track_changed *all = (void *)cmd_track.batch.p;
@@ -335,7 +309,7 @@ static size_t track_batch_sort(void)
     }
     for (size_t i = 0; i < count; i++) {
         if (kept > 0 && track_changed_order(&all[kept - 1], &all[i]) == 0) {
-            all[kept - 1].evicted |= all[i].evicted;
+            all[kept - 1].upkeep |= all[i].upkeep;
         } else {
             all[kept++] = all[i];
         }
@@ -369,20 +343,20 @@ static size_t track_batch_range(const struct cmd_keyset_key *prefix,
     return low - *first;
 }
 
-/* A message of `n` of the batch's keys; with `evicted` of those only. False:
+/* A message of `n` of the batch's keys; with `upkeep` of those that are. False:
  * there are none. */
-static bool track_batch_message(size_t first, size_t n, bool evicted)
+static bool track_batch_message(size_t first, size_t n, bool upkeep)
 {
     const struct track_changed *all = (const void *)cmd_track.batch.p;
     size_t count = 0;
 
     for (size_t i = first; i < first + n; i++) {
-        count += !evicted || all[i].evicted;
+        count += !upkeep || all[i].upkeep;
     }
     track_message(false);
     kv_buf_printf(&cmd_track.body, "*%zu\r\n", count);
     for (size_t i = first; i < first + n; i++) {
-        if (!evicted || all[i].evicted) {
+        if (!upkeep || all[i].upkeep) {
             track_message_key(cmd_track.batch_bytes.p + all[i].offset,
                               all[i].size);
         }
@@ -391,7 +365,7 @@ static bool track_batch_message(size_t first, size_t n, bool evicted)
 }
 
 /* To all that have the prefix but the writer; its own part is what was
- * evicted. */
+ * upkeep. */
 static void track_batch_send(const struct cmd_keyset_key *prefix, size_t first,
                              size_t n)
 {

@@ -243,6 +243,7 @@ bool kv_expire_some(struct kv_store *store)
         return false;
     }
     txn->keep_bounds = true;
+    kv_observe_upkeep(txn);
     const kvsql_rc rc = kv_txn_commit(txn, NULL, &err);
     kv_latency_end(store, KV_LATENCY_EXPIRE_CYCLE, begun);
     return rc == KVSQL_OK && more;

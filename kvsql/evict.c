@@ -449,7 +449,7 @@ static kvsql_rc evict_keys(struct kv_txn *txn, unsigned keys,
          rc == KVSQL_OK && n < keys && evict_over(txn->store); n++)
         rc = evict_one(txn, err);
     kv_latency_end(txn->store, KV_LATENCY_EVICTION_CYCLE, begun);
-    kv_observe_evicted(txn);
+    kv_observe_upkeep(txn);
     return rc;
 }
 

@@ -582,10 +582,10 @@ KV_INTERNAL kvsql_rc kv_lremove(struct kv_txn *txn, const struct kv_key *key,
 /* ---- what changed ------------------------------------------------------------ */
 
 enum kv_observed {
-    KV_OBSERVED_PUT,   /* the key has another value or expiry, or is new */
-    KV_OBSERVED_DEL,
-    KV_OBSERVED_EVICT, /* removed for room, not because somebody asked */
-    KV_OBSERVED_FLUSH  /* all keys are gone; no key is named */
+    KV_OBSERVED_PUT,    /* something was put there: the key is there now */
+    KV_OBSERVED_REST,   /* less is there, or nothing, or for another time */
+    KV_OBSERVED_UPKEEP, /* expired or evicted: nobody asked for it */
+    KV_OBSERVED_FLUSH   /* all keys are gone; no key is named */
 };
 /* Who is told of every change, by whatever way in it came, in the order in
  * which changes were made, when the batch ends and before anybody can see it.
@@ -597,7 +597,8 @@ struct kv_observer {
     void (*begin)(uint64_t position);
     /* A key has changed: once, maybe before its batch ends (kv_txn_tell). */
     void (*key)(enum kv_observed change, kvsql_slice key);
-    /* The same again for all keys of a batch, when it has ended. */
+    /* The same again for all keys of a batch, when it has ended; what was
+     * upkeep is a change as any other. */
     void (*done)(enum kv_observed change, kvsql_slice key);
     void (*end)(void);
 };
@@ -609,9 +610,6 @@ KV_INTERNAL void kv_observe(kvsql *db, const struct kv_observer *observer);
  * be told of changes before that. What is taken back later has been told of all
  * the same. */
 KV_INTERNAL void kv_txn_tell(struct kv_txn *txn);
-/* Inside a txn: is the key absent to readers though its entry is there still?
- * Its next change then is a KV_OBSERVED_DEL that changes nothing for them. */
-KV_INTERNAL bool kv_lingers(const struct kv_at *at, const struct kv_key *key);
 
 /* ---- gates (D2, D3) ---------------------------------------------------------- */
 

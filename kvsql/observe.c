@@ -2,8 +2,8 @@
  *
  * The ops of a batch are all that changes anything, whoever asked for it:
  * commands, SQL, REST, the keeper's expiry, eviction. So they are read once
- * more when the batch ends, and only when somebody wants to know; eviction is
- * told of at once, for its ops are like any other's later.
+ * more when the batch ends, and only when somebody wants to know; expiry and
+ * eviction say so at once, for their ops are like any other's later.
  *
  * Thread: the holder of the store lock; kv_observe any. */
 #include <string.h>
@@ -33,13 +33,17 @@ static const struct kv_observer *observe_observer(const struct kv_txn *txn)
 static enum kv_observed observe_kind(const struct kv_op *op)
 {
     switch (op->kind) {
+    case KV_OP_SET:
+    case KV_OP_PATCH:
+    case KV_OP_HSET:
+    case KV_OP_SADD:
+    case KV_OP_ZADD:
+    case KV_OP_PUSH:
+        return KV_OBSERVED_PUT;
     case KV_OP_FLUSH:
         return KV_OBSERVED_FLUSH;
-    case KV_OP_DEL:
-    case KV_OP_RENAME:
-        return KV_OBSERVED_DEL;
     default:
-        return KV_OBSERVED_PUT;
+        return KV_OBSERVED_REST;
     }
 }
 
@@ -77,27 +81,26 @@ static bool observe_next(struct observe_walk *walk)
 }
 
 static void observe_tell(const struct kv_txn *txn, size_t from,
-                         enum kv_observed removed,
+                         bool upkeep,
                          void (*tell)(enum kv_observed change, kvsql_slice key))
 {
     struct observe_walk walk = {.p = txn->ops.p + from,
                                 .end = txn->ops.p + txn->ops.size};
 
     while (observe_next(&walk)) {
-        tell(walk.change == KV_OBSERVED_DEL ? removed : walk.change,
-             walk.op.key);
+        tell(upkeep ? KV_OBSERVED_UPKEEP : walk.change, walk.op.key);
         if (walk.op.kind == KV_OP_RENAME)
             tell(KV_OBSERVED_PUT, walk.op.a);
     }
 }
 
-static void observe_early(struct kv_txn *txn, enum kv_observed removed)
+static void observe_early(struct kv_txn *txn, bool upkeep)
 {
     const struct kv_observer *const observer = observe_observer(txn);
 
     if (observer != NULL && txn->told < txn->ops.size) {
         observer->begin(txn->store->pos + 1);
-        observe_tell(txn, txn->told, removed, observer->key);
+        observe_tell(txn, txn->told, upkeep, observer->key);
         observer->end();
     }
     txn->told = txn->ops.size;
@@ -105,12 +108,12 @@ static void observe_early(struct kv_txn *txn, enum kv_observed removed)
 
 void kv_txn_tell(struct kv_txn *txn)
 {
-    observe_early(txn, KV_OBSERVED_DEL);
+    observe_early(txn, false);
 }
 
-void kv_observe_evicted(struct kv_txn *txn)
+void kv_observe_upkeep(struct kv_txn *txn)
 {
-    observe_early(txn, KV_OBSERVED_EVICT);
+    observe_early(txn, true);
 }
 
 void kv_observe_done(const struct kv_txn *txn)
@@ -120,7 +123,7 @@ void kv_observe_done(const struct kv_txn *txn)
     if (observer == NULL)
         return;
     observer->begin(txn->store->pos);
-    observe_tell(txn, txn->told, KV_OBSERVED_DEL, observer->key);
-    observe_tell(txn, 0, KV_OBSERVED_DEL, observer->done);
+    observe_tell(txn, txn->told, false, observer->key);
+    observe_tell(txn, 0, false, observer->done);
     observer->end();
 }

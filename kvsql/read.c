@@ -102,17 +102,6 @@ bool kv_get(const struct kv_at *at, const struct kv_key *key,
            read_any(at, leaf, index, item);
 }
 
-bool kv_lingers(const struct kv_at *at, const struct kv_key *key)
-{
-    const struct kv_node *leaf;
-    struct kv_item item;
-    uint32_t index;
-
-    return kv_tree_find(at->root->keys[key->cls], key->p, key->size, &leaf,
-                        &index) &&
-           !read_any(at, leaf, index, &item);
-}
-
 struct read_batch {
     const struct kv_node *roots[KV_BATCH_MAX];
     const uint8_t *keys[KV_BATCH_MAX];

@@ -491,8 +491,8 @@ KV_INTERNAL kvsql_rc kv_change_check(struct kv_txn *txn,
                                      struct kvsql_error *err) KV_MUST_USE;
 /* Tell the observer of a batch that has its position (observe.c). */
 KV_INTERNAL void kv_observe_done(const struct kv_txn *txn);
-/* Tell it now of what came behind a kv_txn_tell: keys removed for room. */
-KV_INTERNAL void kv_observe_evicted(struct kv_txn *txn);
+/* Tell it now of what came behind a kv_txn_tell: it was nobody's doing. */
+KV_INTERNAL void kv_observe_upkeep(struct kv_txn *txn);
 static inline kvsql_slice kv_slice_of(const struct kv_key *key)
 {
     return (kvsql_slice){.p = key->p, .size = key->size};

@@ -522,6 +522,9 @@ void resp_conn_job_done(struct resp_conn *conn, struct resp_job *job)
     conn_parser_drop(conn); /* CN2 */
     conn_job_bytes(conn, job);
     conn->flowing = conn->eager = false;
+    if (conn->push_kept && !conn->closed) {
+        resp_push_send(conn); /* before the next one begins */
+    }
     conn_keep(conn, conn->in.p + conn->in_at, conn->in.size - conn->in_at);
     resp_conn_resume(conn);
 }

@@ -142,25 +142,34 @@ static bool send_pushes(struct resp_conn *conn, struct cmd_reply *reply,
     return ok;
 }
 
-void resp_send_reply(struct resp_conn *conn, struct cmd_reply *reply,
-                     struct kv_ticket ticket)
+/* The long way, which takes registers of its own. */
+static KV_NOINLINE void send_reply(struct resp_conn *conn,
+                                   struct cmd_reply *reply,
+                                   struct kv_ticket ticket)
 {
-    if (KV_UNLIKELY(atomic_load_explicit(&conn->pushed,
-                                         memory_order_relaxed)) &&
+    if (atomic_load_explicit(&conn->pushed, memory_order_relaxed) &&
         ticket.epoch != UINT64_MAX &&
         (!cmd_reply_finish(reply) || !send_pushes(conn, reply, ticket))) {
         conn->closed = true;
-    }
-    if (KV_LIKELY(conn->ready && !cmd_reply_failed(reply) &&
-                  !send_has_marks(conn) &&
-                  send_was_open(conn->loop, ticket))) {
-        return; /* mostly it is there already, and may go */
     }
     if (!cmd_reply_finish(reply) ||
         !send_mark_at(conn, reply->start, ticket)) {
         conn->out.size = reply->start; /* D2: not without its mark */
     }
     send_check(conn);
+}
+
+void resp_send_reply(struct resp_conn *conn, struct cmd_reply *reply,
+                     struct kv_ticket ticket)
+{
+    if (KV_LIKELY(conn->ready && !cmd_reply_failed(reply) &&
+                  !atomic_load_explicit(&conn->pushed,
+                                        memory_order_relaxed) &&
+                  !send_has_marks(conn) &&
+                  send_was_open(conn->loop, ticket))) {
+        return; /* mostly it is there already, and may go */
+    }
+    send_reply(conn, reply, ticket);
 }
 
 bool resp_send_flows(const struct resp_conn *conn, struct kv_ticket ticket)

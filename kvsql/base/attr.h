@@ -24,6 +24,8 @@
 #define KV_NORETURN __attribute__((noreturn))
 /* For the few functions of so little work that a call would cost as much. */
 #define KV_INLINE static inline __attribute__((always_inline))
+/* The rare part of something quick: it would cost registers in there. */
+#define KV_NOINLINE __attribute__((noinline))
 #define KV_LIKELY(x) __builtin_expect(!!(x), 1)
 #define KV_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

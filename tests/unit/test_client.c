@@ -391,6 +391,14 @@ START_TEST(a_watched_key_that_came_and_expired_counts_as_changed)
     (void)kv_store_tick(kv_db_store(db));
     says(&one, "MULTI", "+OK|");
     says(&one, "EXEC", "*0|");
+    /* nor are its fields */
+    says(&two, "HSET a f v g w", ":2|");
+    says(&two, "HPEXPIRE a 50 FIELDS 2 f g", "*2|:1|:1|");
+    fakeos_advance(fake, 100);
+    says(&one, "WATCH a", "+OK|");
+    (void)kv_store_tick(kv_db_store(db));
+    says(&one, "MULTI", "+OK|");
+    says(&one, "EXEC", "*0|");
     /* ... and whoever makes it anew removes it first */
     says(&two, "RPUSH a 1", ":1|");
     says(&two, "PEXPIRE a 50", ":1|");
