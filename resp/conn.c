@@ -368,6 +368,7 @@ static void conn_give(struct resp_conn *conn)
         return;
     }
     conn->in_at += used;
+    conn->begun_ns = conn->begun_bytes = 0; /* it is whole: L3 */
     conn_keep_parser(conn, parser, 0, true);
     if (!conn->closed && !resp_work_give(conn)) {
         conn->closed = true;
