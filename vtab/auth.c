@@ -99,7 +99,9 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
         session->saw_delete = true;
     if (action == SQLITE_READ && one != NULL) {
         vauth_read(session, one);
-        vt_reads_note(session, one, two, four);
+        vt_reads_note(session, one, two,
+                      four == NULL && three != NULL &&
+                          strcmp(three, "main") == 0);
     }
     if (vauth_makes(action, one, two)) session->shadowed = true;
     if (session->limits.trusted || session->internal) return SQLITE_OK;

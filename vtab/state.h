@@ -78,7 +78,7 @@ struct vt_seen {
 struct vt_reads {
     const char *sql; /* its text */
     size_t size;
-    bool other;      /* a column that is not TEXT, or comes through a view */
+    bool other;      /* a column that is not TEXT, or not plain */
     unsigned count;  /* columns of tables that are not ours */
     char table[VT_READS_MAX][VT_READS_NAME_MAX];
     char column[VT_READS_MAX][VT_READS_NAME_MAX];
@@ -230,9 +230,9 @@ KV_INTERNAL void vt_query_view_ages(const struct vt_session *session,
 /* A prepare begins; `size` SIZE_MAX: `sql` ends with a NUL. Both live on. */
 KV_INTERNAL void vt_reads_start(struct vt_session *session, const char *sql,
                                 size_t size);
-/* A column is read; `view` is the view or trigger it comes through, or NULL. */
+/* A column is read; plain: of the schema main, by no view and no trigger. */
 KV_INTERNAL void vt_reads_note(struct vt_session *session, const char *table,
-                               const char *column, const char *view);
+                               const char *column, bool plain);
 /* Whether all that the statement compares is compared as text. Inside of
  * xBestIndex. */
 KV_INTERNAL bool vt_reads_text(struct vt_session *session);

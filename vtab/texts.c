@@ -6,11 +6,12 @@
  * and costs up to half of a lookup.
  *
  * The authorizer sees each column that a statement reads before xBestIndex
- * runs. When all of them are declared TEXT, none comes through a view, and the
- * statement has no CAST, no WITH, no VALUES and at most one SELECT (so no
- * column of a subquery), every number is compared as its text. The search for
- * these words is crude on purpose: inside of a name or a literal they cost
- * speed, nothing else.
+ * runs. When all of them are declared TEXT, each is of a table in the schema
+ * main (another may have a table of the same name) and none comes through a
+ * view, and the statement has no CAST, no WITH, no VALUES and at most one
+ * SELECT (so no column of a subquery), every number is compared as its text.
+ * The search for these words is crude on purpose: inside of a name or a literal
+ * they cost speed, nothing else.
  *
  * Thread: the session's, inside prepare. */
 #include "vtab/state.h"
@@ -38,12 +39,12 @@ static bool texts_keep(char out[VT_READS_NAME_MAX], const char *name)
 }
 
 void vt_reads_note(struct vt_session *session, const char *table,
-                   const char *column, const char *view)
+                   const char *column, bool plain)
 {
     struct vt_reads *reads = &session->reads;
 
     reads->verdict = VT_READS_UNKNOWN;
-    if (column == NULL || view != NULL) {
+    if (column == NULL || !plain) {
         reads->other = true;
     } else if (column[0] == 0) { /* a table of which no column is read */
         return;
@@ -76,9 +77,10 @@ static bool texts_native(struct vt_session *session, unsigned i)
     const struct vt_reads *reads = &session->reads;
     const char *type = NULL;
 
-    return sqlite3_table_column_metadata(session->sql, NULL, reads->table[i],
-                                         reads->column[i], &type, NULL, NULL,
-                                         NULL, NULL) == SQLITE_OK &&
+    return sqlite3_table_column_metadata(session->sql, "main",
+                                         reads->table[i], reads->column[i],
+                                         &type, NULL, NULL, NULL,
+                                         NULL) == SQLITE_OK &&
            type != NULL && sqlite3_stricmp(type, "TEXT") == 0;
 }
 

@@ -732,6 +732,15 @@ START_TEST(only_what_compares_text_alone_is_not_looked_at_again)
           "3");
     GIVES("UPDATE strings SET value='e' WHERE key=7", "");
     GIVES("SELECT value FROM strings WHERE key IN ('7', '7.0')", "e\nc");
+    /* one name in two schemas */
+    ok("CREATE TABLE both(n INTEGER)");
+    ok("INSERT INTO both VALUES(7)");
+    ok("CREATE TEMP TABLE both(n TEXT)");
+    GIVES("SELECT count(*) FROM main.both AS b, strings WHERE key=b.n", "3");
+    ok("CREATE TABLE turned(n TEXT)");
+    ok("CREATE TEMP TABLE turned(n INTEGER)");
+    ok("INSERT INTO turned VALUES(7)");
+    GIVES("SELECT count(*) FROM turned AS b, strings WHERE key=b.n", "3");
     /* a table of the session's own with the name of one of ours */
     ok("CREATE TEMP TABLE sets(key INTEGER, member TEXT)");
     ok("INSERT INTO sets VALUES(7, 'm')");
