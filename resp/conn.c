@@ -459,8 +459,27 @@ static void conn_cut(struct resp_conn *conn, const char *why)
     conn->closed = true;
 }
 
+/* PU2: before the reply, or its first part. */
+static void conn_job_pushes(struct resp_conn *conn)
+{
+    struct kv_buf bytes;
+
+    kv_buf_init(&bytes, KV_MEM_CLIENT, RESP_PUSH_MAX);
+    resp_push_copy(conn, &bytes);
+    if (bytes.failed) {
+        conn->closed = true;
+    } else if (bytes.size > 0) {
+        resp_send_bytes(conn, bytes.p, bytes.size, CMD_NO_TICKET);
+    }
+    kv_buf_fini(&bytes);
+}
+
 static void conn_job_bytes(struct resp_conn *conn, const struct resp_job *job)
 {
+    if (!conn->flowing &&
+        atomic_load_explicit(&conn->pushed, memory_order_relaxed)) {
+        conn_job_pushes(conn);
+    }
     if (job->why.rc != KVSQL_OK) {
         conn_cut(conn, job->why.text);
     } else if (conn->flowing) {

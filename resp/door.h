@@ -260,6 +260,9 @@ KV_INTERNAL void resp_push_add(struct resp_conn *conn,
  * the end of `out`. post_lock is taken. */
 KV_INTERNAL void resp_push_take(struct resp_conn *conn, uint64_t position,
                                 struct kv_buf *out);
+/* Add what was posted about values by others to the end of `out`; it stays
+ * posted. post_lock is taken. */
+KV_INTERNAL void resp_push_copy(struct resp_conn *conn, struct kv_buf *out);
 /* All that was posted goes behind the replies, now or when a worker is done
  * and the output has been read. */
 KV_INTERNAL bool resp_push_waits(const struct resp_conn *conn);

@@ -11,6 +11,8 @@
  *        it: who sees in one key that others have changed must not find copies
  *        of those still good. So what is posted is looked at when a reply is
  *        made (resp_send_reply), and what its position covers goes before it.
+ *        With a worker's reply PU1 holds, too: what is posted about values goes
+ *        before it, and again behind it (resp_push_copy).
  *
  * Thread: the loop's, but for resp_push_add. */
 #include <string.h>
@@ -62,6 +64,23 @@ void resp_push_take(struct resp_conn *conn, uint64_t position,
     if (from->size == 0 && !from->failed) {
         kv_buf_reset(from, 0);
         atomic_store_explicit(&conn->pushed, false, memory_order_relaxed);
+    }
+    kv_lock_drop(&conn->loop->post_lock);
+}
+
+void resp_push_copy(struct resp_conn *conn, struct kv_buf *out)
+{
+    const struct kv_buf *from = &conn->post_push;
+    struct push_head head;
+
+    kv_lock_take(&conn->loop->post_lock);
+    for (size_t at = 0; !from->failed && at < from->size; at += head.size) {
+        memcpy(&head, from->p + at, sizeof(head));
+        at += sizeof(head);
+        if (head.position != CMD_PUSH_BEHIND &&
+            head.resp == conn->client.resp) {
+            kv_buf_add(out, from->p + at, head.size);
+        }
     }
     kv_lock_drop(&conn->loop->post_lock);
 }
