@@ -543,7 +543,8 @@ void cmd_client_work(struct cmd_client *client, kvsql *db,
         cmd_refuse(reply, c.row, &err);
         return;
     }
-    if ((c.row->flags & (CMD_CONTROL | CMD_WRITE)) == 0) {
+    /* It has asked for a view: SORT without STORE, too, which may write. */
+    if ((c.row->flags & CMD_CONTROL) == 0) {
         c.slice = slice;
         cmd_execute_view(&c);
         return;
