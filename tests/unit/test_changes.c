@@ -262,6 +262,8 @@ static void *stress_write(void *arg)
             fine = kv_push(txn, &key, KV_RIGHT, kvsql_text("x"), &err) ==
                    KVSQL_OK;
         fine = fine && kv_txn_commit(txn, &ticket, &err) == KVSQL_OK;
+        if (fine && i + 1 == STRESS_BATCHES) /* all are released then */
+            fine = kv_gate_wait(fx.db, ticket, &err) == KVSQL_OK;
         if (!fine) abort();
     }
     atomic_store(done, true);
