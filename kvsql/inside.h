@@ -96,8 +96,14 @@ struct kv_at {
  * is released (store.md 5.2). O(1). KVSQL_NOMEM; KVSQL_CLOSED. */
 KV_INTERNAL kvsql_rc kv_pin(kvsql *db, struct kv_view **view,
                             struct kvsql_error *err) KV_MUST_USE;
+/* The same; KVSQL_BUSY when a txn holds the store for longer than this. */
+KV_INTERNAL kvsql_rc kv_pin_within(kvsql *db, uint64_t timeout_ms,
+                                   struct kv_view **view,
+                                   struct kvsql_error *err) KV_MUST_USE;
 /* Any thread; NULL is fine. */
 KV_INTERNAL void kv_unpin(struct kv_view *view);
+/* False, and it is still pinned, when that would have to wait. */
+KV_INTERNAL bool kv_unpin_try(struct kv_view *view) KV_MUST_USE;
 /* The same for one who may take long, a snapshot: the view is not shared, has
  * no age, and is ended for its size only when memory is short (EV3). */
 KV_INTERNAL kvsql_rc kv_pin_own(kvsql *db, struct kv_view **view,

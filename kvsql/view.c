@@ -16,6 +16,7 @@
 #include "kvsql/store_private.h"
 
 #define VIEW_GC_STEP 128
+#define VIEW_PATIENT UINT64_MAX /* wait for the lock without an end */
 
 #define VIEW_SHARE_PART 8 /* handed out in the first 1/8 of its time only */
 
@@ -308,13 +309,19 @@ static struct kv_view *view_shared(const struct kv_store *store)
     return v;
 }
 
-static kvsql_rc view_pin(kvsql *db, bool own, struct kv_view **view,
-                         struct kvsql_error *err)
+static kvsql_rc view_pin(kvsql *db, bool own, uint64_t timeout_ms,
+                         struct kv_view **view, struct kvsql_error *err)
 {
     struct kv_store *const store = kv_db_store(db);
 
     for (;;) {
-        kv_lock_take(&store->lock);
+        if (timeout_ms == VIEW_PATIENT)
+            kv_lock_take(&store->lock);
+        else if (!kv_lock_take_within(&store->lock, timeout_ms))
+            return kv_fail(err, KVSQL_BUSY,
+                           "another transaction holds the store for longer "
+                           "than %llu ms; try again",
+                           (unsigned long long)timeout_ms);
         struct kv_view *v = own ? NULL : view_shared(store);
         if (v == NULL) {
             v = kv_view_take(store, false);
@@ -346,12 +353,29 @@ static kvsql_rc view_pin(kvsql *db, bool own, struct kv_view **view,
 
 kvsql_rc kv_pin(kvsql *db, struct kv_view **view, struct kvsql_error *err)
 {
-    return view_pin(db, false, view, err);
+    return view_pin(db, false, VIEW_PATIENT, view, err);
+}
+
+kvsql_rc kv_pin_within(kvsql *db, uint64_t timeout_ms, struct kv_view **view,
+                       struct kvsql_error *err)
+{
+    return view_pin(db, false, timeout_ms, view, err);
 }
 
 kvsql_rc kv_pin_own(kvsql *db, struct kv_view **view, struct kvsql_error *err)
 {
-    return view_pin(db, true, view, err);
+    return view_pin(db, true, VIEW_PATIENT, view, err);
+}
+
+/* Under the store lock. */
+static void view_unpin(struct kv_store *store, struct kv_view *view)
+{
+    if (atomic_fetch_sub(&view->refs, 1) != 1)
+        return;
+    if (view->dropped)
+        view_free(view);
+    else
+        atomic_fetch_add(&store->unpin_wanted, 1);
 }
 
 void kv_unpin(struct kv_view *view)
@@ -363,14 +387,21 @@ void kv_unpin(struct kv_view *view)
 
     if (!inside)
         kv_lock_take(&store->lock);
-    if (atomic_fetch_sub(&view->refs, 1) == 1) {
-        if (view->dropped)
-            view_free(view);
-        else
-            atomic_fetch_add(&store->unpin_wanted, 1);
-    }
+    view_unpin(store, view);
     if (!inside)
         kv_lock_drop(&store->lock);
+}
+
+bool kv_unpin_try(struct kv_view *view)
+{
+    struct kv_store *const store = view->store;
+
+    KV_ASSERT(!view->inside);
+    if (!kv_lock_take_within(&store->lock, 0))
+        return false;
+    view_unpin(store, view);
+    kv_lock_drop(&store->lock);
+    return true;
 }
 
 const struct kv_store *kv_view_store(const struct kv_view *view)

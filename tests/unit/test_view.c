@@ -445,6 +445,25 @@ START_TEST(readers_beside_a_writer_let_go_when_told)
 }
 END_TEST
 
+/* The lock's own holder stands for one that does not let go of it. */
+START_TEST(who_will_not_wait_for_the_lock_is_told)
+{
+    struct kv_view *view = NULL, *other = NULL;
+    struct kv_txn *txn;
+
+    ck_assert_int_eq(kv_pin_within(db, 1000, &view, &err), KVSQL_OK);
+    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
+    ck_assert_int_eq(kv_pin_within(db, 1, &other, &err), KVSQL_BUSY);
+    ck_assert_ptr_nonnull(strstr(err.text, "longer than 1 ms"));
+    ck_assert_ptr_null(other);
+    ck_assert(!kv_unpin_try(view));
+    kv_txn_rollback(txn);
+    ck_assert(kv_unpin_try(view));
+    ck_assert_int_eq(kv_pin_within(db, 0, &view, &err), KVSQL_OK);
+    kv_unpin(view);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -465,6 +484,7 @@ static void add_tests(TCase *tests)
                    a_snapshot_whose_view_ends_fails_and_the_next_is_written);
     tcase_add_test(tests, a_transaction_of_sql_whose_view_ends_says_so);
     tcase_add_test(tests, readers_beside_a_writer_let_go_when_told);
+    tcase_add_test(tests, who_will_not_wait_for_the_lock_is_told);
 }
 
 int main(void)
