@@ -29,6 +29,7 @@ B := $(O)$(if $(variant),/$(variant))
 
 # ---- flags ------------------------------------------------------------------
 
+comma := ,
 is_clang := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
 is_x86 := $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null))
 has_libedit := $(shell pkg-config --exists libedit 2>/dev/null && echo yes)
@@ -90,14 +91,18 @@ benches := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 scripts := $(foreach s,sql api crash docs,$(if $(wildcard tests/$(s)/run),check-$(s)))
 suites := $(if $(unit),check) $(if $(model),check-model) $(scripts) \
 	$(if $(wildcard tests/amal/run),check-amal) \
+	$(if $(wildcard tests/ext/run),check-ext) \
 	$(if $(wildcard tests/lint/run),lint)
 program := $(if $(src_cli),$(B)/kvsql)
+# With a sanitizer it is made for check-ext alone.
+ext := $(if $(COVER)$(SAN),,$(B)/kvsql.so)
 
 # ---- build ------------------------------------------------------------------
 
-.PHONY: all build libs programs help deps deps-test deps-clients deps-full run demo
+.PHONY: all build libs ext programs help deps deps-test deps-clients deps-full run demo
 .PHONY: test test-clients
 .PHONY: check check-model check-sql check-api check-crash check-docs check-amal
+.PHONY: check-ext
 .PHONY: lint diff-long fuzz fuzz-quick bench bench-icount cover fmt install uninstall amal clean
 .PHONY: force
 .DELETE_ON_ERROR:
@@ -109,8 +114,9 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
 		while read -r name words; do printf '  %-14s%s\n' $$name "$$words"; done
 
-build: libs $(program) ## the program $(O)/kvsql and the libraries
+build: libs $(program) $(ext) ## the program $(O)/kvsql and the libraries
 libs: $(room_libs)
+ext: $(B)/kvsql.so ## the loadable extension $(O)/kvsql.so
 programs: build $(unit) $(model)
 
 # The command line of the last build; when it changes, everything is made anew.
@@ -152,6 +158,19 @@ $(B)/kvsql: $(room_libs)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $(room_libs) \
 		-Wl,--end-group $(LIBS) $(EDIT_LIBS) $(SYS_LIBS)
+
+# The same sources once more, as a library that any SQLite loads: it has the
+# functions of the process that loads it, and none of a library of ours.
+$(B)/obj/ext/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	@echo "  CC    $< (extension)"
+	@$(CC) $(ALL_CFLAGS) -fPIC -DKVSQL_EXTENSION -MMD -MP -c $< -o $@
+$(B)/kvsql.so: $(patsubst %.c,$(B)/obj/ext/%.o,$(src_kvsql) $(src_vtab)) \
+		vtab/kvsql.map
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_LDFLAGS) -shared $(if $(SAN),,-Wl$(comma)-z$(comma)defs) \
+		-Wl,--version-script=vtab/kvsql.map -o $@ $(filter %.o,$^) \
+		-lpthread -lm
 
 define link_test
 	@mkdir -p $(@D)
@@ -232,6 +251,8 @@ test-clients: deps-clients ## real clients, from Debian and npm
 	$(suite) clients tests/clients/run
 check-amal: amal ## the single file builds alone and exports only kvsql_
 	$(suite) amal tests/amal/run
+check-ext: build $(B)/kvsql.so ## the extension in the sqlite3 shell, Python, threads
+	$(suite) ext tests/ext/run
 lint: ## rooms, cycles, headers, banned calls, names
 	$(suite) lint tests/lint/run
 
@@ -261,15 +282,16 @@ fmt: ## lay out the sources by .clang-format
 	clang-format -i $(wildcard kvsql/*.[ch] kvsql/base/*.[ch] vtab/*.[ch] \
 		command/*.[ch] http/*.[ch] resp/*.[ch] cli/*.[ch] tests/*/*.[ch] bench/*.[ch])
 
-install: build ## program, header and static library under $(DESTDIR)$(prefix)
+install: build $(B)/kvsql.so ## program, header, library and extension under $(DESTDIR)$(prefix)
 	install -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/include \
 		$(DESTDIR)$(prefix)/lib
 	install -m 755 $(B)/kvsql $(DESTDIR)$(prefix)/bin/kvsql
 	install -m 644 kvsql/kvsql.h $(DESTDIR)$(prefix)/include/kvsql.h
 	install -m 644 $(B)/libkvsql.a $(DESTDIR)$(prefix)/lib/libkvsql.a
+	install -m 644 $(B)/kvsql.so $(DESTDIR)$(prefix)/lib/kvsql.so
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(prefix)/bin/kvsql $(DESTDIR)$(prefix)/include/kvsql.h \
-		$(DESTDIR)$(prefix)/lib/libkvsql.a
+		$(DESTDIR)$(prefix)/lib/libkvsql.a $(DESTDIR)$(prefix)/lib/kvsql.so
 
 clean: ## remove $(O)
 	rm -rf $(O)

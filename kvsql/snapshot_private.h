@@ -16,7 +16,12 @@
 
 #include "kvsql/snapshot.h"
 
+#ifdef KVSQL_EXTENSION /* the loading process has the functions */
+#include <sqlite3ext.h>
+SQLITE_EXTENSION_INIT3
+#else
 #include <sqlite3.h>
+#endif
 
 #define SNAPSHOT_PROGRESS_KEYS 10000   /* a call of progress for so many */
 #define SNAPSHOT_PATH_MAX 4096         /* bytes of a path */

@@ -672,14 +672,13 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
                      sqlite3_value **argv)
 {
     struct vt_session *session = cursor->table->session;
+    struct vt_snap *before = cursor->snap, *snap;
     struct kvsql_error err;
     int rc;
 
     vcursor_unsettle(cursor);
     vt_merge_free(cursor);
     vt_due_free(cursor);
-    vt_snap_drop(cursor->snap);
-    cursor->snap = NULL;
     cursor->plan = plan;
     cursor->eof = cursor->aborted = cursor->live = false;
     cursor->by_place = cursor->table->def->elem == VT_ELEM_INDEX ||
@@ -691,9 +690,14 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
         return vt_cursor_nomem(cursor);
     cursor->copy = session->txn != NULL; /* VS3 */
     cursor->live = cursor->copy && vcursor_single(cursor);
-    if (vt_read_at(session, cursor->live, &cursor->at, &cursor->snap, &err) !=
-        KVSQL_OK)
+    if (before != NULL && before->store == NULL) { /* else it reads on: RD2 */
+        vt_snap_drop(before);
+        before = cursor->snap = NULL;
+    }
+    if (vt_read_at(session, cursor->live, &cursor->at, &snap, &err) != KVSQL_OK)
         return vt_fail(session, &cursor->table->base, &err);
+    vt_snap_drop(before);
+    cursor->snap = snap;
     cursor->quick = !cursor->live &&
                     cursor->table->def->elem == VT_ELEM_NONE &&
                     !(plan & (VT_PLAN_KEY_DESC | VT_PLAN_KEY_TIME)) &&

@@ -5,6 +5,7 @@
  * another type, give NULL.
  *
  * Thread: the session's. */
+#include "vtab/guest.h"
 #include "vtab/table.h"
 
 #include <string.h>
@@ -22,7 +23,7 @@ static bool func_at(sqlite3_context *context, struct func_read *read)
     struct kvsql_error err;
 
     read->session = (struct vt_session *)sqlite3_user_data(context);
-    read->copy = read->session->txn != NULL;
+    read->copy = read->session->txn != NULL || read->session->guest != NULL;
     if (vt_read_at(read->session, true, &read->at, &read->snap, &err) ==
         KVSQL_OK)
         return true;
@@ -356,7 +357,7 @@ kvsql_rc vt_functions_register(struct vt_session *session,
             session->sql, functions[i].name, functions[i].args,
             SQLITE_UTF8 | SQLITE_INNOCUOUS |
                 (functions[i].store ? 0 : SQLITE_DETERMINISTIC),
-            session, functions[i].call, NULL, NULL, NULL);
+            vt_share(session), functions[i].call, NULL, NULL, vt_unshare);
         if (rc != SQLITE_OK)
             return kv_fail(err, KVSQL_NOMEM, "sql: cannot make function %s",
                            functions[i].name);

@@ -6,6 +6,7 @@
  * back.
  *
  * Thread: the session's. */
+#include "vtab/guest.h"
 #include "vtab/info.h"
 
 #include <string.h>
@@ -139,7 +140,9 @@ static int info_filter(sqlite3_vtab_cursor *base, int plan, const char *text,
     vt_rows_fini(&cursor->rows);
     vt_rows_init(&cursor->rows, table->columns);
     cursor->at = 0;
-    rc = table->info->fill(&cursor->rows, table->session, &err);
+    rc = vt_guest_turn(table->session, &err);
+    if (rc == KVSQL_OK)
+        rc = table->info->fill(&cursor->rows, table->session, &err);
     if (rc != KVSQL_OK) return vt_fail(table->session, &table->base, &err);
     return vt_rows_failed(&cursor->rows) ? SQLITE_NOMEM : SQLITE_OK;
 }

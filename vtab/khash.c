@@ -13,6 +13,8 @@
  * Thread: the session's. */
 #include "vtab/khash.h"
 
+#include "vtab/guest.h"
+
 #include <string.h>
 
 /* What the module is registered with. */
@@ -255,10 +257,13 @@ static int khash_disconnect(sqlite3_vtab *vtab)
     return SQLITE_OK;
 }
 
-/* Whether a statement changes what the store says. */
+/* Whether a statement changes what the store says. A connection that is not our
+ * own keeps its tables in its own database. */
 static bool khash_defines(const struct vt_khash *khash)
 {
-    return !khash->temp && !khash->table.session->learning;
+    const struct vt_session *session = khash->table.session;
+
+    return !khash->temp && !session->learning && session->guest == NULL;
 }
 
 /* A module whose xCreate is its xConnect would be a table without being
@@ -329,12 +334,18 @@ static int khash_rename(sqlite3_vtab *vtab, const char *name)
     return SQLITE_OK;
 }
 
+static void khash_aux_free(void *aux_arg)
+{
+    vt_unshare(((struct khash_aux *)aux_arg)->session);
+    sqlite3_free(aux_arg);
+}
+
 int vt_khash_register(struct vt_session *session)
 {
     struct khash_aux *aux = sqlite3_malloc64(sizeof(*aux));
 
     if (aux == NULL) return SQLITE_NOMEM;
-    aux->session = session;
+    aux->session = vt_share(session);
     vt_table_methods(&aux->module);
     aux->module.xCreate = khash_create;
     aux->module.xConnect = khash_connect;
@@ -342,5 +353,5 @@ int vt_khash_register(struct vt_session *session)
     aux->module.xDestroy = khash_destroy;
     aux->module.xRename = khash_rename;
     return sqlite3_create_module_v2(session->sql, "kv_hash", &aux->module, aux,
-                                    sqlite3_free);
+                                    khash_aux_free);
 }

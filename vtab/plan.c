@@ -93,6 +93,33 @@ static bool vplan_is_in(struct vplan *plan, int i, int slot)
     return handled && sqlite3_vtab_in(plan->info, i, -1);
 }
 
+/* SQLite offers an interval of `op` on the column, compared so. */
+static bool vplan_offered(const struct vplan *plan, int column, int op,
+                          const char *collation)
+{
+    for (int i = 0; i < plan->info->nConstraint; i++)
+        if (plan->info->aConstraint[i].iColumn == column &&
+            plan->info->aConstraint[i].op == op &&
+            sqlite3_stricmp(sqlite3_vtab_collation(plan->info, i),
+                            collation) == 0)
+            return true;
+    return false;
+}
+
+/* A GLOB or LIKE that is SQLite's own, or ours: in a connection that is not
+ * our own another may stand in its place. SQLite adds the interval of a
+ * pattern to its own only. One that matches BLOBs finds more than we do (EX2). */
+static bool vplan_own_match(const struct vplan *plan, int i, bool glob)
+{
+    const int column = plan->info->aConstraint[i].iColumn;
+    const char *collation = glob ? "BINARY" : "NOCASE";
+
+    if (plan->table->session->guest == NULL) return true;
+    return sqlite3_compileoption_used("LIKE_DOESNT_MATCH_BLOBS") &&
+           vplan_offered(plan, column, SQLITE_INDEX_CONSTRAINT_GE, collation) &&
+           vplan_offered(plan, column, SQLITE_INDEX_CONSTRAINT_LT, collation);
+}
+
 static void plan_offer(struct vplan *plan, int i)
 {
     const struct sqlite3_index_constraint *c = &plan->info->aConstraint[i];
@@ -117,8 +144,14 @@ static void plan_offer(struct vplan *plan, int i)
     case SQLITE_INDEX_CONSTRAINT_GE: place = &s->lo; break;
     case SQLITE_INDEX_CONSTRAINT_LT:
     case SQLITE_INDEX_CONSTRAINT_LE: place = &s->hi; break;
-    case SQLITE_INDEX_CONSTRAINT_GLOB: place = &s->glob; break;
-    case SQLITE_INDEX_CONSTRAINT_LIKE: place = &s->like; break;
+    case SQLITE_INDEX_CONSTRAINT_GLOB:
+        if (!vplan_own_match(plan, i, true)) return;
+        place = &s->glob;
+        break;
+    case SQLITE_INDEX_CONSTRAINT_LIKE:
+        if (!vplan_own_match(plan, i, false)) return;
+        place = &s->like;
+        break;
     default: return;
     }
     if (*place < 0) *place = i;
@@ -500,7 +533,8 @@ static void vplan_key_used(struct vplan *plan)
     const struct vt_def *def = plan->table->def;
 
     if ((plan->info->colUsed & ~def->keyless) == 0 &&
-        !plan->table->session->saw_delete) {
+        !plan->table->session->saw_delete &&
+        plan->table->session->guest == NULL) { /* it may be a DELETE */
         plan->bits |= VT_PLAN_NO_KEY;
         if (plan->info->colUsed == 0 && def->elem == VT_ELEM_NONE)
             plan->bits |= VT_PLAN_BARE; /* count(*) */

@@ -163,6 +163,31 @@ static kvsql_rc session_register(struct vt_session *session,
     return rc;
 }
 
+struct vt_session *vt_session_new(kvsql *db)
+{
+    struct vt_session *session =
+        kv_mem_zalloc(KV_MEM_CLIENT, sizeof(*session));
+
+    if (session == NULL) return NULL;
+    session->db = db;
+    session->error_offset = -1;
+    session->limits.trusted = true; /* while it is being made */
+    kv_buf_init(&session->gaps.key, KV_MEM_MISC, KVSQL_KEY_MAX);
+    vt_answer_init(&session->last);
+    return session;
+}
+
+void vt_session_free(struct vt_session *session)
+{
+    kv_mem_free(KV_MEM_UNDO, session->save,
+                (size_t)session->save_cap * sizeof(*session->save));
+    kv_mem_free(KV_MEM_MISC, session->gaps.runs,
+                session->gaps.cap * sizeof(*session->gaps.runs));
+    kv_buf_fini(&session->gaps.key);
+    vt_answer_fini(&session->last);
+    kv_mem_free(KV_MEM_CLIENT, session, sizeof(*session));
+}
+
 static kvsql_rc session_open(kvsql *db, const char *path, int flags,
                              const struct vt_limits *limits,
                              struct vt_session **out, struct kvsql_error *err)
@@ -173,14 +198,9 @@ static kvsql_rc session_open(kvsql *db, const char *path, int flags,
 
     *out = NULL;
     if (rc != KVSQL_OK) return rc;
-    session = kv_mem_zalloc(KV_MEM_CLIENT, sizeof(*session));
+    session = vt_session_new(db);
     if (session == NULL)
         return kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
-    session->db = db;
-    session->error_offset = -1;
-    session->limits.trusted = true; /* while it is being made */
-    kv_buf_init(&session->gaps.key, KV_MEM_MISC, KVSQL_KEY_MAX);
-    vt_answer_init(&session->last);
     before = vt_budget_enter(&session->budget);
     rc = session_connect(session, path, flags, err);
     if (rc == KVSQL_OK) rc = session_register(session, err);
@@ -252,13 +272,7 @@ void vt_session_close(struct vt_session *session)
     vt_defs_forget(session);
     vt_budget_leave(before);
     KV_ASSERT(session->txn == NULL && session->cursors == NULL);
-    kv_mem_free(KV_MEM_UNDO, session->save,
-                (size_t)session->save_cap * sizeof(*session->save));
-    kv_mem_free(KV_MEM_MISC, session->gaps.runs,
-                session->gaps.cap * sizeof(*session->gaps.runs));
-    kv_buf_fini(&session->gaps.key);
-    vt_answer_fini(&session->last);
-    kv_mem_free(KV_MEM_CLIENT, session, sizeof(*session));
+    vt_session_free(session);
 }
 
 /* ---- kept statements ---------------------------------------------------------------- */

@@ -32,11 +32,14 @@ struct vt_budget {
 };
 
 /* A view of the state inside a write transaction, shared by the cursors of a
- * statement while nothing changes in between. */
+ * statement while nothing changes in between; of a guest (guest.h) also the
+ * one that it has pinned. */
 struct vt_snap {
     struct kv_view *view;
     unsigned refs;
     uint64_t count; /* ops when it was taken */
+    struct vt_store *store; /* pinned by a guest of it; else NULL */
+    struct vt_snap *next;   /* in store->late */
 };
 
 /* Positions of one list that DELETE has removed in this statement: runs of
@@ -127,6 +130,15 @@ struct vt_session {
     bool ticket_set;
     struct vt_gaps gaps;
 
+    /* In a connection that is not our own (guest.h). */
+    struct vt_store *guest; /* NULL: it is our own */
+    struct vt_snap *pinned; /* its view is `pin` */
+    struct vt_snap *aside;  /* was pinned before; rows may point into it */
+    bool held;              /* pinned for the explicit transaction */
+    unsigned shares;        /* modules and functions that know the session */
+    void (*left)(void *arg);
+    void *left_arg;
+
     /* Statements. */
     struct vt_statement *active;
     uint64_t statement; /* number of the running one */
@@ -141,6 +153,10 @@ struct vt_session {
     int64_t changes;
     int error_offset;
 };
+
+/* An empty one, and its end (session.c). NULL: no memory. */
+KV_INTERNAL struct vt_session *vt_session_new(kvsql *db);
+KV_INTERNAL void vt_session_free(struct vt_session *session);
 
 /* ---- errors (error.c) ----------------------------------------------------- */
 

@@ -6,6 +6,7 @@
  * (txn.c); a table that has not begun takes no part (TX2).
  *
  * Thread: the session's. */
+#include "vtab/guest.h"
 #include "vtab/table.h"
 
 #include "kvsql/base/num.h"
@@ -22,6 +23,12 @@ struct vtable_aux {
     struct vt_session *session;
     const struct vt_def *def;
 };
+
+static void vtable_aux_free(void *aux_arg)
+{
+    vt_unshare(((struct vtable_aux *)aux_arg)->session);
+    sqlite3_free(aux_arg);
+}
 
 /* ---- life ---------------------------------------------------------------------- */
 
@@ -436,9 +443,10 @@ kvsql_rc vt_tables_register(struct vt_session *session, struct kvsql_error *err)
         struct vtable_aux *aux = sqlite3_malloc64(sizeof(*aux));
         int rc = SQLITE_NOMEM;
         if (aux != NULL) {
-            *aux = (struct vtable_aux){session, vtable_defs[i]};
+            *aux = (struct vtable_aux){vt_share(session), vtable_defs[i]};
             rc = sqlite3_create_module_v2(session->sql, vtable_defs[i]->name,
-                                          &vtable_module, aux, sqlite3_free);
+                                          &vtable_module, aux,
+                                          vtable_aux_free);
         }
         if (rc != SQLITE_OK)
             return kv_fail(err, KVSQL_NOMEM, "sql: cannot make table %s: %s",

@@ -18,6 +18,7 @@
  * opened before anything changed, so it is filled with base (TX5).
  *
  * Thread: the session's; it holds the store lock while txn != NULL (VS1). */
+#include "vtab/guest.h"
 #include "vtab/table.h"
 
 #include "kvsql/base/os.h"
@@ -90,6 +91,10 @@ void vt_snap_drop(struct vt_snap *snap)
     if (snap == NULL) return;
     KV_ASSERT(snap->refs > 0);
     if (--snap->refs > 0) return;
+    if (snap->store != NULL) {
+        vt_guest_unpin(snap);
+        return;
+    }
     kv_unpin(snap->view);
     kv_mem_free(KV_MEM_VIEW, snap, sizeof(*snap));
 }
@@ -100,6 +105,8 @@ kvsql_rc vt_read_at(struct vt_session *session, bool single, struct kv_at *at,
     kvsql_rc rc;
 
     *snap = NULL;
+    if (session->txn == NULL && session->guest != NULL)
+        return vt_guest_read(session, single ? NULL : snap, at, err);
     if (session->txn == NULL) {
         if (session->pin == NULL) {
             rc = vtxn_pin(session, err);
@@ -134,6 +141,7 @@ bool vt_peek_at(struct vt_session *session, struct kv_at *at,
         *at = session->pin_at;
         return true;
     }
+    if (session->guest != NULL) return false; /* GU1: it might wait */
     if (kv_pin(session->db, view, &err) != KVSQL_OK) return false;
     kv_at_view(*view, at);
     return true;
@@ -236,14 +244,18 @@ int vt_txn_begin(struct vt_session *session, sqlite3_vtab *vtab)
         rc = kv_fail(&err, KVSQL_READONLY, "this session only reads");
         return vt_fail(session, vtab, &err);
     }
-    rc = vtxn_lock(session, &err);
+    rc = vt_guest_turn(session, &err);
+    if (rc == KVSQL_OK) rc = vtxn_lock(session, &err);
     if (rc != KVSQL_OK) return vt_fail(session, vtab, &err);
+    vt_guest_writes(session);
     rc = vtxn_check_read(session, &err);
     if (rc != KVSQL_OK) {
         kv_txn_rollback(session->txn);
         session->txn = NULL;
+        vt_guest_wrote(session);
         return vt_fail(session, vtab, &err);
     }
+    vt_guest_aside(session);
     KV_ASSERT(session->stale == NULL);
     session->stale = session->pin;
     session->pin = NULL;
@@ -281,6 +293,7 @@ static void vtxn_done(struct vt_session *session)
     session->joined = 0;
     session->depth = 0;
     session->prepared = false;
+    vt_guest_wrote(session);
 }
 
 void vt_txn_commit(struct vt_session *session)
@@ -295,6 +308,7 @@ void vt_txn_commit(struct vt_session *session)
     session->ticket_set = true;
     session->position = session->ticket.position;
     vtxn_done(session);
+    vt_guest_gate(session);
 }
 
 void vt_txn_rollback(struct vt_session *session)
@@ -314,6 +328,7 @@ void vt_txn_rollback(struct vt_session *session)
     if (kv_txn_commit(session->txn, &session->ticket, &err) == KVSQL_OK)
         session->ticket_set = true;
     vtxn_done(session);
+    vt_guest_gate(session);
 }
 
 /* Room for save[0..n]. */

@@ -21,7 +21,7 @@ OPEN_FACES = ('kvsql/kvsql.h', 'kvsql/inside.h')
 FOREIGN = {
     'sqlite3.h': ('vtab/', 'kvsql/snapshot.c', 'kvsql/snapshot_read.c',
                   'kvsql/snapshot_write.c', 'kvsql/snapshot_private.h'),
-    'sqlite3ext.h': ('vtab/',),
+    'sqlite3ext.h': ('vtab/', 'kvsql/snapshot_private.h'),
     'microhttpd.h': ('http/',),
     'cjson/cJSON.h': ('http/json.c',),
     'cJSON.h': ('http/json.c',),
@@ -243,6 +243,18 @@ def check_symbols(libs):
     return problems
 
 
+def check_extension(libs):
+    """The loadable extension shows its entry and nothing else."""
+    extension = os.path.join(libs, 'kvsql.so')
+    if not os.path.exists(extension):
+        return []
+    out = subprocess.run(['nm', '-D', '--defined-only', extension], text=True,
+                         capture_output=True, check=True).stdout
+    names = sorted(line.split()[-1] for line in out.splitlines())
+    return [] if names == ['sqlite3_kvsql_init'] else [
+        'kvsql.so exports ' + (' '.join(names) or 'nothing')]
+
+
 CHECKS = (
     ('includes go down and foreign headers stay in their rooms', check_rooms),
     ('includes make no cycle', check_cycles),
@@ -308,6 +320,15 @@ def plant_symbol(cc, source, library):
         return check_symbols(root)
 
 
+def plant_extension(cc, source):
+    """Problems of an extension made of `source`."""
+    with tempfile.TemporaryDirectory() as root:
+        subprocess.run(cc.split() + ['-shared', '-fPIC', '-x', 'c', '-', '-o',
+                                     os.path.join(root, 'kvsql.so')],
+                       input=source, text=True, check=True)
+        return check_extension(root)
+
+
 def self_test(cc, report):
     for number, (check, files) in enumerate(PLANTS, 1):
         with tempfile.TemporaryDirectory() as root:
@@ -320,6 +341,10 @@ def self_test(cc, report):
             report('%s lets the innocent pass' % check.__name__[6:],
                    check(tree, cc))
     hidden = '__attribute__((visibility("hidden"))) '
+    entry = 'int sqlite3_kvsql_init(void) { return 0; }\n'
+    report('extension judges what it shows',
+           [] if not plant_extension(cc, entry) and plant_extension(
+               cc, entry + 'int kv_open(void) { return 0; }') else ['wrongly'])
     for name, source, bad in (
             ('a stranger\'s export', 'int kv_open(void) { return 0; }', True),
             ('a missing prefix', hidden + 'int open_it(void) { return 0; }',
@@ -354,6 +379,7 @@ def main():
     else:
         print('SKIP only kvsql_ is exported and rooms keep their prefix: '
               'no library in %s' % libs)
+    report('the extension shows its entry alone', check_extension(libs))
     self_test(cc, report)
     return 1 if failures else 0
 

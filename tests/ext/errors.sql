@@ -1,0 +1,12 @@
+SELECT kv_open(NULL);
+SELECT kv_open('');
+SELECT kv_open('data', 'rw');
+SELECT kv_open('no/such/place');
+SELECT kv_open('snap-1.db');
+SELECT kv_open('data', 'readonly');
+CREATE TABLE t(x);
+CREATE VIEW v AS SELECT kv_open('data');
+SELECT * FROM v;
+SELECT * FROM strings;
+SELECT kv_open('data') IS NOT NULL;
+SELECT * FROM strings;
