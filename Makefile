@@ -77,6 +77,7 @@ src_resp := $(wildcard resp/*.c)
 src_cli := $(wildcard cli/*.c)
 src_testlib := $(wildcard tests/lib/*.c)
 src_benchlib := $(wildcard bench/lib/*.c)
+src_sqltest := $(filter-out tests/sql/test_%,$(wildcard tests/sql/*.c))
 
 # From the top down, so that the linker goes down too.
 rooms := $(foreach room,cli http resp command vtab kvsql,$(if $(src_$(room)),$(room)))
@@ -87,6 +88,7 @@ objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 unit := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 model := $(patsubst %.c,$(B)/%,$(wildcard tests/model/test_*.c))
+sql := $(patsubst %.c,$(B)/%,$(wildcard tests/sql/test_*.c))
 benches := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 scripts := $(foreach s,sql api crash docs,$(if $(wildcard tests/$(s)/run),check-$(s)))
 suites := $(if $(unit),check) $(if $(model),check-model) $(scripts) \
@@ -102,7 +104,7 @@ ext := $(if $(COVER)$(SAN),,$(B)/kvsql.so)
 .PHONY: all build libs ext programs help deps deps-test deps-clients deps-full run demo
 .PHONY: test test-clients
 .PHONY: check check-model check-sql check-api check-crash check-docs check-amal
-.PHONY: check-ext
+.PHONY: check-ext test-sql-long
 .PHONY: lint diff-long fuzz fuzz-quick bench bench-icount cover fmt install uninstall amal clean
 .PHONY: force
 .DELETE_ON_ERROR:
@@ -117,7 +119,7 @@ help: ## list the targets
 build: libs $(program) $(ext) ## the program $(O)/kvsql and the libraries
 libs: $(room_libs)
 ext: $(B)/kvsql.so ## the loadable extension $(O)/kvsql.so
-programs: build $(unit) $(model)
+programs: build $(unit) $(model) $(sql)
 
 # The command line of the last build; when it changes, everything is made anew.
 $(B)/flags: force
@@ -191,6 +193,9 @@ $(B)/tests/unit/test_resp: private LDFLAGS += \
 	-Wl,--wrap=kv_mem_alloc,--wrap=kv_mem_zalloc,--wrap=kv_mem_realloc
 $(B)/tests/model/%: $(B)/obj/tests/model/%.o $(testlib) $(room_libs)
 	$(link_test)
+$(B)/tests/sql/%: $(B)/obj/tests/sql/%.o $(call objects,$(src_sqltest)) \
+		$(testlib) $(room_libs)
+	$(link_test)
 $(B)/bench/%: $(B)/obj/bench/%.o $(call objects,$(src_benchlib)) \
 		$(testlib) $(room_libs)
 	$(link_test)
@@ -234,14 +239,18 @@ check: $(unit) ## unit tests
 	$(suite) unit $(unit)
 check-model: $(model) ## random operations against a plain model
 	$(suite) model $(model)
-check-sql: build ## SQL: queries, plans and transactions
-	$(suite) sql tests/sql/run
+check-sql: build $(sql) ## SQL against native tables, commands, files, faults
+	$(suite) sql tests/sql/run $(sql)
 check-api: build ## HTTP and Redis protocol as clients see them; API= names some
 	$(suite) api tests/api/run
 diff-long: build ## a million random commands to kvsql and to a Redis
 	@DIFF_COMMANDS=$${DIFF_COMMANDS:-100000} \
 		DIFF_SEEDS="$${DIFF_SEEDS:-11 12 13 14 15}" KVSQL_TEST_SECONDS=7200 \
 		$(suite_of) diff-long tests/api/t_command_diff
+# A million statements of each kind: half an hour and more.
+test-sql-long: build $(sql) $(B)/tests/unit/test_khash ## a million random SQL statements of each kind
+	@KVSQL_SQL_STEPS=$${KVSQL_SQL_STEPS:-1000000} KVSQL_TEST_SECONDS=14400 \
+		$(suite_of) sql-long $(sql) $(B)/tests/unit/test_khash
 check-crash: build ## kills, torn writes, full disks
 	$(suite) crash tests/crash/run
 check-docs: build ## every block of the tutorial
