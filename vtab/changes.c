@@ -7,6 +7,7 @@
  * one the rows begin with the oldest that is kept.
  *
  * Thread: the session's. */
+#include "vtab/module.h"
 #include "vtab/value.h"
 
 #include <string.h>
@@ -35,29 +36,15 @@ static int vchanges_connect(sqlite3 *sql, void *aux, int argc,
                             const char *const *argv, sqlite3_vtab **out,
                             char **error)
 {
-    struct vchanges_table *table;
-    char *text = vt_declare("changes");
-    int rc;
+    const int rc = vt_connect(sql, vt_declare("changes"), VT_INNOCUOUS,
+                              sizeof(struct vchanges_table), out);
 
     (void)argc;
     (void)argv;
     (void)error;
-    if (text == NULL) return SQLITE_NOMEM;
-    rc = sqlite3_declare_vtab(sql, text);
-    sqlite3_free(text);
-    if (rc == SQLITE_OK) rc = sqlite3_vtab_config(sql, SQLITE_VTAB_INNOCUOUS);
-    if (rc != SQLITE_OK) return rc;
-    table = sqlite3_malloc64(sizeof(*table));
-    if (table == NULL) return SQLITE_NOMEM;
-    *table = (struct vchanges_table){.session = (struct vt_session *)aux};
-    *out = &table->base;
-    return SQLITE_OK;
-}
-
-static int vchanges_disconnect(sqlite3_vtab *vtab)
-{
-    sqlite3_free(vtab);
-    return SQLITE_OK;
+    if (rc == SQLITE_OK)
+        ((struct vchanges_table *)*out)->session = (struct vt_session *)aux;
+    return rc;
 }
 
 /* ---- planning: idxNum has an operator for each argument, from the lowest bits -- */
@@ -278,7 +265,7 @@ static const sqlite3_module vchanges_module = {
     .iVersion = 1,
     .xConnect = vchanges_connect, /* no xCreate: eponymous only */
     .xBestIndex = vchanges_best_index,
-    .xDisconnect = vchanges_disconnect,
+    .xDisconnect = vt_disconnect,
     .xOpen = vchanges_open,
     .xClose = vchanges_close,
     .xFilter = vchanges_filter,

@@ -10,9 +10,8 @@
  * command said.
  *
  * Thread: the session's; it holds the store lock inside xUpdate (VS1). */
+#include "vtab/module.h"
 #include "vtab/table.h"
-
-#include <string.h>
 
 #define EXEC_ARGS 16 /* cmd, a1 .. a15 */
 
@@ -142,107 +141,29 @@ static int exec_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
     return rc;
 }
 
-/* ---- nothing to read ------------------------------------------------------------------ */
+/* ---- the module -------------------------------------------------------------------- */
 
 static int exec_connect(sqlite3 *sql, void *aux, int argc,
                         const char *const *argv, sqlite3_vtab **out,
                         char **error)
 {
-    struct vt_table *table;
-    char *text = vt_declare("kv_exec");
-    int rc;
+    const int rc = vt_connect(sql, vt_declare("kv_exec"),
+                              VT_CONSTRAINTS | VT_DIRECTONLY,
+                              sizeof(struct vt_table), out);
 
     (void)argc;
     (void)argv;
     (void)error;
-    if (text == NULL) return SQLITE_NOMEM;
-    rc = sqlite3_declare_vtab(sql, text);
-    sqlite3_free(text);
     if (rc == SQLITE_OK)
-        rc = sqlite3_vtab_config(sql, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
-    if (rc == SQLITE_OK) rc = sqlite3_vtab_config(sql, SQLITE_VTAB_DIRECTONLY);
-    if (rc != SQLITE_OK) return rc;
-    table = sqlite3_malloc64(sizeof(*table));
-    if (table == NULL) return SQLITE_NOMEM;
-    *table = (struct vt_table){.session = (struct vt_session *)aux};
-    *out = &table->base;
-    return SQLITE_OK;
-}
-
-static int exec_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
-{
-    (void)vtab;
-    info->estimatedCost = 1;
-    info->estimatedRows = 1;
-    return SQLITE_OK;
-}
-
-static int exec_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
-{
-    (void)vtab;
-    *out = sqlite3_malloc64(sizeof(**out));
-    if (*out == NULL) return SQLITE_NOMEM;
-    memset(*out, 0, sizeof(**out));
-    return SQLITE_OK;
-}
-
-static int exec_close(sqlite3_vtab_cursor *cursor)
-{
-    sqlite3_free(cursor);
-    return SQLITE_OK;
-}
-
-static int exec_filter(sqlite3_vtab_cursor *cursor, int plan, const char *text,
-                       int argc, sqlite3_value **argv)
-{
-    (void)cursor;
-    (void)plan;
-    (void)text;
-    (void)argc;
-    (void)argv;
-    return SQLITE_OK;
-}
-
-static int exec_next(sqlite3_vtab_cursor *cursor)
-{
-    (void)cursor;
-    return SQLITE_OK;
-}
-
-static int exec_eof(sqlite3_vtab_cursor *cursor)
-{
-    (void)cursor;
-    return 1;
-}
-
-static int exec_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context,
-                       int column)
-{
-    (void)cursor;
-    (void)context;
-    (void)column;
-    return SQLITE_OK;
-}
-
-static int exec_rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *rowid)
-{
-    (void)cursor;
-    *rowid = 0;
-    return SQLITE_OK;
+        ((struct vt_table *)*out)->session = (struct vt_session *)aux;
+    return rc;
 }
 
 static const sqlite3_module exec_module = {
     .iVersion = 2,
     .xConnect = exec_connect, /* no xCreate: eponymous only */
-    .xBestIndex = exec_best_index,
-    .xDisconnect = vt_table_disconnect,
-    .xOpen = exec_open,
-    .xClose = exec_close,
-    .xFilter = exec_filter,
-    .xNext = exec_next,
-    .xEof = exec_eof,
-    .xColumn = exec_column,
-    .xRowid = exec_rowid,
+    VT_EMPTY_METHODS,
+    .xDisconnect = vt_disconnect,
     .xUpdate = exec_update,
     .xBegin = vt_table_begin,
     .xSync = vt_table_sync,

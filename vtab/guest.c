@@ -9,9 +9,8 @@
  * Thread: as guest.h says. */
 #include "vtab/guest.h"
 
-#include <string.h>
-
 #include "kvsql/base/diag.h"
+#include "vtab/module.h"
 #include "vtab/table.h"
 
 #define GUEST_HOLD "kvsql_transaction" /* the module and its table */
@@ -151,18 +150,15 @@ static int hold_connect(sqlite3 *sql, void *aux, int argc,
                         const char *const *argv, sqlite3_vtab **out,
                         char **error)
 {
-    struct guest_hold *table;
-    int rc = sqlite3_declare_vtab(sql, "CREATE TABLE x(n)");
+    const int rc = vt_connect(sql, sqlite3_mprintf("CREATE TABLE x(n)"), 0,
+                              sizeof(struct guest_hold), out);
 
     (void)argc;
     (void)argv;
     (void)error;
-    if (rc != SQLITE_OK) return rc;
-    table = sqlite3_malloc64(sizeof(*table));
-    if (table == NULL) return SQLITE_NOMEM;
-    *table = (struct guest_hold){.session = (struct vt_session *)aux};
-    *out = &table->base;
-    return SQLITE_OK;
+    if (rc == SQLITE_OK)
+        ((struct guest_hold *)*out)->session = (struct vt_session *)aux;
+    return rc;
 }
 
 static int hold_create(sqlite3 *sql, void *aux, int argc,
@@ -170,68 +166,6 @@ static int hold_create(sqlite3 *sql, void *aux, int argc,
                        char **error)
 {
     return hold_connect(sql, aux, argc, argv, out, error);
-}
-
-static int hold_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
-{
-    (void)vtab;
-    info->estimatedRows = 1;
-    info->estimatedCost = 1;
-    return SQLITE_OK;
-}
-
-static int hold_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
-{
-    (void)vtab;
-    *out = sqlite3_malloc64(sizeof(**out));
-    if (*out == NULL) return SQLITE_NOMEM;
-    memset(*out, 0, sizeof(**out));
-    return SQLITE_OK;
-}
-
-static int hold_close(sqlite3_vtab_cursor *cursor)
-{
-    sqlite3_free(cursor);
-    return SQLITE_OK;
-}
-
-static int hold_filter(sqlite3_vtab_cursor *cursor, int plan, const char *text,
-                       int argc, sqlite3_value **argv)
-{
-    (void)cursor;
-    (void)plan;
-    (void)text;
-    (void)argc;
-    (void)argv;
-    return SQLITE_OK;
-}
-
-static int hold_next(sqlite3_vtab_cursor *cursor)
-{
-    (void)cursor;
-    return SQLITE_OK;
-}
-
-static int hold_eof(sqlite3_vtab_cursor *cursor)
-{
-    (void)cursor;
-    return 1; /* it has no rows */
-}
-
-static int hold_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context,
-                       int column)
-{
-    (void)cursor;
-    (void)context;
-    (void)column;
-    return SQLITE_OK;
-}
-
-static int hold_rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *rowid)
-{
-    (void)cursor;
-    *rowid = 0;
-    return SQLITE_OK;
 }
 
 static int hold_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
@@ -265,16 +199,9 @@ static const sqlite3_module hold_module = {
     .iVersion = 1,
     .xCreate = hold_create, /* not xConnect: no table without CREATE */
     .xConnect = hold_connect,
-    .xBestIndex = hold_best_index,
-    .xDisconnect = vt_table_disconnect,
-    .xDestroy = vt_table_disconnect,
-    .xOpen = hold_open,
-    .xClose = hold_close,
-    .xFilter = hold_filter,
-    .xNext = hold_next,
-    .xEof = hold_eof,
-    .xColumn = hold_column,
-    .xRowid = hold_rowid,
+    VT_EMPTY_METHODS,
+    .xDisconnect = vt_disconnect,
+    .xDestroy = vt_disconnect,
     .xUpdate = hold_update,
     .xBegin = hold_begin,
     .xSync = hold_begin,

@@ -8,6 +8,7 @@
  * Thread: the session's. */
 #include "vtab/guest.h"
 #include "vtab/info.h"
+#include "vtab/module.h"
 
 #include <string.h>
 
@@ -68,34 +69,19 @@ static int info_connect(sqlite3 *sql, void *aux_arg, int argc,
 {
     const struct info_aux *aux = (const struct info_aux *)aux_arg;
     struct info_table *table;
-    char *text = vt_declare(aux->info->name);
-    int rc;
+    const int rc = vt_connect(
+        sql, vt_declare(aux->info->name),
+        VT_CONSTRAINTS | (aux->info->direct ? VT_DIRECTONLY : VT_INNOCUOUS),
+        sizeof(*table), out);
 
     (void)argc;
     (void)argv;
     (void)error;
-    if (text == NULL) return SQLITE_NOMEM;
-    rc = sqlite3_declare_vtab(sql, text);
-    sqlite3_free(text);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_vtab_config(sql, aux->info->direct /* WR8 */
-                                          ? SQLITE_VTAB_DIRECTONLY
-                                          : SQLITE_VTAB_INNOCUOUS);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_vtab_config(sql, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
     if (rc != SQLITE_OK) return rc;
-    table = sqlite3_malloc64(sizeof(*table));
-    if (table == NULL) return SQLITE_NOMEM;
-    *table = (struct info_table){.session = aux->session,
-                                 .info = aux->info,
-                                 .columns = info_columns(aux->info->name)};
-    *out = &table->base;
-    return SQLITE_OK;
-}
-
-static int info_disconnect(sqlite3_vtab *vtab)
-{
-    sqlite3_free(vtab);
+    table = (struct info_table *)*out;
+    table->session = aux->session;
+    table->info = aux->info;
+    table->columns = info_columns(aux->info->name);
     return SQLITE_OK;
 }
 
@@ -210,7 +196,7 @@ static int info_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
 
 #define INFO_METHODS                                                          \
     .iVersion = 1, .xConnect = info_connect, /* eponymous only */             \
-        .xBestIndex = info_best_index, .xDisconnect = info_disconnect,        \
+        .xBestIndex = info_best_index, .xDisconnect = vt_disconnect,        \
         .xOpen = info_open, .xClose = info_close, .xFilter = info_filter,     \
         .xNext = info_next, .xEof = info_eof, .xColumn = info_column,         \
         .xRowid = info_rowid

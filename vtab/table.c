@@ -7,6 +7,7 @@
  *
  * Thread: the session's. */
 #include "vtab/guest.h"
+#include "vtab/module.h"
 #include "vtab/table.h"
 
 #include "kvsql/base/num.h"
@@ -66,29 +67,17 @@ static int vtable_connect(sqlite3 *sql, void *aux_arg, int argc,
 {
     const struct vtable_aux *aux = (const struct vtable_aux *)aux_arg;
     struct vt_table *table;
-    char *text = vtable_declare(aux->def->name);
-    int rc;
+    const int rc = vt_connect(sql, vtable_declare(aux->def->name),
+                              VT_CONSTRAINTS | VT_INNOCUOUS, sizeof(*table),
+                              out);
 
     (void)argc;
     (void)argv;
     (void)error;
-    if (text == NULL) return SQLITE_NOMEM;
-    rc = sqlite3_declare_vtab(sql, text);
-    sqlite3_free(text);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_vtab_config(sql, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
-    if (rc == SQLITE_OK) rc = sqlite3_vtab_config(sql, SQLITE_VTAB_INNOCUOUS);
     if (rc != SQLITE_OK) return rc;
-    table = sqlite3_malloc64(sizeof(*table));
-    if (table == NULL) return SQLITE_NOMEM;
-    *table = (struct vt_table){.session = aux->session, .def = aux->def};
-    *out = &table->base;
-    return SQLITE_OK;
-}
-
-int vt_table_disconnect(sqlite3_vtab *vtab)
-{
-    sqlite3_free(vtab);
+    table = (struct vt_table *)*out;
+    table->session = aux->session;
+    table->def = aux->def;
     return SQLITE_OK;
 }
 
@@ -413,8 +402,8 @@ static const sqlite3_module vtable_module = {
     .xCreate = vtable_connect,
     .xConnect = vtable_connect,
     .xBestIndex = vtable_best_index,
-    .xDisconnect = vt_table_disconnect,
-    .xDestroy = vt_table_disconnect,
+    .xDisconnect = vt_disconnect,
+    .xDestroy = vt_disconnect,
     .xOpen = vtable_open,
     .xClose = vtable_close,
     .xFilter = vtable_filter,

@@ -65,7 +65,6 @@ struct vt_table {
 
 /* What every module whose tables are struct vt_table has in common. */
 KV_INTERNAL void vt_table_methods(sqlite3_module *module);
-KV_INTERNAL int vt_table_disconnect(sqlite3_vtab *vtab);
 KV_INTERNAL int vt_table_begin(sqlite3_vtab *vtab);
 KV_INTERNAL int vt_table_sync(sqlite3_vtab *vtab);
 KV_INTERNAL int vt_table_commit(sqlite3_vtab *vtab);

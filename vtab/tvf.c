@@ -6,6 +6,7 @@
  * reply is nested. Only commands that the table of commands says are reads.
  *
  * Thread: the session's. */
+#include "vtab/module.h"
 #include "vtab/table.h"
 
 #include <string.h>
@@ -32,23 +33,15 @@ static int tvf_connect(sqlite3 *sql, void *aux, int argc,
                        const char *const *argv, sqlite3_vtab **out,
                        char **error)
 {
-    struct tvf_table *table;
-    char *text = vt_declare("kv");
-    int rc;
+    const int rc = vt_connect(sql, vt_declare("kv"), VT_INNOCUOUS,
+                              sizeof(struct tvf_table), out);
 
     (void)argc;
     (void)argv;
     (void)error;
-    if (text == NULL) return SQLITE_NOMEM;
-    rc = sqlite3_declare_vtab(sql, text);
-    sqlite3_free(text);
-    if (rc == SQLITE_OK) rc = sqlite3_vtab_config(sql, SQLITE_VTAB_INNOCUOUS);
-    if (rc != SQLITE_OK) return rc;
-    table = sqlite3_malloc64(sizeof(*table));
-    if (table == NULL) return SQLITE_NOMEM;
-    *table = (struct tvf_table){.session = (struct vt_session *)aux};
-    *out = &table->base;
-    return SQLITE_OK;
+    if (rc == SQLITE_OK)
+        ((struct tvf_table *)*out)->session = (struct vt_session *)aux;
+    return rc;
 }
 
 /* ---- planning -------------------------------------------------------------------- */
@@ -266,7 +259,7 @@ static const sqlite3_module tvf_module = {
     .iVersion = 1,
     .xConnect = tvf_connect, /* no xCreate: eponymous only */
     .xBestIndex = tvf_best_index,
-    .xDisconnect = vt_table_disconnect,
+    .xDisconnect = vt_disconnect,
     .xOpen = tvf_open,
     .xClose = tvf_close,
     .xFilter = tvf_filter,
