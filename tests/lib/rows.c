@@ -2,6 +2,7 @@
 #include "tests/lib/rows.h"
 
 #include <check.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,29 +66,43 @@ static int rows_bytes(char *out, size_t left, const struct vt_value *v)
     return n + snprintf(out + n, left - (size_t)n, "'");
 }
 
-static void rows_value(struct rows *rows, size_t *size,
-                       const struct vt_value *v)
+static int rows_real(char *out, size_t left, double real, bool literal)
 {
-    char *out = rows->text + *size;
+    const int n = snprintf(out, left, "%.17g", real);
+
+    if (!literal || !isfinite(real) || real != floor(real)) return n;
+    return n + snprintf(out + n, left - (size_t)n, ".0");
+}
+
+void rows_between(char *out, size_t *size, int column)
+{
+    if (*size > 0) out[(*size)++] = column == 0 ? '\n' : '|';
+    out[*size] = 0;
+}
+
+void rows_value(char *out, size_t *size, const struct vt_value *v, bool literal)
+{
     const size_t left = ROWS_TEXT_MAX - *size;
     int n = 0;
 
+    out += *size;
     ck_assert_uint_gt(left, 64 + v->size * 2);
     switch (v->kind) {
     case VT_NULL: n = snprintf(out, left, "NULL"); break;
     case VT_INTEGER:
         n = snprintf(out, left, "%lld", (long long)v->integer);
         break;
-    case VT_REAL: n = snprintf(out, left, "%.17g", v->real); break;
+    case VT_REAL: n = rows_real(out, left, v->real, literal); break;
     case VT_TEXT:
-        n = snprintf(out, left, "%.*s", (int)v->size, (const char *)v->p);
+        n = snprintf(out, left, literal ? "'%.*s'" : "%.*s", (int)v->size,
+                     (const char *)v->p);
         break;
     case VT_BLOB: n = rows_bytes(out, left, v); break;
     }
     *size += (size_t)n;
 }
 
-static kvsql_rc rows_drain(struct rows *rows, struct vt_statement *statement)
+kvsql_rc rows_drain(struct rows *rows, struct vt_statement *statement)
 {
     size_t size = 0;
     struct vt_value v;
@@ -95,17 +110,12 @@ static kvsql_rc rows_drain(struct rows *rows, struct vt_statement *statement)
     kvsql_rc rc;
 
     rows->text[0] = 0;
-    while ((rc = vt_step(statement, &row, &rows->err)) == KVSQL_OK && row) {
-        if (size > 0)
-            rows->text[size++] = '\n';
+    while ((rc = vt_step(statement, &row, &rows->err)) == KVSQL_OK && row)
         for (int i = 0; i < vt_column_count(statement); i++) {
             vt_column(statement, i, &v);
-            if (i > 0)
-                rows->text[size++] = '|';
-            rows_value(rows, &size, &v);
+            rows_between(rows->text, &size, i);
+            rows_value(rows->text, &size, &v, rows->literal);
         }
-        rows->text[size] = 0;
-    }
     return rc;
 }
 

@@ -1,5 +1,6 @@
 /* rows.h - a store in memory with a clock of its own, two sessions, and rows of
- * statements as text: values by '|', rows by newline.
+ * statements as text: values by '|', rows by newline. rows_fx.h makes one of
+ * them the fixture of a test program.
  *
  * Thread: the test's; `session` and `other` may be used by one thread each. */
 #ifndef KVSQL_TESTS_LIB_ROWS_H
@@ -9,13 +10,14 @@
 #include "tests/lib/unit.h"
 #include "vtab/state.h"
 
-#define ROWS_TEXT_MAX 65536
+#define ROWS_TEXT_MAX 262144
 
 struct rows {
     kvsql *db;
     struct vt_session *session, *other; /* trusted; not trusted */
     struct kv_os os;
     int64_t wall; /* ms; the clock */
+    bool literal; /* values as SQL says them: 'text', 1.0 */
     char text[ROWS_TEXT_MAX];
     struct kvsql_error err;
 };
@@ -28,6 +30,13 @@ void rows_fini(struct rows *rows);
 /* Run one statement; what it gives stands in rows->text. */
 kvsql_rc rows_run(struct rows *rows, struct vt_session *session,
                   const char *sql);
+/* The rows of a statement that is prepared, and perhaps bound. */
+kvsql_rc rows_drain(struct rows *rows, struct vt_statement *statement);
+/* What stands between two values, and a value, behind out[*size] of
+ * ROWS_TEXT_MAX. */
+void rows_between(char *out, size_t *size, int column);
+void rows_value(char *out, size_t *size, const struct vt_value *v,
+                bool literal);
 /* It must not fail. */
 void rows_ok(struct rows *rows, const char *sql);
 

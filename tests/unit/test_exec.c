@@ -3,24 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "tests/lib/rows.h"
-
-static struct rows fx;
-
-static void fixture_setup(void)
-{
-    cli_join_sql();
-    rows_init(&fx);
-}
-
-static void fixture_teardown(void)
-{
-    rows_fini(&fx);
-}
-
-#define ok(sql) rows_ok(&fx, sql)
-#define GIVES(sql, rows) ROWS_GIVES(&fx, sql, rows)
-#define FAILS(sql, code, sentence) ROWS_FAILS(&fx, sql, code, sentence)
+#include "tests/lib/rows_fx.h"
 
 START_TEST(a_line_is_split_as_redis_cli_does_and_arguments_are_not)
 {
@@ -326,6 +309,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
+    cli_join_sql();
     tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests,

@@ -8,140 +8,31 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kvsql/base/os.h"
 #include "tests/lib/rand.h"
-#include "tests/lib/unit.h"
-#include "vtab/state.h"
+#include "tests/lib/rows_fx.h"
 
-#define TEXT_MAX 262144
 #define SQL_MAX 4096
 #define STEPS 6000
 
+/* Beside the fixture: a native table, and what it gives. */
 static struct {
-    kvsql *db;
-    struct vt_session *session;
     sqlite3 *native;
-    struct kv_os os;
-    int64_t wall;
-    char ours[TEXT_MAX], theirs[TEXT_MAX], sql[SQL_MAX];
-    struct kvsql_error err;
+    char rows[ROWS_TEXT_MAX], sql[SQL_MAX];
     struct rand_state rand;
-} fx;
+} peer;
 
-/* ---- fixture --------------------------------------------------------------- */
-
-static int64_t fixture_wall(void *arg)
+static void khash_setup(void)
 {
-    (void)arg;
-    return fx.wall;
+    fixture_setup();
+    fx.literal = true;
+    ck_assert_int_eq(sqlite3_open(":memory:", &peer.native), SQLITE_OK);
 }
 
-static uint64_t fixture_boot(void *arg)
+static void khash_teardown(void)
 {
-    (void)arg;
-    return (uint64_t)fx.wall * 1000000u;
+    ck_assert_int_eq(sqlite3_close(peer.native), SQLITE_OK);
+    fixture_teardown();
 }
-
-static void fixture_setup(void)
-{
-    const struct vt_limits limits = {.trusted = true};
-    const struct kvsql_options options = {.no_keeper = true};
-
-    memset(&fx, 0, sizeof(fx));
-    fx.wall = 1700000000000;
-    fx.os = *kv_os_real();
-    fx.os.wall_ms = fixture_wall;
-    fx.os.boot_ns = fixture_boot;
-    ck_assert_int_eq(vt_start(&fx.err), KVSQL_OK);
-    ck_assert_int_eq(
-        kv_open_os("", &options, &fx.os, NULL, NULL, &fx.db, &fx.err),
-        KVSQL_OK);
-    ck_assert_int_eq(vt_session_open(fx.db, &limits, &fx.session, &fx.err),
-                     KVSQL_OK);
-    ck_assert_int_eq(sqlite3_open(":memory:", &fx.native), SQLITE_OK);
-}
-
-static void fixture_teardown(void)
-{
-    vt_session_close(fx.session);
-    ck_assert_int_eq(sqlite3_close(fx.native), SQLITE_OK);
-    ck_assert_int_eq(kv_close(fx.db, &fx.err), KVSQL_OK);
-}
-
-/* ---- running --------------------------------------------------------------- */
-
-/* A value behind out[size]; returns the size with it. */
-static size_t put_value(char *out, size_t size, const struct vt_value *v)
-{
-    const size_t left = TEXT_MAX - size;
-
-    ck_assert_uint_gt(left, 400 + 2 * v->size);
-    switch (v->kind) {
-    case VT_NULL: return size + (size_t)snprintf(out + size, left, "NULL");
-    case VT_INTEGER:
-        return size + (size_t)snprintf(out + size, left, "%lld",
-                                       (long long)v->integer);
-    case VT_REAL:
-        size += (size_t)snprintf(out + size, left, "%.17g", v->real);
-        if (isfinite(v->real) && v->real == floor(v->real))
-            size += (size_t)snprintf(out + size, left - 340, ".0");
-        return size;
-    case VT_TEXT:
-        return size + (size_t)snprintf(out + size, left, "'%.*s'", (int)v->size,
-                                       v->p);
-    case VT_BLOB:
-        size += (size_t)snprintf(out + size, left, "x'");
-        for (size_t i = 0; i < v->size; i++)
-            size += (size_t)snprintf(out + size, 3, "%02x", v->p[i]);
-        return size + (size_t)snprintf(out + size, 2, "'");
-    }
-    return size;
-}
-
-static void put_between(char *out, size_t *size, int column)
-{
-    if (*size > 0) out[(*size)++] = column == 0 ? '\n' : '|';
-    out[*size] = 0;
-}
-
-static kvsql_rc run(const char *sql)
-{
-    struct vt_statement *statement;
-    size_t size = 0;
-    bool row = false;
-    kvsql_rc rc = vt_prepare(fx.session, sql, strlen(sql), NULL, &statement,
-                             &fx.err);
-
-    fx.ours[0] = 0;
-    if (rc != KVSQL_OK) return rc;
-    while ((rc = vt_step(statement, &row, &fx.err)) == KVSQL_OK && row)
-        for (int i = 0; i < vt_column_count(statement); i++) {
-            struct vt_value v;
-            vt_column(statement, i, &v);
-            put_between(fx.ours, &size, i);
-            size = put_value(fx.ours, size, &v);
-        }
-    vt_finish(statement);
-    return rc;
-}
-
-static void ok(const char *sql)
-{
-    const kvsql_rc rc = run(sql);
-
-    ck_assert_msg(rc == KVSQL_OK, "%s: %s", sql, fx.err.text);
-}
-
-#define GIVES(sql, rows)                                                      \
-    do {                                                                      \
-        ok(sql);                                                              \
-        ck_assert_str_eq(fx.ours, rows);                                      \
-    } while (0)
-#define FAILS(sql, code, sentence)                                            \
-    do {                                                                      \
-        ck_assert_int_eq(run(sql), code);                                     \
-        ck_assert_str_eq(fx.err.text, sentence);                              \
-    } while (0)
 
 #define USERS                                                                 \
     "CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id, name TEXT,"    \
@@ -186,9 +77,9 @@ START_TEST(a_definition_that_cannot_be_kept_is_refused_in_a_sentence)
                                         "alone"}};
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        (void)snprintf(fx.sql, SQL_MAX,
+        (void)snprintf(peer.sql, SQL_MAX,
                        "CREATE VIRTUAL TABLE x USING kv_hash(%s)", cases[i][0]);
-        ck_assert_int_ne(run(fx.sql), KVSQL_OK);
+        ck_assert_int_ne(rows_run(&fx, fx.session, peer.sql), KVSQL_OK);
         ck_assert_str_eq(fx.err.text, cases[i][1]);
     }
     ok("CREATE VIRTUAL TABLE x USING kv_hash('o''x:{a b}', \"a b\", [index],"
@@ -253,7 +144,8 @@ START_TEST(a_real_that_is_written_reads_the_same_again)
         struct vt_value v = {.kind = VT_REAL};
         struct vt_statement *statement;
         const char sql[] = "REPLACE INTO r VALUES(0, ?)";
-        uint64_t bits = rand_next(&fx.rand);
+        uint64_t bits = rand_next(&peer.rand);
+        size_t size;
         bool row;
 
         memcpy(&v.real, &bits, sizeof(bits));
@@ -264,8 +156,9 @@ START_TEST(a_real_that_is_written_reads_the_same_again)
         ck_assert_int_eq(vt_bind(statement, 1, &v, &fx.err), KVSQL_OK);
         ck_assert_int_eq(vt_step(statement, &row, &fx.err), KVSQL_OK);
         vt_finish(statement);
-        (void)put_value(fx.theirs, 0, &v);
-        GIVES("SELECT x FROM r WHERE id = '0'", fx.theirs);
+        size = 0;
+        rows_value(peer.rows, &size, &v, true);
+        GIVES("SELECT x FROM r WHERE id = '0'", peer.rows);
     }
 }
 END_TEST
@@ -351,9 +244,9 @@ START_TEST(rows_are_inserted_replaced_changed_and_removed_as_hashes)
     GIVES("SELECT key FROM keys", "'user:2'");
     ok("DELETE FROM users WHERE name = 'New'");
     GIVES("SELECT count(*) FROM keys", "0");
-    (void)snprintf(fx.sql, SQL_MAX, "INSERT INTO users(id, name) VALUES("
+    (void)snprintf(peer.sql, SQL_MAX, "INSERT INTO users(id, name) VALUES("
                                     "printf('%%.*c', 65532, 'x'), 'y')");
-    FAILS(fx.sql, KVSQL_TOOBIG,
+    FAILS(peer.sql, KVSQL_TOOBIG,
           "a key is at most 65536 bytes, users.id makes it 65537");
 }
 END_TEST
@@ -395,10 +288,10 @@ START_TEST(plans_name_the_key_column)
 
     ok(USERS);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        (void)snprintf(fx.sql, SQL_MAX, "EXPLAIN QUERY PLAN %s", cases[i][0]);
-        ok(fx.sql);
-        ck_assert_ptr_nonnull(strstr(fx.ours, cases[i][1]));
-        ck_assert_ptr_null(strstr(fx.ours, "TEMP B-TREE"));
+        (void)snprintf(peer.sql, SQL_MAX, "EXPLAIN QUERY PLAN %s", cases[i][0]);
+        ok(peer.sql);
+        ck_assert_ptr_nonnull(strstr(fx.text, cases[i][1]));
+        ck_assert_ptr_null(strstr(fx.text, "TEMP B-TREE"));
     }
 }
 END_TEST
@@ -408,10 +301,10 @@ static bool outer(const char *sql)
 {
     const char *a, *b;
 
-    (void)snprintf(fx.sql, SQL_MAX, "EXPLAIN QUERY PLAN %s", sql);
-    ok(fx.sql);
-    a = strstr(fx.ours, "SCAN a ");
-    b = strstr(fx.ours, "SCAN b ");
+    (void)snprintf(peer.sql, SQL_MAX, "EXPLAIN QUERY PLAN %s", sql);
+    ok(peer.sql);
+    a = strstr(fx.text, "SCAN a ");
+    b = strstr(fx.text, "SCAN b ");
     ck_assert(a != NULL && b != NULL);
     return b < a;
 }
@@ -475,7 +368,7 @@ START_TEST(nothing_is_torn_or_lost_when_an_allocation_fails)
             kvsql_rc rc;
             ok("BEGIN");
             kv_mem_fail_at(n, 0);
-            rc = run(statements[i]);
+            rc = rows_run(&fx, fx.session, statements[i]);
             failed = kv_mem_failed();
             kv_mem_fail_at(0, 0);
             ck_assert_msg(rc == KVSQL_OK || (failed && rc == KVSQL_NOMEM),
@@ -491,7 +384,7 @@ END_TEST
 
 static unsigned below(unsigned n)
 {
-    return (unsigned)rand_below(&fx.rand, n);
+    return (unsigned)rand_below(&peer.rand, n);
 }
 
 #define PICK(list) ((list)[below((unsigned)(sizeof(list) / sizeof((list)[0])))])
@@ -515,11 +408,11 @@ static const char *const patterns[] = {"'7*'", "'*'", "'a%'", "'A_'", "'[0-7]*'"
 static void say(const char *format, ...) KV_PRINTF(1, 2);
 static void say(const char *format, ...)
 {
-    const size_t size = strlen(fx.sql);
+    const size_t size = strlen(peer.sql);
     va_list args;
 
     va_start(args, format);
-    (void)vsnprintf(fx.sql + size, SQL_MAX - size, format, args);
+    (void)vsnprintf(peer.sql + size, SQL_MAX - size, format, args);
     va_end(args);
 }
 
@@ -632,38 +525,38 @@ static void native_row(sqlite3_stmt *stmt, size_t *size)
             v.p = sqlite3_column_blob(stmt, i);
             v.size = (size_t)sqlite3_column_bytes(stmt, i);
         }
-        put_between(fx.theirs, size, i);
-        *size = put_value(fx.theirs, *size, &v);
+        rows_between(peer.rows, size, i);
+        rows_value(peer.rows, size, &v, true);
     }
 }
 
-/* Both sides run fx.sql and say the same. */
+/* Both sides run peer.sql and say the same. */
 static void both(void)
 {
     sqlite3_stmt *stmt = NULL;
-    const bool fails = run(fx.sql) != KVSQL_OK;
+    const bool fails = rows_run(&fx, fx.session, peer.sql) != KVSQL_OK;
     size_t size = 0;
-    int rc = sqlite3_prepare_v2(fx.native, fx.sql, -1, &stmt, NULL);
+    int rc = sqlite3_prepare_v2(peer.native, peer.sql, -1, &stmt, NULL);
 
-    fx.theirs[0] = 0;
+    peer.rows[0] = 0;
     while (rc == SQLITE_OK || rc == SQLITE_ROW) {
         rc = sqlite3_step(stmt);
         if (rc == SQLITE_ROW) native_row(stmt, &size);
     }
     (void)sqlite3_finalize(stmt);
     ck_assert_msg(fails == (rc != SQLITE_DONE), "%s\nours: %s\nnative: %s",
-                  fx.sql, fails ? fx.err.text : "done",
-                  sqlite3_errmsg(fx.native));
+                  peer.sql, fails ? fx.err.text : "done",
+                  sqlite3_errmsg(peer.native));
     if (!fails)
-        ck_assert_msg(strcmp(fx.ours, fx.theirs) == 0,
-                      "%s\nours:\n%s\nnative:\n%s", fx.sql, fx.ours, fx.theirs);
+        ck_assert_msg(strcmp(fx.text, peer.rows) == 0,
+                      "%s\nours:\n%s\nnative:\n%s", peer.sql, fx.text, peer.rows);
     else if (strstr(fx.err.text, "constraint") != NULL)
-        ck_assert_str_eq(fx.err.text, sqlite3_errmsg(fx.native));
+        ck_assert_str_eq(fx.err.text, sqlite3_errmsg(peer.native));
 }
 
 static void both_run(const char *sql)
 {
-    (void)snprintf(fx.sql, SQL_MAX, "%s", sql);
+    (void)snprintf(peer.sql, SQL_MAX, "%s", sql);
     both();
 }
 
@@ -675,10 +568,10 @@ START_TEST(statements_give_what_a_native_table_gives)
     const char *text = getenv("KVSQL_SQL_STEPS");
     const unsigned steps = text != NULL ? (unsigned)atol(text) : STEPS;
 
-    fx.rand = rand_of(rand_seed("kv_hash", 8));
+    peer.rand = rand_of(rand_seed("kv_hash", 8));
     ok(USERS);
     ck_assert_int_eq(
-        sqlite3_exec(fx.native, "CREATE TABLE users(id TEXT NOT NULL PRIMARY"
+        sqlite3_exec(peer.native, "CREATE TABLE users(id TEXT NOT NULL PRIMARY"
                                 " KEY, name TEXT, age INTEGER, score REAL,"
                                 " n NUMERIC, data BLOB) WITHOUT ROWID",
                      NULL, NULL, NULL),
@@ -688,7 +581,7 @@ START_TEST(statements_give_what_a_native_table_gives)
     ok("INSERT INTO hashes(key, field, value) VALUES('user', 'name', 'x'),"
        " ('user;', 'name', 'y'), (x'ff', 'name', 'z')"); /* around it */
     for (unsigned i = 0; i < steps; i++) {
-        fx.sql[0] = 0;
+        peer.sql[0] = 0;
         switch (below(8)) {
         case 0: say("%s", PICK(controls)); break;
         case 1:
@@ -705,7 +598,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
+    tcase_add_checked_fixture(tests, khash_setup, khash_teardown);
     tcase_set_timeout(tests, 0);
     tcase_add_test(tests,
                    a_definition_that_cannot_be_kept_is_refused_in_a_sentence);

@@ -1,140 +1,10 @@
 /* test_vtab.c - sessions, transactions, errors, bindings, plans of the SQL
- * side (sql.md). Rows are compared as text: values by '|', rows by newline. */
+ * side (sql.md). */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "kvsql/base/os.h"
-#include "tests/lib/unit.h"
-#include "vtab/state.h"
-
-#define TEXT_MAX 16384
-
-static struct {
-    kvsql *db;
-    struct vt_session *session, *other;
-    struct kv_os os;
-    int64_t wall;
-    char text[TEXT_MAX];
-    struct kvsql_error err;
-} fx;
-
-/* ---- fixture --------------------------------------------------------------------- */
-
-static int64_t fixture_wall(void *arg)
-{
-    (void)arg;
-    return fx.wall;
-}
-
-static uint64_t fixture_boot(void *arg)
-{
-    (void)arg;
-    return (uint64_t)fx.wall * 1000000u;
-}
-
-static void fixture_setup(void)
-{
-    const struct vt_limits limits = {.trusted = true};
-    const struct kvsql_options options = {.no_keeper = true};
-
-    memset(&fx, 0, sizeof(fx));
-    fx.wall = 1700000000000;
-    fx.os = *kv_os_real();
-    fx.os.wall_ms = fixture_wall;
-    fx.os.boot_ns = fixture_boot;
-    ck_assert_int_eq(vt_start(&fx.err), KVSQL_OK);
-    ck_assert_int_eq(
-        kv_open_os("", &options, &fx.os, NULL, NULL, &fx.db, &fx.err),
-        KVSQL_OK);
-    ck_assert_int_eq(vt_session_open(fx.db, &limits, &fx.session, &fx.err),
-                     KVSQL_OK);
-    ck_assert_int_eq(vt_session_open(fx.db, &limits, &fx.other, &fx.err),
-                     KVSQL_OK);
-}
-
-static void fixture_teardown(void)
-{
-    vt_session_close(fx.session);
-    vt_session_close(fx.other);
-    ck_assert_int_eq(kv_close(fx.db, &fx.err), KVSQL_OK);
-}
-
-/* ---- running ------------------------------------------------------------------------ */
-
-static void text_value(size_t *size, const struct vt_value *v)
-{
-    char *out = fx.text + *size;
-    size_t left = TEXT_MAX - *size;
-    int n = 0;
-
-    ck_assert_uint_gt(left, 64 + v->size * 2);
-    switch (v->kind) {
-    case VT_NULL: n = snprintf(out, left, "NULL"); break;
-    case VT_INTEGER: n = snprintf(out, left, "%lld", (long long)v->integer); break;
-    case VT_REAL: n = snprintf(out, left, "%.17g", v->real); break;
-    case VT_TEXT: n = snprintf(out, left, "%.*s", (int)v->size, v->p); break;
-    case VT_BLOB:
-        n = snprintf(out, left, "x'");
-        for (size_t i = 0; i < v->size; i++)
-            n += snprintf(out + n, left - (size_t)n, "%02x", v->p[i]);
-        n += snprintf(out + n, left - (size_t)n, "'");
-        break;
-    }
-    *size += (size_t)n;
-}
-
-static kvsql_rc drain(struct vt_statement *statement)
-{
-    size_t size = 0;
-    bool row;
-    kvsql_rc rc;
-
-    fx.text[0] = 0;
-    while ((rc = vt_step(statement, &row, &fx.err)) == KVSQL_OK && row) {
-        if (size > 0) fx.text[size++] = '\n';
-        for (int i = 0; i < vt_column_count(statement); i++) {
-            struct vt_value v;
-            vt_column(statement, i, &v);
-            if (i > 0) fx.text[size++] = '|';
-            text_value(&size, &v);
-        }
-        fx.text[size] = 0;
-    }
-    return rc;
-}
-
-static kvsql_rc run_in(struct vt_session *session, const char *sql)
-{
-    struct vt_statement *statement;
-    kvsql_rc rc;
-
-    rc = vt_prepare(session, sql, strlen(sql), NULL, &statement, &fx.err);
-    if (rc != KVSQL_OK) return rc;
-    rc = drain(statement);
-    vt_finish(statement);
-    return rc;
-}
-
-static void ok(const char *sql)
-{
-    kvsql_rc rc = run_in(fx.session, sql);
-
-    ck_assert_msg(rc == KVSQL_OK, "%s: %s", sql, fx.err.text);
-}
-
-/* The statement gives these rows. */
-#define GIVES(sql, rows)                                                      \
-    do {                                                                      \
-        ok(sql);                                                              \
-        ck_assert_str_eq(fx.text, rows);                                      \
-    } while (0)
-/* The statement fails so. */
-#define FAILS(sql, code, sentence)                                            \
-    do {                                                                      \
-        ck_assert_int_eq(run_in(fx.session, sql), code);                      \
-        ck_assert_str_eq(fx.err.text, sentence);                              \
-    } while (0)
+#include "tests/lib/rows_fx.h"
 
 /* ---- what statements mean (2.5) ------------------------------------------------------- */
 
@@ -359,7 +229,7 @@ START_TEST(a_transaction_of_the_session_commits_or_vanishes_whole)
     ck_assert_int_eq(vt_begin(fx.session, &fx.err), KVSQL_OK);
     ok("INSERT INTO strings(key, value) VALUES('a', 1)");
     ck_assert_int_eq(vt_commit(fx.session, &fx.err), KVSQL_OK);
-    ck_assert_int_eq(run_in(fx.other, "SELECT key FROM keys"), KVSQL_OK);
+    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT key FROM keys"), KVSQL_OK);
     ck_assert_str_eq(fx.text, "a");
 }
 END_TEST
@@ -369,10 +239,10 @@ START_TEST(a_transaction_reads_the_same_again_and_may_not_write_on_old_reading)
     ok("INSERT INTO strings(key, value) VALUES('a', 1)");
     ok("BEGIN");
     GIVES("SELECT value FROM strings", "1");
-    ck_assert_int_eq(run_in(fx.other, "UPDATE strings SET value = 2"),
+    ck_assert_int_eq(rows_run(&fx, fx.other, "UPDATE strings SET value = 2"),
                      KVSQL_OK);
     GIVES("SELECT value FROM strings", "1");
-    ck_assert_int_eq(run_in(fx.session, "UPDATE strings SET value = 3"),
+    ck_assert_int_eq(rows_run(&fx, fx.session, "UPDATE strings SET value = 3"),
                      KVSQL_SNAPSHOT);
     ok("ROLLBACK");
     GIVES("SELECT value FROM strings", "2");
@@ -392,7 +262,7 @@ START_TEST(a_row_expiring_between_reading_and_writing_is_noticed)
     ok("BEGIN");
     GIVES("SELECT count(*) FROM strings", "1");
     fx.wall += 200;
-    ck_assert_int_eq(run_in(fx.session, "INSERT INTO sets VALUES('s', 'm')"),
+    ck_assert_int_eq(rows_run(&fx, fx.session, "INSERT INTO sets VALUES('s', 'm')"),
                      KVSQL_SNAPSHOT);
     ok("ROLLBACK");
 }
@@ -416,7 +286,7 @@ START_TEST(parameters_are_bound_by_number_and_name)
     v = (struct vt_value){.kind = VT_BLOB};
     ck_assert_int_eq(vt_bind(statement, 1, &v, &fx.err), KVSQL_OK);
     ck_assert_int_eq(vt_bind(statement, 4, &v, &fx.err), KVSQL_RANGE);
-    ck_assert_int_eq(drain(statement), KVSQL_OK);
+    ck_assert_int_eq(rows_drain(&fx, statement), KVSQL_OK);
     ck_assert_str_eq(fx.text, "x''|x|blob|NULL");
     vt_finish(statement);
     GIVES(sql, "NULL|NULL|null|NULL"); /* kept, but not its bindings */
@@ -429,7 +299,7 @@ START_TEST(one_statement_at_a_time_unless_the_tail_is_asked_for)
     struct vt_statement *statement;
     size_t tail = 0;
 
-    ck_assert_int_eq(run_in(fx.session, sql), KVSQL_SYNTAX);
+    ck_assert_int_eq(rows_run(&fx, fx.session, sql), KVSQL_SYNTAX);
     GIVES("SELECT 1; -- nothing behind it /*", "1");
     ck_assert_int_eq(vt_prepare(fx.session, sql, strlen(sql), &tail, &statement,
                                 &fx.err),
@@ -445,7 +315,7 @@ START_TEST(one_statement_at_a_time_unless_the_tail_is_asked_for)
                                 &fx.err),
                      KVSQL_OK);
     ck_assert_ptr_null(statement);
-    ck_assert_int_eq(run_in(fx.session, "SELECT nosuch FROM keys"),
+    ck_assert_int_eq(rows_run(&fx, fx.session, "SELECT nosuch FROM keys"),
                      KVSQL_SYNTAX);
     ck_assert_int_eq(vt_error_offset(fx.session), 7);
 }
@@ -461,7 +331,7 @@ START_TEST(an_untrusted_session_is_held_to_what_is_listed)
 
     vt_session_limits(fx.session, &strict);
     for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
-        ck_assert_msg(run_in(fx.session, denied[i]) == KVSQL_AUTH, "%s: %s",
+        ck_assert_msg(rows_run(&fx, fx.session, denied[i]) == KVSQL_AUTH, "%s: %s",
                       denied[i], fx.err.text);
     ok("INSERT INTO strings(key, value) VALUES(1,1), (2,2), (3,3), (4,4)");
     GIVES("SELECT key FROM strings", "1\n2\n3");
@@ -525,7 +395,7 @@ START_TEST(a_limit_that_is_met_is_named_with_its_value)
 
     vt_session_limits(fx.session, &(struct vt_limits){.deadline_ms = 60000});
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        kvsql_rc rc = run_in(fx.session,
+        kvsql_rc rc = rows_run(&fx, fx.session,
                              long_sql(rows[i].head, rows[i].count,
                                       rows[i].piece, rows[i].tail));
         size_t size = strlen(fx.err.text), end = strlen(rows[i].end);
@@ -573,7 +443,7 @@ START_TEST(a_doubling_statement_ends_in_its_memory_or_time)
                                  i - 1, i - 1);
     (void)snprintf(sql + size, sizeof(sql) - size, " SELECT count(*) FROM a26");
     vt_session_limits(fx.session, &strict);
-    rc = run_in(fx.session, sql);
+    rc = rows_run(&fx, fx.session, sql);
     ck_assert_msg(rc == KVSQL_NOMEM || rc == KVSQL_INTERRUPT, "%s",
                   fx.err.text);
     GIVES("SELECT 1", "1");
@@ -586,7 +456,7 @@ START_TEST(a_read_only_session_refuses_writes)
 
     vt_session_limits(fx.session, &limits);
     ck_assert_int_eq(
-        run_in(fx.session, "INSERT INTO strings(key, value) VALUES(1, 1)"),
+        rows_run(&fx, fx.session, "INSERT INTO strings(key, value) VALUES(1, 1)"),
         KVSQL_READONLY);
     GIVES("SELECT count(*) FROM keys", "0");
 }
@@ -915,7 +785,7 @@ START_TEST(no_session_leaves_memory_behind_when_an_allocation_fails)
         while (failed) {
             ok("SAVEPOINT s");
             kv_mem_fail_at(++n, 0);
-            rc = run_in(fx.session, statements[i]);
+            rc = rows_run(&fx, fx.session, statements[i]);
             failed = kv_mem_failed();
             kv_mem_fail_at(0, 0);
             ck_assert_msg(failed || rc == KVSQL_OK, "%s: %s", statements[i],
