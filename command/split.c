@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "kvsql/base/num.h"
+
 struct split_state {
     const char *p, *end;
     struct kv_buf *buf;
@@ -19,28 +21,18 @@ static bool split_is_blank(char ch)
            ch == '\v' || ch == '\f' || ch == '\0';
 }
 
-static int split_hex(char ch)
-{
-    if (ch >= '0' && ch <= '9') {
-        return ch - '0';
-    }
-    if (ch >= 'a' && ch <= 'f') {
-        return ch - 'a' + 10;
-    }
-    return ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : -1;
-}
-
 /* Behind a backslash inside "...". */
 static void split_escape(struct split_state *s)
 {
     static const char from[] = "nrtba";
     static const char to[] = "\n\r\t\b\a";
+    const bool hex = s->end - s->p >= 3 && s->p[0] == 'x';
+    const int high = hex ? kv_num_hex((uint8_t)s->p[1]) : -1;
+    const int low = hex ? kv_num_hex((uint8_t)s->p[2]) : -1;
     const char *place;
 
-    if (s->end - s->p >= 3 && s->p[0] == 'x' && split_hex(s->p[1]) >= 0 &&
-        split_hex(s->p[2]) >= 0) {
-        kv_buf_byte(s->buf, (uint8_t)(split_hex(s->p[1]) * 16 +
-                                      split_hex(s->p[2])));
+    if (high >= 0 && low >= 0) {
+        kv_buf_byte(s->buf, (uint8_t)(high * 16 + low));
         s->p += 3;
         return;
     }

@@ -90,17 +90,6 @@ static kvsql_rc json_add(struct json_reader *reader, enum http_json_kind kind,
 
 /* ---- strings ------------------------------------------------------------- */
 
-static int json_hex(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* Four hexadecimal digits at p, or -1. */
 static int json_hex4(const uint8_t *p, const uint8_t *end)
 {
@@ -109,7 +98,7 @@ static int json_hex4(const uint8_t *p, const uint8_t *end)
     if (end - p < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        int digit = json_hex(p[i]);
+        int digit = kv_num_hex(p[i]);
         if (digit < 0)
             return -1;
         value = value * 16 + digit;

@@ -9,17 +9,7 @@
 #include <strings.h>
 
 #include "http/request.h"
-
-static int target_hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include "kvsql/base/num.h"
 
 bool http_percent(char *p, size_t *size, bool plus)
 {
@@ -28,10 +18,12 @@ bool http_percent(char *p, size_t *size, bool plus)
     for (size_t i = 0; i < *size; i++) {
         char c = p[i];
         if (c == '%') {
-            if (*size - i < 3 || target_hex(p[i + 1]) < 0 ||
-                target_hex(p[i + 2]) < 0)
+            const bool whole = *size - i >= 3;
+            const int high = whole ? kv_num_hex((uint8_t)p[i + 1]) : -1;
+            const int low = whole ? kv_num_hex((uint8_t)p[i + 2]) : -1;
+            if (high < 0 || low < 0)
                 return false;
-            c = (char)(target_hex(p[i + 1]) * 16 + target_hex(p[i + 2]));
+            c = (char)(high * 16 + low);
             i += 2;
         } else if (c == '+' && plus) {
             c = ' ';

@@ -34,6 +34,14 @@ KV_INTERNAL bool kv_num_size(const char *text, uint64_t *bytes);
 KV_INTERNAL bool kv_num_duration(const char *text, uint64_t unit_ms,
                                  uint64_t *ms);
 
+/* What a hexadecimal digit of either case stands for; -1: it is none. */
+KV_HEADER_INLINE int kv_num_hex(uint8_t c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 /* LEB128. Put returns the bytes written (1-10); get returns the bytes read, 0
  * when [p, end) holds no whole canonical varint. */
 KV_INTERNAL size_t kv_varint_put(uint8_t *out, uint64_t value);
