@@ -12,9 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kvsql/store_private.h"
 #include "tests/lib/rand.h"
-#include "tests/lib/unit.h"
+#include "tests/lib/store_fx.h"
 
 #define STEPS 6000
 #define KEYS 300
@@ -25,9 +24,6 @@
 
 static struct kv_os clock_os;
 static int64_t clock_wall, clock_boot; /* ms */
-static kvsql *db;
-static struct kv_store *store;
-static struct kvsql_error err;
 static struct rand_state r;
 
 static int64_t fake_wall(void *arg)
@@ -50,22 +46,12 @@ static void sink_append(void *arg, uint64_t position, const uint8_t *ops,
 
 static void setup(void)
 {
-    const struct kvsql_options options = {.no_keeper = true};
-
     clock_os = *kv_os_real();
     clock_os.wall_ms = fake_wall;
     clock_os.boot_ns = fake_boot;
     clock_wall = 1700000000000;
     clock_boot = 5000;
-    ck_assert_int_eq(
-        kv_open_os("", &options, &clock_os, NULL, NULL, &db, &err), KVSQL_OK);
-    store = kv_db_store(db);
-}
-
-static void teardown(void)
-{
-    ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_NODE), 0);
+    store_fx_open(&clock_os);
 }
 
 static uint64_t steps(void)
@@ -78,19 +64,6 @@ static uint64_t steps(void)
 static struct kv_key numbered(char *name, const char *form, unsigned n)
 {
     return kv_key_of(name, (size_t)snprintf(name, 32, form, n));
-}
-
-static struct kv_txn *begin(void)
-{
-    struct kv_txn *txn;
-
-    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
-    return txn;
-}
-
-static void commit(struct kv_txn *txn)
-{
-    ck_assert_int_eq(kv_txn_commit(txn, NULL, &err), KVSQL_OK);
 }
 
 /* ---- TS10 ------------------------------------------------------------------- */
@@ -526,7 +499,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, setup, store_fx_close);
     tcase_set_timeout(tests, 600);
     tcase_add_test(tests,
                    deadlines_agree_with_a_model_whatever_the_clock_does);

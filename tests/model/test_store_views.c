@@ -19,9 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kvsql/store_private.h"
 #include "tests/lib/rand.h"
-#include "tests/lib/unit.h"
+#include "tests/lib/store_fx.h"
 
 #define STEPS 6000
 #define KEYS 160
@@ -36,9 +35,6 @@
 static struct kv_os clock_os;
 static int64_t clock_wall;
 static uint64_t clock_boot;
-static kvsql *db;
-static struct kv_store *store;
-static struct kvsql_error err;
 static struct rand_state r;
 static bool refuse; /* the sink has no room for a batch */
 static uint64_t long_taken, long_restored, long_undone, long_failed;
@@ -71,7 +67,6 @@ static void sink_append(void *arg, uint64_t position, const uint8_t *ops,
 
 static void setup(void)
 {
-    const struct kvsql_options options = {.no_keeper = true};
     const struct kv_sink sink = {.reserve = sink_reserve,
                                  .append = sink_append};
 
@@ -81,31 +76,8 @@ static void setup(void)
     clock_wall = 1000000;
     clock_boot = 5000000000;
     refuse = false;
-    ck_assert_int_eq(
-        kv_open_os("", &options, &clock_os, NULL, NULL, &db, &err), KVSQL_OK);
-    store = kv_db_store(db);
+    store_fx_open(&clock_os);
     kv_store_sink(store, &sink);
-}
-
-static void teardown(void)
-{
-    ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_NODE), 0);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_VIEW), 0);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_UNDO), 0);
-}
-
-static struct kv_txn *begin(void)
-{
-    struct kv_txn *txn;
-
-    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
-    return txn;
-}
-
-static void commit(struct kv_txn *txn)
-{
-    ck_assert_int_eq(kv_txn_commit(txn, NULL, &err), KVSQL_OK);
 }
 
 static void release_all(void)
@@ -883,7 +855,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, setup, store_fx_close);
     tcase_set_timeout(tests, 600);
     tcase_add_test(tests, ascending_keys_behind_a_long_prefix_split);
     tcase_add_test(tests, a_run_before_a_full_rest_splits);

@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kvsql/store_private.h"
-#include "tests/lib/unit.h"
+#include "tests/lib/store_fx.h"
 
 #define MEMBERS 30000u
 #define KEYS 30000u
@@ -17,39 +16,9 @@
  * of releasing and reaping, and one leaf, which is not divided. */
 #define MOVED_MAX (128u + 256u + KV_LEAF_MAX / 8)
 
-static kvsql *db;
-static struct kv_store *store;
-static struct kvsql_error err;
-
 static void setup(void)
 {
-    const struct kvsql_options options = {.no_keeper = true};
-
-    ck_assert_int_eq(
-        kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err),
-        KVSQL_OK);
-    store = kv_db_store(db);
-}
-
-static void teardown(void)
-{
-    ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_NODE), 0);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_VIEW), 0);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_UNDO), 0);
-}
-
-static struct kv_txn *begin(void)
-{
-    struct kv_txn *txn;
-
-    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
-    return txn;
-}
-
-static void commit(struct kv_txn *txn)
-{
-    ck_assert_int_eq(kv_txn_commit(txn, NULL, &err), KVSQL_OK);
+    store_fx_open(kv_os_real());
 }
 
 /* Every value is a block. */
@@ -225,7 +194,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, setup, store_fx_close);
     tcase_set_timeout(tests, 120);
     tcase_add_test(
         tests, deleting_a_large_sorted_set_under_writes_is_done_in_small_steps);

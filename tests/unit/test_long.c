@@ -4,16 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kvsql/store_private.h"
-#include "tests/lib/unit.h"
+#include "tests/lib/store_fx.h"
 #include "vtab/session.h"
 
 #define KEYS 20000u
 #define LIMIT (64u * 1024)
-
-static kvsql *db;
-static struct kv_store *store;
-static struct kvsql_error err;
 
 static void set(struct kv_txn *txn, unsigned n, unsigned round)
 {
@@ -29,14 +24,6 @@ static void set(struct kv_txn *txn, unsigned n, unsigned round)
                      KVSQL_OK);
 }
 
-static struct kv_txn *begin(void)
-{
-    struct kv_txn *txn;
-
-    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
-    return txn;
-}
-
 static void settle(void)
 {
     while (kv_store_tick(store))
@@ -49,13 +36,8 @@ static void settle(void)
 
 static void setup(void)
 {
-    const struct kvsql_options options = {.no_keeper = true};
-
     ck_assert_int_eq(vt_start(&err), KVSQL_OK);
-    ck_assert_int_eq(
-        kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err),
-        KVSQL_OK);
-    store = kv_db_store(db);
+    store_fx_open(kv_os_real());
     for (unsigned i = 0; i < KEYS;) {
         struct kv_txn *const txn = begin();
         for (unsigned k = 0; k < 100; k++)
@@ -64,14 +46,6 @@ static void setup(void)
         settle();
     }
     store->undo_txn_max = LIMIT;
-}
-
-static void teardown(void)
-{
-    ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_NODE), 0);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_VIEW), 0);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_UNDO), 0);
 }
 
 /* All keys in another order, `rounds` times; the most memory on the way. */
@@ -255,7 +229,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, setup, store_fx_close);
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests,
                    a_long_transaction_holds_two_versions_and_a_short_log);

@@ -6,25 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kvsql/store_private.h"
-#include "tests/lib/unit.h"
+#include "tests/lib/store_fx.h"
 
 #define LONG 1000u
 #define COUNT 500u
 
-static kvsql *db;
-static struct kv_store *store;
-static struct kvsql_error err;
 static struct kv_key zset;
 
 static void setup(void)
 {
-    const struct kvsql_options options = {.no_keeper = true};
-
-    ck_assert_int_eq(
-        kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err),
-        KVSQL_OK);
-    store = kv_db_store(db);
+    store_fx_open(kv_os_real());
     zset = kv_key_of("zset", 4);
 }
 
@@ -40,8 +31,7 @@ static void settle(void)
 static void teardown(void)
 {
     settle();
-    ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_NODE), 0);
+    store_fx_close();
 }
 
 /* Member n: all but its last digits are alike, so that a prefix would make the
@@ -56,19 +46,6 @@ static struct kv_key member(uint8_t buffer[LONG + 1], unsigned n)
     if (n % 2)
         buffer[LONG - 9] = 0xff;
     return kv_key_of(buffer, LONG);
-}
-
-static struct kv_txn *begin(void)
-{
-    struct kv_txn *txn;
-
-    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
-    return txn;
-}
-
-static void commit(struct kv_txn *txn)
-{
-    ck_assert_int_eq(kv_txn_commit(txn, NULL, &err), KVSQL_OK);
 }
 
 static void add_all(struct kv_txn *txn, double by)

@@ -1,28 +1,12 @@
 /* test_shelf.c - released blocks of large nodes are used again. */
-#include "kvsql/store_private.h"
-#include "tests/lib/unit.h"
+#include "tests/lib/store_fx.h"
 
 #define SIZE 1500u
 #define CAP 1536u
 
-static kvsql *db;
-static struct kv_store *store;
-static struct kvsql_error err;
-
 static void setup(void)
 {
-    const struct kvsql_options options = {.no_keeper = true};
-
-    ck_assert_int_eq(
-        kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err),
-        KVSQL_OK);
-    store = kv_db_store(db);
-}
-
-static void teardown(void)
-{
-    ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_NODE), 0);
+    store_fx_open(kv_os_real());
 }
 
 /* A batch that changes a key and makes `count` nodes of `size` bytes, which it
@@ -118,7 +102,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, setup, store_fx_close);
     tcase_add_test(tests, a_released_block_is_the_next_of_its_size);
     tcase_add_test(tests, a_few_of_each_size_are_kept_and_small_ones_are_not);
     tcase_add_test(tests, the_keeper_gives_back_what_nobody_takes);

@@ -8,14 +8,11 @@
 #include <string.h>
 
 #include "kvsql/base/num.h"
-#include "kvsql/store_private.h"
-#include "tests/lib/unit.h"
+#include "tests/lib/store_fx.h"
 
 static struct kv_os clock_os;
 static int64_t clock_wall;
 static uint64_t clock_boot;
-static kvsql *db;
-static struct kvsql_error err;
 
 static int64_t fake_wall(void *arg)
 {
@@ -31,23 +28,12 @@ static uint64_t fake_boot(void *arg)
 
 static void setup(void)
 {
-    const struct kvsql_options options = {.no_keeper = true};
-
     clock_os = *kv_os_real();
     clock_os.wall_ms = fake_wall;
     clock_os.boot_ns = fake_boot;
     clock_wall = 1000000;
     clock_boot = 5000000000;
-    ck_assert_int_eq(
-        kv_open_os("", &options, &clock_os, NULL, NULL, &db, &err), KVSQL_OK);
-}
-
-static void teardown(void)
-{
-    ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_NODE), 0);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_VIEW), 0);
-    ck_assert_uint_eq(kv_mem_blocks(KV_MEM_UNDO), 0);
+    store_fx_open(&clock_os);
 }
 
 static struct kv_key text_key(const char *text)
@@ -58,19 +44,6 @@ static struct kv_key text_key(const char *text)
 static kvsql_slice text_slice(const char *text)
 {
     return (kvsql_slice){.p = text, .size = strlen(text)};
-}
-
-static struct kv_txn *begin(void)
-{
-    struct kv_txn *txn;
-
-    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
-    return txn;
-}
-
-static void commit(struct kv_txn *txn)
-{
-    ck_assert_int_eq(kv_txn_commit(txn, NULL, &err), KVSQL_OK);
 }
 
 static void set(const char *key, const char *value, int64_t expires_at)
@@ -443,7 +416,6 @@ END_TEST
 START_TEST(the_wrong_type_is_refused_and_nothing_changes)
 {
     const struct kv_key k = text_key("s"), e = text_key("e");
-    struct kv_store *const store = kv_db_store(db);
 
     set("s", "text", 0);
     struct kv_txn *const txn = begin();
@@ -675,7 +647,6 @@ static void sink_append(void *arg, uint64_t position, const uint8_t *ops,
 
 START_TEST(what_the_wal_lost_is_taken_back_byte_for_byte)
 {
-    struct kv_store *const store = kv_db_store(db);
     const struct kv_sink sink = {.append = sink_append};
     char key[32];
 
@@ -712,7 +683,6 @@ END_TEST
 
 START_TEST(marks_nest_and_what_is_taken_back_leaves_no_op)
 {
-    struct kv_store *const store = kv_db_store(db);
     const struct kv_key k = text_key("l");
     struct kv_mark mark[5];
     uint64_t hash[5];
@@ -837,7 +807,6 @@ static kvsql_rc many_effects(struct kv_txn *txn, int round)
 
 START_TEST(when_the_nth_allocation_fails_the_store_is_as_before)
 {
-    struct kv_store *const store = kv_db_store(db);
     struct kv_view *view;
     unsigned failures = 0;
 
@@ -972,7 +941,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, setup, store_fx_close);
     tcase_set_timeout(tests, 300);
     tcase_add_test(
         tests, an_expired_key_is_invisible_at_once_and_removed_by_the_keeper);
