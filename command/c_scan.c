@@ -297,6 +297,8 @@ static bool scan_options(struct cmd_context *c, unsigned i, enum kv_type type,
             scan->has_match = true;
         } else if (more && type == KV_NONE && cmd_is(c, i, "TYPE")) {
             scan->types = scan_types(c->argv[++i]);
+        } else if (type == KV_NONE && cmd_is(c, i, "WITHTYPE")) {
+            scan->with_type = true;
         } else if (type == KV_HASH && cmd_is(c, i, "NOVALUES")) {
             scan->no_values = true;
         } else {
@@ -397,6 +399,11 @@ static void scan_list(struct scan_slice *s, const struct cmd_scan *scan)
     }
     cmd_list_add(&s->listed, w->name.p, w->name.size, 0, 0);
     if (w->elems == NULL) {
+        if (scan->with_type) {
+            const char *type = kv_type_name(w->keys->item.type);
+
+            cmd_list_add(&s->listed, type, strlen(type), 0, 0);
+        }
         return;
     }
     if (w->elems->item.type == KV_HASH && !scan->no_values) {

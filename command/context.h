@@ -463,7 +463,7 @@ KV_INTERNAL const struct cmd_row *cmd_find_full(const void *name, size_t size);
 struct cmd_scan {
     uint64_t cursor;
     int64_t count;
-    bool has_match, no_values;
+    bool has_match, no_values, with_type;
     kvsql_slice match;
     unsigned types; /* 0 = all; CMD_SCAN_NO_TYPE matches nothing */
 };

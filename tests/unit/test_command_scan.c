@@ -507,6 +507,18 @@ START_TEST(a_pattern_in_a_collection_costs_what_it_returns)
 }
 END_TEST
 
+START_TEST(a_scan_lists_the_type_behind_each_key_when_asked)
+{
+    ASK("SET a 1", "+OK|");
+    ASK("HSET b f v", ":1|");
+    ASK("ZADD c 1 m", ":1|");
+    ASK("SCAN 0 WITHTYPE",
+        "*2|$1|0|*6|$1|a|$6|string|$1|b|$4|hash|$1|c|$4|zset|");
+    ASK("SCAN 0 TYPE hash withtype MATCH *", "*2|$1|0|*2|$1|b|$4|hash|");
+    ASK("HSCAN b 0 WITHTYPE", "-ERR syntax error|");
+}
+END_TEST
+
 START_TEST(the_oldest_names_make_room_and_nothing_is_missed)
 {
     static unsigned seen[50];
@@ -549,6 +561,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, fields_and_members_are_scanned_over_a_restart_too);
     tcase_add_test(tests, a_pattern_may_come_in_the_middle_of_a_scan);
     tcase_add_test(tests, a_pattern_in_a_collection_costs_what_it_returns);
+    tcase_add_test(tests, a_scan_lists_the_type_behind_each_key_when_asked);
     tcase_add_test(tests, the_oldest_names_make_room_and_nothing_is_missed);
     tcase_add_test(tests, a_scan_without_memory_says_so);
 }
