@@ -334,6 +334,8 @@ KV_INTERNAL bool http_guard(struct http_request *request, const char *url,
 KV_INTERNAL bool http_target(struct http_request *request);
 KV_INTERNAL bool http_access(struct http_request *request);
 KV_INTERNAL bool http_route(struct http_request *request);
+/* The tier in whose words a target is refused before it is understood. */
+KV_INTERNAL enum http_tier http_tier_of(const char *raw);
 KV_INTERNAL const struct http_route *http_route_at(unsigned index);
 /* "GET, HEAD, POST" of a mask. */
 KV_INTERNAL const char *http_methods(unsigned mask, char *out, size_t size);

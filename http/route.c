@@ -22,18 +22,37 @@ static const struct http_route route_rows[] = {
 #define ROUTE_COUNT (sizeof route_rows / sizeof *route_rows)
 
 /* First segments that are never a command, and the tier of their errors. */
-static const struct {
+#define ROUTE_RESERVED(name, tier) {name, sizeof name - 1, HTTP_TIER_##tier}
+static const struct route_reserved {
     const char *name;
+    size_t size;
     enum http_tier tier;
 } route_reserved[] = {
-    {"v1", HTTP_TIER_RESOURCE},          {"_", HTTP_TIER_RESOURCE},
-    {"pipeline", HTTP_TIER_COMMAND},     {"multi-exec", HTTP_TIER_COMMAND},
-    {"subscribe", HTTP_TIER_COMMAND},    {"psubscribe", HTTP_TIER_COMMAND},
-    {"monitor", HTTP_TIER_COMMAND},      {"livez", HTTP_TIER_RESOURCE},
-    {"readyz", HTTP_TIER_RESOURCE},      {"healthz", HTTP_TIER_RESOURCE},
-    {"metrics", HTTP_TIER_RESOURCE},     {"openapi.json", HTTP_TIER_RESOURCE},
-    {"favicon.ico", HTTP_TIER_RESOURCE}, {"robots.txt", HTTP_TIER_RESOURCE},
+    ROUTE_RESERVED("v1", RESOURCE),
+    ROUTE_RESERVED("_", RESOURCE),
+    ROUTE_RESERVED("pipeline", COMMAND),
+    ROUTE_RESERVED("multi-exec", COMMAND),
+    ROUTE_RESERVED("subscribe", COMMAND),
+    ROUTE_RESERVED("psubscribe", COMMAND),
+    ROUTE_RESERVED("monitor", COMMAND),
+    ROUTE_RESERVED("livez", RESOURCE),
+    ROUTE_RESERVED("readyz", RESOURCE),
+    ROUTE_RESERVED("healthz", RESOURCE),
+    ROUTE_RESERVED("metrics", RESOURCE),
+    ROUTE_RESERVED("openapi.json", RESOURCE),
+    ROUTE_RESERVED("favicon.ico", RESOURCE),
+    ROUTE_RESERVED("robots.txt", RESOURCE),
 };
+
+/* The row of a first segment, NULL when it is a command's. */
+static const struct route_reserved *route_reserved_find(kvsql_slice segment)
+{
+    for (size_t i = 0; i < sizeof route_reserved / sizeof *route_reserved; i++)
+        if (route_reserved[i].size == segment.size &&
+            memcmp(route_reserved[i].name, segment.p, segment.size) == 0)
+            return &route_reserved[i];
+    return NULL;
+}
 
 const struct http_route *http_route_at(unsigned index)
 {
@@ -77,28 +96,31 @@ static bool route_fits(const char *pattern, const kvsql_slice *segments,
     return i == count;
 }
 
-static bool route_is_reserved(struct http_request *request)
+enum http_tier http_tier_of(const char *raw)
 {
-    if (request->segment_count == 0)
-        return false;
-    for (unsigned i = 0; i < sizeof route_reserved / sizeof *route_reserved;
-         i++)
-        if (http_is(request->segments[0], route_reserved[i].name)) {
-            request->tier = route_reserved[i].tier;
-            return true;
-        }
-    return false;
+    const struct route_reserved *row;
+
+    if (raw[0] != '/')
+        return HTTP_TIER_RESOURCE;
+    row = route_reserved_find(
+        (kvsql_slice){raw + 1, strcspn(raw + 1, "/?")});
+    return row != NULL ? row->tier : HTTP_TIER_COMMAND;
 }
 
 /* Fill route and tier; answers the mask of methods that the path knows. */
 static unsigned route_match(struct http_request *request)
 {
-    bool reserved = route_is_reserved(request);
+    const struct route_reserved *reserved =
+        request->segment_count > 0 ? route_reserved_find(request->segments[0])
+                                   : NULL;
     unsigned allowed = 0;
+
+    if (reserved != NULL)
+        request->tier = reserved->tier;
 
     for (unsigned i = 0; i < ROUTE_COUNT; i++) {
         const struct http_route *row = &route_rows[i];
-        if (reserved && strcmp(row->pattern, "/**") == 0)
+        if (reserved != NULL && strcmp(row->pattern, "/**") == 0)
             continue;
         if (!route_fits(row->pattern, request->segments,
                         request->segment_count))

@@ -173,6 +173,7 @@ static enum MHD_Result server_first(struct http_request *request,
                                     const char *url, const char *method,
                                     const char *version)
 {
+    request->tier = http_tier_of(request->raw);
     bool framed = http_guard(request, url, method, version);
 
     request->phase = HTTP_PHASE_BODY;

@@ -209,6 +209,21 @@ static bool tier1_is_greeting(unsigned argc, const kvsql_slice *argv)
             http_is_fold(argv[1], "setname"));
 }
 
+/* The service's COPY of a key onto itself copies nothing; Redis's fails. */
+static void tier1_mend(unsigned argc, const kvsql_slice *argv,
+                       struct cmd_reply *reply)
+{
+    static const char same[] = "ERR source and destination objects are the "
+                               "same";
+    const kvsql_slice line = reply->rc != KVSQL_OK ? cmd_reply_line(reply)
+                                                   : (kvsql_slice){0};
+
+    if (argc >= 3 && http_is_fold(argv[0], "copy") && http_is(line, same)) {
+        cmd_reply_reset(reply);
+        cmd_reply_int(reply, 0);
+    }
+}
+
 /* Commands that the read-only token may not run though they only read. */
 static bool tier1_is_wide(const char *name)
 {
@@ -397,6 +412,7 @@ static void tier1_run(struct http_request *request, unsigned argc,
     }
     cmd_slowlog_origin("http", NULL);
     cmd_run(db, argc, argv, true, reply, &ticket);
+    tier1_mend(argc, argv, reply);
     tier1_remember(request, ticket);
 }
 
@@ -506,6 +522,7 @@ static void tier1_multi(struct http_request *request,
         http_answer(request, 200, HTTP_TYPE_JSON);
         for (unsigned i = 0; i < call->count; i++) {
             kv_buf_byte(out, i > 0 ? ',' : '[');
+            tier1_mend(call->argc[i], call->argv[i], &replies[i]);
             (void)http_reply_object(out, &replies[i], call->base64);
         }
         kv_buf_byte(out, ']');
@@ -609,4 +626,20 @@ enum http_next http_do_pipeline(struct http_request *request)
 enum http_next http_do_multi_exec(struct http_request *request)
 {
     return tier1_begin(request, TIER1_MULTI, false);
+}
+
+/* The paths of streams of messages, until there are messages. */
+enum http_next http_do_stream(struct http_request *request)
+{
+    const bool monitor = http_is(request->segments[0], "monitor");
+
+    http_answer(request, 400, HTTP_TYPE_JSON);
+    kv_buf_printf(&request->answer.body,
+                  "{\"error\":\"ERR unknown command '%.*s': %s not in this "
+                  "version of kvsql\"}",
+                  (int)request->segments[0].size,
+                  (const char *)request->segments[0].p,
+                  monitor ? "a stream of commands is"
+                          : "publish and subscribe are");
+    return HTTP_NEXT_ANSWER;
 }

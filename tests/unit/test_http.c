@@ -270,6 +270,12 @@ START_TEST(a_refusal_by_the_guard_says_close)
     const char *got = hear_all(fd); /* the server closes */
     ck_assert_int_eq(status_of(got), 400);
     ck_assert_ptr_nonnull(strcasestr(got, "connection: close"));
+    /* in the words of the tier that was asked */
+    ck_assert_ptr_nonnull(strstr(got, "\r\n\r\n{\"error\":\"ERR "));
+    fd = dial();
+    say_text(fd, "GET /v1/keys HTTP/1.1\r\n" HOST "X: a\rb\r\n\r\n");
+    got = hear_all(fd);
+    ck_assert_int_eq(status_of(got), 400);
     ck_assert_ptr_nonnull(strstr(got, "application/problem+json"));
     stop();
 }

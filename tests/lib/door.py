@@ -1,0 +1,68 @@
+"""door.py - for tests in python of the HTTP door: a server on a free port, one
+connection to it, and how to judge.
+
+    from door import Server, check, result      (tests/lib is in sys.path)
+
+check() prints PASS and FAIL lines; result() is the exit code."""
+import http.client
+import os
+import re
+import subprocess
+
+KVSQL = os.path.realpath(os.environ.get("KVSQL", "build/kvsql"))
+JSON = {"Content-Type": "application/json"}
+_failed = False
+
+
+def check(name, got, want):
+    global _failed
+    if got == want:
+        print(f"PASS {name}")
+    else:
+        _failed = True
+        print(f"FAIL {name}: {str(got)[:400]!r}, not {str(want)[:400]!r}")
+
+
+def run(suites):
+    """Each suite by itself: a reply of another shape ends one alone."""
+    global _failed
+    for suite in suites:
+        try:
+            suite()
+        except Exception as error:
+            _failed = True
+            print(f"FAIL {suite.__name__}: {type(error).__name__} {error}")
+
+
+def result():
+    return int(_failed)
+
+
+class Server:
+    """`kvsql serve` of a directory."""
+
+    def __init__(self, directory, *options):
+        self.process = subprocess.Popen(
+            [KVSQL, "serve", "--dir", directory, "--http-port", "0", "--port",
+             "0", *options],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.port = None
+        for line in self.process.stdout:
+            found = re.search(r"http://127\.0\.0\.1:(\d+)/get/", line)
+            if found:
+                self.port = int(found.group(1))
+            if line.startswith("ready in"):
+                break
+        self.connection = http.client.HTTPConnection("127.0.0.1", self.port,
+                                                     timeout=120)
+
+    def ask(self, method, path, body=None, headers=None):
+        """Status, headers and bytes of the answer."""
+        self.connection.request(method, path, body, headers or {})
+        response = self.connection.getresponse()
+        data = response.read()
+        return response.status, response.headers, data
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait()
