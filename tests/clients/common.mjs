@@ -9,6 +9,7 @@ export { strict as assert } from "node:assert";
 export const host = process.env.REDIS_HOST;
 export const port = Number(process.env.REDIS_PORT);
 export const password = process.env.REDIS_PASSWORD || undefined;
+export const http = process.env.REDIS_HTTP; // the URL of the HTTP door
 export const resp = Number(process.env.REDIS_RESP || 2);
 export const url = (auth = password ? `:${password}@` : "") =>
     `redis://${auth}${host}:${port}/0`;
