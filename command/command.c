@@ -685,6 +685,27 @@ kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc, const kvsql_slice *argv,
     return command_run_in(txn, argc, argv, false, reply);
 }
 
+kvsql_rc cmd_run_at(kvsql *db, const struct kv_at *at, unsigned argc,
+                    const kvsql_slice *argv, struct cmd_reply *reply)
+{
+    struct cmd_context c;
+    struct kvsql_error err;
+
+    cmd_context_init(&c, db, argc, argv, reply);
+    cmd_reply_reset(reply);
+    if (cmd_resolve(argc, argv, &c.row, &err) != KVSQL_OK) {
+        cmd_refuse(reply, c.row, &err);
+        return reply->rc;
+    }
+    if ((c.row->flags & CMD_READONLY) == 0) {
+        command_no_permission(c.row, &err);
+        cmd_refuse(reply, c.row, &err);
+        return reply->rc;
+    }
+    cmd_execute_at(&c, at);
+    return reply->rc;
+}
+
 /* Errors that are there before anything runs. */
 static kvsql_rc command_check_batch(unsigned count, const unsigned *argc,
                                     const kvsql_slice *const *argv,

@@ -103,6 +103,14 @@ KV_INTERNAL kvsql_rc cmd_run_in(struct kv_txn *txn, unsigned argc,
                                 const kvsql_slice *argv,
                                 struct cmd_reply *reply);
 
+/* Run one command that only reads at a place of the caller's, a view: nothing
+ * is locked, and all that is read there is of one state. Always leaves one
+ * value in `reply`, and gives the result of its error. AUTH: the command does
+ * not only read. `at` belongs to `db`. */
+KV_INTERNAL kvsql_rc cmd_run_at(kvsql *db, const struct kv_at *at,
+                                unsigned argc, const kvsql_slice *argv,
+                                struct cmd_reply *reply);
+
 /* The row that argv means, subcommands included, whatever their number; NULL:
  * there is none. */
 KV_INTERNAL const struct cmd_row *cmd_row_of(unsigned argc,

@@ -59,6 +59,35 @@ START_TEST(refusals_use_the_sentences_of_redis)
 }
 END_TEST
 
+START_TEST(a_command_that_reads_runs_on_a_view_of_its_caller)
+{
+    struct kv_view *view;
+    struct kv_at at;
+
+    ASK("RPUSH l a b", ":2|");
+    ck_assert_int_eq(kv_pin(db, &view, &err), KVSQL_OK);
+    kv_at_view(view, &at);
+    ASK("RPUSH l c", ":3|");
+    split("LRANGE l 0 -1");
+    ck_assert_int_eq(cmd_run_at(db, &at, args_count, args, &reply), KVSQL_OK);
+    ck_assert_str_eq(reply_text(), "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+    split("GET l");
+    ck_assert_int_eq(cmd_run_at(db, &at, args_count, args, &reply),
+                     KVSQL_WRONGTYPE);
+    split("NOSUCH l");
+    ck_assert_int_eq(cmd_run_at(db, &at, args_count, args, &reply),
+                     KVSQL_UNKNOWN);
+    split("DEL l");
+    ck_assert_int_eq(cmd_run_at(db, &at, args_count, args, &reply),
+                     KVSQL_AUTH);
+    split("INFO");
+    ck_assert_int_eq(cmd_run_at(db, &at, args_count, args, &reply),
+                     KVSQL_AUTH);
+    kv_unpin(view);
+    ASK("LLEN l", ":3|");
+}
+END_TEST
+
 START_TEST(memory_usage_takes_samples_as_redis_does)
 {
     ASK("MEMORY USAGE a", "$-1|");
@@ -383,6 +412,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, keys_expire_at_the_time_of_the_store);
     tcase_add_test(tests, a_pattern_finds_keys_of_both_classes);
     tcase_add_test(tests, large_collections_are_read_on_a_view);
+    tcase_add_test(tests, a_command_that_reads_runs_on_a_view_of_its_caller);
     tcase_add_test(tests, memory_usage_takes_samples_as_redis_does);
     tcase_add_test(tests, ranks_come_with_scores_when_asked);
     tcase_add_test(tests, info_shows_what_clients_parse);
