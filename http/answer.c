@@ -125,16 +125,12 @@ static void answer_error(struct http_request *request, const char *word,
     kv_buf_byte(out, '}');
 }
 
-void http_refuse(struct http_request *request, enum http_problem problem,
-                 const char *format, ...)
+void http_refuse_with(struct http_request *request, enum http_problem problem,
+                      const char *detail, const char *extra)
 {
     const struct answer_problem *row = &answer_problems[problem];
-    char detail[KVSQL_ERROR_SIZE], id[65];
-    va_list args;
+    char id[65];
 
-    va_start(args, format);
-    vsnprintf(detail, sizeof detail, format, args);
-    va_end(args);
     if (request->tier == HTTP_TIER_COMMAND) {
         bool own = problem == HTTP_P_TOKEN || problem == HTTP_P_RIGHT ||
                    problem == HTTP_P_LOADING;
@@ -144,12 +140,24 @@ void http_refuse(struct http_request *request, enum http_problem problem,
         http_answer(request, row->status, HTTP_TYPE_PROBLEM);
         answer_problem(&request->answer.body, row->title, row->status,
                        row->title, row->code, row->hint, detail,
-                       http_request_id(request, id), NULL);
+                       http_request_id(request, id), extra);
     }
     if (row->status == 401)
         http_answer_header(request, "WWW-Authenticate", "Bearer");
     if (row->status == 503)
         http_answer_header(request, "Retry-After", "1");
+}
+
+void http_refuse(struct http_request *request, enum http_problem problem,
+                 const char *format, ...)
+{
+    char detail[KVSQL_ERROR_SIZE];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(detail, sizeof detail, format, args);
+    va_end(args);
+    http_refuse_with(request, problem, detail, NULL);
 }
 
 unsigned http_rc_status(kvsql_rc rc)

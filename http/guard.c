@@ -37,13 +37,16 @@ static const struct {
     [HTTP_H_HOST] = {"host", true},
     [HTTP_H_IF_MATCH] = {"if-match", true},
     [HTTP_H_IF_NONE_MATCH] = {"if-none-match", true},
+    [HTTP_H_IF_RANGE] = {"if-range", true},
     [HTTP_H_ORIGIN] = {"origin", true},
     [HTTP_H_PREFER] = {"prefer", false},
+    [HTTP_H_RANGE] = {"range", true},
     [HTTP_H_REQUEST_ID] = {"x-request-id", false},
     [HTTP_H_SEC_FETCH_SITE] = {"sec-fetch-site", true},
     [HTTP_H_TRANSFER_ENCODING] = {"transfer-encoding", true},
     [HTTP_H_ENCODING] = {"upstash-encoding", true},
     [HTTP_H_FORMAT] = {"upstash-response-format", true},
+    [HTTP_H_TTL] = {"x-kvsql-ttl", true},
 };
 
 struct guard_walk {

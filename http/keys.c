@@ -1,4 +1,4 @@
-/* keys.c - /v1/keys: the list of keys, one key with its value, deleting one.
+/* keys.c - /v1/keys: the list of keys, one key with its value.
  *
  * Lists and values are read by SQL on a worker's session, so a page or a large
  * value never holds the store. A page walks keys in order from where the last
@@ -7,11 +7,11 @@
  *
  * A cursor is opaque: base64url of a letter for the class and the last key.
  *
- * Thread: workers; deleting: the event loop's. */
+ * Thread: workers. */
 #include <stdio.h>
 #include <string.h>
 
-#include "command/command.h"
+#include "http/prefer.h"
 #include "http/sql.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/text.h"
@@ -21,7 +21,6 @@
 #define KEYS_SCAN_MAX 10000   /* keys looked at for one page */
 #define KEYS_PEEK_ELEMENTS 20
 #define KEYS_PEEK_BYTES 4096
-#define KEYS_TXN_WAIT_MS 5000
 
 struct keys_page {
     struct http_request *request;
@@ -359,27 +358,6 @@ static kvsql_rc keys_query(struct keys_one *one, const char *sql,
     return rc == KVSQL_OK ? vt_bind(*statement, 1, &one->key, err) : rc;
 }
 
-static void keys_etag(const struct http_request *request, uint64_t version,
-                      char out[64])
-{
-    snprintf(out, 64, "\"v%llu-%s\"", (unsigned long long)version,
-             request->server->start_id);
-}
-
-/* Is the tag among those of If-Match or If-None-Match? */
-static bool keys_tagged(kvsql_slice list, const char *etag)
-{
-    size_t size = strlen(etag);
-    const char *p = list.p;
-
-    if (http_is(list, "*"))
-        return true;
-    for (size_t i = 0; list.p != NULL && i + size <= list.size; i++)
-        if (memcmp(p + i, etag, size) == 0)
-            return true;
-    return false;
-}
-
 static void keys_bytes(struct keys_one *one, const struct vt_value *value)
 {
     struct kv_buf *out = &one->request->answer.body;
@@ -530,11 +508,12 @@ static bool keys_metadata(struct keys_one *one,
     struct http_request *request = one->request;
     struct kv_buf *out = &request->answer.body;
     struct vt_value value;
-    char etag[64];
+    char etag[HTTP_ETAG_SIZE];
 
     vt_column(statement, 3, &value);
-    keys_etag(request, (uint64_t)value.integer, etag);
-    bool same = keys_tagged(request->headers[HTTP_H_IF_NONE_MATCH], etag);
+    http_etag(request, (uint64_t)value.integer, etag);
+    bool same = http_etag_in(request->headers[HTTP_H_IF_NONE_MATCH], etag,
+                             false);
     http_answer(request, same ? 304 : 200, same ? NULL : HTTP_TYPE_JSON);
     request->answer.cache = "no-cache";
     http_answer_header(request, "ETag", "%s", etag);
@@ -614,96 +593,4 @@ enum http_next http_do_keys_get(struct http_request *request)
 {
     request->work = keys_get_work;
     return HTTP_NEXT_WORK;
-}
-
-/* ---- deleting ------------------------------------------------------------------------- */
-
-static void keys_deleted(struct http_request *request, kvsql_slice key,
-                         const struct cmd_reply *reply,
-                         struct kv_ticket ticket)
-{
-    struct cmd_item item;
-    size_t offset = 0;
-    char shown[128], text[192];
-
-    request->ticket = ticket;
-    request->has_ticket = true;
-    if (!cmd_reply_next(reply, &offset, &item) ||
-        item.kind == CMD_REPLY_ERROR) {
-        snprintf(text, sizeof text, "%.*s", (int)item.size,
-                 (const char *)item.p);
-        http_fail(request, reply->rc, text, NULL);
-        return;
-    }
-    if (item.number == 0) {
-        snprintf(text, sizeof text, "there is no key '%s'",
-                 kv_text_show(shown, sizeof shown, key.p, key.size));
-        http_fail(request, KVSQL_NOTFOUND, text, NULL);
-        return;
-    }
-    http_answer(request, 204, NULL);
-    http_answer_header(request, "X-KVSQL-Position", "%llu",
-                       (unsigned long long)ticket.position);
-}
-
-/* If-Match: the version is compared inside the transaction that deletes. */
-static void keys_delete_matched(struct http_request *request,
-                                struct http_worker *worker)
-{
-    kvsql *db = atomic_load(&request->server->db);
-    kvsql_slice argv[2] = {{"DEL", 3}, request->segments[2]};
-    struct kv_key key = kv_key_of(argv[1].p, argv[1].size);
-    struct kv_ticket ticket = {0};
-    struct cmd_reply reply;
-    struct kvsql_error err;
-    struct kv_item item;
-    struct kv_txn *txn;
-    struct kv_at at;
-    char etag[64] = "";
-
-    (void)worker;
-    kvsql_rc rc = kv_txn_begin(db, true, KEYS_TXN_WAIT_MS, &txn, &err);
-    if (rc != KVSQL_OK) {
-        http_fail(request, rc, err.text, NULL);
-        return;
-    }
-    kv_at_txn(txn, &at);
-    if (kv_get(&at, &key, &item))
-        keys_etag(request, kv_item_version(&at, &item), etag);
-    if (etag[0] == 0 ||
-        !keys_tagged(request->headers[HTTP_H_IF_MATCH], etag)) {
-        kv_txn_rollback(txn);
-        http_refuse(request, HTTP_P_VERSION, "the key is %s%s now",
-                    etag[0] ? "at " : "absent", etag);
-        return;
-    }
-    cmd_reply_init(&reply, HTTP_BLOCK);
-    rc = cmd_run_in(txn, 2, argv, &reply);
-    if (rc == KVSQL_OK)
-        rc = kv_txn_commit(txn, &ticket, &err);
-    else
-        kv_txn_rollback(txn);
-    if (rc != KVSQL_OK && reply.rc == KVSQL_OK)
-        http_fail(request, rc, err.text, NULL);
-    else
-        keys_deleted(request, argv[1], &reply, ticket);
-    cmd_reply_fini(&reply);
-}
-
-enum http_next http_do_keys_delete(struct http_request *request)
-{
-    kvsql *db = atomic_load(&request->server->db);
-    kvsql_slice argv[2] = {{"DEL", 3}, request->segments[2]};
-    struct kv_ticket ticket = {0};
-    struct cmd_reply reply;
-
-    if (request->headers[HTTP_H_IF_MATCH].p != NULL) {
-        request->work = keys_delete_matched;
-        return HTTP_NEXT_WORK;
-    }
-    cmd_reply_init(&reply, HTTP_BLOCK);
-    cmd_run(db, 2, argv, true, &reply, &ticket);
-    keys_deleted(request, argv[1], &reply, ticket);
-    cmd_reply_fini(&reply);
-    return HTTP_NEXT_ANSWER;
 }

@@ -73,13 +73,16 @@ enum http_header_id {
     HTTP_H_HOST,
     HTTP_H_IF_MATCH,
     HTTP_H_IF_NONE_MATCH,
+    HTTP_H_IF_RANGE,
     HTTP_H_ORIGIN,
     HTTP_H_PREFER,
+    HTTP_H_RANGE,
     HTTP_H_REQUEST_ID,
     HTTP_H_SEC_FETCH_SITE,
     HTTP_H_TRANSFER_ENCODING,
     HTTP_H_ENCODING, /* Upstash-Encoding */
     HTTP_H_FORMAT,   /* Upstash-Response-Format */
+    HTTP_H_TTL,      /* X-KVSQL-TTL */
     HTTP_H_COUNT
 };
 
@@ -92,11 +95,14 @@ enum http_next { HTTP_NEXT_ANSWER, HTTP_NEXT_WORK };
 /* One row of routes.def. */
 struct http_route {
     unsigned methods;    /* mask of enum http_method */
-    const char *pattern; /* "/v1/keys/{key}"; a last "**" takes all the rest */
+    /* "/v1/keys/{key}"; a last "**" takes all the rest, "{key}:verb" a name and
+     * what stands behind its last raw ':'. */
+    const char *pattern;
     enum http_next (*run)(struct http_request *request);
     enum http_rights rights; /* NONE: open to all */
     unsigned bodies;         /* mask of enum http_body_type */
     enum http_tier tier;
+    const char *takes, *asks, *gives, *summary; /* see routes.def */
 };
 
 enum http_body_type {
@@ -115,13 +121,14 @@ struct http_header {
     const char *name; /* static */
     char value[192];
 };
-#define HTTP_ANSWER_HEADERS 8
+#define HTTP_ANSWER_HEADERS 12
 
 /* What will be sent. */
 struct http_answer {
     unsigned status;
     const char *type; /* static Content-Type; NULL with 204, 304 */
-    const char *cache; /* static Cache-Control; NULL = no-store */
+    const char *cache; /* Cache-Control, static or in the arena; NULL =
+                          no-store */
     struct kv_buf body;
     struct http_header headers[HTTP_ANSWER_HEADERS];
     unsigned header_count;
@@ -168,6 +175,8 @@ struct http_request {
     size_t target_size;
     kvsql_slice *segments;
     unsigned segment_count;
+    size_t colon; /* where the last raw ':' of the last segment stands in it;
+                     SIZE_MAX: nowhere */
     struct http_param *params;
     unsigned param_count;
     kvsql_slice headers[HTTP_H_COUNT]; /* p NULL when absent; trimmed */
@@ -366,6 +375,9 @@ enum http_problem {
 KV_INTERNAL void http_refuse(struct http_request *request,
                              enum http_problem problem, const char *format,
                              ...) KV_PRINTF(3, 4);
+KV_INTERNAL void http_refuse_with(struct http_request *request,
+                                  enum http_problem problem,
+                                  const char *detail, const char *extra);
 KV_INTERNAL void http_fail(struct http_request *request, kvsql_rc rc,
                            const char *detail, const char *extra);
 /* A problem document without a request behind it: for error records. */
@@ -433,7 +445,7 @@ KV_INTERNAL bool http_work_give(struct http_request *request);
 
 /* ---- handlers (routes.def) ----------------------------------------------------------------- */
 
-#define HTTP_ROUTE(methods, pattern, handler, rights, bodies, tier)           \
+#define HTTP_ROUTE(methods, pattern, handler, ...)                            \
     KV_INTERNAL enum http_next http_do_##handler(struct http_request *request);
 #include "http/routes.def"
 #undef HTTP_ROUTE

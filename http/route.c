@@ -12,10 +12,12 @@
 #include "kvsql/base/num.h"
 
 static const struct http_route route_rows[] = {
-#define HTTP_ROUTE(methods, pattern, handler, rights, bodies, tier)           \
+#define HTTP_ROUTE(methods, pattern, handler, rights, bodies, tier, takes,    \
+                   asks, gives, summary)                                      \
     {methods,           pattern,                                              \
      http_do_##handler, HTTP_RIGHT_##rights,                                  \
-     HTTP_BODY_##bodies, HTTP_TIER_##tier},
+     ROUTE_BODIES(bodies), HTTP_TIER_##tier, takes, asks, gives, summary},
+#define ROUTE_BODIES(bodies) HTTP_BODY_##bodies
 #include "http/routes.def"
 #undef HTTP_ROUTE
 };
@@ -73,10 +75,29 @@ const char *http_methods(unsigned mask, char *out, size_t size)
     return out;
 }
 
-/* Does the pattern take these segments? */
-static bool route_fits(const char *pattern, const kvsql_slice *segments,
-                       unsigned count)
+/* Does a piece of a pattern, "name", "{name}" or "{name}:verb", take segment
+ * i? With `any_verb` the verb may be another, or missing. */
+static bool route_takes(const struct http_request *request, const char *piece,
+                        size_t size, unsigned i, bool any_verb)
 {
+    const kvsql_slice *segment = &request->segments[i];
+    const char *verb = piece[0] == '{' ? memchr(piece, ':', size) : NULL;
+
+    if (piece[0] != '{')
+        return segment->size == size && memcmp(segment->p, piece, size) == 0;
+    if (verb == NULL || any_verb)
+        return true;
+    size -= (size_t)(verb - piece);
+    return request->colon < segment->size &&
+           segment->size - request->colon == size &&
+           memcmp((const char *)segment->p + request->colon, verb, size) == 0;
+}
+
+/* Does the pattern take the segments? */
+static bool route_fits(const struct http_request *request, const char *pattern,
+                       bool any_verb)
+{
+    const unsigned count = request->segment_count;
     unsigned i = 0;
 
     while (*pattern == '/' && pattern[1] != 0) {
@@ -87,9 +108,7 @@ static bool route_fits(const char *pattern, const kvsql_slice *segments,
             return i < count;
         if (i == count)
             return false;
-        if (piece[0] != '{' &&
-            (segments[i].size != size ||
-             memcmp(segments[i].p, piece, size) != 0))
+        if (!route_takes(request, piece, size, i, any_verb))
             return false;
         i++;
     }
@@ -107,12 +126,46 @@ enum http_tier http_tier_of(const char *raw)
     return row != NULL ? row->tier : HTTP_TIER_COMMAND;
 }
 
+/* Is the row below /v1? */
+static inline bool route_is_ours(const struct http_route *row)
+{
+    return row->pattern[1] == 'v' && row->pattern[2] == '1';
+}
+
+/* A POST that names no verb of its path: which there are. False: the path has
+ * none. */
+static bool route_verbs(struct http_request *request)
+{
+    char names[128] = "";
+    size_t used = 0;
+
+    for (unsigned i = 0; i < ROUTE_COUNT; i++) {
+        const char *verb = strstr(route_rows[i].pattern, "}:");
+        if (verb != NULL && route_fits(request, route_rows[i].pattern, true))
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s",
+                                     used ? " " : "", verb + 1);
+        KV_ASSERT(used < sizeof names);
+    }
+    if (used > 0)
+        http_refuse(request, HTTP_P_PATH,
+                    "POST names a verb behind the key, one of %s", names);
+    return used > 0;
+}
+
+/* The verb is no part of the name. */
+static void route_cut_verb(struct http_request *request)
+{
+    if (strstr(request->route->pattern, "}:") != NULL)
+        request->segments[request->segment_count - 1].size = request->colon;
+}
+
 /* Fill route and tier; answers the mask of methods that the path knows. */
 static unsigned route_match(struct http_request *request)
 {
     const struct route_reserved *reserved =
         request->segment_count > 0 ? route_reserved_find(request->segments[0])
                                    : NULL;
+    const bool ours = reserved == &route_reserved[0]; /* "v1" */
     unsigned allowed = 0;
 
     if (reserved != NULL)
@@ -120,10 +173,9 @@ static unsigned route_match(struct http_request *request)
 
     for (unsigned i = 0; i < ROUTE_COUNT; i++) {
         const struct http_route *row = &route_rows[i];
-        if (reserved != NULL && strcmp(row->pattern, "/**") == 0)
-            continue;
-        if (!route_fits(row->pattern, request->segments,
-                        request->segment_count))
+        if (route_is_ours(row) != ours ||
+            (reserved != NULL && strcmp(row->pattern, "/**") == 0) ||
+            !route_fits(request, row->pattern, false))
             continue;
         request->tier = row->tier;
         allowed |= row->methods;
@@ -231,6 +283,9 @@ bool http_route(struct http_request *request)
         route_options(request, allowed);
         return false;
     }
+    if (request->route == NULL && request->method == HTTP_POST &&
+        route_verbs(request))
+        return false;
     if (request->route == NULL) {
         http_methods(allowed | HTTP_OPTIONS, methods, sizeof methods);
         http_refuse(request, HTTP_P_METHOD, "this path knows %s", methods);
@@ -247,5 +302,6 @@ bool http_route(struct http_request *request)
                     "this Content-Type is not taken here");
         return false;
     }
+    route_cut_verb(request);
     return route_length(request);
 }

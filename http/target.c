@@ -54,6 +54,22 @@ static char *target_next(char **p, size_t *size, char separator, size_t *piece)
     return first;
 }
 
+/* Where the last raw ':' stands once the piece is decoded. */
+static size_t target_colon(const char *p, size_t size)
+{
+    size_t colon = SIZE_MAX, out = 0;
+
+    if (memchr(p, ':', size) == NULL)
+        return colon;
+    for (size_t i = 0; i < size; i++, out++) {
+        if (p[i] == ':')
+            colon = out;
+        else if (p[i] == '%')
+            i += 2;
+    }
+    return colon;
+}
+
 static bool target_path(struct http_request *request, char *p, size_t size)
 {
     if (size > 0 && p[size - 1] == '/')
@@ -74,6 +90,7 @@ static bool target_path(struct http_request *request, char *p, size_t size)
     for (unsigned i = 0; i < count; i++) {
         size_t piece;
         char *first = target_next(&p, &size, '/', &piece);
+        request->colon = target_colon(first, piece);
         if (!http_percent(first, &piece, false)) {
             http_refuse(request, HTTP_P_REQUEST,
                         "a %% in the path without two hexadecimal digits");
@@ -126,6 +143,7 @@ bool http_target(struct http_request *request)
     char *p = request->target;
     size_t size = request->target_size;
 
+    request->colon = SIZE_MAX;
     if (size == 1 && p[0] == '*' && request->method == HTTP_OPTIONS)
         return true;
     if (size == 0 || p[0] != '/') {

@@ -20,11 +20,10 @@
 #include <string.h>
 
 #include "command/stats.h"
-#include "kvsql/base/num.h"
+#include "http/value.h"
 
 #define TIER1_ITEMS_MAX 10000  /* commands of one pipeline */
 #define TIER1_ITEMS_INLINE 64  /* more go to a worker */
-#define TIER1_DEPTH_MAX 32     /* nesting of our own replies */
 
 enum tier1_kind { TIER1_ONE, TIER1_PIPELINE, TIER1_MULTI };
 
@@ -54,10 +53,11 @@ static bool tier1_room(struct http_request *request, struct tier1_call *call,
 }
 
 kvsql_slice *http_words(struct http_request *request,
-                        const struct http_json *json, uint32_t at,
+                        const struct http_json *json, uint32_t at, bool bytes,
                         unsigned *argc)
 {
     const struct http_json_token *array = &json->tokens[at], *token;
+    uint32_t next = at + 1;
 
     if (array->kind != HTTP_JSON_ARRAY || array->count == 0 ||
         array[1].kind != HTTP_JSON_STRING || array[1].size == 0) {
@@ -72,7 +72,12 @@ kvsql_slice *http_words(struct http_request *request,
         return NULL;
     }
     for (uint32_t i = 0; i < array->count; i++) {
-        token = &array[1 + i]; /* no containers: one token each */
+        token = &json->tokens[next];
+        if (bytes && token->kind == HTTP_JSON_OBJECT &&
+            http_value_base64(request, json, next, &argv[i])) {
+            next = token->next;
+            continue;
+        }
         if (token->kind == HTTP_JSON_NULL || token->kind == HTTP_JSON_ARRAY ||
             token->kind == HTTP_JSON_OBJECT) {
             http_refuse(request, HTTP_P_JSON,
@@ -80,6 +85,7 @@ kvsql_slice *http_words(struct http_request *request,
             return NULL;
         }
         argv[i] = http_json_slice(token);
+        next = token->next;
     }
     *argc = array->count;
     return argv;
@@ -88,7 +94,7 @@ kvsql_slice *http_words(struct http_request *request,
 static bool tier1_words(struct http_request *request, struct tier1_call *call,
                         const struct http_json *json, uint32_t at)
 {
-    kvsql_slice *argv = http_words(request, json, at,
+    kvsql_slice *argv = http_words(request, json, at, false,
                                    &call->argc[call->count]);
 
     if (argv != NULL)
@@ -265,113 +271,6 @@ static kvsql_rc tier1_may(const struct http_request *request, unsigned argc,
                        "send '%s' by POST",
                        name);
     return KVSQL_OK;
-}
-
-/* ---- dressing ------------------------------------------------------------------ */
-
-static void tier1_string(struct kv_buf *out, const void *p, size_t size,
-                         bool base64)
-{
-    if (base64)
-        http_json_base64(out, p, size);
-    else
-        http_json_string(out, p, size);
-}
-
-/* One item that is no aggregate. */
-static void tier1_scalar(struct kv_buf *out, const struct cmd_item *item,
-                         bool base64)
-{
-    char number[KV_DOUBLE_TEXT_MAX];
-
-    switch (item->kind) {
-    case CMD_REPLY_NULL:
-    case CMD_REPLY_NULL_ARRAY:
-        kv_buf_text(out, "null");
-        break;
-    case CMD_REPLY_INT:
-    case CMD_REPLY_BOOL:
-        http_json_int(out, item->number);
-        break;
-    case CMD_REPLY_DOUBLE:
-        if (item->size > 0) {
-            tier1_string(out, item->p, item->size, base64);
-            break;
-        }
-        tier1_string(out, number, kv_num_format_double(number, item->real),
-                     base64);
-        break;
-    default: /* strings of all kinds */
-        tier1_string(out, item->p, item->size, base64);
-        break;
-    }
-}
-
-/* Elements that follow an aggregate, flat; -1 for a scalar. */
-static int64_t tier1_count(const struct cmd_item *item)
-{
-    switch (item->kind) {
-    case CMD_REPLY_ARRAY:
-    case CMD_REPLY_SET:
-        return item->number;
-    case CMD_REPLY_MAP:
-    case CMD_REPLY_PAIRS:
-        return 2 * item->number;
-    default:
-        return -1;
-    }
-}
-
-static void tier1_value(struct kv_buf *out, const struct cmd_reply *reply,
-                        bool base64)
-{
-    int64_t left[TIER1_DEPTH_MAX];
-    unsigned depth = 0;
-    size_t offset = 0;
-    struct cmd_item item;
-
-    while (cmd_reply_next(reply, &offset, &item)) {
-        int64_t count = tier1_count(&item);
-        if (count >= 0) {
-            KV_ASSERT(depth < TIER1_DEPTH_MAX);
-            kv_buf_byte(out, '[');
-            left[depth++] = count;
-        } else {
-            /* The client decodes everything but a bare OK. */
-            bool ok = depth == 0 && item.kind == CMD_REPLY_STATUS &&
-                      item.size == 2 && memcmp(item.p, "OK", 2) == 0;
-            tier1_scalar(out, &item, base64 && !ok);
-            if (depth > 0)
-                left[depth - 1]--;
-        }
-        while (depth > 0 && left[depth - 1] == 0) {
-            kv_buf_byte(out, ']');
-            depth--;
-            if (depth > 0)
-                left[depth - 1]--;
-        }
-        if (depth > 0 && out->size > 0 && out->p[out->size - 1] != '[')
-            kv_buf_byte(out, ',');
-    }
-}
-
-bool http_reply_object(struct kv_buf *out, const struct cmd_reply *reply,
-                       bool base64)
-{
-    struct cmd_item item;
-    size_t offset = 0;
-
-    KV_ASSERT(cmd_reply_next(reply, &offset, &item));
-    bool error = item.kind == CMD_REPLY_ERROR;
-    if (error) {
-        kv_buf_text(out, "{\"error\":");
-        http_json_string(out, item.p, item.size);
-    } else {
-        kv_buf_text(out, "{\"result\":");
-        tier1_value(out, reply, base64);
-    }
-    kv_buf_byte(out, '}');
-    return !error;
 }
 
 static void tier1_remember(struct http_request *request,

@@ -38,8 +38,30 @@ def result():
     return int(_failed)
 
 
-class Server:
-    """`kvsql serve` of a directory."""
+class Client:
+    """One connection; for one thread."""
+
+    def __init__(self, port):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port,
+                                                     timeout=120)
+
+    def ask(self, method, path, body=None, headers=None):
+        """Status, headers and bytes of the answer."""
+        try:
+            self.connection.request(method, path, body, headers or {})
+            response = self.connection.getresponse()
+            data = response.read()
+        except Exception:
+            self.connection.close()  # the next one begins anew
+            raise
+        return response.status, response.headers, data
+
+    def close(self):
+        self.connection.close()
+
+
+class Server(Client):
+    """`kvsql serve` of a directory, and a connection to it."""
 
     def __init__(self, directory, *options):
         self.process = subprocess.Popen(
@@ -53,15 +75,11 @@ class Server:
                 self.port = int(found.group(1))
             if line.startswith("ready in"):
                 break
-        self.connection = http.client.HTTPConnection("127.0.0.1", self.port,
-                                                     timeout=120)
+        super().__init__(self.port)
 
-    def ask(self, method, path, body=None, headers=None):
-        """Status, headers and bytes of the answer."""
-        self.connection.request(method, path, body, headers or {})
-        response = self.connection.getresponse()
-        data = response.read()
-        return response.status, response.headers, data
+    def another(self):
+        """One more connection."""
+        return Client(self.port)
 
     def stop(self):
         self.process.terminate()

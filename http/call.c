@@ -1,0 +1,504 @@
+/* call.c - what all requests on one key share: see call.h.
+ *
+ * Always true:
+ *   CA1  the key is looked at, changed and looked at again under one lock, or
+ *        read of one view; nothing between can be another's.
+ *   CA2  whatever is told of a state waits at the gate for that state, a
+ *        refusal too (D3).
+ *
+ * Thread: the event loop's for short work, a worker for the rest. */
+#include "http/call.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "command/stats.h"
+#include "http/value.h"
+#include "kvsql/base/num.h"
+
+#define CALL_WAIT_MS 10000          /* for the store, as commands do */
+#define CALL_CACHE_SIZE 48
+#define CALL_MEMORY_INLINE 65536    /* of a value that an event loop copies */
+
+/* ---- the key -------------------------------------------------------------------- */
+
+static void call_look(const struct http_call *call, const struct kv_at *at,
+                      struct http_key *seen)
+{
+    const struct kv_key key = kv_key_of(call->key.p, call->key.size);
+    struct kv_item item = {0};
+
+    *seen = (struct http_key){.ttl_ms = -1};
+    seen->found = kv_get(at, &key, &item);
+    /* Asked for an absent key, too: from now on they are kept. */
+    const uint64_t version = kv_item_version(at, &item);
+    if (!seen->found)
+        return;
+    seen->type = item.type;
+    seen->version = version;
+    seen->memory = kv_item_memory(&item, key.size);
+    seen->length = kv_item_length(&item);
+    if (item.expires_at > 0)
+        seen->ttl_ms = item.expires_at - kv_at_wall(at);
+}
+
+/* 412, with what the version is. */
+static bool call_moved(struct http_call *call, const char *etag)
+{
+    const struct http_key *key = &call->before;
+    char current[32] = "null", extra[48], text[128];
+
+    snprintf(text, sizeof text, "the key is %s%s", key->found ? "at " : "absent",
+             key->found ? etag : "");
+    if (key->found)
+        snprintf(current, sizeof current, "%llu",
+                 (unsigned long long)key->version);
+    snprintf(extra, sizeof extra, ",\"current\":%s", current);
+    http_refuse_with(call->request, HTTP_P_VERSION, text, extra);
+    if (key->found)
+        http_answer_header(call->request, "ETag", "%s", etag);
+    call->refused = true;
+    return false;
+}
+
+static bool call_matches(struct http_call *call)
+{
+    const kvsql_slice *headers = call->request->headers;
+    kvsql_slice match = headers[HTTP_H_IF_MATCH];
+    kvsql_slice none = headers[HTTP_H_IF_NONE_MATCH];
+    const struct http_key *key = &call->before;
+    char etag[HTTP_ETAG_SIZE];
+
+    if (match.p == NULL && none.p == NULL)
+        return true;
+    http_etag(call->request, key->version, etag);
+    if (match.p != NULL && !(key->found && http_etag_in(match, etag, true)))
+        return call_moved(call, etag);
+    if (none.p == NULL || !key->found || !http_etag_in(none, etag, false))
+        return true;
+    if (call->deed->flags & HTTP_CALL_WRITES)
+        return call_moved(call, etag);
+    http_answer(call->request, 304, NULL);
+    call->request->answer.cache = "no-cache";
+    http_answer_header(call->request, "ETag", "%s", etag);
+    call->refused = true;
+    return false;
+}
+
+static bool call_type_fits(struct http_call *call)
+{
+    enum kv_type want = call->deed->type, has = call->before.type;
+    struct kv_buf extra;
+    char text[96];
+
+    if (want == KV_NONE || want == has || !call->before.found)
+        return true;
+    snprintf(text, sizeof text, "the key holds a %s, this path is for a %s",
+             kv_type_name(has), kv_type_name(want));
+    kv_buf_init(&extra, KV_MEM_CLIENT, 4 * HTTP_URI_MAX);
+    kv_buf_printf(&extra, ",\"actual_type\":\"%s\",\"path\":\"",
+                  kv_type_name(has));
+    http_value_path(&extra, has, call->key);
+    kv_buf_byte(&extra, '"');
+    kv_buf_byte(&extra, 0);
+    (void)http_call_fail(call, KVSQL_WRONGTYPE, text,
+                    extra.failed ? NULL : (const char *)extra.p);
+    kv_buf_fini(&extra);
+    return false;
+}
+
+/* May it go on, by what the key is? */
+static bool call_allowed(struct http_call *call)
+{
+    unsigned flags = call->deed->flags;
+    bool asked = (flags & HTTP_CALL_WRITES) &&
+                 call->request->headers[HTTP_H_IF_MATCH].p != NULL;
+
+    if (!call->before.found && !(flags & HTTP_CALL_MAKES) && !asked) {
+        http_call_absent(call, "key", call->key);
+        return false;
+    }
+    return call_matches(call) && call_type_fits(call);
+}
+
+/* ---- running -------------------------------------------------------------------- */
+
+/* "ERR no such key" is "no such key" in a problem. */
+static bool call_failed(struct http_call *call, const struct cmd_reply *reply)
+{
+    kvsql_slice line = cmd_reply_line(reply);
+    const char *p = line.p, *blank = memchr(p, ' ', line.size);
+    const char *word = kv_error_row(reply->rc)->resp;
+    char text[KVSQL_ERROR_SIZE];
+
+    if (blank != NULL && (size_t)(blank - p) == strlen(word) &&
+        memcmp(p, word, strlen(word)) == 0)
+        line = (kvsql_slice){blank + 1, line.size - (size_t)(blank + 1 - p)};
+    snprintf(text, sizeof text, "%.*s", (int)line.size, (const char *)line.p);
+    return http_call_fail(call, reply->rc, text, NULL);
+}
+
+/* In `txn`, or on a view. */
+static bool call_command(struct http_call *call, struct kv_txn *txn,
+                         const struct kv_at *at, unsigned argc,
+                         const kvsql_slice *argv, struct cmd_reply *reply)
+{
+    kvsql_rc rc;
+
+    cmd_slowlog_origin("http", NULL);
+    rc = txn != NULL ? cmd_run_in(txn, argc, argv, reply)
+                     : cmd_run_at(atomic_load(&call->request->server->db), at,
+                                  argc, argv, reply);
+    return rc == KVSQL_OK && !cmd_reply_failed(reply)
+               ? true
+               : call_failed(call, reply);
+}
+
+/* All of the value, for Prefer: return=. */
+static bool call_whole(struct http_call *call, struct kv_txn *txn,
+                       const struct http_key *key)
+{
+    kvsql_slice argv[HTTP_VALUE_WORDS];
+
+    if (!key->found)
+        return true;
+    cmd_reply_init(&call->whole, HTTP_REPLY_MAX);
+    call->has_whole = true;
+    return call_command(call, txn, NULL,
+                        http_value_command(key->type, call->key, argv), argv,
+                        &call->whole);
+}
+
+static bool call_expire(struct http_call *call, struct kv_txn *txn)
+{
+    char text[KV_INT_TEXT_MAX];
+    size_t size = kv_num_format_int(text, call->ttl_ms);
+    const kvsql_slice argv[] = {HTTP_WORD("PEXPIRE"), call->key, {text, size}};
+    struct cmd_reply reply;
+
+    if (call->ttl_ms == 0)
+        return true;
+    cmd_reply_init(&reply, HTTP_BLOCK);
+    bool good = call_command(call, txn, NULL, 3, argv, &reply);
+    cmd_reply_fini(&reply);
+    return good;
+}
+
+static bool call_commands(struct http_call *call, struct kv_txn *txn,
+                          const struct kv_at *at)
+{
+    for (unsigned i = 0; i < call->count; i++) {
+        struct http_command *command = &call->commands[i];
+        if (!call_command(call, txn, at, command->argc, command->argv,
+                          &command->reply))
+            return false;
+    }
+    return true;
+}
+
+/* Prefer: return= of what it can be given for. */
+static enum http_return call_return(const struct http_call *call)
+{
+    bool whole = (call->deed->flags & HTTP_CALL_WHOLE) != 0;
+    enum http_return result = call->prefer.result;
+
+    return result == HTTP_RETURN_MINIMAL || whole ? result
+                                                  : HTTP_RETURN_DEFAULT;
+}
+
+static bool call_change(struct http_call *call, struct kv_txn *txn)
+{
+    enum http_return result = call_return(call);
+    struct kv_at at;
+
+    if (result == HTTP_RETURN_PREVIOUS &&
+        !call_whole(call, txn, &call->before))
+        return false;
+    if (!call_commands(call, txn, NULL) || !call_expire(call, txn))
+        return false;
+    kv_at_txn(txn, &at);
+    call_look(call, &at, &call->after);
+    return result != HTTP_RETURN_REPRESENTATION ||
+           call_whole(call, txn, &call->after);
+}
+
+/* ---- the answer ----------------------------------------------------------------- */
+
+/* ?cache=n: for n seconds, and no longer than the key lives. */
+static void call_keep(struct http_call *call, int64_t ttl_ms)
+{
+    char *text = http_alloc(call->request, CALL_CACHE_SIZE);
+    uint64_t seconds = call->cache;
+
+    if (ttl_ms >= 0 && (uint64_t)ttl_ms / 1000 < seconds)
+        seconds = (uint64_t)ttl_ms / 1000;
+    if (text == NULL)
+        return; /* then it is not kept */
+    snprintf(text, CALL_CACHE_SIZE, "private, max-age=%llu",
+             (unsigned long long)seconds);
+    call->request->answer.cache = text;
+}
+
+static void call_heads(struct http_call *call, const struct http_key *key)
+{
+    struct http_request *request = call->request;
+    char etag[HTTP_ETAG_SIZE];
+
+    request->answer.cache = "no-cache";
+    if (!key->found)
+        return;
+    http_etag(request, key->version, etag);
+    http_answer_header(request, "ETag", "%s", etag);
+    if (key->ttl_ms >= 0)
+        http_answer_header(request, "X-KVSQL-TTL-Remaining-Ms", "%lld",
+                           (long long)key->ttl_ms);
+    if (call->cache > 0)
+        call_keep(call, key->ttl_ms);
+}
+
+static void call_applied(struct http_call *call, enum http_return result)
+{
+    static const char *const words[] = {
+        [HTTP_RETURN_DEFAULT] = "",
+        [HTTP_RETURN_MINIMAL] = "return=minimal",
+        [HTTP_RETURN_REPRESENTATION] = "return=representation",
+        [HTTP_RETURN_PREVIOUS] = "return=previous"};
+
+    if (call->prefer.dry || words[result][0] != 0)
+        http_answer_header(
+            call->request, "Preference-Applied", "%s%s%s", words[result],
+            call->prefer.dry && words[result][0] != 0 ? ", " : "",
+            call->prefer.dry ? "tx=rollback" : "");
+}
+
+/* Was something made: the element, or the key? */
+static bool call_made(const struct http_call *call)
+{
+    if (call->deed->flags & HTTP_CALL_ELEMENT)
+        return http_call_item(call, 0).number == 1;
+    return (call->deed->flags & HTTP_CALL_WHOLE) && call->after.found &&
+           !call->before.found;
+}
+
+static void call_show(struct http_call *call)
+{
+    struct http_request *request = call->request;
+    enum http_return result = call_return(call);
+    unsigned bare = call_made(call) ? 201 : 204;
+
+    if (call->has_whole)
+        http_value_answer(call,
+                          result == HTTP_RETURN_PREVIOUS ? call->before.type
+                                                         : call->after.type,
+                          &call->whole);
+    else if (call->deed->show != NULL)
+        call->deed->show(call);
+    else
+        http_answer(request, bare, NULL);
+    if (call->refused)
+        return;
+    if (result == HTTP_RETURN_MINIMAL)
+        http_answer(request, bare, NULL);
+    call_heads(call, &call->after);
+    call_applied(call, result);
+}
+
+static void call_write(struct http_call *call)
+{
+    struct http_request *request = call->request;
+    kvsql *db = atomic_load(&request->server->db);
+    struct kvsql_error err;
+    struct kv_txn *txn;
+    struct kv_at at;
+    kvsql_rc rc = kv_txn_begin(db, true, CALL_WAIT_MS, &txn, &err);
+
+    if (rc != KVSQL_OK) {
+        (void)http_call_fail(call, rc, err.text, NULL);
+        return;
+    }
+    request->ticket = kv_txn_ticket(txn); /* CA2 */
+    request->has_ticket = true;
+    kv_at_txn(txn, &at);
+    call_look(call, &at, &call->before);
+    if (!call_allowed(call) || !call_change(call, txn)) {
+        kv_txn_rollback(txn);
+        return;
+    }
+    if (call->prefer.dry) {
+        call->after.version += call->after.found && call->after.version == 0
+                                   ? at.position + 1 : 0;
+        kv_txn_rollback(txn);
+        call_show(call);
+        return;
+    }
+    rc = kv_txn_commit(txn, &request->ticket, &err);
+    if (rc != KVSQL_OK) {
+        (void)http_call_fail(call, rc, err.text, NULL);
+        return;
+    }
+    if (call->after.version == 0)
+        call->after.version = request->ticket.position;
+    call_show(call);
+    http_answer_header(request, "X-KVSQL-Position", "%llu",
+                       (unsigned long long)request->ticket.position);
+}
+
+/* False: it is too much for an event loop. */
+static bool call_read(struct http_call *call)
+{
+    struct http_request *request = call->request;
+    kvsql *db = atomic_load(&request->server->db);
+    struct kvsql_error err;
+    struct kv_txn *txn;
+    struct kv_at at;
+    kvsql_rc rc = kv_txn_begin(db, false, CALL_WAIT_MS, &txn, &err);
+
+    if (rc != KVSQL_OK)
+        return http_call_fail(call, rc, err.text, NULL), true;
+    kv_at_txn(txn, &at);
+    call_look(call, &at, &call->before);
+    bool heavy = (call->deed->flags & HTTP_CALL_WIDE) &&
+                 call->before.memory > CALL_MEMORY_INLINE;
+    bool good = !heavy && call_allowed(call) && call_commands(call, txn, NULL);
+    rc = kv_txn_commit(txn, &request->ticket, &err);
+    if (heavy)
+        return false;
+    request->has_ticket = rc == KVSQL_OK;
+    if (rc != KVSQL_OK)
+        return http_call_fail(call, rc, err.text, NULL), true;
+    call->after = call->before;
+    if (good)
+        call_show(call);
+    return true;
+}
+
+static void call_read_view(struct http_call *call)
+{
+    kvsql *db = atomic_load(&call->request->server->db);
+    struct kvsql_error err;
+    struct kv_view *view;
+    struct kv_at at;
+    kvsql_rc rc = kv_pin(db, &view, &err);
+
+    if (rc != KVSQL_OK) {
+        (void)http_call_fail(call, rc, err.text, NULL);
+        return;
+    }
+    kv_view_hold(view, "http");
+    kv_at_view(view, &at);
+    call_look(call, &at, &call->before);
+    bool good = call_allowed(call) && call_commands(call, NULL, &at);
+    kv_unpin(view);
+    call->after = call->before;
+    if (good)
+        call_show(call);
+}
+
+/* ---- from the request to the commands ---------------------------------------------- */
+
+static bool call_json(struct http_call *call)
+{
+    struct http_request *request = call->request;
+    struct http_json *json = &call->json;
+    bool bare = request->body.size == 0 && request->method == HTTP_POST;
+    struct kvsql_error err;
+    kvsql_rc rc;
+
+    if (bare) /* all its members have defaults, perhaps */
+        kv_buf_text(&request->body, "{}");
+    rc = http_json_parse(json,
+                         request->body.p ? request->body.p
+                                         : (uint8_t *)(uintptr_t)"",
+                         request->body.size, &err);
+    if (rc == KVSQL_TOOBIG || rc == KVSQL_NOMEM)
+        return http_call_fail(call, rc, err.text, NULL);
+    if (rc == KVSQL_OK && call->deed->members != NULL) {
+        if (json->tokens[0].kind != HTTP_JSON_OBJECT)
+            return http_call_refuse(call, HTTP_P_JSON, "the body is an object");
+        rc = http_json_only(json, 0, call->deed->members, &err);
+    }
+    return rc == KVSQL_OK ? true
+                          : http_call_refuse(call, HTTP_P_JSON, "%s", err.text);
+}
+
+static bool call_prepare(struct http_call *call)
+{
+    struct http_request *request = call->request;
+    kvsql_slice wait = http_param(request, "wait");
+    kvsql_slice cache = http_param(request, "cache");
+
+    if (cache.p != NULL && !kv_num_uint(cache.p, cache.size, &call->cache))
+        return http_call_refuse(call, HTTP_P_PARAMETER,
+                                "cache is a whole number of seconds");
+    if (wait.p != NULL)
+        return http_call_refuse(call, HTTP_P_PARAMETER,
+                                "wait: what waits is not in this version");
+    if (!http_prefer_read(request, &call->prefer) ||
+        !http_ttl_asked(request, &call->ttl_ms))
+        return false;
+    if ((call->deed->flags & HTTP_CALL_JSON) && !call_json(call))
+        return false;
+    return call->deed->say(call);
+}
+
+static void call_end(struct http_call *call)
+{
+    http_json_fini(&call->json);
+    for (unsigned i = 0; i < call->count; i++)
+        cmd_reply_fini(&call->commands[i].reply);
+    if (call->has_whole)
+        cmd_reply_fini(&call->whole);
+}
+
+static void call_work_view(struct http_request *request,
+                           struct http_worker *worker)
+{
+    (void)worker;
+    call_read_view(request->state);
+    call_end(request->state);
+}
+
+/* False: give it to a worker with a view. */
+static bool call_do(struct http_call *call)
+{
+    if (!call_prepare(call))
+        return true;
+    if (call->deed->flags & HTTP_CALL_WRITES) {
+        call_write(call);
+        return true;
+    }
+    return call_read(call);
+}
+
+static void call_work(struct http_request *request, struct http_worker *worker)
+{
+    (void)worker;
+    if (!call_do(request->state))
+        call_read_view(request->state);
+    call_end(request->state);
+}
+
+enum http_next http_call_run(struct http_request *request,
+                             const struct http_deed *deed)
+{
+    struct http_call *call = http_alloc(request, sizeof *call);
+
+    if (call == NULL) {
+        http_fail(request, KVSQL_NOMEM, "no memory for the request", NULL);
+        return HTTP_NEXT_ANSWER;
+    }
+    *call = (struct http_call){.request = request,
+                               .deed = deed,
+                               .key = request->segments[2]};
+    request->state = call;
+    if (request->body.size > HTTP_BODY_INLINE) {
+        request->work = call_work;
+        return HTTP_NEXT_WORK;
+    }
+    if (!call_do(call)) {
+        request->work = call_work_view;
+        return HTTP_NEXT_WORK;
+    }
+    call_end(call);
+    return HTTP_NEXT_ANSWER;
+}

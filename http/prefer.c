@@ -1,0 +1,137 @@
+/* prefer.c - headers and parameters that any request on a key may have.
+ *
+ * A tag is strong: it is the version of the key, which is the position of its
+ * last change, and the random id of this start of the server, so that it never
+ * comes again, not even after positions were lost.
+ *
+ * Thread: the one that has the request. */
+#include "http/prefer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "kvsql/base/num.h"
+
+#define PREFER_TTL_MAX INT64_C(3153600000000) /* ms: a hundred years */
+
+/* ---- Prefer ------------------------------------------------------------------- */
+
+/* The piece before the next comma, trimmed; moves `list` behind it. */
+static kvsql_slice prefer_next(kvsql_slice *list)
+{
+    const char *p = list->p, *comma = memchr(p, ',', list->size);
+    size_t size = comma ? (size_t)(comma - p) : list->size;
+    kvsql_slice piece = {p, size};
+
+    size += comma != NULL;
+    *list = (kvsql_slice){p + size, list->size - size};
+    while (piece.size > 0 && strchr(" \t", *(const char *)piece.p) != NULL)
+        piece = (kvsql_slice){(const char *)piece.p + 1, piece.size - 1};
+    while (piece.size > 0 &&
+           strchr(" \t", ((const char *)piece.p)[piece.size - 1]) != NULL)
+        piece.size--;
+    return piece;
+}
+
+static bool prefer_word(struct http_request *request, kvsql_slice word,
+                        struct http_prefer *prefer)
+{
+    static const char most[] = "max-affected=";
+    const size_t skip = sizeof most - 1;
+
+    if (http_is_fold(word, "return=minimal")) {
+        prefer->result = HTTP_RETURN_MINIMAL;
+    } else if (http_is_fold(word, "return=representation")) {
+        prefer->result = HTTP_RETURN_REPRESENTATION;
+    } else if (http_is_fold(word, "return=previous")) {
+        prefer->result = HTTP_RETURN_PREVIOUS;
+    } else if (http_is_fold(word, "tx=rollback")) {
+        prefer->dry = true;
+    } else if (word.size >= skip &&
+               http_is_fold((kvsql_slice){word.p, skip}, most)) {
+        prefer->has_most = kv_num_uint((const char *)word.p + skip,
+                                       word.size - skip, &prefer->most);
+        if (!prefer->has_most) {
+            http_refuse(request, HTTP_P_PARAMETER,
+                        "Prefer: max-affected is a whole number");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool http_prefer_read(struct http_request *request, struct http_prefer *prefer)
+{
+    kvsql_slice list = request->headers[HTTP_H_PREFER];
+
+    *prefer = (struct http_prefer){0};
+    while (list.p != NULL && list.size > 0)
+        if (!prefer_word(request, prefer_next(&list), prefer))
+            return false;
+    return true;
+}
+
+/* ---- tags --------------------------------------------------------------------- */
+
+void http_etag(const struct http_request *request, uint64_t version,
+               char out[HTTP_ETAG_SIZE])
+{
+    snprintf(out, HTTP_ETAG_SIZE, "\"v%llu-%s\"", (unsigned long long)version,
+             request->server->start_id);
+}
+
+bool http_etag_in(kvsql_slice list, const char *etag, bool strong)
+{
+    if (http_is(list, "*"))
+        return true;
+    while (list.p != NULL && list.size > 0) { /* a tag of ours has no comma */
+        kvsql_slice tag = prefer_next(&list);
+        if (!strong && tag.size > 2 && memcmp(tag.p, "W/", 2) == 0)
+            tag = (kvsql_slice){(const char *)tag.p + 2, tag.size - 2};
+        if (http_is(tag, etag))
+            return true;
+    }
+    return false;
+}
+
+/* ---- times to live -------------------------------------------------------------- */
+
+bool http_duration(kvsql_slice text, int64_t *ms)
+{
+    static const struct {
+        const char *unit;
+        int64_t ms;
+    } units[] = {{"ms", 1},         {"s", 1000},        {"m", 60000},
+                 {"h", 3600000},    {"d", 86400000}};
+    const char *p = text.p;
+    size_t digits = 0;
+    uint64_t number;
+
+    while (digits < text.size && p[digits] >= '0' && p[digits] <= '9')
+        digits++;
+    if (digits == 0 || !kv_num_uint(p, digits, &number) || number == 0)
+        return false;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (http_is((kvsql_slice){p + digits, text.size - digits},
+                    units[i].unit) &&
+            number <= (uint64_t)(PREFER_TTL_MAX / units[i].ms)) {
+            *ms = (int64_t)number * units[i].ms;
+            return true;
+        }
+    return false;
+}
+
+bool http_ttl_asked(struct http_request *request, int64_t *ms)
+{
+    kvsql_slice text = http_param(request, "ttl");
+
+    *ms = 0;
+    if (text.p == NULL)
+        text = request->headers[HTTP_H_TTL];
+    if (text.p == NULL || http_duration(text, ms))
+        return true;
+    http_refuse(request, HTTP_P_PARAMETER,
+                "a time to live is a number and one of ms, s, m, h, d, such "
+                "as 30s");
+    return false;
+}

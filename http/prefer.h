@@ -1,0 +1,42 @@
+/* prefer.h - headers and parameters that any request on a key may have: tags
+ * of versions, Prefer, times to live.
+ *
+ * Thread: the one that has the request. */
+#ifndef KVSQL_HTTP_PREFER_H
+#define KVSQL_HTTP_PREFER_H
+
+#include "http/request.h"
+
+enum http_return {
+    HTTP_RETURN_DEFAULT,
+    HTTP_RETURN_MINIMAL,
+    HTTP_RETURN_REPRESENTATION,
+    HTTP_RETURN_PREVIOUS
+};
+
+struct http_prefer {
+    enum http_return result;
+    bool dry;           /* tx=rollback */
+    bool has_most;
+    uint64_t most;      /* max-affected */
+};
+
+/* What Prefer says; words that are not known are ignored (RFC 7240). False:
+ * refused, a value is none. */
+KV_INTERNAL bool http_prefer_read(struct http_request *request,
+                                  struct http_prefer *prefer);
+
+#define HTTP_ETAG_SIZE 64
+/* The tag of a version: "v7-0011223344556677" in quotes. */
+KV_INTERNAL void http_etag(const struct http_request *request,
+                           uint64_t version, char out[HTTP_ETAG_SIZE]);
+/* Is `etag` among the tags of If-Match or If-None-Match, "*" included? With
+ * `strong` a weak tag is none. */
+KV_INTERNAL bool http_etag_in(kvsql_slice list, const char *etag, bool strong);
+
+/* Milliseconds of "30s", "1500ms", "2h"; false when it is none, or 0. */
+KV_INTERNAL bool http_duration(kvsql_slice text, int64_t *ms);
+/* ?ttl= or X-KVSQL-TTL; 0 when there is none. False: refused. */
+KV_INTERNAL bool http_ttl_asked(struct http_request *request, int64_t *ms);
+
+#endif
