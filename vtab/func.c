@@ -308,7 +308,7 @@ static void func_text(sqlite3_context *context, int argc, sqlite3_value **argv)
     const uint8_t *p, *end;
     sqlite3_str *out;
     char *text;
-    int size;
+    int size, rc;
 
     (void)argc;
     if (!func_key(argv[0], &input)) return;
@@ -325,11 +325,14 @@ static void func_text(sqlite3_context *context, int argc, sqlite3_value **argv)
         p++;
     }
     vt_input_fini(&input);
+    rc = sqlite3_str_errcode(out);
     size = sqlite3_str_length(out);
     text = sqlite3_str_finish(out);
-    if (size == 0)
+    if (rc != SQLITE_OK)
+        sqlite3_result_error_code(context, rc);
+    else if (size == 0)
         sqlite3_result_text(context, "", 0, SQLITE_STATIC);
-    if (text != NULL)
+    else
         sqlite3_result_text64(context, text, (sqlite3_uint64)size,
                               sqlite3_free, SQLITE_UTF8);
 }

@@ -278,7 +278,10 @@ void vt_cell_id(struct vt_cursor *cursor, struct vt_cell *cell)
     size_t elem = index ? 8 : cursor->elem->key.size, n;
     uint8_t *id = sqlite3_malloc64(10 + cursor->key->size + elem);
 
-    if (id == NULL) return; /* SQLite has noted it: the column is NULL */
+    if (id == NULL) { /* a NULL would be taken for the key of an INSERT */
+        vt_cell_failed(cell, SQLITE_NOMEM);
+        return;
+    }
     n = kv_varint_put(id, cursor->key->size);
     memcpy(id + n, cursor->key->p, cursor->key->size);
     n += cursor->key->size;

@@ -1,0 +1,366 @@
+/* test_nomem.c - TE9 of the SQL reference: memory that runs out at the n-th
+ * allocation, ours or SQLite's, for every n, in every method of every module:
+ * connecting, planning, reading, writing, savepoints, commit.
+ *
+ * A statement that fails leaves what was there, to the byte; one that succeeds
+ * has done all of its work. The session goes on, and at the end nothing is left
+ * of it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "command/stats.h"
+#include "tests/lib/rows.h"
+
+#define CALLS_MAX 20000 /* of one statement */
+#define SCRIPT_MAX 10
+
+static struct rows fx;
+static char before[ROWS_TEXT_MAX], after[ROWS_TEXT_MAX];
+
+#define ok(sql) rows_ok(&fx, sql)
+
+static void fill(void)
+{
+    ok("INSERT INTO kv_exec(cmd) VALUES('FLUSHALL')");
+    ok("INSERT INTO strings(key, value) VALUES('a', 1), ('b', 'two'),"
+       " ('c', 'three'), (x'ff', x'fe')");
+    ok("INSERT INTO hashes(key, field, value) VALUES('h', 'f', 1),"
+       " ('h', 'g', 'w'), ('u:1', 'name', 'ann'), ('u:1', 'age', 7),"
+       " ('u:2', 'name', 'bob'), ('u:2', 'other', 'x')");
+    ok("INSERT INTO lists(key, value) VALUES('l', 'x'), ('l', 'y'), ('l', 'z')");
+    ok("INSERT INTO sets VALUES('s', 'm'), ('s', 'n')");
+    ok("INSERT INTO zsets VALUES('z', 'm', 1), ('z', 'n', 2), ('z', 'o', 3)");
+    ok("UPDATE keys SET expires_at = 1800000000000 WHERE key = 'c'");
+}
+
+static void setup(void)
+{
+    cli_join_sql();
+    cmd_slowlog_limits(-1, 128); /* its entries stay */
+    rows_init(&fx);
+    ok("CREATE VIRTUAL TABLE users USING kv_hash('u:{id}', id, name TEXT,"
+       " age INTEGER)");
+    fill();
+}
+
+static void teardown(void)
+{
+    rows_fini(&fx);
+    for (int kind = 0; kind < KV_MEM_KINDS; kind++)
+        ck_assert_msg(kv_mem_blocks((enum kv_mem_kind)kind) == 0,
+                      "%llu blocks of kind %d are left, %llu bytes",
+                      (unsigned long long)kv_mem_blocks(kind), kind,
+                      (unsigned long long)kv_mem_bytes(kind));
+}
+
+/* Everything that is there. */
+static const char *content(void)
+{
+    ok("SELECT quote(key), type, length, expires_at, NULL FROM keys UNION ALL"
+       " SELECT quote(key), quote(value), expires_at, 1, NULL FROM strings"
+       " UNION ALL SELECT key, field, value, expires_at, 2 FROM hashes"
+       " UNION ALL SELECT key, idx, value, 3, NULL FROM lists"
+       " UNION ALL SELECT key, member, 4, NULL, NULL FROM sets"
+       " UNION ALL SELECT key, member, score, 5, NULL FROM zsets");
+    return fx.text;
+}
+
+/* Run the statements of a script; the first that fails ends it. */
+static kvsql_rc run(const char *const script[])
+{
+    kvsql_rc rc = KVSQL_OK;
+
+    for (int i = 0; rc == KVSQL_OK && i < SCRIPT_MAX && script[i]; i++)
+        rc = rows_run(&fx, fx.session, script[i]);
+    return rc;
+}
+
+/* The same with the n-th allocation failing; *failed: one did. */
+static kvsql_rc run_failing(const char *const script[], uint64_t n,
+                            bool *failed)
+{
+    kvsql_rc rc;
+
+    kv_mem_fail_at(n, 0);
+    rc = run(script);
+    *failed = kv_mem_failed() != 0;
+    kv_mem_fail_at(0, 0);
+    ck_assert_msg(rc == KVSQL_OK || (*failed && rc == KVSQL_NOMEM),
+                  "%s, n = %llu: %s", script[0], (unsigned long long)n,
+                  fx.err.text);
+    if (vt_in_transaction(fx.session)) {
+        ck_assert(rc != KVSQL_OK);
+        ok("ROLLBACK");
+    }
+    return rc;
+}
+
+static void check(const char *const script[], const char *wanted, uint64_t n)
+{
+    ck_assert_msg(strcmp(content(), wanted) == 0,
+                  "%s, n = %llu, is torn:\n%s\n-- wanted\n%s", script[0],
+                  (unsigned long long)n, fx.text, wanted);
+}
+
+/* For every n, until nothing fails. */
+static void fail_each(const char *const script[])
+{
+    bool failed = true;
+    uint64_t n = 0;
+
+    (void)snprintf(before, sizeof(before), "%s", content());
+    ck_assert_msg(run(script) == KVSQL_OK, "%s: %s", script[0], fx.err.text);
+    (void)snprintf(after, sizeof(after), "%s", content());
+    fill();
+    while (failed) {
+        const kvsql_rc rc = run_failing(script, ++n, &failed);
+        ck_assert_uint_lt(n, CALLS_MAX);
+        check(script, rc == KVSQL_OK ? after : before, n);
+        if (rc == KVSQL_OK && strcmp(before, after) != 0) fill();
+    }
+}
+
+/* ---- writes ----------------------------------------------------------------- */
+
+static const char *const writes[] = {
+    "INSERT INTO strings(key, value) VALUES('n1', 'v'), ('n2', x'ff')",
+    "INSERT OR IGNORE INTO strings VALUES('a', 'v', 1900000000000),"
+    " ('n', 'w', 1900000000000)",
+    "REPLACE INTO strings(key, value) SELECT key, type FROM keys",
+    "INSERT INTO strings(key, incr) VALUES('a', 5), ('n', 1.5)",
+    "INSERT INTO strings(key, append) VALUES('b', 'x'), ('n', 'y')",
+    "UPDATE strings SET value = value || 'x', expires_at = NULL",
+    "UPDATE OR REPLACE strings SET key = 'b' WHERE key = 'a'",
+    "DELETE FROM strings WHERE key LIKE 'A%' OR value = 'two'",
+    "INSERT INTO hashes SELECT 'h2', key, value, 1900000000000 FROM strings",
+    "REPLACE INTO hashes(key, field, value) VALUES('h', 'f', 'v'),"
+    " ('h', x'80', 'w')",
+    "INSERT INTO hashes(key, field, incr) VALUES('h', 'f', 3)",
+    "UPDATE hashes SET field = field || 'x', value = value || 'y'",
+    "UPDATE hashes SET key = 'k', expires_at = 1900000000000 WHERE key = 'h'",
+    "DELETE FROM hashes WHERE key = 'h' AND field IN ('f', 'g')",
+    "INSERT INTO lists(key, value) VALUES('l', 'p'), ('q', 'r')",
+    "REPLACE INTO lists VALUES('l', 1, 'new'), ('l', -1, 'first')",
+    "UPDATE lists SET value = value || idx WHERE idx > 0",
+    "DELETE FROM lists WHERE idx IN (0, 2)",
+    "INSERT OR IGNORE INTO sets VALUES('s', 'm'), ('s', 'p'), ('t', 'q')",
+    "UPDATE sets SET member = member || 'x'",
+    "UPDATE sets SET key = 't' WHERE member = 'm'",
+    "DELETE FROM sets WHERE member GLOB '[mn]*'",
+    "INSERT OR REPLACE INTO zsets SELECT key, member, score + 1 FROM zsets",
+    "INSERT INTO zsets(key, member, incr) VALUES('z', 'm', 1), ('y', 'n', 2)",
+    "UPDATE zsets SET score = score * 2 WHERE score BETWEEN 1 AND 2",
+    "DELETE FROM zsets WHERE key = 'z' AND rank < 2",
+    "UPDATE keys SET expires_at = 1900000000000",
+    "UPDATE OR REPLACE keys SET key = 'b' WHERE key = 'z'",
+    "DELETE FROM keys WHERE key IN (SELECT key FROM strings)",
+    "DELETE FROM keys WHERE expires_at < 1900000000000",
+    "INSERT INTO kv_exec(cmd) VALUES('SET n v'), ('RPUSH l p q'),"
+    " ('ZADD z 5 m 6 q'), ('RENAME h hh')",
+    "INSERT INTO kv_exec(cmd, a1, a2) SELECT 'SADD', 'new', key FROM keys",
+    "INSERT INTO users(id, name, age) VALUES('3', 'cyd', 30), ('4', 'di', 1)",
+    "REPLACE INTO users(id, name) SELECT id, name || 'x' FROM users",
+    "UPDATE OR REPLACE users SET id = '2', age = age + 1 WHERE id = '1'",
+    "UPDATE users SET name = NULL, age = 3 WHERE id GLOB '*'",
+    "DELETE FROM users WHERE age = 7",
+    "UPDATE strings SET value = d.v FROM (SELECT 'a' AS k, 'new' AS v) d"
+    " WHERE d.k = strings.key",
+    "DELETE FROM sets WHERE member > '' ORDER BY member DESC LIMIT 1",
+};
+
+START_TEST(a_write_is_done_or_not_done)
+{
+    const char *const script[SCRIPT_MAX] = {writes[_i]};
+
+    fail_each(script);
+}
+END_TEST
+
+/* In a transaction: what was done before it stays. */
+START_TEST(a_write_that_fails_in_a_transaction_leaves_the_rest_of_it)
+{
+    const char *const script[SCRIPT_MAX] = {writes[_i]};
+    bool failed = true;
+    uint64_t n = 0;
+
+    ok("BEGIN");
+    ok("INSERT INTO sets VALUES('in', 'txn')");
+    (void)snprintf(before, sizeof(before), "%s", content());
+    ok("SAVEPOINT s");
+    ck_assert_int_eq(run(script), KVSQL_OK);
+    (void)snprintf(after, sizeof(after), "%s", content());
+    ok("ROLLBACK TO s");
+    while (failed) {
+        kvsql_rc rc;
+        kv_mem_fail_at(++n, 0);
+        rc = run(script);
+        failed = kv_mem_failed() != 0;
+        kv_mem_fail_at(0, 0);
+        ck_assert_uint_lt(n, CALLS_MAX);
+        if (!vt_in_transaction(fx.session)) { /* SQLite took all of it back */
+            ck_assert(rc == KVSQL_NOMEM);
+            ok("BEGIN");
+            ok("INSERT INTO sets VALUES('in', 'txn')");
+            ok("SAVEPOINT s");
+        }
+        check(script, rc == KVSQL_OK ? after : before, n);
+        ok("ROLLBACK TO s");
+        check(script, before, n);
+    }
+    ok("COMMIT");
+}
+END_TEST
+
+/* ---- transactions --------------------------------------------------------------- */
+
+static const char *const scripts[][SCRIPT_MAX] = {
+    {"BEGIN", "INSERT INTO strings(key, value) VALUES('n', 1)",
+     "DELETE FROM lists", "COMMIT"},
+    {"BEGIN", "SELECT count(*) FROM keys", "DELETE FROM keys WHERE 0",
+     "SELECT key, value FROM strings ORDER BY value", "UPDATE zsets SET score"
+     " = 7", "COMMIT"},
+    {"SAVEPOINT a", "INSERT INTO sets VALUES('n', 1)", "SAVEPOINT b",
+     "UPDATE strings SET value = 'x'", "ROLLBACK TO b",
+     "INSERT INTO zsets VALUES('n2', 'm', 1)", "RELEASE a"},
+    {"BEGIN", "SAVEPOINT a", "SAVEPOINT b",
+     "INSERT INTO strings(key, value) VALUES('n', 1)", "RELEASE b",
+     "DELETE FROM hashes", "SAVEPOINT c", "ROLLBACK TO a",
+     "INSERT INTO sets VALUES('n', 'm')", "COMMIT"},
+    {"BEGIN", "CREATE TEMP TABLE IF NOT EXISTS n(x)",
+     "INSERT INTO n SELECT value FROM lists",
+     "INSERT INTO lists(key, value) SELECT 'copy', x FROM n", "DELETE FROM n",
+     "INSERT INTO kv_exec(cmd) VALUES('LPOP l')", "COMMIT"},
+    {"BEGIN", "INSERT INTO users(id, name) VALUES('9', 'zoe')",
+     "SELECT kv_get('a'), kv_last() FROM users",
+     "INSERT INTO kv_exec(cmd) VALUES('HSET u:1 age 9')",
+     "DELETE FROM users WHERE age = 9", "COMMIT"},
+    {"BEGIN", "DELETE FROM keys", "ROLLBACK"},
+};
+
+START_TEST(a_transaction_is_done_or_not_done)
+{
+    fail_each(scripts[_i]);
+}
+END_TEST
+
+/* ---- reads ----------------------------------------------------------------------- */
+
+static const char *const reads[] = {
+    "SELECT *, rank, ttl, memory, encoding, idle, version FROM keys",
+    "SELECT * FROM keys WHERE expires_at > 5 ORDER BY expires_at DESC",
+    "SELECT * FROM strings WHERE key IN ('a', 'b', x'ff', 7) ORDER BY key DESC",
+    "SELECT * FROM strings WHERE key LIKE 'A%' OR key GLOB '[bc]*'",
+    "SELECT * FROM hashes WHERE key = 'h' AND field >= 'f'",
+    "SELECT *, _id FROM hashes WHERE key IN ('h', 'u:1') ORDER BY field",
+    "SELECT * FROM lists WHERE idx IN (2, 0) ORDER BY key DESC, idx DESC",
+    "SELECT * FROM sets ORDER BY member",
+    "SELECT * FROM zsets WHERE key = 'z' AND score > 1 ORDER BY score DESC",
+    "SELECT * FROM zsets WHERE key = 'z' AND rank IN (0, 2)",
+    "SELECT a.key, b.value FROM keys a LEFT JOIN strings b USING(key)",
+    "SELECT max(value), min(key) FROM strings GROUP BY length(value)",
+    "SELECT DISTINCT type FROM keys UNION SELECT value FROM lists",
+    "SELECT kv_get('a'), kv_hget('h', 'f'), kv_type('l'), kv_ttl('c'),"
+    " kv_len('z'), kv_exists('a'), kv_zscore('z', 'm'), kv_zrank('z', 'n'),"
+    " kv_count('*'), kv_num('7'), kv_key(x'61'), kv_text(x'ff')",
+    "SELECT * FROM kv('ZRANGE', 'z', 0, -1, 'WITHSCORES')",
+    "SELECT k.key, v.value FROM keys k, kv('TYPE', k.key) v",
+    "SELECT *, key, expires_at, _extra FROM users WHERE id >= '1' AND age > 1",
+    "SELECT id FROM users WHERE id IN ('1', '2') ORDER BY id DESC",
+    "SELECT count(*) FROM commands", "SELECT count(*) FROM kv_columns",
+    "SELECT count(*) FROM config", "SELECT count(*) FROM latency",
+    "SELECT count(*) FROM slowlog", "SELECT count(*) FROM clients",
+    "SELECT count(*) > 0 FROM stats", "SELECT count(*) > 0 FROM views",
+    "SELECT count(*) FROM snapshots", "SELECT sql FROM queries",
+    "SELECT lag(value) OVER (ORDER BY key) FROM strings",
+    "SELECT replace(value, 'w', 'v'), trim(value), instr(value, 'o'),"
+    " value LIKE '%o' FROM strings",
+};
+
+START_TEST(a_read_gives_all_its_rows_or_none)
+{
+    bool failed = true;
+    uint64_t n = 0;
+
+    ok(reads[_i]);
+    (void)snprintf(after, sizeof(after), "%s", fx.text);
+    while (failed) {
+        kvsql_rc rc;
+        kv_mem_fail_at(++n, 0);
+        rc = rows_run(&fx, fx.session, reads[_i]);
+        failed = kv_mem_failed() != 0;
+        kv_mem_fail_at(0, 0);
+        ck_assert_uint_lt(n, CALLS_MAX);
+        ck_assert_msg(rc == KVSQL_OK || (failed && rc == KVSQL_NOMEM),
+                      "%s: %s", reads[_i], fx.err.text);
+        if (rc == KVSQL_OK && strstr(reads[_i], "memory") == NULL)
+            ck_assert_str_eq(fx.text, after);
+    }
+}
+END_TEST
+
+/* ---- sessions --------------------------------------------------------------------- */
+
+/* A new session connects every table. */
+static kvsql_rc session_life(void)
+{
+    static const char *const tables[] = {"keys", "strings", "hashes", "lists",
+                                         "sets", "zsets", "users", "config"};
+    const struct vt_limits limits = {.trusted = true};
+    struct vt_session *session;
+    char sql[64];
+    kvsql_rc rc = vt_session_open(fx.db, &limits, &session, &fx.err);
+
+    if (rc != KVSQL_OK) return rc;
+    for (size_t i = 0; rc == KVSQL_OK && i < sizeof(tables) / sizeof(*tables);
+         i++) {
+        (void)snprintf(sql, sizeof(sql), "SELECT * FROM %s", tables[i]);
+        rc = rows_run(&fx, session, sql);
+    }
+    vt_session_close(session);
+    return rc;
+}
+
+START_TEST(a_session_opens_or_does_not)
+{
+    bool failed = true;
+    uint64_t n = 0;
+    int64_t used;
+
+    ck_assert_int_eq(session_life(), KVSQL_OK);
+    used = sqlite3_memory_used();
+    while (failed) {
+        kvsql_rc rc;
+        kv_mem_fail_at(++n, 0);
+        rc = session_life();
+        failed = kv_mem_failed() != 0;
+        kv_mem_fail_at(0, 0);
+        ck_assert_uint_lt(n, CALLS_MAX);
+        ck_assert_msg(rc == KVSQL_OK || (failed && rc == KVSQL_NOMEM), "%s",
+                      fx.err.text);
+        ck_assert_int_eq(sqlite3_memory_used(), used);
+    }
+    ck_assert_uint_gt(n, 500);
+}
+END_TEST
+
+#define COUNT(list) ((int)(sizeof(list) / sizeof((list)[0])))
+
+static void add(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_set_timeout(tests, 120);
+    tcase_add_loop_test(tests, a_write_is_done_or_not_done, 0, COUNT(writes));
+    tcase_add_loop_test(
+        tests, a_write_that_fails_in_a_transaction_leaves_the_rest_of_it,
+        0, COUNT(writes));
+    tcase_add_loop_test(tests, a_transaction_is_done_or_not_done,
+                        0, COUNT(scripts));
+    tcase_add_loop_test(tests, a_read_gives_all_its_rows_or_none, 0, COUNT(reads));
+    tcase_add_test(tests, a_session_opens_or_does_not);
+}
+
+int main(void)
+{
+    return unit_run("nomem", add);
+}
