@@ -71,9 +71,11 @@ static int strings_command(struct vt_write *write, const struct kv_key *key,
             return vt_refuse(write, "strings: give incr or append, not both");
         rc = vt_take_bytes(write, STRINGS_APPEND, &input);
         if (rc != SQLITE_OK) return rc;
-        done = kv_patch(write->txn, key, value.size,
-                        (kvsql_slice){input.key.p, input.key.size},
-                        &write->err);
+        const kvsql_slice bytes = {input.key.p, input.key.size};
+        /* Nothing appended to nothing is an empty string, not no string. */
+        done = item != NULL ? kv_patch(write->txn, key, value.size, bytes,
+                                       &write->err)
+                            : kv_set(write->txn, key, bytes, 0, &write->err);
         vt_input_fini(&input);
         return vt_done(write, done);
     }
