@@ -249,7 +249,8 @@ diff-long: build ## a million random commands to kvsql and to a Redis
 		$(suite_of) diff-long tests/api/t_command_diff
 # A million statements of each kind: half an hour and more.
 test-sql-long: build $(sql) $(B)/tests/unit/test_khash ## a million random SQL statements of each kind
-	@KVSQL_SQL_STEPS=$${KVSQL_SQL_STEPS:-1000000} KVSQL_TEST_SECONDS=14400 \
+	@KVSQL_SQL_STEPS=$${KVSQL_SQL_STEPS:-1000000} \
+		KVSQL_SQL_SECONDS=$${KVSQL_SQL_SECONDS:-600} KVSQL_TEST_SECONDS=14400 \
 		$(suite_of) sql-long $(sql) $(B)/tests/unit/test_khash
 check-crash: build ## kills, torn writes, full disks
 	$(suite) crash tests/crash/run

@@ -233,13 +233,29 @@ static bool same_with_order_kept(struct twin *twin, const char *sql)
     return equal(twin);
 }
 
+/* SQLite's optimizer may lose a row: the Bloom filter of an automatic index
+ * does not know RTRIM. Without it SQLite does what the words say. */
+static bool same_without_optimizer(struct twin *twin, const char *sql)
+{
+    bool same;
+
+    sqlite3_test_control(SQLITE_TESTCTRL_OPTIMIZATIONS, twin->native, ~0);
+    twin_native(twin, sql, &twin->b);
+    sqlite3_test_control(SQLITE_TESTCTRL_OPTIMIZATIONS, twin->native, 0);
+    if (twin->gen.loose) sort(&twin->b);
+    same = equal(twin);
+    twin->judged += same;
+    return same;
+}
+
 void twin_compare(struct twin *twin, const char *sql)
 {
     if (twin->gen.loose) {
         sort(&twin->a);
         sort(&twin->b);
     }
-    if (!equal(twin) && !same_with_order_kept(twin, sql)) fail_with(twin, sql);
+    if (equal(twin) || same_without_optimizer(twin, sql)) return;
+    if (!same_with_order_kept(twin, sql)) fail_with(twin, sql);
 }
 
 void twin_both(struct twin *twin, const char *sql)

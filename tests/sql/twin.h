@@ -25,6 +25,7 @@ struct twin {
     struct vt_session *ours;
     sqlite3 *native;
     struct twin_rows a, b; /* ours; native */
+    uint64_t judged; /* where SQLite agrees only without its optimizer */
 };
 
 /* An empty pair with t; KVSQL_SEED, else `seed`. */
