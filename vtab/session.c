@@ -810,7 +810,10 @@ static kvsql_rc session_own(struct vt_session *session, sqlite3_stmt **stmt,
 
 kvsql_rc vt_begin(struct vt_session *session, struct kvsql_error *err)
 {
-    return session_own(session, &session->begin, "BEGIN", err);
+    const kvsql_rc rc = session_learn(session, err); /* not inside of it */
+
+    return rc == KVSQL_OK ? session_own(session, &session->begin, "BEGIN", err)
+                          : rc;
 }
 
 kvsql_rc vt_commit(struct vt_session *session, struct kvsql_error *err)

@@ -161,6 +161,17 @@ START_TEST(a_table_that_one_session_declares_is_there_for_all)
 }
 END_TEST
 
+/* Nothing is learnt inside of it, so it is learnt before. */
+START_TEST(a_transaction_of_a_session_begins_with_all_tables)
+{
+    ok(fx.a, USERS);
+    ck_assert_int_eq(vt_begin(fx.b, &fx.err), KVSQL_OK);
+    ok(fx.b, "INSERT INTO users(id, name) VALUES('1', 'a')");
+    ck_assert_int_eq(vt_commit(fx.b, &fx.err), KVSQL_OK);
+    GIVES(fx.a, "SELECT id, name FROM users", "'1'|'a'");
+}
+END_TEST
+
 START_TEST(a_table_that_changed_meanwhile_is_the_new_one_everywhere)
 {
     ok(fx.a, USERS);
@@ -494,6 +505,7 @@ static void add(TCase *tests)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 0);
     tcase_add_test(tests, a_table_that_one_session_declares_is_there_for_all);
+    tcase_add_test(tests, a_transaction_of_a_session_begins_with_all_tables);
     tcase_add_test(tests,
                    a_table_that_changed_meanwhile_is_the_new_one_everywhere);
     tcase_add_test(tests, declaring_stands_outside_of_transactions);
