@@ -21,12 +21,14 @@ enum cli_scope {
     CLI_IN_CHECK = 32,
     CLI_IN_CONFIG = 64,
     CLI_IN_VERSION = 128,
-    CLI_IN_HELP = 256
+    CLI_IN_HELP = 256,
+    CLI_IN_RESTORE = 512
 };
 #define CLI_SERVING (CLI_IN_SERVE | CLI_IN_CONFIG)
 #define CLI_PLACES (CLI_IN_SQL | CLI_IN_IMPORT | CLI_IN_EXPORT)
 #define CLI_CLIENTS (CLI_PLACES | CLI_IN_SNAPSHOT)
-#define CLI_FACTS (CLI_IN_VERSION | CLI_IN_SNAPSHOT | CLI_IN_CHECK)
+#define CLI_FACTS                                                             \
+    (CLI_IN_VERSION | CLI_IN_SNAPSHOT | CLI_IN_CHECK | CLI_IN_RESTORE)
 
 enum cli_kind {
     CLI_TEXT,

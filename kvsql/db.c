@@ -96,8 +96,7 @@ static kvsql_rc db_take_lock(kvsql *db, struct kvsql_error *err)
     return KVSQL_OK;
 }
 
-/* What may lie in a directory that is to become a new store. */
-static bool db_is_foreign(const char *name)
+bool kv_db_is_foreign(const char *name)
 {
     const size_t size = strlen(name);
 
@@ -122,7 +121,7 @@ static kvsql_rc db_no_manifest(kvsql *db, const struct kv_wal_config *config,
                                struct kvsql_error *err)
 {
     struct kv_buf names;
-    kvsql_rc rc = kv_recover_list(config, db_is_foreign, &names, err);
+    kvsql_rc rc = kv_recover_list(config, kv_db_is_foreign, &names, err);
 
     if (rc == KVSQL_OK && names.size == 0) {
         rc = db_new_manifest(db, err);
@@ -207,8 +206,10 @@ static kvsql_rc db_recover(kvsql *db, const struct kv_wal_config *config,
     struct kv_buf bad;
 
     kv_buf_init(&bad, KV_MEM_MISC, 1u << 20);
-    kvsql_rc rc =
-        repair ? KVSQL_OK : kv_wal_headers(config, &db->manifest, err);
+    /* What lies behind `to` may be as it is. */
+    kvsql_rc rc = repair || db->to != 0
+                      ? KVSQL_OK
+                      : kv_wal_headers(config, &db->manifest, err);
     if (rc == KVSQL_OK) {
         rc = kv_db_load(db, progress, arg, &bad, err);
     }
@@ -255,6 +256,7 @@ static kvsql_rc db_open_files(kvsql *db, kv_progress_fn progress, void *arg,
         .fsync = db->options.fsync,
         .segment_size = db->options.wal_segment_size,
         .buffer_max = db->options.wal_buffer_max,
+        .to = db->to,
     };
     db->manifest.dir = db->dir;
     rc = db_read_manifest(db, &config, err);
@@ -389,9 +391,10 @@ static void db_free(kvsql *db)
     kv_mem_free(KV_MEM_MISC, db, sizeof(*db));
 }
 
-kvsql_rc kv_open_os(const char *dir, const struct kvsql_options *options,
-                    const struct kv_os *os, kv_progress_fn progress,
-                    void *progress_arg, kvsql **out, struct kvsql_error *err)
+static kvsql_rc db_open(const char *dir, const struct kvsql_options *options,
+                        const struct kv_os *os, uint64_t to,
+                        kv_progress_fn progress, void *progress_arg,
+                        kvsql **out, struct kvsql_error *err)
 {
     const size_t size = dir ? strlen(dir) : 0;
     struct kvsql_error ignored;
@@ -407,6 +410,7 @@ kvsql_rc kv_open_os(const char *dir, const struct kvsql_options *options,
         return kv_fail(err, KVSQL_NOMEM, "no memory to open a store");
     }
     db_init(db, options, os);
+    db->to = to;
     memcpy(db->path, size ? dir : "", size);
     kvsql_rc rc = kv_store_open(db, os, &db->store, err);
     if (rc == KVSQL_OK) { /* before loading: entries get their lru bytes */
@@ -430,6 +434,23 @@ kvsql_rc kv_open_os(const char *dir, const struct kvsql_options *options,
     }
     *out = db;
     return KVSQL_OK;
+}
+
+kvsql_rc kv_open_os(const char *dir, const struct kvsql_options *options,
+                    const struct kv_os *os, kv_progress_fn progress,
+                    void *progress_arg, kvsql **out, struct kvsql_error *err)
+{
+    return db_open(dir, options, os, 0, progress, progress_arg, out, err);
+}
+
+kvsql_rc kv_db_open_at(const char *dir, const struct kv_os *os, uint64_t to,
+                       kv_progress_fn progress, void *arg, kvsql **out,
+                       struct kvsql_error *err)
+{
+    const struct kvsql_options options = {.read_only = true,
+                                          .no_keeper = true};
+
+    return db_open(dir, &options, os, to, progress, arg, out, err);
 }
 
 kvsql_rc kv_close(kvsql *db, struct kvsql_error *err)

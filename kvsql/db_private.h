@@ -13,6 +13,7 @@ struct kvsql {
     struct kvsql_options options; /* with the defaults filled in */
     char path[DB_PATH_MAX];       /* "" = without files */
     int dir, lock_file;           /* -1 = none */
+    uint64_t to;                  /* the last position that is read; 0 = all */
     char store_id[33], start_id[17];
     uint64_t handles; /* kvsql.c's, atomic */
     struct kv_manifest manifest;
@@ -42,6 +43,14 @@ struct kvsql {
 KV_INTERNAL kvsql_rc kv_db_load(kvsql *db, kv_progress_fn progress, void *arg,
                                 struct kv_buf *bad, struct kvsql_error *err)
     KV_MUST_USE;
+/* May this lie in a directory that is to become a new store? */
+KV_INTERNAL bool kv_db_is_foreign(const char *name);
+/* kv_open_os to read the state at position `to` (0 = all); what comes behind it
+ * is not looked at. KVSQL_INVALID: the directory does not go back, or on, so far. */
+KV_INTERNAL kvsql_rc kv_db_open_at(const char *dir, const struct kv_os *os,
+                                   uint64_t to, kv_progress_fn progress,
+                                   void *arg, kvsql **out,
+                                   struct kvsql_error *err) KV_MUST_USE;
 /* Does the schedule ask for a snapshot? Sets snapshot_wanted. Lock held. */
 KV_INTERNAL void kv_db_snapshot_due(kvsql *db);
 KV_INTERNAL void *kv_db_snapshot_thread(void *arg);

@@ -115,14 +115,41 @@ static kvsql_rc dbsnap_fresh_store(kvsql *db, struct kvsql_error *err)
     return rc;
 }
 
+/* Leave out the snapshots that are newer than what is to be read. */
+static kvsql_rc dbsnap_back_to(kvsql *db, struct kvsql_error *err)
+{
+    struct kv_manifest *manifest = &db->manifest;
+    unsigned newer = 0;
+
+    while (newer < manifest->snapshot_count &&
+           manifest->snapshots[newer].position > db->to) {
+        newer++;
+    }
+    const uint64_t oldest =
+        newer > 0 ? manifest->snapshots[newer - 1].position : 0;
+    manifest->snapshot_count -= newer;
+    memmove(manifest->snapshots, manifest->snapshots + newer,
+            manifest->snapshot_count * sizeof(manifest->snapshots[0]));
+    if (manifest->snapshot_count > 0 || newer == 0 ||
+        (manifest->segment_count > 0 && manifest->segments[0].first == 1)) {
+        return KVSQL_OK;
+    }
+    return kv_fail(err, KVSQL_INVALID,
+                   "%s goes back to position %" PRIu64 ", that of its oldest "
+                   "snapshot: position %" PRIu64 " is not there any more",
+                   db->path, oldest, db->to);
+}
+
 kvsql_rc kv_db_load(kvsql *db, kv_progress_fn progress, void *arg,
                     struct kv_buf *bad, struct kvsql_error *err)
 {
     struct kv_manifest *manifest = &db->manifest;
     struct kvsql_error cause = {.rc = KVSQL_OK};
+    const kvsql_rc reaches =
+        db->to != 0 ? dbsnap_back_to(db, err) : KVSQL_OK;
 
-    if (manifest->snapshot_count == 0) {
-        return KVSQL_OK;
+    if (reaches != KVSQL_OK || manifest->snapshot_count == 0) {
+        return reaches;
     }
     while (manifest->snapshot_count > 0) {
         struct kv_manifest_snapshot *newest = &manifest->snapshots[0];

@@ -93,25 +93,6 @@ static kvsql_rc dbcheck_once(struct dbcheck *check, struct kvsql_error *err)
     return rc;
 }
 
-/* Is the MANIFEST another one than the one that was just judged? */
-static bool dbcheck_moved_on(struct dbcheck *check)
-{
-    struct kv_buf before, after;
-    struct kvsql_error ignored;
-
-    kv_buf_init(&before, KV_MEM_MISC, 64u << 20);
-    kv_buf_init(&after, KV_MEM_MISC, 64u << 20);
-    kv_manifest_format(&check->manifest, &before);
-    const kvsql_rc rc = kv_manifest_read(&check->manifest, &ignored);
-    kv_manifest_format(&check->manifest, &after);
-    const bool moved = rc == KVSQL_OK && !before.failed && !after.failed &&
-                       (before.size != after.size ||
-                        memcmp(before.p, after.p, before.size) != 0);
-    kv_buf_fini(&before);
-    kv_buf_fini(&after);
-    return moved;
-}
-
 static kvsql_rc dbcheck_repair(const char *dir, const struct kv_os *os,
                                struct kvsql_error *err)
 {
@@ -147,7 +128,7 @@ kvsql_rc kv_check(const char *dir, const struct kv_os *os, bool repair,
     kv_manifest_init(&check.manifest, os, handle);
     for (unsigned i = 0; i < DBCHECK_TRIES; i++) {
         rc = dbcheck_once(&check, err);
-        if (rc == KVSQL_OK || !dbcheck_moved_on(&check)) {
+        if (rc == KVSQL_OK || !kv_manifest_changed(&check.manifest)) {
             break;
         }
     }

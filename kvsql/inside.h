@@ -825,4 +825,33 @@ KV_INTERNAL kvsql_rc kv_check(const char *dir, const struct kv_os *os,
                               void (*report)(void *arg, const char *line),
                               void *arg, struct kvsql_error *err) KV_MUST_USE;
 
+/* The state of a data directory at a position or a time, as a new store. */
+struct kv_restore {
+    const char *from;  /* a data directory; a server may have it open */
+    const char *to;    /* a directory that is empty or not there */
+    uint64_t position; /* the last one that counts; 0 and time 0: all */
+    int64_t time;      /* or wall ms: what was committed then; 0 = none */
+};
+struct kv_restored {
+    uint64_t position, keys, size; /* size in bytes, of the snapshot */
+    int64_t at; /* wall ms at which the position had been committed; 0 when it
+                   was not looked for */
+};
+/* Restore, by loading and replaying up to there in memory. Keys that have
+ * expired by now are left out. `from` is only read. `restored` is filled.
+ *
+ * KVSQL_INVALID   `to` is not empty; `from` does not go back, or on, so far; or
+ *                 nothing had been written yet.
+ * KVSQL_CORRUPT   damage before the position, by file and offset; what lies
+ *                 behind it may be damaged.
+ * KVSQL_NOTFOUND, LOCKED, NEWER, FULL, IO, NOMEM, TOOBIG.
+ *
+ * After a failure `to` is no store. The caller's thread; takes the time and the
+ * memory of a start. */
+KV_INTERNAL kvsql_rc kv_restore_dir(const struct kv_restore *what,
+                                    const struct kv_os *os,
+                                    kv_progress_fn progress, void *arg,
+                                    struct kv_restored *restored,
+                                    struct kvsql_error *err) KV_MUST_USE;
+
 #endif

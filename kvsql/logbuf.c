@@ -117,13 +117,14 @@ static void logbuf_link(struct kv_logbuf *buf, struct kv_log_chunk *chunk)
 }
 
 static void logbuf_put(struct kv_logbuf *buf, enum kv_frame_type type,
-                       uint64_t position, const uint8_t *payload, size_t size)
+                       uint64_t position, int64_t time,
+                       const uint8_t *payload, size_t size)
 {
     struct kv_log_chunk *chunk = buf->tail;
 
     KV_ASSERT(logbuf_fits(chunk, KV_FRAME_HEADER_SIZE + size));
     uint8_t *frame = chunk->data + chunk->size;
-    kv_frame_put(frame, type, position, (uint32_t)size);
+    kv_frame_put(frame, type, position, time, (uint32_t)size);
     if (size > 0) {
         memcpy(frame + KV_FRAME_HEADER_SIZE, payload, size);
     }
@@ -143,10 +144,10 @@ void kv_logbuf_append(struct kv_logbuf *buf, uint64_t position,
         buf->reserved = NULL;
     }
     buf->reservation = false;
-    logbuf_put(buf, KV_FRAME_BATCH, position, payload, size);
+    logbuf_put(buf, KV_FRAME_BATCH, position, 0, payload, size);
 }
 
-bool kv_logbuf_mark(struct kv_logbuf *buf)
+bool kv_logbuf_mark(struct kv_logbuf *buf, int64_t time)
 {
     if (buf->reservation) {
         return false; /* its room is not ours */
@@ -159,7 +160,7 @@ bool kv_logbuf_mark(struct kv_logbuf *buf)
         }
         logbuf_link(buf, chunk);
     }
-    logbuf_put(buf, KV_FRAME_MARK, buf->last, NULL, 0);
+    logbuf_put(buf, KV_FRAME_MARK, buf->last, time, NULL, 0);
     return true;
 }
 

@@ -49,8 +49,8 @@ KV_INTERNAL void kv_logbuf_cancel(struct kv_logbuf *buf);
 /* The batch that room was made for. */
 KV_INTERNAL void kv_logbuf_append(struct kv_logbuf *buf, uint64_t position,
                                   const uint8_t *payload, size_t size);
-/* A mark; false when there is no room for it now. */
-KV_INTERNAL bool kv_logbuf_mark(struct kv_logbuf *buf);
+/* A mark of this time, wall ms; false when there is no room for it now. */
+KV_INTERNAL bool kv_logbuf_mark(struct kv_logbuf *buf, int64_t time);
 
 struct kv_log_run {
     uint8_t *p;

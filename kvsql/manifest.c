@@ -516,6 +516,24 @@ void kv_manifest_format(const struct kv_manifest *manifest, struct kv_buf *buf)
     }
 }
 
+bool kv_manifest_changed(struct kv_manifest *manifest)
+{
+    struct kv_buf before, after;
+    struct kvsql_error ignored;
+
+    kv_buf_init(&before, KV_MEM_MISC, MANIFEST_SIZE_MAX);
+    kv_buf_init(&after, KV_MEM_MISC, MANIFEST_SIZE_MAX);
+    kv_manifest_format(manifest, &before);
+    const kvsql_rc rc = kv_manifest_read(manifest, &ignored);
+    kv_manifest_format(manifest, &after);
+    const bool changed = rc == KVSQL_OK && !before.failed && !after.failed &&
+                         (before.size != after.size ||
+                          memcmp(before.p, after.p, before.size) != 0);
+    kv_buf_fini(&before);
+    kv_buf_fini(&after);
+    return changed;
+}
+
 /* MANIFEST.tmp with the text, synced. The kernel's answer to F: full or not. */
 static int manifest_write_tmp(const struct kv_manifest *manifest,
                               const struct kv_buf *buf, const char **step)

@@ -63,6 +63,8 @@ KV_INTERNAL void kv_manifest_format(const struct kv_manifest *manifest,
 /* KVSQL_NOTFOUND: there is none. KVSQL_CORRUPT, KVSQL_NEWER, KVSQL_IO. */
 KV_INTERNAL kvsql_rc kv_manifest_read(struct kv_manifest *manifest,
                                       struct kvsql_error *err) KV_MUST_USE;
+/* Read it again: is it another one now? False when it cannot be read. */
+KV_INTERNAL bool kv_manifest_changed(struct kv_manifest *manifest);
 /* MANIFEST.tmp, fsync, rename, fsync directory. Caller holds manifest->lock
  * or is alone. On failure see `unsure`. */
 KV_INTERNAL kvsql_rc kv_manifest_write(struct kv_manifest *manifest,

@@ -324,6 +324,23 @@ static kvsql_rc recover_end(struct recover *r, unsigned index,
     return KVSQL_OK;
 }
 
+/* All that is asked for was read. */
+static bool recover_enough(const struct recover *r)
+{
+    return r->config->to != 0 && r->position >= r->config->to;
+}
+
+static kvsql_rc recover_reached(const struct recover *r,
+                                struct kvsql_error *err)
+{
+    return recover_enough(r)
+               ? KVSQL_OK
+               : kv_fail(err, KVSQL_INVALID,
+                         "the wal in %s ends at position %" PRIu64
+                         ": there is no position %" PRIu64,
+                         r->config->path, r->position, r->config->to);
+}
+
 static kvsql_rc recover_segment(struct recover *r, unsigned index,
                                 struct kvsql_error *err)
 {
@@ -344,7 +361,7 @@ static kvsql_rc recover_segment(struct recover *r, unsigned index,
         if (scan == KV_SCAN_FRAME) {
             rc = recover_frame(r, index, &reader, &frame, err);
         }
-    } while (scan == KV_SCAN_FRAME && rc == KVSQL_OK);
+    } while (scan == KV_SCAN_FRAME && rc == KVSQL_OK && !recover_enough(r));
     if (scan == KV_SCAN_ERROR) {
         rc = reader.rc;
     } else if (scan == KV_SCAN_BAD) {
@@ -407,6 +424,8 @@ static kvsql_rc recover_read(struct recover *r, struct kvsql_error *err)
 
     if (r->store == NULL && manifest->segment_count > 0) {
         r->position = manifest->segments[0].first - 1;
+    } else if (r->store == NULL && manifest->snapshot_count > 0) {
+        r->position = manifest->snapshots[0].position;
     }
     if (first < manifest->segment_count &&
         manifest->segments[first].first > r->position + 1) {
@@ -419,11 +438,14 @@ static kvsql_rc recover_read(struct recover *r, struct kvsql_error *err)
 
         r->bytes_total += segment->end;
     }
-    for (unsigned i = first; rc == KVSQL_OK && i < manifest->segment_count;
-         i++) {
+    for (unsigned i = first; rc == KVSQL_OK && !recover_enough(r) &&
+                             i < manifest->segment_count; i++) {
         rc = recover_segment(r, i, err);
     }
     recover_progress(r, true);
+    if (rc == KVSQL_OK && r->config->to != 0) {
+        return recover_reached(r, err);
+    }
     return rc == KVSQL_OK ? recover_last(r, err) : rc;
 }
 

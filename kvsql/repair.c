@@ -137,7 +137,7 @@ static int repair_copy_frame(struct repair_copy *copy,
     }
     uint8_t *to = block->p + block->size;
     kv_frame_put(to, (enum kv_frame_type)frame->type, frame->position,
-                 frame->size);
+                 frame->time, frame->size);
     memcpy(to + KV_FRAME_HEADER_SIZE, frame->payload, frame->size);
     kv_frame_seal(to, copy->seed, frame->synced);
     block->size += KV_FRAME_HEADER_SIZE + frame->size;

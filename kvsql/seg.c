@@ -66,6 +66,7 @@ void kv_seg_header_put(uint8_t out[KV_SEG_HEADER_SIZE],
     memset(out, 0, KV_SEG_HEADER_SIZE);
     memcpy(out, SEG_MAGIC, 8);
     out[8] = KV_SEG_MAJOR;
+    out[10] = KV_SEG_MINOR;
     kv_u32_put(out + 12, KV_SEG_HEADER_SIZE);
     memcpy(out + 16, header->store_id, 16);
     kv_u64_put(out + 32, header->number);
@@ -159,10 +160,12 @@ kvsql_rc kv_seg_create(const struct kv_os *os, int dir,
 /* ---- frames ----------------------------------------------------------------- */
 
 void kv_frame_put(uint8_t *frame, enum kv_frame_type type, uint64_t position,
-                  uint32_t size)
+                  int64_t time, uint32_t size)
 {
     kv_u32_put(frame + 4, size);
     kv_u64_put(frame + 8, position);
+    kv_u64_put(frame + 24,
+               type == KV_FRAME_MARK ? (uint64_t)time : KV_FRAME_TERM);
     kv_u32_put(frame + 32, (uint32_t)type);
 }
 
@@ -171,7 +174,6 @@ void kv_frame_seal(uint8_t *frame, uint32_t seed, uint64_t synced)
     const size_t size = KV_FRAME_HEADER_SIZE - 4 + kv_u32_get(frame + 4);
 
     kv_u64_put(frame + 16, synced);
-    kv_u64_put(frame + 24, KV_FRAME_TERM);
     kv_u32_put(frame, kv_crc32c(seed, frame + 4, size));
 }
 
@@ -182,6 +184,8 @@ void kv_frame_get(const uint8_t *frame, struct kv_frame *out)
     out->position = kv_u64_get(frame + 8);
     out->synced = kv_u64_get(frame + 16);
     out->type = kv_u32_get(frame + 32);
+    out->time = out->type == KV_FRAME_MARK ? (int64_t)kv_u64_get(frame + 24)
+                                           : 0;
     out->payload = frame + KV_FRAME_HEADER_SIZE;
 }
 

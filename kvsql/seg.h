@@ -7,12 +7,15 @@
  *   16 16 store id                             8  8 position
  *   32  8 segment number (= file name)        16  8 synced  known durable then
  *   40  8 first position                      24  8 term    1
- *   48  8 created, wall ms                    32  4 type    1 batch, 2 mark
+ *   48  8 created, wall ms                           (mark: time, wall ms)
+ *                                             32  4 type    1 batch, 2 mark
  *   56  4 flags, 0                            36  . payload
  *   60  4 CRC32C of bytes 0..59
  *
  * A batch has the position of the batch before it plus one (W3). A mark has no
- * payload and repeats the position of the batch before it. Little endian.
+ * payload and repeats the position of the batch before it; all batches up to it
+ * had been committed at its time. Minor 0 wrote marks of term 1, whose time is
+ * not known. Little endian.
  *
  * Thread: any; a reader belongs to one. */
 #ifndef KVSQL_SEG_H
@@ -24,6 +27,7 @@
 
 #define KV_SEG_HEADER_SIZE 64
 #define KV_SEG_MAJOR 1
+#define KV_SEG_MINOR 1
 #define KV_SEG_NAME_SIZE 32 /* "wal-", 16 to 20 digits, NUL */
 #define KV_FRAME_HEADER_SIZE 36
 #define KV_FRAME_TERM 1
@@ -69,13 +73,14 @@ struct kv_frame {
     uint32_t size;          /* of the payload */
     uint32_t type;
     uint32_t crc;
+    int64_t time; /* of a mark: wall ms, at most 1 when it is not known */
 };
 
-/* What is known when a batch arrives ... */
+/* What is known when a batch arrives; `time` is a mark's ... */
 KV_INTERNAL void kv_frame_put(uint8_t *frame, enum kv_frame_type type,
-                              uint64_t position, uint32_t size);
-/* ... and what is added when it is written: synced, term, crc. The payload
- * stands behind the header. */
+                              uint64_t position, int64_t time, uint32_t size);
+/* ... and what is added when it is written: synced, crc. The payload stands
+ * behind the header. */
 KV_INTERNAL void kv_frame_seal(uint8_t *frame, uint32_t seed, uint64_t synced);
 /* Fields of a frame as it stands in memory. */
 KV_INTERNAL void kv_frame_get(const uint8_t *frame, struct kv_frame *out);

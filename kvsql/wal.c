@@ -160,6 +160,8 @@ static void wal_init(struct kv_wal *wal, const struct kv_wal_config *config,
         config->segment_size ? config->segment_size : WAL_SEGMENT_SIZE;
     wal->buffer_max = config->buffer_max ? config->buffer_max : WAL_BUFFER_MAX;
     wal->written = wal->durable = wal->released = wal->marked = position;
+    wal->timed = position;
+    wal->timed_ns = kv_os_mono_ns();
     wal->active.file = wal->next.file = -1;
     kv_lock_init(&wal->lock, KV_RANK_WAL);
     kv_cond_init(&wal->work);
@@ -339,6 +341,9 @@ kvsql_rc kv_wal_close(struct kv_wal *wal, struct kvsql_error *err)
     static const struct kv_sink none = {.arg = NULL};
 
     kv_lock_take(&wal->lock);
+    if (wal->state == WAL_OK && wal->buf.last > wal->timed) {
+        (void)kv_wal_mark(wal); /* when it ended; no need of its own */
+    }
     wal->stop = true;
     kv_wal_note(wal);
     kv_cond_wake_all(&wal->work);

@@ -20,6 +20,7 @@ struct kv_wal_config {
     const char *path; /* of dir, for the directory `damaged` in it */
     enum kvsql_fsync fsync;
     uint64_t segment_size, buffer_max;
+    uint64_t to; /* reading: the last position that counts; 0 = all */
 };
 
 /* The wal takes over a recovered directory: opens (or makes) the active
@@ -73,7 +74,9 @@ KV_INTERNAL kvsql_rc kv_wal_headers(const struct kv_wal_config *config,
  * read (R1). With `write` a torn tail is then cut, and said, and leftovers are
  * tidied away. With `repair` damage leaves a clean prefix (R3). KVSQL_CORRUPT
  * with the one-line message of R2; KVSQL_NEWER, IO, NOMEM. With store NULL
- * everything is judged from the first segment on and nothing replayed. */
+ * everything is judged from the first segment on and nothing replayed. With
+ * config->to nothing behind that position is read or judged; KVSQL_INVALID when
+ * the wal ends before it. */
 struct kv_wal_report {
     uint64_t frames, ops, bytes; /* read */
     uint64_t position;           /* last good */

@@ -24,6 +24,7 @@
 #include "kvsql/store_private.h"
 
 #define WAL_PREALLOCATE (4u << 20)
+#define WAL_TIME_NS 1000000000ull /* under load, from mark to mark */
 #define WAL_RESERVE_NAME "reserve"
 #define WAL_RESERVE_SIZE (1u << 20)
 #define WAL_NUMBER_TRIES 16 /* numbers passed over for files in the way */
@@ -75,18 +76,31 @@ static int wal_write_run(struct kv_wal *wal, const struct kv_log_run *run,
     return written < 0 ? (int)written : 0;
 }
 
+bool kv_wal_mark(struct kv_wal *wal)
+{
+    if (!kv_logbuf_mark(&wal->buf, wal->os->wall_ms(wal->os->arg))) {
+        return false;
+    }
+    wal->timed = wal->buf.last;
+    wal->timed_ns = kv_os_mono_ns();
+    return true;
+}
+
 int kv_wal_write_pending(struct kv_wal *wal)
 {
     const uint64_t last = wal->buf.last;
+    uint64_t begun = kv_os_mono_ns();
     struct kv_log_run run;
 
+    if (begun - wal->timed_ns >= WAL_TIME_NS && last > wal->timed) {
+        (void)kv_wal_mark(wal); /* no room: with the next group */
+    }
     /* Up to what stood there at the beginning: the sync must have its turn. */
     while (kv_logbuf_run(&wal->buf, wal->active.tail, &run)) {
         const uint64_t durable = wal->durable;
         const bool syncing = wal->sync_asked;
 
         kv_lock_drop(&wal->lock);
-        const uint64_t begun = kv_os_mono_ns();
         const int rc = wal_write_run(wal, &run, durable, syncing);
         kv_lock_take(&wal->lock);
         if (rc < 0) {
@@ -108,6 +122,7 @@ int kv_wal_write_pending(struct kv_wal *wal)
         if (run.last >= last) {
             break;
         }
+        begun = kv_os_mono_ns();
     }
     return 0;
 }
@@ -290,7 +305,8 @@ static kvsql_rc wal_take_over(struct kv_wal *wal, struct kvsql_error *err)
     wal->active = wal->next;
     wal->next.file = -1;
     wal->written = wal->durable;
-    wal->marked = wal->durable;
+    wal->marked = wal->timed = wal->durable;
+    wal->timed_ns = kv_os_mono_ns(); /* the header tells it */
     wal->reseat = false;
     wal->oldest_ns = wal->oldest_next_ns = 0;
     kv_logbuf_rewind(&wal->buf, wal->durable);

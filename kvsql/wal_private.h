@@ -56,6 +56,7 @@ struct kv_wal {
     /* released <= written, durable <= written <= buf.last */
     uint64_t written, durable, released;
     uint64_t marked; /* durable position that a frame on disk tells (W5) */
+    uint64_t timed;  /* position of the last mark, which tells a time */
 
     struct wal_segment active; /* log thread */
     struct wal_segment next;   /* made, not yet in the MANIFEST for sure */
@@ -66,6 +67,7 @@ struct kv_wal {
     uint64_t oldest_next_ns; /* ... of those that the running sync misses */
     uint64_t synced_ns;      /* end of the last sync */
     uint64_t rotate_ns;      /* a rotation failed: not again before */
+    uint64_t timed_ns;       /* the last mark, or the segment's header */
 
     /* The sync thread's work. */
     bool sync_asked, sync_done, sync_stop;
@@ -105,6 +107,8 @@ KV_INTERNAL int kv_wal_sync_now(struct kv_wal *wal);
 /* What a sync up to `position` at `tail` that returned 0 means. */
 KV_INTERNAL void kv_wal_synced(struct kv_wal *wal, uint64_t position,
                                uint64_t tail);
+/* A mark behind all that there is; false when there is no room for it now. */
+KV_INTERNAL bool kv_wal_mark(struct kv_wal *wal);
 /* Cut the active segment's file to its tail; 0 or -errno. */
 KV_INTERNAL int kv_wal_cut(struct kv_wal *wal);
 /* W7, W8: seal the active segment where it is durable, make the next one, name

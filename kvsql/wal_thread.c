@@ -111,6 +111,7 @@ static void wal_degrade(struct kv_wal *wal, kvsql_rc rc, const char *text)
             kv_logbuf_offset(&wal->buf, wal->released, wal->active.tail);
     }
     kv_logbuf_discard(&wal->buf, wal->released);
+    wal->timed = wal->timed < wal->released ? wal->timed : wal->released;
     kv_wal_note(wal);
     if (wal->written > wal->released) {
         wal->written = wal->released;
@@ -181,7 +182,7 @@ static void wal_sync_failed(struct kv_wal *wal, int number)
 static kvsql_rc wal_again(struct kv_wal *wal, struct kvsql_error *err)
 {
     if (!kv_logbuf_pending(&wal->buf)) {
-        (void)kv_logbuf_mark(&wal->buf); /* no memory: the sync tells too */
+        (void)kv_wal_mark(wal); /* no memory: the sync tells too */
     }
     int rc = kv_wal_write_pending(wal);
     if (rc < 0) {
@@ -402,7 +403,7 @@ static bool wal_step(struct kv_wal *wal)
     } else if (kv_logbuf_pending(&wal->buf)) {
         wal_group(wal);
     } else if (wal_due(wal_mark_at(wal), now) && !wal->stop) {
-        if (!kv_logbuf_mark(&wal->buf)) {
+        if (!kv_wal_mark(wal)) {
             wal->synced_ns = now; /* a batch is on its way; later */
         }
     } else {

@@ -383,7 +383,7 @@ static void put_impossible(struct run *run)
     ck_assert_int_eq(fakeos_peek(run->fake, path, head, sizeof(head), 0),
                      sizeof(head));
     ck_assert_ptr_null(kv_seg_header_get(head, &header, &newer));
-    kv_frame_put(frame, KV_FRAME_BATCH, run->acked + 1, (uint32_t)ops.size);
+    kv_frame_put(frame, KV_FRAME_BATCH, run->acked + 1, 0, (uint32_t)ops.size);
     memcpy(frame + KV_FRAME_HEADER_SIZE, ops.p, ops.size);
     kv_frame_seal(frame, header.crc, run->acked);
     ck_assert(fakeos_poke(run->fake, path, frame,
