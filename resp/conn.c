@@ -117,11 +117,11 @@ struct resp_conn *resp_conn_new(struct resp_loop *loop, int fd)
     }
     loop->first = conn;
     atomic_fetch_add(&loop->server->connections, 1);
-    cmd_client_open(&conn->client, &resp_loop_door);
+    cmd_client_open(&conn->client, &resp_post_door);
     return conn;
 }
 
-static void conn_parser_drop(struct resp_conn *conn)
+void resp_conn_parser_drop(struct resp_conn *conn)
 {
     if (conn->parser != NULL) {
         resp_parser_fini(conn->parser);
@@ -138,7 +138,7 @@ void resp_conn_free(struct resp_conn *conn)
         conn->next->link = conn->link;
     }
     (void)close(conn->fd);
-    conn_parser_drop(conn);
+    resp_conn_parser_drop(conn);
     kv_buf_fini(&conn->in);
     kv_buf_fini(&conn->out);
     kv_buf_fini(&conn->marks);
@@ -206,6 +206,11 @@ static void conn_keep(struct resp_conn *conn, const uint8_t *p, size_t size)
     }
 }
 
+void resp_conn_trim(struct resp_conn *conn)
+{
+    conn_keep(conn, conn->in.p + conn->in_at, conn->in.size - conn->in_at);
+}
+
 /* The state of a long request is worth keeping; a short one is looked at
  * anew. */
 static void conn_keep_parser(struct resp_conn *conn,
@@ -236,7 +241,7 @@ static void conn_parser_done(struct resp_conn *conn,
     if (parser != conn->parser) {
         resp_parser_reset(parser);
     }
-    conn_parser_drop(conn);
+    resp_conn_parser_drop(conn);
 }
 
 /* ---- running ------------------------------------------------------------ */
@@ -360,7 +365,7 @@ static void conn_give(struct resp_conn *conn)
     size_t used;
 
     conn->half_ns = conn->loop->now_ns;
-    conn_parser_drop(conn);
+    resp_conn_parser_drop(conn);
     resp_parser_reset(parser);
     if (resp_parse(parser, &server->limits, p, conn->in.size - conn->in_at,
                    &used, &err) != RESP_REQUEST) {
@@ -443,110 +448,6 @@ void resp_conn_resume(struct resp_conn *conn)
     if (!conn->closed) {
         resp_conn_watch(conn);
     }
-}
-
-/* ---- what workers made -------------------------------------------------- */
-
-/* What is sent of the reply stays a part; the client must not take what follows
- * for the rest of it. */
-static void conn_cut(struct resp_conn *conn, const char *why)
-{
-    if (!conn->closed) {
-        kv_diag(KV_INFO, "client.closed",
-                "addr=%s why=\"the reply ends early: %s\"",
-                conn->client.addr, why);
-    }
-    conn->closed = true;
-}
-
-/* PU2: before the reply, or its first part. */
-static void conn_job_pushes(struct resp_conn *conn)
-{
-    struct kv_buf bytes;
-
-    kv_buf_init(&bytes, KV_MEM_CLIENT, RESP_PUSH_MAX);
-    resp_push_copy(conn, &bytes);
-    if (bytes.failed) {
-        conn->closed = true;
-    } else if (bytes.size > 0) {
-        resp_send_bytes(conn, bytes.p, bytes.size, CMD_NO_TICKET);
-    }
-    kv_buf_fini(&bytes);
-}
-
-static void conn_job_bytes(struct resp_conn *conn, const struct resp_job *job)
-{
-    if (!conn->flowing &&
-        atomic_load_explicit(&conn->pushed, memory_order_relaxed)) {
-        conn_job_pushes(conn);
-    }
-    if (job->why.rc != KVSQL_OK) {
-        conn_cut(conn, job->why.text);
-    } else if (conn->flowing) {
-        resp_send_more(conn, job->out.p, job->out.size);
-    } else if (job->failed) {
-        resp_send_error(conn, "OOM no memory for the reply");
-    } else if (cmd_client_speaks(&conn->client)) {
-        resp_send_bytes(conn, job->out.p, job->out.size, job->ticket);
-    }
-    resp_loop_ready(conn);
-}
-
-void resp_conn_job_part(struct resp_conn *conn, struct resp_job *job)
-{
-    conn_job_bytes(conn, job);
-    kv_buf_reset(&job->out, 2 * CMD_SLICE_SIZE);
-    conn->flowing = true;
-    job->resting = true;
-    resp_conn_feed(conn);
-}
-
-void resp_conn_feed(struct resp_conn *conn)
-{
-    const size_t ahead = conn->eager ? RESP_OUTPUT_PAUSE : RESP_AHEAD;
-    struct resp_job *job = conn->job;
-
-    if (job == NULL || !job->resting || conn->closed ||
-        resp_send_waiting(conn) > ahead) {
-        return;
-    }
-    job->resting = false;
-    if (!resp_work_again(job)) {
-        job->resting = true;
-        conn->closed = true; /* the server stops */
-        resp_loop_ready(conn);
-    }
-}
-
-/* Many clients send all they have before they read a byte: after a second the
- * reply is made up to RESP_OUTPUT_PAUSE all the same (L1). */
-const char *resp_conn_rests(struct resp_conn *conn, struct kvsql_error *err)
-{
-    if (conn->job == NULL || !conn->job->resting || conn->closed) {
-        return NULL;
-    }
-    if (cmd_slice_ended(&conn->job->slice, err) != KVSQL_OK) {
-        return err->text;
-    }
-    if (conn->stalled_ns != 0 &&
-        conn->loop->now_ns - conn->stalled_ns >= RESP_EAGER_NS) {
-        conn->eager = true;
-        resp_conn_feed(conn);
-    }
-    return NULL;
-}
-
-void resp_conn_job_done(struct resp_conn *conn, struct resp_job *job)
-{
-    conn->hold = RESP_HOLD_NO;
-    conn_parser_drop(conn); /* CN2 */
-    conn_job_bytes(conn, job);
-    conn->flowing = conn->eager = false;
-    if (conn->push_kept && !conn->closed) {
-        resp_push_send(conn); /* before the next one begins */
-    }
-    conn_keep(conn, conn->in.p + conn->in_at, conn->in.size - conn->in_at);
-    resp_conn_resume(conn);
 }
 
 /* ---- reading ------------------------------------------------------------ */

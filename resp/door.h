@@ -177,20 +177,31 @@ struct resp_server {
 
 KV_INTERNAL kvsql_rc resp_loop_start(struct resp_loop *loop,
                                      struct kvsql_error *err) KV_MUST_USE;
-/* Ask the thread to end; then wait for it and free all. */
-KV_INTERNAL void resp_loop_ask_stop(struct resp_loop *loop);
+/* Behind resp_post_stop: wait for the thread to end, and free all. */
 KV_INTERNAL void resp_loop_fini(struct resp_loop *loop);
-/* Wake the loop if it sleeps. post_lock held. */
-KV_INTERNAL void resp_loop_wake(struct resp_loop *loop);
 /* The connection has something to send, or to be closed: look at it at the
  * end of the turn. The loop's thread. */
 KV_INTERNAL void resp_loop_ready(struct resp_conn *conn);
 KV_INTERNAL void resp_loop_gated(struct resp_conn *conn);
 KV_INTERNAL void resp_loop_paused(struct resp_conn *conn);
+/* Everybody who waits for the log: look again, at the end of the turn. */
+KV_INTERNAL void resp_loop_look_at_gated(struct resp_loop *loop);
+
+/* ---- post.c -------------------------------------------------------------- */
+
+extern const struct cmd_door resp_post_door;
 /* Any thread: a job is done, or a part of it. */
-KV_INTERNAL void resp_loop_job_done(struct resp_loop *loop,
+KV_INTERNAL void resp_post_job_done(struct resp_loop *loop,
                                     struct resp_job *job);
-extern const struct cmd_door resp_loop_door;
+/* The log thread: what the loop's waiter stood for is decided. */
+KV_INTERNAL void resp_post_gate_done(struct kv_waiter *waiter, kvsql_rc rc);
+/* Any thread: the loop's is to end. */
+KV_INTERNAL void resp_post_stop(struct resp_loop *loop);
+/* The loop: all that was left for it. False: it is to end. */
+KV_INTERNAL bool resp_post_take(struct resp_loop *loop);
+/* What is in the list of jobs goes to its connections, or rests, or is freed.
+ * The loop, or nobody else any more. */
+KV_INTERNAL void resp_post_take_jobs(struct resp_job *job);
 
 /* ---- accept.c ------------------------------------------------------------ */
 
@@ -210,19 +221,24 @@ KV_INTERNAL void resp_conn_free(struct resp_conn *conn);
 KV_INTERNAL void resp_conn_readable(struct resp_conn *conn);
 /* Run what stands in conn->in. */
 KV_INTERNAL void resp_conn_resume(struct resp_conn *conn);
-/* A job of the connection is done; job->out is taken. */
-KV_INTERNAL void resp_conn_job_done(struct resp_conn *conn,
-                                    struct resp_job *job);
-/* A part is done, others are to come: the job rests, or goes on at once. */
-KV_INTERNAL void resp_conn_job_part(struct resp_conn *conn,
-                                    struct resp_job *job);
-/* The next part, when a job rests and its client has taken enough. */
-KV_INTERNAL void resp_conn_feed(struct resp_conn *conn);
-/* Once in a second: why a reply in parts cannot go on, or NULL. */
-KV_INTERNAL const char *resp_conn_rests(struct resp_conn *conn,
-                                        struct kvsql_error *err);
+/* Give back what of conn->in is done with. */
+KV_INTERNAL void resp_conn_trim(struct resp_conn *conn);
+/* Its request is over, or goes with it. */
+KV_INTERNAL void resp_conn_parser_drop(struct resp_conn *conn);
 /* Set what epoll looks for. */
 KV_INTERNAL void resp_conn_watch(struct resp_conn *conn);
+
+/* ---- part.c -------------------------------------------------------------- */
+
+/* A job of the connection is done; job->out is taken. */
+KV_INTERNAL void resp_part_last(struct resp_conn *conn, struct resp_job *job);
+/* A part is done, others are to come: the job rests, or goes on at once. */
+KV_INTERNAL void resp_part_some(struct resp_conn *conn, struct resp_job *job);
+/* The next part, when a job rests and its client has taken enough. */
+KV_INTERNAL void resp_part_feed(struct resp_conn *conn);
+/* Once in a second: why a reply in parts cannot go on, or NULL. */
+KV_INTERNAL const char *resp_part_rests(struct resp_conn *conn,
+                                        struct kvsql_error *err);
 
 /* ---- send.c -------------------------------------------------------------- */
 

@@ -31,92 +31,6 @@
 #define LOOP_SWEEP_NS 1000000000ull
 #define LOOP_NS_PER_MS 1000000ull
 
-/* ---- the post box (any thread) ------------------------------------------ */
-
-void resp_loop_wake(struct resp_loop *loop)
-{
-    if (!loop->woken) {
-        loop->woken = true;
-        (void)eventfd_write(loop->wake, 1);
-    }
-}
-
-/* post_lock held. */
-static void loop_post(struct resp_conn *conn)
-{
-    struct resp_loop *loop = conn->loop;
-
-    if (!conn->posted) {
-        conn->posted = true;
-        conn->post_next = loop->post;
-        loop->post = conn;
-        resp_loop_wake(loop);
-    }
-}
-
-static void loop_kill(struct cmd_client *client)
-{
-    struct resp_conn *conn = (struct resp_conn *)client;
-
-    kv_lock_take(&conn->loop->post_lock);
-    conn->post_kill = true;
-    loop_post(conn);
-    kv_lock_drop(&conn->loop->post_lock);
-}
-
-static void loop_push(struct cmd_client *client, const struct cmd_push *push)
-{
-    struct resp_conn *conn = (struct resp_conn *)client;
-
-    kv_lock_take(&conn->loop->post_lock);
-    resp_push_add(conn, push);
-    loop_post(conn);
-    kv_lock_drop(&conn->loop->post_lock);
-}
-
-/* Sizes may be a turn old: they are the loop's. */
-static void loop_facts(struct cmd_client *client,
-                       struct cmd_client_facts *facts)
-{
-    struct resp_conn *conn = (struct resp_conn *)client;
-
-    facts->query_size = atomic_load(&conn->shown_in);
-    facts->output_size = atomic_load(&conn->shown_out);
-    facts->memory = sizeof(*conn) + facts->query_size + facts->output_size;
-}
-
-const struct cmd_door resp_loop_door = {
-    .kill = loop_kill, .push = loop_push, .facts = loop_facts};
-
-void resp_loop_job_done(struct resp_loop *loop, struct resp_job *job)
-{
-    kv_lock_take(&loop->post_lock);
-    *loop->done_last = job;
-    loop->done_last = &job->next;
-    resp_loop_wake(loop);
-    kv_lock_drop(&loop->post_lock);
-}
-
-/* The log thread: what the waiter stood for is decided. */
-static void loop_gate_done(struct kv_waiter *waiter, kvsql_rc rc)
-{
-    struct resp_loop *loop = waiter->arg;
-
-    (void)rc;
-    kv_lock_take(&loop->post_lock);
-    loop->gate_opened = true;
-    resp_loop_wake(loop);
-    kv_lock_drop(&loop->post_lock);
-}
-
-void resp_loop_ask_stop(struct resp_loop *loop)
-{
-    kv_lock_take(&loop->post_lock);
-    loop->stop = true;
-    resp_loop_wake(loop);
-    kv_lock_drop(&loop->post_lock);
-}
-
 /* ---- lists -------------------------------------------------------------- */
 
 void resp_loop_ready(struct resp_conn *conn)
@@ -151,45 +65,7 @@ void resp_loop_paused(struct resp_conn *conn)
 
 /* ---- the parts of a turn ------------------------------------------------ */
 
-/* A push that did not fit means a client that does not read: it goes. */
-static void loop_take_post(struct resp_conn *conn)
-{
-    struct resp_loop *loop = conn->loop;
-    bool kill;
-
-    kv_lock_take(&loop->post_lock);
-    conn->posted = false;
-    kill = conn->post_kill || conn->post_push.failed;
-    kv_lock_drop(&loop->post_lock);
-    if (kill) {
-        conn->closed = true;
-        resp_loop_ready(conn);
-    } else {
-        resp_push_send(conn);
-    }
-}
-
-static void loop_take_jobs(struct resp_job *job)
-{
-    while (job != NULL) {
-        struct resp_job *next = job->next;
-        struct resp_conn *conn = job->conn;
-
-        job->next = NULL;
-        if (job->slice.more != NULL && !conn->closed &&
-            cmd_client_speaks(&conn->client)) {
-            resp_conn_job_part(conn, job);
-        } else {
-            conn->job = NULL;
-            resp_conn_job_done(conn, job);
-            resp_work_free(job);
-        }
-        job = next;
-    }
-}
-
-/* Everybody who waits for the log: look again. */
-static void loop_look_at_gated(struct resp_loop *loop)
+void resp_loop_look_at_gated(struct resp_loop *loop)
 {
     struct resp_conn *conn = loop->gated;
 
@@ -202,38 +78,6 @@ static void loop_look_at_gated(struct resp_loop *loop)
         resp_loop_ready(conn);
         conn = next;
     }
-}
-
-static bool loop_take_mail(struct resp_loop *loop)
-{
-    struct resp_conn *post;
-    struct resp_job *done;
-    eventfd_t count;
-    bool opened, stop;
-
-    (void)eventfd_read(loop->wake, &count);
-    kv_lock_take(&loop->post_lock);
-    post = loop->post;
-    done = loop->done;
-    opened = loop->gate_opened;
-    stop = loop->stop;
-    loop->post = NULL;
-    loop->done = NULL;
-    loop->done_last = &loop->done;
-    loop->gate_opened = loop->woken = false;
-    kv_lock_drop(&loop->post_lock);
-    while (post != NULL) {
-        struct resp_conn *next = post->post_next;
-
-        loop_take_post(post);
-        post = next;
-    }
-    loop_take_jobs(done);
-    if (opened) {
-        loop->waiting = false;
-        loop_look_at_gated(loop);
-    }
-    return !stop;
 }
 
 /* The end of a pause: those that it held go on. */
@@ -360,7 +204,7 @@ static void loop_send(struct resp_loop *loop)
         conn->ready = false;
         if (!conn->closed) {
             resp_send_some(conn);
-            resp_conn_feed(conn);
+            resp_part_feed(conn);
         }
         loop_show(conn);
         if (conn->closed || loop_is_over(conn)) {
@@ -407,11 +251,11 @@ static void loop_stand_at_gate(struct resp_loop *loop)
             continue;
         }
         loop->waiter = (struct kv_waiter){
-            .ticket = ticket, .done = loop_gate_done, .arg = loop};
+            .ticket = ticket, .done = resp_post_gate_done, .arg = loop};
         loop->waiting = true; /* LP2 */
         if (kv_gate_watch(db, &loop->waiter)) {
             loop->waiting = false;
-            loop_look_at_gated(loop);
+            resp_loop_look_at_gated(loop);
             loop_send(loop);
         }
     }
@@ -464,7 +308,7 @@ static void loop_sweep(struct resp_loop *loop)
         struct kvsql_error err;
 
         if (why == NULL) {
-            why = resp_conn_rests(conn, &err);
+            why = resp_part_rests(conn, &err);
         }
         if (why != NULL && !conn->closed) {
             kv_diag(KV_INFO, "client.closed", "addr=%s why=\"%s\"",
@@ -506,8 +350,8 @@ static void *loop_run(void *arg)
     kv_thread_be_quick();
     while (on) {
         kvsql *db;
-        const int n = epoll_wait(loop->epoll, events, LOOP_EVENTS,
-                                 loop_timeout(loop));
+        const int n =
+            epoll_wait(loop->epoll, events, LOOP_EVENTS, loop_timeout(loop));
         bool mail = false;
 
         loop->now_ns = kv_os_mono_ns();
@@ -525,7 +369,7 @@ static void *loop_run(void *arg)
             }
         }
         if (mail) {
-            on = loop_take_mail(loop);
+            on = resp_post_take(loop);
         }
         if (loop->accept_again_ns != 0 &&
             loop->now_ns >= loop->accept_again_ns) {
@@ -609,7 +453,7 @@ static void loop_await_gate(struct resp_loop *loop)
 void resp_loop_fini(struct resp_loop *loop)
 {
     kv_thread_join(&loop->thread);
-    loop_take_jobs(loop->done);
+    resp_post_take_jobs(loop->done);
     loop->done = NULL;
     loop_await_gate(loop);
     while (loop->first != NULL) {

@@ -146,7 +146,7 @@ void resp_stop(struct resp_server *server)
     }
     resp_work_stop(server);
     for (unsigned i = 0; i < server->loop_count; i++) {
-        resp_loop_ask_stop(&server->loops[i]);
+        resp_post_stop(&server->loops[i]);
     }
     for (unsigned i = 0; i < server->loop_count; i++) {
         resp_loop_fini(&server->loops[i]);

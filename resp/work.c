@@ -183,7 +183,7 @@ static void *work_run(void *arg)
     kv_thread_step_back(KV_BACK_WORK);
     while ((job = work_take(worker)) != NULL) {
         work_run_job(worker, job);
-        resp_loop_job_done(job->conn->loop, job);
+        resp_post_job_done(job->conn->loop, job);
     }
     vt_session_close(worker->session);
     worker->session = NULL;
