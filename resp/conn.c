@@ -492,6 +492,7 @@ static void conn_got(struct resp_conn *conn, uint8_t *room, size_t got)
     atomic_store_explicit(&conn->client.used_ns, (int64_t)conn->loop->now_ns,
                           memory_order_relaxed);
     conn_note_begun(conn, got);
+    resp_wait_note(conn);
     if (room == conn->loop->scratch) {
         conn_run(conn, room, got);
         return;

@@ -23,6 +23,8 @@
 #include "resp/parse.h"
 #include "resp/resp.h"
 
+struct epoll_event;
+
 #define RESP_LOOPS_MAX 64
 #define RESP_WORKERS_MAX 64
 #define RESP_READ_SIZE ((size_t)64 << 10)   /* of one recv into the loop's
@@ -69,6 +71,7 @@ struct resp_conn {
     struct resp_conn *gated_next, *ready_next, *paused_next;
     int fd;
     uint32_t events; /* what epoll is asked for */
+    uint32_t window; /* the last in which it sent something (wait.c) */
     enum resp_hold hold;
     bool gated, ready, paused; /* on the lists above */
     bool closed;               /* to be freed at the end of the turn */
@@ -122,6 +125,19 @@ struct resp_job {
     struct kvsql_error why;  /* rc not OK: no part comes after those sent */
 };
 
+/* What a loop knows of its waiting. */
+struct resp_wait {
+    uint64_t since_ns;      /* when the window began */
+    uint64_t reads, active; /* in it: times that input came, and from how many
+                               connections */
+    uint64_t nap_ns;        /* what the last window allows, 0 = none */
+    uint32_t window;        /* its number */
+    uint32_t skipped;       /* times that it did not look again */
+    unsigned worth;         /* of looking again */
+    bool found;             /* the turn that is over had something to do */
+    bool naps;              /* the system can */
+};
+
 struct resp_loop {
     struct resp_server *server;
     struct kv_thread thread;
@@ -138,6 +154,7 @@ struct resp_loop {
     struct cmd_request requests[RESP_RUN_MAX];
     struct kv_ticket open;                  /* the last that was seen open */
     uint64_t now_ns, swept_ns, accept_again_ns;
+    struct resp_wait wait;
     struct kv_waiter waiter;
     bool waiting;
 
@@ -186,6 +203,31 @@ KV_INTERNAL void resp_loop_gated(struct resp_conn *conn);
 KV_INTERNAL void resp_loop_paused(struct resp_conn *conn);
 /* Everybody who waits for the log: look again, at the end of the turn. */
 KV_INTERNAL void resp_loop_look_at_gated(struct resp_loop *loop);
+
+/* ---- wait.c -------------------------------------------------------------- */
+
+/* Of the calling thread's loop, which begins now. */
+KV_INTERNAL void resp_wait_init(struct resp_wait *wait, uint64_t now_ns);
+/* epoll_wait, for `rest_ms` milliseconds at most; what is found and returned is
+ * as there. The turn that is over began at loop->now_ns. */
+KV_INTERNAL int resp_wait(struct resp_loop *loop, struct epoll_event *events,
+                          int most, int rest_ms);
+/* How long a nap may be where so many reads of so many connections took
+ * `elapsed_ns`; 0 where it does not pay. */
+KV_INTERNAL uint64_t resp_wait_nap_ns(uint64_t elapsed_ns, uint64_t reads,
+                                      uint64_t active);
+
+/* The connection has sent something. */
+static inline void resp_wait_note(struct resp_conn *conn)
+{
+    struct resp_wait *wait = &conn->loop->wait;
+
+    wait->reads++;
+    if (conn->window != wait->window) {
+        conn->window = wait->window;
+        wait->active++;
+    }
+}
 
 /* ---- post.c -------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
  * connections of a turn are one group of the log.
  *
  * epoll is used directly, edge-triggered for connections (CN3 of conn.c): see
- * docs/decisions/resp-loop.md.
+ * docs/decisions/resp-loop.md. How it waits is wait.c's.
  *
  * Always true:
  *   LP1  A connection is freed at the end of a turn only, when no worker has
@@ -348,10 +348,12 @@ static void *loop_run(void *arg)
     bool on = true;
 
     kv_thread_be_quick();
+    loop->now_ns = kv_os_mono_ns();
+    resp_wait_init(&loop->wait, loop->now_ns);
     while (on) {
         kvsql *db;
         const int n =
-            epoll_wait(loop->epoll, events, LOOP_EVENTS, loop_timeout(loop));
+            resp_wait(loop, events, LOOP_EVENTS, loop_timeout(loop));
         bool mail = false;
 
         loop->now_ns = kv_os_mono_ns();

@@ -20,6 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -30,6 +33,7 @@
 #endif
 
 #define OS_LINE_MAX 4096 /* PIPE_BUF: a pipe that is ready takes it whole */
+#define OS_NAP_STEP_NS 1000 /* a nap may end so much later */
 
 static int os_result(int rc)
 {
@@ -433,6 +437,30 @@ void kv_os_sleep_ms(uint64_t ms)
 
     while (nanosleep(&rest, &rest) < 0 && errno == EINTR)
         continue;
+}
+
+#ifdef __linux__
+bool kv_os_nap_fine(void)
+{
+    struct timespec step;
+
+    return clock_getres(CLOCK_MONOTONIC, &step) == 0 && step.tv_sec == 0 &&
+           step.tv_nsec <= OS_NAP_STEP_NS &&
+           prctl(PR_SET_TIMERSLACK, OS_NAP_STEP_NS, 0, 0, 0) == 0;
+}
+#else
+bool kv_os_nap_fine(void)
+{
+    return false;
+}
+#endif
+
+void kv_os_nap(uint64_t ns)
+{
+    const struct timespec rest = {.tv_sec = (time_t)(ns / 1000000000),
+                                  .tv_nsec = (long)(ns % 1000000000)};
+
+    (void)nanosleep(&rest, NULL);
 }
 
 int kv_os_pid(void)

@@ -77,6 +77,12 @@ KV_INTERNAL uint64_t kv_os_mono_ns(void);
 KV_INTERNAL uint64_t kv_os_quick_ns(void);
 /* Wait. */
 KV_INTERNAL void kv_os_sleep_ms(uint64_t ms);
+/* Wait for ns nanoseconds, or a little longer; a signal may end it early. */
+KV_INTERNAL void kv_os_nap(uint64_t ns);
+/* From here on naps of the calling thread end about when they should: to some
+ * microseconds, if a processor is free. False: the system cannot, and one may
+ * take milliseconds. */
+KV_INTERNAL bool kv_os_nap_fine(void);
 KV_INTERNAL int kv_os_pid(void);
 /* Write to stderr unless that would wait: false when nothing was written. At
  * most 4096 bytes. */
