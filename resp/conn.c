@@ -108,6 +108,7 @@ struct resp_conn *resp_conn_new(struct resp_loop *loop, int fd)
     kv_buf_init(&conn->out, KV_MEM_CLIENT, RESP_OUTPUT_MAX);
     kv_buf_init(&conn->marks, KV_MEM_CLIENT, RESP_OUTPUT_MAX);
     kv_buf_init(&conn->post_push, KV_MEM_CLIENT, RESP_PUSH_MAX);
+    kv_buf_init(&conn->post_behind, KV_MEM_CLIENT, RESP_PUSH_MAX);
     conn_names(conn);
     conn_options(conn);
     conn->next = loop->first;
@@ -143,6 +144,7 @@ void resp_conn_free(struct resp_conn *conn)
     kv_buf_fini(&conn->out);
     kv_buf_fini(&conn->marks);
     kv_buf_fini(&conn->post_push);
+    kv_buf_fini(&conn->post_behind);
     kv_mem_free(KV_MEM_CLIENT, conn, sizeof(*conn));
 }
 

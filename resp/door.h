@@ -103,7 +103,8 @@ struct resp_conn {
     atomic_bool pushed;    /* post_push is not empty; changes under its lock */
     /* under loop->post_lock */
     bool post_kill, posted;
-    struct kv_buf post_push; /* struct push_head and bytes, in order */
+    struct kv_buf post_push; /* struct push_head and bytes, by position */
+    struct kv_buf post_behind; /* ... without one */
     struct resp_conn *post_next;
 };
 
@@ -314,8 +315,10 @@ KV_INTERNAL size_t resp_send_waiting(const struct resp_conn *conn);
 /* Any thread, post_lock held. */
 KV_INTERNAL void resp_push_add(struct resp_conn *conn,
                                const struct cmd_push *push);
+/* There was no memory for one of them, or too many wait. post_lock held. */
+KV_INTERNAL bool resp_push_failed(const struct resp_conn *conn);
 /* Move what may come before a reply that tells of the state at `position` to
- * the end of `out`. post_lock is taken. */
+ * the end of `out`; with CMD_PUSH_BEHIND all. post_lock is taken. */
 KV_INTERNAL void resp_push_take(struct resp_conn *conn, uint64_t position,
                                 struct kv_buf *out);
 /* Add what was posted about values by others to the end of `out`; it stays

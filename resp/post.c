@@ -108,7 +108,7 @@ static void post_take_one(struct resp_conn *conn)
 
     kv_lock_take(&loop->post_lock);
     conn->posted = false;
-    kill = conn->post_kill || conn->post_push.failed;
+    kill = conn->post_kill || resp_push_failed(conn);
     kv_lock_drop(&loop->post_lock);
     if (kill) {
         conn->closed = true;

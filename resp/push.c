@@ -27,25 +27,42 @@ struct push_head {
 
 /* Part of it without the rest is worse than none: the buffer has failed, and
  * the loop closes the connection. */
+static struct kv_buf *push_list(struct resp_conn *conn, uint64_t position)
+{
+    return position == CMD_PUSH_BEHIND ? &conn->post_behind
+                                       : &conn->post_push;
+}
+
+/* Part of it without the rest is worse than none: the buffer has failed, and
+ * the loop closes the connection. */
 void resp_push_add(struct resp_conn *conn, const struct cmd_push *push)
 {
     const struct push_head head = {.position = push->position,
                                    .size = push->size,
                                    .resp = push->resp};
+    struct kv_buf *to = push_list(conn, push->position);
 
-    kv_buf_add(&conn->post_push, &head, sizeof(head));
-    kv_buf_add(&conn->post_push, push->p, push->size);
-    atomic_store_explicit(&conn->pushed, true, memory_order_relaxed);
+    kv_buf_add(to, &head, sizeof(head));
+    kv_buf_add(to, push->p, push->size);
+    if (to == &conn->post_push) {
+        atomic_store_explicit(&conn->pushed, true, memory_order_relaxed);
+    }
 }
 
-void resp_push_take(struct resp_conn *conn, uint64_t position,
-                    struct kv_buf *out)
+bool resp_push_failed(const struct resp_conn *conn)
 {
-    struct kv_buf *from = &conn->post_push;
+    return conn->post_push.failed || conn->post_behind.failed;
+}
+
+/* Add those with positions up to this one to `out`, which the client can read;
+ * how many bytes of `from` they are. */
+static size_t push_add_to(const struct resp_conn *conn,
+                          const struct kv_buf *from, uint64_t position,
+                          struct kv_buf *out)
+{
     struct push_head head;
     size_t at = 0;
 
-    kv_lock_take(&conn->loop->post_lock);
     while (!from->failed && at < from->size) {
         memcpy(&head, from->p + at, sizeof(head));
         if (head.position > position) {
@@ -57,12 +74,32 @@ void resp_push_take(struct resp_conn *conn, uint64_t position,
         }
         at += head.size;
     }
-    if (at > 0) {
-        from->size -= at;
-        memmove(from->p, from->p + at, from->size);
+    return at;
+}
+
+static void push_move(struct resp_conn *conn, struct kv_buf *from,
+                      uint64_t position, struct kv_buf *out)
+{
+    const size_t size = push_add_to(conn, from, position, out);
+
+    if (size > 0) {
+        from->size -= size;
+        memmove(from->p, from->p + size, from->size);
     }
     if (from->size == 0 && !from->failed) {
         kv_buf_reset(from, 0);
+    }
+}
+
+void resp_push_take(struct resp_conn *conn, uint64_t position,
+                    struct kv_buf *out)
+{
+    kv_lock_take(&conn->loop->post_lock);
+    push_move(conn, &conn->post_push, position, out);
+    if (position == CMD_PUSH_BEHIND) {
+        push_move(conn, &conn->post_behind, position, out);
+    }
+    if (conn->post_push.size == 0 && !conn->post_push.failed) {
         atomic_store_explicit(&conn->pushed, false, memory_order_relaxed);
     }
     kv_lock_drop(&conn->loop->post_lock);
@@ -70,18 +107,8 @@ void resp_push_take(struct resp_conn *conn, uint64_t position,
 
 void resp_push_copy(struct resp_conn *conn, struct kv_buf *out)
 {
-    const struct kv_buf *from = &conn->post_push;
-    struct push_head head;
-
     kv_lock_take(&conn->loop->post_lock);
-    for (size_t at = 0; !from->failed && at < from->size; at += head.size) {
-        memcpy(&head, from->p + at, sizeof(head));
-        at += sizeof(head);
-        if (head.position != CMD_PUSH_BEHIND &&
-            head.resp == conn->client.resp) {
-            kv_buf_add(out, from->p + at, head.size);
-        }
-    }
+    (void)push_add_to(conn, &conn->post_push, UINT64_MAX, out);
     kv_lock_drop(&conn->loop->post_lock);
 }
 
@@ -100,7 +127,7 @@ void resp_push_send(struct resp_conn *conn)
         return;
     }
     kv_buf_init(&bytes, KV_MEM_CLIENT, RESP_PUSH_MAX);
-    resp_push_take(conn, UINT64_MAX, &bytes);
+    resp_push_take(conn, CMD_PUSH_BEHIND, &bytes);
     if (bytes.failed) {
         conn->closed = true;
         resp_loop_ready(conn);
