@@ -198,13 +198,13 @@ bool cmd_near_there(const struct cmd_context *c)
 
 /* ---- running ------------------------------------------------------------ */
 
-/* Only what is quick, and not alone. While somebody tracks keys, a write is told
- * of before the next command, and as its client's. */
+/* Only what is quick, and not alone. Who tracks keys is told of all at the
+ * commit, before anybody can read it, or before this client does (TK4). */
 static bool pipe_takes_write(const struct cmd_context *c)
 {
     const unsigned flags = c->row->flags;
 
-    return !cmd_track_is_on() && (flags & CMD_WRITE) != 0 &&
+    return (flags & CMD_WRITE) != 0 &&
            (flags & (CMD_LONG | CMD_ADMIN)) == 0 &&
            (c->pipe->left > 0 || c->pipe->txn != NULL);
 }
