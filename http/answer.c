@@ -8,6 +8,7 @@
 #include <microhttpd.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "command/stats.h"
 #include "http/json.h"
@@ -42,8 +43,28 @@ void http_answer(struct http_request *request, unsigned status,
     answer->type = type;
     answer->header_count = 0;
     answer->cache = NULL;
+    http_answer_drop(request);
     request->head_bytes = 0;
     kv_buf_reset(&answer->body, HTTP_BLOCK);
+}
+
+void http_answer_file(struct http_request *request, int file, uint64_t first,
+                      uint64_t size)
+{
+    struct http_answer *answer = &request->answer;
+
+    http_answer_drop(request);
+    answer->has_file = true;
+    answer->file = file;
+    answer->file_first = first;
+    answer->file_size = size;
+}
+
+void http_answer_drop(struct http_request *request)
+{
+    if (request->answer.has_file)
+        close(request->answer.file);
+    request->answer.has_file = false;
 }
 
 void http_answer_header(struct http_request *request, const char *name,
@@ -256,13 +277,26 @@ static bool answer_headers(struct MHD_Response *response,
     return good;
 }
 
+/* The library closes the file with the response. */
+static struct MHD_Response *answer_file(struct http_answer *answer)
+{
+    struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(
+        answer->file_size, answer->file, answer->file_first);
+
+    if (response != NULL)
+        answer->has_file = false;
+    return response;
+}
+
 static struct MHD_Response *answer_make(struct http_request *request,
                                         bool open)
 {
     struct kv_buf *body = &request->answer.body;
     struct MHD_Response *response;
 
-    if (open)
+    if (request->answer.has_file)
+        response = answer_file(&request->answer);
+    else if (open)
         response = MHD_create_response_from_callback(
             MHD_SIZE_UNKNOWN, HTTP_BLOCK, answer_reader, request, NULL);
     else if (request->head_bytes > 0) /* HEAD: the reader is never called */
@@ -294,7 +328,9 @@ bool http_send(struct http_request *request)
     const struct http_answer *answer = &request->answer;
     bool open = http_stream_is_open(request), queued;
     struct MHD_Response *response = NULL;
-    uint64_t size = open ? 0 : answer->body.size;
+    uint64_t size = open               ? 0
+                    : answer->has_file ? answer->file_size
+                                       : answer->body.size;
 
     KV_ASSERT(answer->status != 0);
     if (open || !answer->body.failed)

@@ -123,21 +123,6 @@ static bool call_allowed(struct http_call *call)
 
 /* ---- running -------------------------------------------------------------------- */
 
-/* "ERR no such key" is "no such key" in a problem. */
-static bool call_failed(struct http_call *call, const struct cmd_reply *reply)
-{
-    kvsql_slice line = cmd_reply_line(reply);
-    const char *p = line.p, *blank = memchr(p, ' ', line.size);
-    const char *word = kv_error_row(reply->rc)->resp;
-    char text[KVSQL_ERROR_SIZE];
-
-    if (blank != NULL && (size_t)(blank - p) == strlen(word) &&
-        memcmp(p, word, strlen(word)) == 0)
-        line = (kvsql_slice){blank + 1, line.size - (size_t)(blank + 1 - p)};
-    snprintf(text, sizeof text, "%.*s", (int)line.size, (const char *)line.p);
-    return http_call_fail(call, reply->rc, text, NULL);
-}
-
 /* In `txn`, or on a view. */
 static bool call_command(struct http_call *call, struct kv_txn *txn,
                          const struct kv_at *at, unsigned argc,
@@ -149,9 +134,11 @@ static bool call_command(struct http_call *call, struct kv_txn *txn,
     rc = txn != NULL ? cmd_run_in(txn, argc, argv, reply)
                      : cmd_run_at(atomic_load(&call->request->server->db), at,
                                   argc, argv, reply);
-    return rc == KVSQL_OK && !cmd_reply_failed(reply)
-               ? true
-               : call_failed(call, reply);
+    if (rc == KVSQL_OK && !cmd_reply_failed(reply))
+        return true;
+    http_fail_reply(call->request, reply);
+    call->refused = true;
+    return false;
 }
 
 /* All of the value, for Prefer: return=. */
@@ -297,6 +284,8 @@ static void call_show(struct http_call *call)
         http_answer(request, bare, NULL);
     if (call->refused)
         return;
+    if (call->has_whole && call->deed->show == NULL && bare == 201)
+        request->answer.status = bare;
     if (result == HTTP_RETURN_MINIMAL)
         http_answer(request, bare, NULL);
     call_heads(call, &call->after);

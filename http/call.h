@@ -117,6 +117,10 @@ KV_INTERNAL bool http_call_refuse(struct http_call *call,
 /* The same with a result of the store; `extra` as http_fail() takes it. */
 KV_INTERNAL bool http_call_fail(struct http_call *call, kvsql_rc rc,
                                 const char *detail, const char *extra);
+/* The error of a reply as the answer; its first word, which the problem has as
+ * its code, is left out: "ERR no such key". */
+KV_INTERNAL void http_fail_reply(struct http_request *request,
+                                 const struct cmd_reply *reply);
 /* The raw body. */
 KV_INTERNAL kvsql_slice http_call_body(const struct http_call *call);
 /* Segment `index` behind the key. */

@@ -94,6 +94,46 @@ bool http_etag_in(kvsql_slice list, const char *etag, bool strong)
     return false;
 }
 
+/* ---- ranges --------------------------------------------------------------------- */
+
+struct http_range http_range_of(const struct http_request *request)
+{
+    kvsql_slice text = request->headers[HTTP_H_RANGE];
+    struct http_range range = {0};
+    const char *p = text.p, *dash;
+
+    if (text.p == NULL || text.size < 8 || memcmp(p, "bytes=", 6) != 0 ||
+        memchr(p, ',', text.size) != NULL)
+        return range;
+    p += 6;
+    dash = memchr(p, '-', text.size - 6);
+    if (dash == NULL)
+        return range;
+    const size_t before = (size_t)(dash - p);
+    const size_t behind = text.size - 6 - before - 1;
+    range.suffix = before == 0;
+    range.open = behind == 0;
+    range.asked =
+        (range.suffix || kv_num_uint(p, before, &range.first)) &&
+        (range.open ? !range.suffix
+                    : kv_num_uint(dash + 1, behind, &range.last)) &&
+        (range.suffix || range.open || range.first <= range.last) &&
+        range.first <= INT64_MAX && range.last <= INT64_MAX;
+    return range;
+}
+
+void http_range_fit(const struct http_range *range, uint64_t length,
+                    uint64_t *first, uint64_t *size)
+{
+    *first = range->suffix ? (range->last < length ? length - range->last : 0)
+                           : range->first;
+    if (*first > length || (range->suffix && range->last == 0))
+        *first = length;
+    *size = length - *first;
+    if (!range->suffix && !range->open && range->last - range->first < *size)
+        *size = range->last - range->first + 1;
+}
+
 /* ---- times to live -------------------------------------------------------------- */
 
 bool http_duration(kvsql_slice text, int64_t *ms)

@@ -34,6 +34,19 @@ KV_INTERNAL void http_etag(const struct http_request *request,
  * `strong` a weak tag is none. */
 KV_INTERNAL bool http_etag_in(kvsql_slice list, const char *etag, bool strong);
 
+/* The range of bytes that a request asks for. */
+struct http_range {
+    bool asked, suffix, open; /* "-5": the last five; "5-": from there on */
+    uint64_t first, last;
+};
+/* One range; several, other units and what is no range are ignored (RFC 9110):
+ * `asked` is false then. */
+KV_INTERNAL struct http_range http_range_of(const struct http_request *request);
+/* The part of `length` bytes that it is; *size 0: there is none (416). */
+KV_INTERNAL void http_range_fit(const struct http_range *range,
+                                uint64_t length, uint64_t *first,
+                                uint64_t *size);
+
 /* Milliseconds of "30s", "1500ms", "2h"; false when it is none, or 0. */
 KV_INTERNAL bool http_duration(kvsql_slice text, int64_t *ms);
 /* ?ttl= or X-KVSQL-TTL; 0 when there is none. False: refused. */

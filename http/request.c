@@ -73,6 +73,7 @@ void http_request_unref(struct http_request *request)
         request->arena = block->next;
         kv_mem_free(KV_MEM_CLIENT, block, block->size);
     }
+    http_answer_drop(request);
     kv_buf_fini(&request->body);
     kv_buf_fini(&request->answer.body);
     kv_buf_fini(&request->stream.queue);

@@ -130,6 +130,9 @@ struct http_answer {
     const char *cache; /* Cache-Control, static or in the arena; NULL =
                           no-store */
     struct kv_buf body;
+    bool has_file;     /* instead of the body: */
+    int file;          /* descriptor, closed with the answer */
+    uint64_t file_first, file_size; /* the bytes that are sent */
     struct http_header headers[HTTP_ANSWER_HEADERS];
     unsigned header_count;
 };
@@ -391,6 +394,10 @@ KV_INTERNAL unsigned http_command_status(kvsql_rc rc);
 /* Begin an answer: status and type; the body is empty. */
 KV_INTERNAL void http_answer(struct http_request *request, unsigned status,
                              const char *type);
+/* The bytes [first, first + size) of a file as the body; the file is ours. */
+KV_INTERNAL void http_answer_file(struct http_request *request, int file,
+                                  uint64_t first, uint64_t size);
+KV_INTERNAL void http_answer_drop(struct http_request *request);
 KV_INTERNAL void http_answer_header(struct http_request *request,
                                     const char *name, const char *format, ...)
     KV_PRINTF(3, 4);

@@ -32,6 +32,22 @@ bool http_call_fail(struct http_call *call, kvsql_rc rc, const char *detail,
     return false;
 }
 
+void http_fail_reply(struct http_request *request,
+                     const struct cmd_reply *reply)
+{
+    kvsql_slice line = cmd_reply_line(reply);
+    const char *p = line.p, *blank = memchr(p, ' ', line.size);
+    kvsql_rc rc = reply->rc != KVSQL_OK ? reply->rc : KVSQL_TOOBIG;
+    const char *word = kv_error_row(rc)->resp;
+    char text[KVSQL_ERROR_SIZE];
+
+    if (blank != NULL && (size_t)(blank - p) == strlen(word) &&
+        memcmp(p, word, strlen(word)) == 0)
+        line = (kvsql_slice){blank + 1, line.size - (size_t)(blank + 1 - p)};
+    snprintf(text, sizeof text, "%.*s", (int)line.size, (const char *)line.p);
+    http_fail(request, rc, text, NULL);
+}
+
 bool http_call_say(struct http_call *call, const kvsql_slice *words,
                    unsigned count, uint64_t more)
 {

@@ -1,10 +1,12 @@
-/* snapshots.c - /v1/snapshots: the files that are kept, and making one.
+/* snapshots.c - /v1/snapshots: the files that are kept, making one, a file.
  *
  * Thread: the event loop's; a snapshot that is waited for, a worker's. */
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "http/json.h"
-#include "http/request.h"
+#include "http/prefer.h"
 
 #define SNAPSHOTS_MAX 64 /* listed */
 
@@ -93,4 +95,91 @@ enum http_next http_do_snapshots_make(struct http_request *request)
     http_answer_header(request, "Location", "/v1/snapshots");
     kv_buf_text(&request->answer.body, "{\"status\":\"running\"}");
     return HTTP_NEXT_ANSWER;
+}
+
+/* ---- a file ----------------------------------------------------------------------- */
+
+#define SNAPSHOTS_NAME_MAX 64
+
+/* The range that is asked for, of this file if If-Range names one. False: there
+ * is no such part. */
+static bool snapshots_part(struct http_request *request, const char *etag,
+                           uint64_t length, uint64_t *first, uint64_t *size)
+{
+    kvsql_slice given = request->headers[HTTP_H_IF_RANGE];
+    struct http_range range = http_range_of(request);
+
+    *first = 0;
+    *size = length;
+    if (!range.asked || (given.p != NULL && !http_is(given, etag)))
+        return true;
+    http_range_fit(&range, length, first, size);
+    return *size > 0;
+}
+
+/* The file leaves from its descriptor, so that one of any size costs no
+ * memory; whoever removes it meanwhile takes nothing away. */
+static void snapshots_send(struct http_request *request, int file,
+                           const struct kv_snapshot_info *info)
+{
+    const unsigned long long length = info->size;
+    char etag[HTTP_ETAG_SIZE];
+    uint64_t first, size;
+    bool part;
+
+    snprintf(etag, sizeof etag, "\"snap-%llu-%s\"",
+             (unsigned long long)info->position, request->server->store_id);
+    part = snapshots_part(request, etag, info->size, &first, &size);
+    if (http_etag_in(request->headers[HTTP_H_IF_NONE_MATCH], etag, false)) {
+        http_answer(request, 304, NULL);
+        close(file);
+    } else if (!part) {
+        http_refuse(request, HTTP_P_RANGE, "the file has %llu bytes", length);
+        http_answer_header(request, "Content-Range", "bytes */%llu", length);
+        close(file);
+        return;
+    } else {
+        http_answer(request, size < info->size ? 206 : 200,
+                    "application/vnd.sqlite3");
+        http_answer_file(request, file, first, size);
+        http_answer_header(request, "Accept-Ranges", "bytes");
+        http_answer_header(request, "Content-Disposition",
+                           "attachment; filename=\"%s\"", info->file);
+        if (size < info->size)
+            http_answer_header(request, "Content-Range", "bytes %llu-%llu/%llu",
+                               (unsigned long long)first,
+                               (unsigned long long)(first + size - 1), length);
+    }
+    request->answer.cache = "no-cache";
+    http_answer_header(request, "ETag", "%s", etag);
+    http_answer_header(request, "X-KVSQL-Position", "%llu",
+                       (unsigned long long)info->position);
+}
+
+static void snapshots_file(struct http_request *request,
+                           struct http_worker *worker)
+{
+    kvsql *db = atomic_load(&request->server->db);
+    kvsql_slice segment = request->segments[2];
+    char name[SNAPSHOTS_NAME_MAX] = "";
+    struct kv_snapshot_info info;
+    struct kvsql_error err;
+    int file;
+
+    (void)worker;
+    /* A name that is none of ours is found nowhere. */
+    if (segment.size < sizeof name && memchr(segment.p, 0, segment.size) == NULL)
+        snprintf(name, sizeof name, "%.*s", (int)segment.size,
+                 (const char *)segment.p);
+    kvsql_rc rc = kv_snapshot_open(db, name, &file, &info, &err);
+    if (rc != KVSQL_OK)
+        http_fail(request, rc, err.text, NULL);
+    else
+        snapshots_send(request, file, &info);
+}
+
+enum http_next http_do_snapshots_get(struct http_request *request)
+{
+    request->work = snapshots_file;
+    return HTTP_NEXT_WORK;
 }

@@ -1,52 +1,16 @@
 /* strings.c - /v1/strings/{key}: raw bytes, ranges of them, counters.
  *
  * Thread: the one that has the request. */
-#include <stdio.h>
-#include <string.h>
-
 #include "http/value.h"
 #include "kvsql/base/num.h"
 
-/* ---- ranges --------------------------------------------------------------------- */
-
-struct strings_range {
-    bool asked, suffix, open; /* "-5": the last five; "5-": from there on */
-    uint64_t first, last;
-};
-
-/* One range of bytes; several, other units and what is no range are ignored
- * (RFC 9110), and so is one for another version. */
-static struct strings_range strings_range(struct http_request *request)
-{
-    kvsql_slice text = request->headers[HTTP_H_RANGE];
-    struct strings_range range = {0};
-    const char *p = text.p, *dash;
-
-    if (text.p == NULL || text.size < 8 || memcmp(p, "bytes=", 6) != 0 ||
-        memchr(p, ',', text.size) != NULL)
-        return range;
-    p += 6;
-    dash = memchr(p, '-', text.size - 6);
-    if (dash == NULL)
-        return range;
-    const size_t before = (size_t)(dash - p);
-    const size_t behind = text.size - 6 - before - 1;
-    range.suffix = before == 0;
-    range.open = behind == 0;
-    range.asked =
-        (range.suffix || kv_num_uint(p, before, &range.first)) &&
-        (range.open ? !range.suffix
-                    : kv_num_uint(dash + 1, behind, &range.last)) &&
-        (range.suffix || range.open || range.first <= range.last) &&
-        range.first <= INT64_MAX && range.last <= INT64_MAX;
-    return range;
-}
+/* ---- reading --------------------------------------------------------------------- */
 
 /* Whether a range is of this version is known when the key is looked at, so
  * then the whole is read. */
 static bool strings_get(struct http_call *call)
 {
-    struct strings_range range = strings_range(call->request);
+    struct http_range range = http_range_of(call->request);
     char *text = http_alloc(call->request, 2 * KV_INT_TEXT_MAX);
     char *end = text + KV_INT_TEXT_MAX;
     size_t first, last;
@@ -67,25 +31,8 @@ static bool strings_get(struct http_call *call)
                     {end, last});
 }
 
-/* The part of the whole value, where that was read. */
-static void strings_cut(const struct strings_range *range,
-                        struct cmd_item *item)
-{
-    uint64_t first = range->first, size = item->size;
-
-    if (range->suffix)
-        first = range->last < size ? size - range->last : 0;
-    if (first > size || (range->suffix && range->last == 0))
-        first = size;
-    size -= first;
-    if (!range->suffix && !range->open && range->last - range->first < size)
-        size = range->last - range->first + 1;
-    item->p += first;
-    item->size = (size_t)size;
-}
-
 static void strings_part(struct http_call *call,
-                         const struct strings_range *range,
+                         const struct http_range *range,
                          const struct cmd_item *item)
 {
     struct http_request *request = call->request;
@@ -109,15 +56,19 @@ static void strings_part(struct http_call *call,
 static void strings_get_show(struct http_call *call)
 {
     kvsql_slice given = call->request->headers[HTTP_H_IF_RANGE];
-    struct strings_range range = strings_range(call->request);
+    struct http_range range = http_range_of(call->request);
     struct cmd_item item = http_call_item(call, 0);
     char etag[HTTP_ETAG_SIZE];
 
     http_etag(call->request, call->before.version, etag);
     if (range.asked && given.p != NULL) {
         range.asked = http_is(given, etag);
-        if (range.asked)
-            strings_cut(&range, &item);
+        uint64_t first, size;
+        if (range.asked) {
+            http_range_fit(&range, item.size, &first, &size);
+            item.p += first;
+            item.size = (size_t)size;
+        }
     }
     if (range.asked) {
         strings_part(call, &range, &item);

@@ -494,3 +494,41 @@ unsigned kv_snapshot_list(kvsql *db, struct kv_snapshot_info *out, unsigned max)
     kv_lock_drop(&db->manifest.lock);
     return count;
 }
+
+kvsql_rc kv_snapshot_open(kvsql *db, const char *name, int *file,
+                          struct kv_snapshot_info *info,
+                          struct kvsql_error *err)
+{
+    struct kv_snapshot_info kept[KV_MANIFEST_SNAPSHOTS_MAX];
+    const unsigned count =
+        kv_snapshot_list(db, kept, KV_MANIFEST_SNAPSHOTS_MAX);
+    const bool latest = strcmp(name, "latest.db") == 0;
+    unsigned i = 0;
+
+    while (i < count && !latest && strcmp(kept[i].file, name) != 0) {
+        i++;
+    }
+    if (i == count) {
+        return kv_fail(err, KVSQL_NOTFOUND, "there is no snapshot '%.64s'",
+                       name);
+    }
+    *info = kept[i];
+    const int opened = db->os->open(db->os->arg, db->dir, info->file,
+                                    KV_OS_READ, file);
+    if (opened == -ENOENT) { /* an older one: removed since it was listed */
+        return kv_fail(err, KVSQL_NOTFOUND, "snapshot %s is gone",
+                       info->file);
+    }
+    if (opened < 0) {
+        return kv_fail(err, KVSQL_IO, "snapshot: cannot open %s: %s",
+                       info->file, strerror(-opened));
+    }
+    const int64_t size = db->os->size(db->os->arg, *file);
+    if (size < 0) {
+        db->os->close(db->os->arg, *file);
+        return kv_fail(err, KVSQL_IO, "snapshot: cannot ask for the size of %s",
+                       info->file);
+    }
+    info->size = (uint64_t)size;
+    return KVSQL_OK;
+}

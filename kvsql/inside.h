@@ -713,6 +713,14 @@ KV_INTERNAL kvsql_rc kv_snapshot_start(kvsql *db, struct kvsql_error *err);
 /* Kept snapshots, newest first; returns how many were filled. */
 KV_INTERNAL unsigned kv_snapshot_list(kvsql *db, struct kv_snapshot_info *out,
                                       unsigned max);
+/* Open a kept snapshot for reading, "latest.db" the newest. *file is a handle
+ * of the os, the caller's to close; its bytes stay even if the snapshot is
+ * removed meanwhile. *info (its size that of the file) says which it is. Any
+ * thread.
+ * NOTFOUND: there is none of this name; IO. Nothing is open then. */
+KV_INTERNAL kvsql_rc kv_snapshot_open(kvsql *db, const char *name, int *file,
+                                      struct kv_snapshot_info *info,
+                                      struct kvsql_error *err) KV_MUST_USE;
 
 /* Everything that INFO, /metrics, stats and the console show of the library.
  * Cheap: no walk over keys. */

@@ -322,6 +322,63 @@ START_TEST(no_call_that_fails_costs_more_than_one_snapshot)
 }
 END_TEST
 
+/* ---- reading one ------------------------------------------------------------------ */
+
+START_TEST(a_kept_snapshot_is_opened_by_its_name)
+{
+    struct kv_snapshot_info info, first;
+    struct run run;
+    uint8_t head[16];
+    int file;
+
+    fixture_new(&run, 1);
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    ck_assert_int_eq(kv_snapshot_open(run.db, "latest.db", &file, &info,
+                                      &run.err),
+                     KVSQL_NOTFOUND);
+    ck_assert_int_eq(run_put(&run, 1), KVSQL_OK);
+    ck_assert_int_eq(kv_snapshot_run(run.db, NULL, NULL, &first, &run.err),
+                     KVSQL_OK);
+    ck_assert_int_eq(run_put(&run, 2), KVSQL_OK);
+    ck_assert_int_eq(snapshot_take(&run), KVSQL_OK);
+
+    const struct kv_os *os = fakeos_os(run.fake);
+    const unsigned before = fakeos_open_handles(run.fake);
+    ck_assert_int_eq(kv_snapshot_open(run.db, first.file, &file, &info,
+                                      &run.err),
+                     KVSQL_OK);
+    ck_assert_uint_eq(info.position, first.position);
+    ck_assert_uint_eq(info.size, first.size);
+    ck_assert_int_eq(os->read_at(os->arg, file, head, sizeof head, 0), 16);
+    ck_assert_mem_eq(head, "SQLite format 3", 16);
+    os->close(os->arg, file);
+    ck_assert_int_eq(kv_snapshot_open(run.db, "latest.db", &file, &info,
+                                      &run.err),
+                     KVSQL_OK);
+    ck_assert_uint_gt(info.position, first.position);
+    os->close(os->arg, file);
+
+    static const char *const others[] = {"", "MANIFEST", "../data/MANIFEST",
+                                         "snap-0000000000000001"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        ck_assert_int_eq(kv_snapshot_open(run.db, others[i], &file, &info,
+                                          &run.err),
+                         KVSQL_NOTFOUND);
+    fakeos_fail(run.fake, FAKEOS_OPEN, 1, EIO, false);
+    ck_assert_int_eq(kv_snapshot_open(run.db, first.file, &file, &info,
+                                      &run.err),
+                     KVSQL_IO);
+    fakeos_fail(run.fake, FAKEOS_OPEN, 1, ENOENT, false);
+    ck_assert_int_eq(kv_snapshot_open(run.db, first.file, &file, &info,
+                                      &run.err),
+                     KVSQL_NOTFOUND);
+    fakeos_fail(run.fake, FAKEOS_OPEN, 0, 0, false);
+    ck_assert_uint_eq(fakeos_open_handles(run.fake), before);
+    ck_assert_int_eq(run_close(&run), KVSQL_OK);
+    fixture_end(&run);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     kv_diag_sink(diag_drop, NULL);
@@ -329,6 +386,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_kill_after_any_step_leaves_everything_acknowledged);
     tcase_add_test(tests,
                    a_power_cut_after_any_step_leaves_everything_acknowledged);
+    tcase_add_test(tests, a_kept_snapshot_is_opened_by_its_name);
     tcase_add_test(tests, a_disk_that_lies_about_names_is_found_out);
     tcase_add_loop_test(tests, no_call_that_fails_costs_more_than_one_snapshot,
                         0, sizeof fault_kinds / sizeof *fault_kinds);
