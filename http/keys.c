@@ -1,7 +1,7 @@
-/* keys.c - /v1/keys: the list of keys, one key with its value.
+/* keys.c - /v1/keys: the list of keys.
  *
- * Lists and values are read by SQL on a worker's session, so a page or a large
- * value never holds the store. A page walks keys in order from where the last
+ * It is read by SQL on a worker's session, so a page never holds the store. A
+ * page walks keys in order from where the last
  * one ended: TEXT keys first, BLOB keys behind them. With a prefix that makes
  * two walks, one in each class, both ended by the first key behind the prefix.
  *
@@ -11,16 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "http/prefer.h"
-#include "http/sql.h"
+#include "http/key.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/text.h"
 
 #define KEYS_LIMIT 100        /* items of a page unless said */
 #define KEYS_LIMIT_MAX 1000
 #define KEYS_SCAN_MAX 10000   /* keys looked at for one page */
-#define KEYS_PEEK_ELEMENTS 20
-#define KEYS_PEEK_BYTES 4096
 
 struct keys_page {
     struct http_request *request;
@@ -171,13 +168,6 @@ static kvsql_rc keys_walk(struct keys_page *page, const struct vt_value *from,
     return rc;
 }
 
-static struct vt_value keys_bound(bool blob, const void *p, size_t size)
-{
-    return (struct vt_value){.kind = blob ? VT_BLOB : VT_TEXT,
-                             .p = size ? p : (const uint8_t *)"",
-                             .size = size};
-}
-
 static kvsql_rc keys_page(struct keys_page *page, struct kvsql_error *err)
 {
     bool resumed = page->last.size > 0, full = false;
@@ -185,17 +175,17 @@ static kvsql_rc keys_page(struct keys_page *page, struct kvsql_error *err)
     kvsql_rc rc = KVSQL_OK;
     struct kv_buf start = page->last; /* the walk writes a new one */
     struct vt_value from =
-        keys_bound(blob, start.p + 1, resumed ? start.size - 1 : 0);
+        http_key_bound(blob, start.p + 1, resumed ? start.size - 1 : 0);
 
     kv_buf_init(&page->last, KV_MEM_CLIENT, KVSQL_KEY_MAX + 1);
     if (!resumed) /* of a prefix that is no text, its text part */
-        from = keys_bound(false, page->prefix.p,
+        from = http_key_bound(false, page->prefix.p,
                           kv_utf8_prefix(page->prefix.p, page->prefix.size));
     page->text_only = !blob && page->prefix.size > 0;
     rc = keys_walk(page, &from, resumed, &full, err);
     if (rc == KVSQL_OK && !full && page->text_only) {
         page->text_only = false;
-        from = keys_bound(true, page->prefix.p, page->prefix.size);
+        from = http_key_bound(true, page->prefix.p, page->prefix.size);
         rc = keys_walk(page, &from, false, &full, err);
     }
     kv_buf_fini(&start);
@@ -225,7 +215,7 @@ static kvsql_rc keys_count(struct keys_page *page, struct kvsql_error *err)
                       ? kv_fail(err, KVSQL_NOMEM, "no memory for a pattern")
                       : vt_prepare(page->session, sql, sizeof sql - 1, NULL,
                                    &statement, err);
-    value = keys_bound(kv_class_of(glob.p, glob.size) == KV_BLOB, glob.p,
+    value = http_key_bound(kv_class_of(glob.p, glob.size) == KV_BLOB, glob.p,
                        glob.size);
     if (rc == KVSQL_OK)
         rc = vt_bind(statement, 1, &value, err);
@@ -335,262 +325,5 @@ static void keys_list_work(struct http_request *request,
 enum http_next http_do_keys_list(struct http_request *request)
 {
     request->work = keys_list_work;
-    return HTTP_NEXT_WORK;
-}
-
-/* ---- one key ------------------------------------------------------------------------- */
-
-struct keys_one {
-    struct http_request *request;
-    struct vt_session *session;
-    struct vt_value key;
-    char type[16];
-    bool peek, pairs, cut;
-};
-
-static kvsql_rc keys_query(struct keys_one *one, const char *sql,
-                           struct vt_statement **statement,
-                           struct kvsql_error *err)
-{
-    *statement = NULL;
-    kvsql_rc rc = vt_prepare(one->session, sql, strlen(sql), NULL, statement,
-                             err);
-    return rc == KVSQL_OK ? vt_bind(*statement, 1, &one->key, err) : rc;
-}
-
-static void keys_bytes(struct keys_one *one, const struct vt_value *value)
-{
-    struct kv_buf *out = &one->request->answer.body;
-    size_t size = value->size;
-
-    if (one->peek && size > KEYS_PEEK_BYTES) {
-        size = KEYS_PEEK_BYTES;
-        if (value->kind == VT_TEXT)
-            size = kv_utf8_prefix(value->p, size);
-        one->cut = true;
-    }
-    http_json_bytes(out, value->p, size, value->kind == VT_BLOB);
-}
-
-/* One element, in the shape of its type. */
-static void keys_element(struct keys_one *one,
-                         const struct vt_statement *statement)
-{
-    struct kv_buf *out = &one->request->answer.body;
-    struct vt_value first, second;
-    bool hash = strcmp(one->type, "hash") == 0;
-
-    vt_column(statement, 0, &first);
-    if (strcmp(one->type, "zset") == 0) {
-        kv_buf_text(out, "{\"member\":");
-        keys_bytes(one, &first);
-        kv_buf_text(out, ",\"score\":");
-        vt_column(statement, 1, &second);
-        http_json_double(out, second.real, false);
-        kv_buf_byte(out, '}');
-        return;
-    }
-    if (hash && one->pairs)
-        kv_buf_byte(out, '[');
-    keys_bytes(one, &first);
-    if (hash) {
-        kv_buf_byte(out, one->pairs ? ',' : ':');
-        vt_column(statement, 1, &second);
-        keys_bytes(one, &second);
-    }
-    if (hash && one->pairs)
-        kv_buf_byte(out, ']');
-}
-
-static const char *keys_value_sql(const char *type)
-{
-    static const struct {
-        const char *type, *sql;
-    } rows[] = {
-        {"string", "SELECT value FROM strings WHERE key = ?1"},
-        {"hash", "SELECT field, value FROM hashes WHERE key = ?1 "
-                 "ORDER BY field"},
-        {"list", "SELECT value FROM lists WHERE key = ?1 ORDER BY idx"},
-        {"set", "SELECT member FROM sets WHERE key = ?1 ORDER BY member"},
-        {"zset", "SELECT member, score FROM zsets WHERE key = ?1 "
-                 "ORDER BY score, member"},
-    };
-
-    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (strcmp(type, rows[i].type) == 0)
-            return rows[i].sql;
-    return NULL;
-}
-
-/* A hash with a field that is no text cannot be an object. */
-static kvsql_rc keys_shape(struct keys_one *one, struct kvsql_error *err)
-{
-    struct vt_statement *statement;
-    bool row = false;
-
-    if (strcmp(one->type, "hash") != 0)
-        return KVSQL_OK;
-    one->pairs = http_is(http_param(one->request, "shape"), "pairs");
-    kvsql_rc rc = keys_query(one,
-                             "SELECT 1 FROM hashes WHERE key = ?1 "
-                             "AND field >= x'' LIMIT 1",
-                             &statement, err);
-    if (rc == KVSQL_OK)
-        rc = vt_step(statement, &row, err);
-    one->pairs = one->pairs || row;
-    if (statement != NULL)
-        vt_finish(statement);
-    return rc;
-}
-
-static void keys_brackets(struct keys_one *one, bool open)
-{
-    struct kv_buf *out = &one->request->answer.body;
-
-    if (strcmp(one->type, "string") == 0)
-        return;
-    if (strcmp(one->type, "hash") == 0 && one->pairs)
-        kv_buf_text(out, open ? "{\"$pairs\":[" : "]}");
-    else if (strcmp(one->type, "hash") == 0)
-        kv_buf_byte(out, open ? '{' : '}');
-    else
-        kv_buf_byte(out, open ? '[' : ']');
-}
-
-static kvsql_rc keys_value(struct keys_one *one, struct kvsql_error *err)
-{
-    struct kv_buf *out = &one->request->answer.body;
-    const char *sql = keys_value_sql(one->type);
-    struct vt_statement *statement = NULL;
-    uint64_t count = 0;
-    bool row = false;
-
-    kv_buf_text(out, ",\"value\":");
-    if (sql == NULL) {
-        kv_buf_text(out, "null");
-        return KVSQL_OK;
-    }
-    kvsql_rc rc = keys_shape(one, err);
-    if (rc == KVSQL_OK)
-        rc = keys_query(one, sql, &statement, err);
-    keys_brackets(one, true);
-    while (rc == KVSQL_OK && (rc = vt_step(statement, &row, err)) == KVSQL_OK &&
-           row) {
-        if (one->peek && count == KEYS_PEEK_ELEMENTS) {
-            one->cut = true;
-            break;
-        }
-        if (count++ > 0)
-            kv_buf_byte(out, ',');
-        keys_element(one, statement);
-        if (out->size >= HTTP_BLOCK && !http_stream_push(one->request)) {
-            rc = kv_fail(err, KVSQL_INTERRUPT, "the answer was not taken");
-            break;
-        }
-    }
-    if (rc == KVSQL_OK && vt_truncated(statement))
-        rc = kv_fail(err, KVSQL_TOOBIG,
-                     "the value has more than the %llu bytes of one answer; "
-                     "read it in parts by commands",
-                     (unsigned long long)one->request->server->sql_byte_max);
-    if (statement != NULL)
-        vt_finish(statement);
-    keys_brackets(one, false);
-    return rc;
-}
-
-/* The answer's head and metadata. False: it is complete (304) or failed. */
-static bool keys_metadata(struct keys_one *one,
-                          const struct vt_statement *statement)
-{
-    static const char *const names[] = {"type", "ttl_ms", "size", "version",
-                                        "length", "encoding"};
-    struct http_request *request = one->request;
-    struct kv_buf *out = &request->answer.body;
-    struct vt_value value;
-    char etag[HTTP_ETAG_SIZE];
-
-    vt_column(statement, 3, &value);
-    http_etag(request, (uint64_t)value.integer, etag);
-    bool same = http_etag_in(request->headers[HTTP_H_IF_NONE_MATCH], etag,
-                             false);
-    http_answer(request, same ? 304 : 200, same ? NULL : HTTP_TYPE_JSON);
-    request->answer.cache = "no-cache";
-    http_answer_header(request, "ETag", "%s", etag);
-    if (same)
-        return false;
-    kv_buf_text(out, "{\"key\":");
-    http_json_bytes(out, one->key.p, one->key.size, one->key.kind == VT_BLOB);
-    for (int i = 0; i < (one->peek ? 6 : 5); i++) {
-        vt_column(statement, i, &value);
-        kv_buf_printf(out, ",\"%s\":", names[i]);
-        http_rows_value(out, &value, false);
-        if (i == 0 && value.size < sizeof one->type)
-            memcpy(one->type, value.p, value.size);
-        if (i == 1 && value.kind == VT_INTEGER)
-            http_answer_header(request, "X-KVSQL-TTL-Remaining-Ms", "%lld",
-                               (long long)value.integer);
-    }
-    return true;
-}
-
-static kvsql_rc keys_get(struct keys_one *one, struct kvsql_error *err)
-{
-    static const char sql[] = "SELECT type, ttl, memory, version, length, "
-                              "encoding FROM keys WHERE key = ?1";
-    struct vt_statement *statement;
-    char shown[128];
-    bool row = false, body = false;
-    kvsql_rc rc = keys_query(one, sql, &statement, err);
-
-    if (rc == KVSQL_OK)
-        rc = vt_step(statement, &row, err);
-    if (rc == KVSQL_OK && row)
-        body = keys_metadata(one, statement);
-    else if (rc == KVSQL_OK)
-        rc = kv_fail(err, KVSQL_NOTFOUND, "there is no key '%s'",
-                     kv_text_show(shown, sizeof shown, one->key.p,
-                                  one->key.size));
-    if (statement != NULL)
-        vt_finish(statement);
-    if (rc != KVSQL_OK || !body)
-        return rc;
-    rc = keys_value(one, err);
-    if (one->cut)
-        kv_buf_text(&one->request->answer.body, ",\"truncated\":true");
-    kv_buf_byte(&one->request->answer.body, '}');
-    return rc;
-}
-
-/* Metadata and value are read of one state: one SQL transaction. */
-static void keys_get_work(struct http_request *request,
-                          struct http_worker *worker)
-{
-    struct vt_limits limits = {.read_only = true,
-                               .deadline_ms = request->server->sql_deadline_ms,
-                               .row_max = UINT64_MAX / 2,
-                               .byte_max = request->server->sql_byte_max};
-    kvsql_slice key = request->segments[2];
-    struct keys_one one = {.request = request};
-    struct kvsql_error err;
-
-    one.key = keys_bound(kv_class_of(key.p, key.size) == KV_BLOB, key.p,
-                         key.size);
-    one.peek = http_is(http_param(request, "peek"), "1");
-    one.session = http_sql_session(request, worker, &limits);
-    if (one.session == NULL)
-        return;
-    kvsql_rc rc = vt_begin(one.session, &err);
-    if (rc == KVSQL_OK) {
-        rc = keys_get(&one, &err);
-        vt_rollback(one.session);
-    }
-    http_rows_close(request, rc, rc == KVSQL_OK ? NULL : err.text);
-    http_sql_leave(request, worker);
-}
-
-enum http_next http_do_keys_get(struct http_request *request)
-{
-    request->work = keys_get_work;
     return HTTP_NEXT_WORK;
 }

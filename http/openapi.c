@@ -209,7 +209,8 @@ static bool openapi_error(const struct http_route *row, enum http_method method,
     case 406:
     case 504:
         return row->tier == HTTP_TIER_SQL ||
-               (status == 504 && strcmp(row->pattern, "/v1/keys") == 0);
+               (status == 504 && (strcmp(row->pattern, "/v1/keys") == 0 ||
+                                  strcmp(row->pattern, "/v1/export") == 0));
     case 409:
         return key || row->tier == HTTP_TIER_SQL ||
                strcmp(row->asks, "Purge") == 0;

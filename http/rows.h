@@ -11,7 +11,8 @@
 #include "http/request.h"
 #include "vtab/session.h"
 
-enum http_rows_format { HTTP_ROWS_JSON, HTTP_ROWS_NDJSON, HTTP_ROWS_CSV };
+enum http_rows_format { HTTP_ROWS_JSON, HTTP_ROWS_NDJSON, HTTP_ROWS_CSV,
+                        HTTP_ROWS_FILE /* sqlfile.c */ };
 
 struct http_rows {
     struct http_request *request;

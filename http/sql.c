@@ -90,6 +90,8 @@ static bool sql_format_named(kvsql_slice name, enum http_rows_format *format)
         *format = HTTP_ROWS_NDJSON;
     else if (http_is(name, "csv"))
         *format = HTTP_ROWS_CSV;
+    else if (http_is(name, "db"))
+        *format = HTTP_ROWS_FILE;
     else
         return false;
     return true;
@@ -107,6 +109,7 @@ static bool sql_format_accepted(kvsql_slice accept,
                  {"application/*", HTTP_ROWS_JSON},
                  {"application/x-ndjson", HTTP_ROWS_NDJSON},
                  {"application/ndjson", HTTP_ROWS_NDJSON},
+                 {"application/vnd.sqlite3", HTTP_ROWS_FILE},
                  {"text/csv", HTTP_ROWS_CSV},
                  {"text/*", HTTP_ROWS_CSV}};
     const char *p = accept.p, *end = p + accept.size;
@@ -147,7 +150,7 @@ static bool sql_format(struct http_request *request, struct sql_call *call)
         return true;
     }
     http_refuse(request, HTTP_P_ACCEPT,
-                "rows are made as json, ndjson or csv");
+                "rows are made as json, ndjson, csv or db");
     return false;
 }
 
@@ -244,251 +247,6 @@ static bool sql_read(struct http_request *request, struct sql_call *call)
                       http_param(request, "timeout_ms"));
 }
 
-/* ---- parameters ------------------------------------------------------------------------ */
-
-struct sql_binding {
-    struct vt_statement *statement;
-    bool *bound; /* by index */
-    int count;
-    struct kvsql_error *err;
-    struct kv_buf scratch; /* decoded base64 */
-};
-
-static void sql_text_value(kvsql_slice text, struct vt_value *out)
-{
-    bool blob = kv_class_of(text.p, text.size) == KV_BLOB; /* VA1 */
-
-    *out = (struct vt_value){.kind = blob ? VT_BLOB : VT_TEXT,
-                             .p = text.size ? text.p : (const uint8_t *)"",
-                             .size = text.size};
-}
-
-static kvsql_rc sql_base64(struct sql_binding *binding,
-                           const struct http_json *json, uint32_t at,
-                           struct vt_value *out)
-{
-    uint32_t text = http_json_find(json, at, "$base64");
-    const struct http_json_token *token = &json->tokens[text];
-
-    kv_buf_reset(&binding->scratch, SIZE_MAX);
-    if (json->tokens[at].count != 1 || text == 0 ||
-        token->kind != HTTP_JSON_STRING ||
-        !kv_base64_decode(&binding->scratch, (const char *)token->p,
-                          token->size))
-        return kv_fail(binding->err, KVSQL_INVALID,
-                       "a parameter is null, a truth value, a number, a "
-                       "string or {\"$base64\":\"..\"}");
-    if (binding->scratch.failed)
-        return kv_fail(binding->err, KVSQL_NOMEM,
-                       "no memory for a parameter");
-    sql_text_value((kvsql_slice){binding->scratch.p, binding->scratch.size},
-                   out);
-    return KVSQL_OK;
-}
-
-static void sql_number_value(kvsql_slice text, struct vt_value *out)
-{
-    if (kv_num_int(text.p, text.size, &out->integer)) {
-        out->kind = VT_INTEGER;
-    } else if (kv_num_double(text.p, text.size, &out->real)) {
-        out->kind = VT_REAL;
-    } else {
-        sql_text_value(text, out); /* more digits than a number may have */
-    }
-}
-
-static kvsql_rc sql_json_value(struct sql_binding *binding,
-                               const struct http_json *json, uint32_t at,
-                               struct vt_value *out)
-{
-    const struct http_json_token *token = &json->tokens[at];
-
-    *out = (struct vt_value){.kind = VT_NULL};
-    switch (token->kind) {
-    case HTTP_JSON_NULL:
-        return KVSQL_OK;
-    case HTTP_JSON_FALSE:
-    case HTTP_JSON_TRUE:
-        *out = (struct vt_value){.kind = VT_INTEGER,
-                                 .integer = token->kind == HTTP_JSON_TRUE};
-        return KVSQL_OK;
-    case HTTP_JSON_NUMBER:
-        sql_number_value(http_json_slice(token), out);
-        return KVSQL_OK;
-    case HTTP_JSON_STRING:
-        sql_text_value(http_json_slice(token), out);
-        return KVSQL_OK;
-    default:
-        return sql_base64(binding, json, at, out);
-    }
-}
-
-static kvsql_rc sql_bind(struct sql_binding *binding, int index,
-                         const struct vt_value *value)
-{
-    if (index < 1 || index > binding->count)
-        return kv_fail(binding->err, KVSQL_INVALID,
-                       "the statement has %d parameter(s), number %d was "
-                       "given",
-                       binding->count, index);
-    if (binding->bound[index])
-        return kv_fail(binding->err, KVSQL_INVALID,
-                       "parameter %d was given twice", index);
-    binding->bound[index] = true;
-    return vt_bind(binding->statement, index, value, binding->err);
-}
-
-/* A name with or without its sign, or a number. */
-static kvsql_rc sql_index(struct sql_binding *binding, kvsql_slice name,
-                          int *index)
-{
-    char text[128], shown[64];
-    const char *p = name.p;
-    int64_t number;
-
-    *index = 0;
-    if (name.size > 1 && strchr(":@$?", p[0]) != NULL) {
-        p++;
-        name.size--;
-    }
-    if (kv_num_int(p, name.size, &number) && number >= 1 &&
-        number <= binding->count) {
-        *index = (int)number;
-        return KVSQL_OK;
-    }
-    if (name.size > 0 && name.size < sizeof text &&
-        memchr(p, 0, name.size) == NULL) {
-        memcpy(text, p, name.size);
-        text[name.size] = 0;
-        *index = vt_param_index(binding->statement, text);
-    }
-    if (*index != 0)
-        return KVSQL_OK;
-    return kv_fail(binding->err, KVSQL_INVALID,
-                   "the statement has no parameter '%s'",
-                   kv_text_show(shown, sizeof shown, p, name.size));
-}
-
-static kvsql_rc sql_bind_json(struct sql_binding *binding,
-                              const struct http_json *json, uint32_t params)
-{
-    const struct http_json_token *tokens = json->tokens;
-    bool object = tokens[params].kind == HTTP_JSON_OBJECT;
-    kvsql_rc rc = KVSQL_OK;
-    int index = 0;
-
-    if (!object && tokens[params].kind != HTTP_JSON_ARRAY)
-        return kv_fail(binding->err, KVSQL_INVALID,
-                       "\"params\" is an array or an object");
-    for (uint32_t i = params + 1; rc == KVSQL_OK && i < tokens[params].next;
-         i = tokens[i].next) {
-        struct vt_value value;
-        if (object) {
-            rc = sql_index(binding, http_json_slice(&tokens[i]), &index);
-            i++;
-        } else {
-            index++;
-        }
-        if (rc == KVSQL_OK)
-            rc = sql_json_value(binding, json, i, &value);
-        if (rc == KVSQL_OK)
-            rc = sql_bind(binding, index, &value);
-    }
-    return rc;
-}
-
-/* Digits, a point, digits, perhaps an exponent: 2.50, -1e9. */
-static bool sql_is_decimal(kvsql_slice text)
-{
-    const char *p = text.p, *end = p + text.size;
-    bool point = false;
-
-    if (p < end && *p == '-')
-        p++;
-    if (p == end || *p < '0' || *p > '9' ||
-        (*p == '0' && end - p > 1 && p[1] >= '0' && p[1] <= '9'))
-        return false;
-    for (; p < end; p++) {
-        if (*p == '.' && p + 1 < end && p[1] >= '0' && p[1] <= '9')
-            point = true;
-        else if (*p == 'e' || *p == 'E' || *p == '+' || *p == '-')
-            point = true;
-        else if (*p < '0' || *p > '9')
-            return false;
-    }
-    return point;
-}
-
-/* p.name=value or p.name:text=value; canonical numbers bind as numbers. */
-static kvsql_rc sql_bind_query(struct sql_binding *binding,
-                               const struct http_request *request)
-{
-    for (unsigned i = 0; i < request->param_count; i++) {
-        kvsql_slice name = request->params[i].name;
-        kvsql_slice text = request->params[i].value;
-        const char *p = name.p;
-        struct vt_value value = {0};
-        int index;
-
-        if (name.size < 3 || p[0] != 'p' || p[1] != '.')
-            continue;
-        name = (kvsql_slice){p + 2, name.size - 2};
-        bool forced = name.size > 5 &&
-                      memcmp(p + 2 + name.size - 5, ":text", 5) == 0;
-        if (forced)
-            name.size -= 5;
-        if (!forced && kv_num_int(text.p, text.size, &value.integer))
-            value.kind = VT_INTEGER;
-        else if (!forced && sql_is_decimal(text) &&
-                 kv_num_double(text.p, text.size, &value.real))
-            value.kind = VT_REAL;
-        else
-            sql_text_value(text, &value);
-        kvsql_rc rc = sql_index(binding, name, &index);
-        if (rc == KVSQL_OK)
-            rc = sql_bind(binding, index, &value);
-        if (rc != KVSQL_OK)
-            return rc;
-    }
-    return KVSQL_OK;
-}
-
-static kvsql_rc sql_bound_all(const struct sql_binding *binding)
-{
-    for (int i = 1; i <= binding->count; i++)
-        if (!binding->bound[i])
-            return kv_fail(binding->err, KVSQL_INVALID,
-                           "parameter %d of %d was not given", i,
-                           binding->count);
-    return KVSQL_OK;
-}
-
-kvsql_rc http_sql_bind(struct http_request *request,
-                       struct vt_statement *statement,
-                       const struct http_json *json, uint32_t params,
-                       bool query, struct kvsql_error *err)
-{
-    struct sql_binding binding = {.statement = statement,
-                                  .count = vt_param_count(statement),
-                                  .err = err};
-    size_t size = (size_t)binding.count + 1;
-    kvsql_rc rc = KVSQL_OK;
-
-    binding.bound = http_alloc(request, size);
-    if (binding.bound == NULL)
-        return kv_fail(err, KVSQL_NOMEM, "no memory for the parameters");
-    memset(binding.bound, 0, size);
-    kv_buf_init(&binding.scratch, KV_MEM_CLIENT, request->server->body_max);
-    if (params != 0)
-        rc = sql_bind_json(&binding, json, params);
-    if (rc == KVSQL_OK && query)
-        rc = sql_bind_query(&binding, request);
-    if (rc == KVSQL_OK)
-        rc = sql_bound_all(&binding);
-    kv_buf_fini(&binding.scratch);
-    return rc;
-}
-
 /* ---- running ------------------------------------------------------------------------- */
 
 static const char *sql_offset(const struct vt_session *session, char out[32])
@@ -553,6 +311,23 @@ static void sql_step_all(struct http_rows *rows, struct vt_session *session,
                   (kv_os_mono_ns() - started_ns) / 1000000);
 }
 
+/* The result as a file: whole, or refused. */
+static void sql_file(struct http_request *request, struct vt_session *session,
+                     struct vt_statement *statement)
+{
+    struct kvsql_error err;
+    char extra[32];
+    uint64_t count;
+    kvsql_rc rc = http_sql_file(request, statement, &count, &err);
+
+    atomic_fetch_add(&request->server->stats.sql_rows, count);
+    if (rc != KVSQL_OK)
+        http_fail(request, rc, err.text, sql_offset(session, extra));
+    else
+        http_answer_header(request, "X-KVSQL-Position", "%llu",
+                           (unsigned long long)vt_position(session));
+}
+
 static void sql_run(struct http_request *request, struct vt_session *session,
                     const struct sql_call *call)
 {
@@ -577,6 +352,8 @@ static void sql_run(struct http_request *request, struct vt_session *session,
                            request->body_type != HTTP_BODY_JSON, &err);
     if (rc != KVSQL_OK) {
         http_fail(request, rc, err.text, NULL);
+    } else if (call->format == HTTP_ROWS_FILE) {
+        sql_file(request, session, statement);
     } else {
         struct http_rows rows = {.request = request,
                                  .statement = statement,

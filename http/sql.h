@@ -27,5 +27,12 @@ KV_INTERNAL kvsql_rc http_sql_bind(struct http_request *request,
                                    const struct http_json *json,
                                    uint32_t params, bool query,
                                    struct kvsql_error *err) KV_MUST_USE;
+/* All rows of the statement as an SQLite file in the answer, and how many they
+ * are. TOOBIG: over a limit of rows or bytes; INVALID: a statement without
+ * rows, which has not run. */
+KV_INTERNAL kvsql_rc http_sql_file(struct http_request *request,
+                                   struct vt_statement *statement,
+                                   uint64_t *count, struct kvsql_error *err)
+    KV_MUST_USE;
 
 #endif
