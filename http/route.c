@@ -132,6 +132,24 @@ static inline bool route_is_ours(const struct http_route *row)
     return row->pattern[1] == 'v' && row->pattern[2] == '1';
 }
 
+/* Does the row below /v1 go on with the request's second segment? Few do, and
+ * the others need no closer look. */
+static bool route_is_in(const struct http_route *row,
+                        const struct http_request *request)
+{
+    const char *pattern = row->pattern + sizeof "/v1/" - 1, *room;
+    size_t size;
+
+    if (request->segment_count < 2)
+        return false;
+    room = request->segments[1].p;
+    size = request->segments[1].size;
+    for (size_t i = 0; i < size; i++)
+        if (pattern[i] == 0 || pattern[i] != room[i])
+            return false;
+    return size > 0 && (pattern[size] == 0 || pattern[size] == '/');
+}
+
 /* A POST that names no verb of its path: which there are. False: the path has
  * none. */
 static bool route_verbs(struct http_request *request)
@@ -174,6 +192,7 @@ static unsigned route_match(struct http_request *request)
     for (unsigned i = 0; i < ROUTE_COUNT; i++) {
         const struct http_route *row = &route_rows[i];
         if (route_is_ours(row) != ours ||
+            (ours && !route_is_in(row, request)) ||
             (reserved != NULL && strcmp(row->pattern, "/**") == 0) ||
             !route_fits(request, row->pattern, false))
             continue;
