@@ -12,12 +12,22 @@
 #include <string.h>
 
 #include "http/key.h"
+#include "http/value.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/text.h"
 
 #define KEYS_LIMIT 100        /* items of a page unless said */
 #define KEYS_LIMIT_MAX 1000
 #define KEYS_SCAN_MAX 10000   /* keys looked at for one page */
+
+enum keys_order { KEYS_BY_KEY, KEYS_BY_SIZE, KEYS_BY_TTL };
+
+/* One of the best so far. */
+struct keys_best {
+    int64_t rank;   /* the greater, the better */
+    uint64_t number; /* of those that were seen: the first of equals is better */
+    struct kv_buf item;
+};
 
 struct keys_page {
     struct http_request *request;
@@ -27,6 +37,9 @@ struct keys_page {
     struct kv_buf last; /* the cursor's bytes: class letter, key */
     bool more;
     bool text_only; /* this walk ends where the BLOB keys begin */
+    enum keys_order order;
+    struct keys_best *best; /* a heap, the worst first; not BY_KEY */
+    uint64_t best_count;
     uint64_t position;
     uint8_t literal[KV_KEY_BUFFER]; /* prefix of the pattern */
 };
@@ -92,16 +105,14 @@ static enum keys_verdict keys_judge(const struct keys_page *page,
     return KEYS_TAKE;
 }
 
-static void keys_item(struct keys_page *page,
-                      const struct vt_statement *statement,
+static void keys_item(struct kv_buf *out, const struct vt_statement *statement,
                       const struct vt_value *key)
 {
     static const char *const names[] = {NULL, "type", "ttl_ms", "size",
                                         "version"};
-    struct kv_buf *out = &page->request->answer.body;
     struct vt_value value;
 
-    kv_buf_text(out, page->found++ ? ",{\"key\":" : "{\"key\":");
+    kv_buf_text(out, "{\"key\":");
     http_json_bytes(out, key->p, key->size, key->kind == VT_BLOB);
     for (int i = 1; i < 5; i++) {
         kv_buf_printf(out, ",\"%s\":", names[i]);
@@ -109,6 +120,114 @@ static void keys_item(struct keys_page *page,
         http_rows_value(out, &value, false);
     }
     kv_buf_byte(out, '}');
+}
+
+/* ---- the best of all ---------------------------------------------------------------- */
+
+static bool keys_worse(const struct keys_best *a, const struct keys_best *b)
+{
+    return a->rank != b->rank ? a->rank < b->rank : a->number > b->number;
+}
+
+static void keys_swap(struct keys_page *page, uint64_t a, uint64_t b)
+{
+    struct keys_best kept = page->best[a];
+
+    page->best[a] = page->best[b];
+    page->best[b] = kept;
+}
+
+/* The one at `i` may be better than those below it. */
+static void keys_sink(struct keys_page *page, uint64_t i, uint64_t count)
+{
+    for (;;) {
+        uint64_t worst = i;
+        for (uint64_t k = 2 * i + 1; k <= 2 * i + 2 && k < count; k++)
+            if (keys_worse(&page->best[k], &page->best[worst]))
+                worst = k;
+        if (worst == i)
+            return;
+        keys_swap(page, i, worst);
+        i = worst;
+    }
+}
+
+static void keys_rise(struct keys_page *page, uint64_t i)
+{
+    while (i > 0 &&
+           keys_worse(&page->best[i], &page->best[(i - 1) / 2])) {
+        keys_swap(page, i, (i - 1) / 2);
+        i = (i - 1) / 2;
+    }
+}
+
+/* Of all keys, the `limit` largest, or those that expire first. */
+static void keys_offer(struct keys_page *page,
+                       const struct vt_statement *statement,
+                       const struct vt_value *key)
+{
+    struct keys_best new = {.number = page->found++};
+    struct vt_value value;
+
+    vt_column(statement, page->order == KEYS_BY_SIZE ? 3 : 2, &value);
+    if (value.kind != VT_INTEGER)
+        return; /* it never expires */
+    new.rank = page->order == KEYS_BY_SIZE ? value.integer : -value.integer;
+    if (page->best_count == page->limit &&
+        keys_worse(&new, &page->best[0]))
+        return;
+    kv_buf_init(&new.item, KV_MEM_CLIENT, 16u * KVSQL_KEY_MAX);
+    keys_item(&new.item, statement, key);
+    if (page->best_count < page->limit) {
+        page->best[page->best_count] = new;
+        keys_rise(page, page->best_count++);
+        return;
+    }
+    kv_buf_fini(&page->best[0].item);
+    page->best[0] = new;
+    keys_sink(page, 0, page->best_count);
+}
+
+/* Into the answer, the best first. */
+static void keys_best_show(struct keys_page *page)
+{
+    struct kv_buf *out = &page->request->answer.body;
+
+    for (uint64_t left = page->best_count; left > 1; left--) {
+        keys_swap(page, 0, left - 1); /* the worst to the end */
+        keys_sink(page, 0, left - 1);
+    }
+    for (uint64_t i = 0; i < page->best_count; i++) {
+        struct kv_buf *item = &page->best[i].item;
+        if (i > 0)
+            kv_buf_byte(out, ',');
+        out->failed = out->failed || item->failed;
+        kv_buf_add(out, item->p, item->size);
+    }
+}
+
+/* ---- walking ------------------------------------------------------------------------- */
+
+static void keys_take(struct keys_page *page,
+                      const struct vt_statement *statement,
+                      const struct vt_value *key)
+{
+    struct kv_buf *out = &page->request->answer.body;
+
+    if (page->order != KEYS_BY_KEY) {
+        keys_offer(page, statement, key);
+        return;
+    }
+    if (page->found++ > 0)
+        kv_buf_byte(out, ',');
+    keys_item(out, statement, key);
+}
+
+/* Is there no room for one more? */
+static bool keys_full(const struct keys_page *page)
+{
+    return page->order == KEYS_BY_KEY && (page->found == page->limit ||
+                                          page->scanned == KEYS_SCAN_MAX);
 }
 
 /* Take rows until the page is full; false when the walk is over for good. */
@@ -126,7 +245,7 @@ static kvsql_rc keys_rows(struct keys_page *page,
         enum keys_verdict verdict = keys_judge(page, &key);
         if (verdict == KEYS_STOP)
             break;
-        if (page->found == page->limit || page->scanned == KEYS_SCAN_MAX) {
+        if (keys_full(page)) {
             page->more = *full = true;
             break;
         }
@@ -137,7 +256,7 @@ static kvsql_rc keys_rows(struct keys_page *page,
              memcmp(type.p, page->type.p, type.size) != 0))
             verdict = KEYS_SKIP;
         if (verdict == KEYS_TAKE)
-            keys_item(page, statement, &key);
+            keys_take(page, statement, &key);
         kv_buf_reset(&page->last, SIZE_MAX);
         kv_buf_byte(&page->last, key.kind == VT_BLOB ? 'b' : 't');
         kv_buf_add(&page->last, key.p, key.size);
@@ -199,18 +318,12 @@ static kvsql_rc keys_count(struct keys_page *page, struct kvsql_error *err)
 {
     static const char sql[] = "SELECT kv_count(?1)";
     struct vt_statement *statement = NULL;
-    const uint8_t *p = page->prefix.p;
     struct vt_value value;
     struct kv_buf glob;
     bool row = false;
 
     kv_buf_init(&glob, KV_MEM_CLIENT, 2 * HTTP_URI_MAX + 2);
-    for (size_t i = 0; i < page->prefix.size; i++) {
-        if (p[i] != 0 && strchr("*?[\\", p[i]) != NULL)
-            kv_buf_byte(&glob, '\\');
-        kv_buf_byte(&glob, p[i]);
-    }
-    kv_buf_byte(&glob, '*');
+    http_value_pattern(&glob, page->prefix);
     kvsql_rc rc = glob.failed
                       ? kv_fail(err, KVSQL_NOMEM, "no memory for a pattern")
                       : vt_prepare(page->session, sql, sizeof sql - 1, NULL,
@@ -232,6 +345,29 @@ static kvsql_rc keys_count(struct keys_page *page, struct kvsql_error *err)
     return rc;
 }
 
+static bool keys_order(struct keys_page *page, kvsql_slice order)
+{
+    struct http_request *request = page->request;
+
+    if (http_is(order, "key"))
+        return true;
+    if (!http_is(order, "size") && !http_is(order, "ttl")) {
+        http_refuse(request, HTTP_P_PARAMETER, "order is key, size or ttl");
+        return false;
+    }
+    if (http_param(request, "cursor").size > 0) {
+        http_refuse(request, HTTP_P_PARAMETER,
+                    "a cursor goes with order=key: by size or ttl there is "
+                    "one page");
+        return false;
+    }
+    page->order = http_is(order, "size") ? KEYS_BY_SIZE : KEYS_BY_TTL;
+    page->best = http_alloc(request, page->limit * sizeof *page->best);
+    if (page->best == NULL)
+        http_fail(request, KVSQL_NOMEM, "no memory for a page", NULL);
+    return page->best != NULL;
+}
+
 static bool keys_asked(struct keys_page *page)
 {
     struct http_request *request = page->request;
@@ -251,10 +387,8 @@ static bool keys_asked(struct keys_page *page)
                     KEYS_LIMIT_MAX);
         return false;
     }
-    if (order.p != NULL && !http_is(order, "key")) {
-        http_refuse(request, HTTP_P_PARAMETER, "order is key");
+    if (order.p != NULL && !keys_order(page, order))
         return false;
-    }
     if (cursor.p != NULL && cursor.size > 0 &&
         !keys_cursor_read(&page->last, cursor)) {
         http_refuse(request, HTTP_P_CURSOR, "this cursor is none of ours");
@@ -279,6 +413,7 @@ static void keys_list(struct keys_page *page)
     http_answer(request, 200, HTTP_TYPE_JSON);
     kv_buf_text(out, "{\"items\":[");
     kvsql_rc rc = keys_page(page, &err);
+    keys_best_show(page);
     kv_buf_text(out, "],\"next\":");
     if (page->more) {
         kv_buf_byte(out, '"');
@@ -313,12 +448,16 @@ static void keys_list_work(struct http_request *request,
     page->request = request;
     kv_buf_init(&page->last, KV_MEM_CLIENT, KVSQL_KEY_MAX + 1);
     if (keys_asked(page)) {
+        if (page->order != KEYS_BY_KEY) /* all are looked at */
+            limits.row_max = limits.byte_max = UINT64_MAX / 2;
         page->session = http_sql_session(request, worker, &limits);
         if (page->session != NULL) {
             keys_list(page);
             http_sql_leave(request, worker);
         }
     }
+    for (uint64_t i = 0; i < page->best_count; i++)
+        kv_buf_fini(&page->best[i].item);
     kv_buf_fini(&page->last);
 }
 

@@ -91,19 +91,6 @@ static bool purge_read(struct purge *purge)
 
 /* ---- finding ---------------------------------------------------------------------- */
 
-/* The prefix as a pattern: its own letters, then anything. */
-static void purge_pattern(struct purge *purge)
-{
-    const uint8_t *p = purge->prefix.p;
-
-    for (size_t i = 0; i < purge->prefix.size; i++) {
-        if (p[i] != 0 && strchr("*?[\\", p[i]) != NULL)
-            kv_buf_byte(&purge->pattern, '\\');
-        kv_buf_byte(&purge->pattern, p[i]);
-    }
-    kv_buf_byte(&purge->pattern, '*');
-}
-
 /* All keys of the pattern and type, of one state. False: refused. */
 static bool purge_find(struct purge *purge)
 {
@@ -236,7 +223,7 @@ static void purge_work(struct http_request *request,
     kv_buf_init(&purge.pattern, KV_MEM_CLIENT, 4 * request->server->body_max);
     cmd_reply_init(&purge.found, HTTP_REPLY_MAX);
     if (purge_read(&purge)) {
-        purge_pattern(&purge);
+        http_value_pattern(&purge.pattern, purge.prefix);
         if (purge_find(&purge) && purge_choose(&purge))
             purge_delete(&purge);
     }

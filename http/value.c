@@ -307,6 +307,18 @@ void http_value_path(struct kv_buf *out, enum kv_type type, kvsql_slice key)
     }
 }
 
+void http_value_pattern(struct kv_buf *out, kvsql_slice prefix)
+{
+    const uint8_t *p = prefix.p;
+
+    for (size_t i = 0; i < prefix.size; i++) {
+        if (p[i] != 0 && strchr("*?[\\", p[i]) != NULL)
+            kv_buf_byte(out, '\\');
+        kv_buf_byte(out, p[i]);
+    }
+    kv_buf_byte(out, '*');
+}
+
 void http_value_item(struct kv_buf *out, const struct cmd_item *item)
 {
     if (item->kind == CMD_REPLY_NULL || item->kind == CMD_REPLY_NULL_ARRAY)

@@ -53,6 +53,8 @@ KV_INTERNAL unsigned http_value_command(enum kv_type type, kvsql_slice key,
 /* "/v1/hashes/a%2Fb": the path for a key of this type. */
 KV_INTERNAL void http_value_path(struct kv_buf *out, enum kv_type type,
                                  kvsql_slice key);
+/* A prefix as a pattern of Redis: its own letters, then anything. */
+KV_INTERNAL void http_value_pattern(struct kv_buf *out, kvsql_slice prefix);
 /* Bytes as a JSON value. */
 KV_INTERNAL void http_value_item(struct kv_buf *out,
                                  const struct cmd_item *item);
