@@ -9,6 +9,11 @@
  * limits are those of SQL over HTTP; a result that is longer is an error that
  * names the limit, and never a part of it.
  *
+ * An array begins with the number of its rows, which a statement does not know
+ * before its last one, and clients do not know the streamed arrays of RESP3. So
+ * the rows are held until then, as the bytes that go out: sql-max-bytes bounds
+ * these, too, and they are not copied on their way to the socket.
+ *
  * Thread: one that may take its time; the session is the caller's. */
 #include <limits.h>
 #include <string.h>
@@ -99,25 +104,40 @@ static void sql_answer_row(struct cmd_context *c,
     }
 }
 
+/* The bytes behind `place` are rows. With names of columns and what the protocol
+ * adds they may be more than the values that the session counts. */
+static bool sql_fits(const struct cmd_context *c, size_t place)
+{
+    const uint64_t max = vt_byte_max(c->session);
+
+    return max == 0 || c->reply->buf->size - place <= max;
+}
+
 static kvsql_rc sql_rows(struct cmd_context *c, struct vt_statement *statement,
                          struct kvsql_error *err)
 {
     const size_t place = cmd_reply_begin(c->reply, CMD_REPLY_ARRAY);
+    bool row, fits = true;
     uint64_t count = 0;
     kvsql_rc rc;
-    bool row;
 
     while ((rc = vt_step(statement, &row, err)) == KVSQL_OK && row) {
         sql_answer_row(c, statement);
         if (cmd_reply_failed(c->reply)) {
             return KVSQL_OK; /* RP1: the reply says so */
         }
+        fits = sql_fits(c, place);
+        if (!fits) {
+            break;
+        }
         count++;
     }
-    if (rc == KVSQL_OK && vt_truncated(statement)) {
+    if (rc == KVSQL_OK && (!fits || vt_truncated(statement))) {
         return kv_fail(err, KVSQL_TOOBIG,
                        "the result is longer than sql-max-rows or "
-                       "sql-max-bytes allow; %llu rows fit: add LIMIT",
+                       "sql-max-bytes allow; %llu rows fit: add LIMIT and go "
+                       "on behind the last row's key, or ask POST /v1/sql, "
+                       "which gives what fits",
                        (unsigned long long)count);
     }
     cmd_reply_end(c->reply, place, count);

@@ -297,6 +297,10 @@ KV_INTERNAL bool resp_send_flows(const struct resp_conn *conn,
 /* Bytes that are a reply already; bytes that are none. */
 KV_INTERNAL void resp_send_bytes(struct resp_conn *conn, const void *p,
                                  size_t size, struct kv_ticket ticket);
+/* The same; what is in a buffer of KV_MEM_CLIENT is not copied when nothing else
+ * waits, and the buffer is empty then. */
+KV_INTERNAL void resp_send_take(struct resp_conn *conn, struct kv_buf *bytes,
+                                struct kv_ticket ticket);
 /* More of the reply that was put in last. */
 KV_INTERNAL void resp_send_more(struct resp_conn *conn, const void *p,
                                 size_t size);

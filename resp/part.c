@@ -34,7 +34,7 @@ static void part_pushes(struct resp_conn *conn)
     kv_buf_fini(&bytes);
 }
 
-static void part_bytes(struct resp_conn *conn, const struct resp_job *job)
+static void part_bytes(struct resp_conn *conn, struct resp_job *job)
 {
     if (!conn->flowing &&
         atomic_load_explicit(&conn->pushed, memory_order_relaxed)) {
@@ -47,7 +47,7 @@ static void part_bytes(struct resp_conn *conn, const struct resp_job *job)
     } else if (job->failed) {
         resp_send_error(conn, "OOM no memory for the reply");
     } else if (cmd_client_speaks(&conn->client)) {
-        resp_send_bytes(conn, job->out.p, job->out.size, job->ticket);
+        resp_send_take(conn, &job->out, job->ticket);
     }
     resp_loop_ready(conn);
 }

@@ -187,6 +187,24 @@ void resp_send_bytes(struct resp_conn *conn, const void *p, size_t size,
     send_check(conn);
 }
 
+void resp_send_take(struct resp_conn *conn, struct kv_buf *bytes,
+                    struct kv_ticket ticket)
+{
+    if (conn->out.size > 0 || conn->out.failed || bytes->failed) {
+        resp_send_bytes(conn, bytes->p, bytes->size, ticket);
+        return;
+    }
+    if (send_begin(conn, ticket)) {
+        const size_t size_max = bytes->size_max;
+
+        kv_buf_fini(&conn->out);
+        conn->out = *bytes;
+        conn->out.size_max = RESP_OUTPUT_MAX;
+        kv_buf_init(bytes, KV_MEM_CLIENT, size_max);
+    }
+    send_check(conn);
+}
+
 void resp_send_more(struct resp_conn *conn, const void *p, size_t size)
 {
     kv_buf_add(&conn->out, p, size);

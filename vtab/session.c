@@ -716,6 +716,11 @@ kvsql_rc vt_step(struct vt_statement *statement, bool *row,
     return kv_fail(err, waited, "%s", gate.text);
 }
 
+uint64_t vt_byte_max(const struct vt_session *session)
+{
+    return session->limits.byte_max;
+}
+
 bool vt_truncated(const struct vt_statement *statement)
 {
     return statement->truncated;

@@ -70,6 +70,8 @@ KV_INTERNAL void vt_session_close(struct vt_session *session);
 /* Change the limits between statements. */
 KV_INTERNAL void vt_session_limits(struct vt_session *session,
                                    const struct vt_limits *limits);
+/* Bytes of one result, 0 = no limit. */
+KV_INTERNAL uint64_t vt_byte_max(const struct vt_session *session);
 
 /* Prepare the statement at the start of `sql` (cached). *tail (may be NULL)
  * is the byte behind it; with NULL anything but blanks and comments behind it
