@@ -4,7 +4,7 @@
  * merge of cursors, the one on the least member on top of a heap; members that
  * several have meet there, in order of the sources. An intersection or
  * difference walks one source and looks its members up in the others. Neither
- * needs memory for members: each goes to the caller as it is found.
+ * needs memory for members: who walks has one at a time, and may walk again.
  *
  * Scores are combined in Redis's order, the smallest source first, so that
  * sums round alike. A member of a plain set has the score 1.
@@ -113,6 +113,12 @@ static double algebra_combine(enum cmd_aggregate how, double a, double b)
     return b > a ? b : a;
 }
 
+/* A cursor over one source, by its index: sources may be moved. */
+struct algebra_cursor {
+    struct kv_elems elems;
+    unsigned source;
+};
+
 static struct kv_key algebra_key(const struct kv_elems *elems)
 {
     const struct kv_val *member = &elems->elem.key;
@@ -124,14 +130,14 @@ static struct kv_key algebra_key(const struct kv_elems *elems)
 /* ---- intersection, difference ------------------------------------------- */
 
 /* Do all others have the member? Their scores go into *score. */
-static bool algebra_all_have(struct cmd_context *c,
+static bool algebra_all_have(const struct kv_elems *elems,
                              const struct cmd_sources *s,
                              const struct kv_key *member, double *score)
 {
     struct kv_elem elem;
 
     for (unsigned i = 1; i < s->count; i++) {
-        if (!kv_elem_find(&c->at, &s->at[i].item, member, &elem)) {
+        if (!kv_elem_find(&elems->at, &s->at[i].item, member, &elem)) {
             return false;
         }
         if (s->scored) {
@@ -142,56 +148,43 @@ static bool algebra_all_have(struct cmd_context *c,
     return true;
 }
 
-static bool algebra_none_has(struct cmd_context *c,
+static bool algebra_none_has(const struct kv_elems *elems,
                              const struct cmd_sources *s,
                              const struct kv_key *member)
 {
     for (unsigned i = 1; i < s->count; i++) {
         if (s->at[i].count > 0 &&
-            kv_elem_find(&c->at, &s->at[i].item, member, NULL)) {
+            kv_elem_find(&elems->at, &s->at[i].item, member, NULL)) {
             return false;
         }
     }
     return true;
 }
 
-/* Members of the first source that all others have, or that none has. */
-static void algebra_filter(struct cmd_context *c, const struct cmd_sources *s,
-                           bool all, cmd_member_fn take, void *arg)
+/* The first source's cursor stands on a member, or is at its end: go on to one
+ * that all others have, or that none has. */
+static bool algebra_filter(struct cmd_context *c, struct cmd_members *m,
+                           bool valid)
 {
-    struct kv_elems elems;
-    bool valid;
+    struct kv_elems *elems = &m->cursors[0].elems;
+    const bool all = m->algebra == CMD_INTER;
 
-    if (s->at[0].count == 0) {
-        return;
-    }
-    kv_elems_init(&elems, &c->at, &s->at[0].item, KV_ELEMS_KEY);
-    for (valid = kv_elems_first(&elems); valid && cmd_goes_on(c);
-         valid = kv_elems_next(&elems)) {
-        const struct kv_key member = algebra_key(&elems);
-        double score =
-            algebra_number(algebra_score(&s->at[0], &elems.elem));
+    for (; valid && cmd_goes_on(c); valid = kv_elems_next(elems)) {
+        const struct kv_key member = algebra_key(elems);
+        double score = algebra_number(
+            algebra_score(&m->sources.at[0], &elems->elem));
 
-        if ((all ? algebra_all_have(c, s, &member, &score)
-                 : algebra_none_has(c, s, &member)) &&
-            !take(arg, &elems.elem.key, score)) {
-            return;
+        if (all ? algebra_all_have(elems, &m->sources, &member, &score)
+                : algebra_none_has(elems, &m->sources, &member)) {
+            m->member = &elems->elem.key;
+            m->score = score;
+            return true;
         }
     }
+    return false;
 }
 
 /* ---- union -------------------------------------------------------------- */
-
-struct algebra_cursor {
-    struct kv_elems elems;
-    const struct cmd_source *source;
-};
-
-/* Cursors that stand on a member, the least on top. */
-struct algebra_heap {
-    struct algebra_cursor **at;
-    unsigned count;
-};
 
 static bool algebra_before(const struct algebra_cursor *a,
                            const struct algebra_cursor *b)
@@ -202,165 +195,184 @@ static bool algebra_before(const struct algebra_cursor *a,
     return order != 0 ? order < 0 : a->source < b->source;
 }
 
-static void algebra_push(struct algebra_heap *heap,
-                         struct algebra_cursor *cursor)
+/* Cursors that stand on a member are in m->heap, the least on top. */
+static void algebra_push(struct cmd_members *m, struct algebra_cursor *cursor)
 {
-    unsigned i = heap->count++;
+    unsigned i = m->heap_count++;
 
     for (; i > 0; i = (i - 1) / 2) {
-        struct algebra_cursor *above = heap->at[(i - 1) / 2];
+        struct algebra_cursor *above = m->heap[(i - 1) / 2];
 
         if (!algebra_before(cursor, above)) {
             break;
         }
-        heap->at[i] = above;
+        m->heap[i] = above;
     }
-    heap->at[i] = cursor;
+    m->heap[i] = cursor;
 }
 
-static struct algebra_cursor *algebra_pop(struct algebra_heap *heap)
+static struct algebra_cursor *algebra_pop(struct cmd_members *m)
 {
-    struct algebra_cursor *least = heap->at[0];
-    struct algebra_cursor *last = heap->at[--heap->count];
+    struct algebra_cursor *least = m->heap[0];
+    struct algebra_cursor *last = m->heap[--m->heap_count];
     unsigned i = 0;
 
     for (;;) {
         unsigned below = 2 * i + 1;
 
-        if (below + 1 < heap->count &&
-            algebra_before(heap->at[below + 1], heap->at[below])) {
+        if (below + 1 < m->heap_count &&
+            algebra_before(m->heap[below + 1], m->heap[below])) {
             below++;
         }
-        if (below >= heap->count || !algebra_before(heap->at[below], last)) {
+        if (below >= m->heap_count || !algebra_before(m->heap[below], last)) {
             break;
         }
-        heap->at[i] = heap->at[below];
+        m->heap[i] = m->heap[below];
         i = below;
     }
-    heap->at[i] = last;
+    m->heap[i] = last;
     return least;
 }
 
 /* Put a cursor back on its next member, if there is one. */
-static void algebra_step(struct algebra_heap *heap,
-                         struct algebra_cursor *cursor)
+static void algebra_step(struct cmd_members *m, struct algebra_cursor *cursor)
 {
     if (kv_elems_next(&cursor->elems)) {
-        algebra_push(heap, cursor);
+        algebra_push(m, cursor);
     }
 }
 
-static void algebra_merge(const struct cmd_sources *s,
-                          struct algebra_heap *heap, cmd_member_fn take,
-                          void *arg)
+/* The least member of all cursors; the one that has it stays beside the heap. */
+static bool algebra_merge(struct cmd_context *c, struct cmd_members *m)
 {
-    bool more = true;
+    struct algebra_cursor *least;
+    struct kv_key member;
 
-    while (more && heap->count > 0) {
-        struct algebra_cursor *least = algebra_pop(heap);
-        const struct kv_key member = algebra_key(&least->elems);
-        double score = algebra_number(
-            algebra_score(least->source, &least->elems.elem));
+    if (m->heap_count == 0 || !cmd_goes_on(c)) {
+        return false;
+    }
+    least = algebra_pop(m);
+    member = algebra_key(&least->elems);
+    m->score = algebra_number(
+        algebra_score(&m->sources.at[least->source], &least->elems.elem));
+    while (m->heap_count > 0) {
+        const struct algebra_cursor *same = m->heap[0];
+        const struct kv_key key = algebra_key(&same->elems);
 
-        while (heap->count > 0) {
-            struct algebra_cursor *same = heap->at[0];
-            const struct kv_key key = algebra_key(&same->elems);
-
-            if (kv_key_compare(&key, &member) != 0) {
-                break;
-            }
-            score = algebra_combine(
-                s->aggregate, score,
-                algebra_number(
-                    algebra_score(same->source, &same->elems.elem)));
-            algebra_step(heap, algebra_pop(heap));
+        if (kv_key_compare(&key, &member) != 0) {
+            break;
         }
-        more = take(arg, &least->elems.elem.key, score);
-        algebra_step(heap, least);
+        m->score = algebra_combine(
+            m->sources.aggregate, m->score,
+            algebra_number(algebra_score(&m->sources.at[same->source],
+                                         &same->elems.elem)));
+        algebra_step(m, algebra_pop(m));
     }
-}
-
-static bool algebra_union(struct cmd_context *c, const struct cmd_sources *s,
-                          cmd_member_fn take, void *arg)
-{
-    struct algebra_cursor *cursors =
-        kv_mem_alloc(KV_MEM_CLIENT, s->count * sizeof(*cursors));
-    struct algebra_heap heap = {
-        .at = kv_mem_alloc(KV_MEM_CLIENT, s->count * sizeof(*heap.at))};
-    const bool ok = cursors != NULL && heap.at != NULL;
-
-    for (unsigned i = 0; ok && i < s->count; i++) {
-        cursors[i].source = &s->at[i];
-        if (s->at[i].count > 0) {
-            kv_elems_init(&cursors[i].elems, &c->at, &s->at[i].item,
-                          KV_ELEMS_KEY);
-            if (kv_elems_first(&cursors[i].elems)) {
-                algebra_push(&heap, &cursors[i]);
-            }
-        }
-    }
-    if (ok) {
-        algebra_merge(s, &heap, take, arg);
-    } else {
-        cmd_fail_nomem(c);
-    }
-    kv_mem_free(KV_MEM_CLIENT, heap.at, s->count * sizeof(*heap.at));
-    kv_mem_free(KV_MEM_CLIENT, cursors, s->count * sizeof(*cursors));
-    return ok;
+    m->least = least;
+    m->member = &least->elems.elem.key;
+    return true;
 }
 
 /* ---- walks -------------------------------------------------------------- */
 
-bool cmd_sources_walk(struct cmd_context *c, struct cmd_sources *s,
-                      enum cmd_algebra algebra, cmd_member_fn take, void *arg)
+bool cmd_members_init(struct cmd_context *c, struct cmd_members *m,
+                      enum cmd_algebra algebra,
+                      const struct cmd_sources *sources)
 {
+    *m = (struct cmd_members){.sources = *sources, .algebra = algebra};
     if (algebra != CMD_DIFF) {
-        qsort(s->at, s->count, sizeof(*s->at), algebra_order);
+        qsort(m->sources.at, sources->count, sizeof(*sources->at),
+              algebra_order);
     }
-    switch (algebra) {
-    case CMD_INTER:
-        if (!s->missing) {
-            algebra_filter(c, s, true, take, arg);
+    m->cursor_count = algebra == CMD_UNION ? sources->count : 1;
+    m->cursors = kv_mem_alloc(KV_MEM_CLIENT,
+                              m->cursor_count * sizeof(*m->cursors));
+    m->heap = kv_mem_alloc(KV_MEM_CLIENT, m->cursor_count * sizeof(*m->heap));
+    if (m->cursors == NULL || m->heap == NULL) {
+        cmd_members_fini(m);
+        cmd_fail_nomem(c);
+        return false;
+    }
+    for (unsigned i = 0; i < m->cursor_count; i++) {
+        m->cursors[i].source = i;
+        if (m->sources.at[i].count > 0) {
+            kv_elems_init(&m->cursors[i].elems, &c->at, &m->sources.at[i].item,
+                          KV_ELEMS_KEY);
         }
-        break;
-    case CMD_UNION:
-        return algebra_union(c, s, take, arg);
-    case CMD_DIFF:
-        algebra_filter(c, s, false, take, arg);
-        break;
     }
     return true;
 }
 
-bool cmd_member_list(void *arg, const struct kv_val *member, double score)
+void cmd_members_fini(struct cmd_members *m)
 {
-    struct cmd_list *list = arg;
-
-    cmd_list_add(list, member->p, member->size, score, 0);
-    return !list->bytes.failed;
+    kv_mem_free(KV_MEM_CLIENT, m->cursors,
+                m->cursor_count * sizeof(*m->cursors));
+    kv_mem_free(KV_MEM_CLIENT, m->heap, m->cursor_count * sizeof(*m->heap));
+    cmd_sources_fini(&m->sources);
 }
 
-struct algebra_count {
-    uint64_t count, max;
-};
-
-static bool algebra_count_one(void *arg, const struct kv_val *member,
-                              double score)
+/* Put a cursor on its first member. */
+static bool algebra_rewind(struct cmd_members *m, unsigned i)
 {
-    struct algebra_count *n = arg;
-
-    (void)member;
-    (void)score;
-    return ++n->count < n->max;
+    return m->sources.at[i].count > 0 && kv_elems_first(&m->cursors[i].elems);
 }
 
-void cmd_answer_inter_count(struct cmd_context *c, struct cmd_sources *s,
-                            int64_t limit)
+bool cmd_members_first(struct cmd_context *c, struct cmd_members *m)
 {
-    struct algebra_count n = {
-        .max = limit == 0 ? UINT64_MAX : (uint64_t)limit};
+    if (m->algebra != CMD_UNION) {
+        const bool none = m->algebra == CMD_INTER && m->sources.missing;
 
-    if (cmd_sources_walk(c, s, CMD_INTER, algebra_count_one, &n)) {
-        cmd_reply_int(c->reply, (int64_t)n.count);
+        return !none && algebra_filter(c, m, algebra_rewind(m, 0));
     }
+    m->heap_count = 0;
+    for (unsigned i = 0; i < m->cursor_count; i++) {
+        if (algebra_rewind(m, i)) {
+            algebra_push(m, &m->cursors[i]);
+        }
+    }
+    return algebra_merge(c, m);
+}
+
+bool cmd_members_next(struct cmd_context *c, struct cmd_members *m)
+{
+    if (m->algebra != CMD_UNION) {
+        return algebra_filter(c, m, kv_elems_next(&m->cursors[0].elems));
+    }
+    algebra_step(m, m->least);
+    return algebra_merge(c, m);
+}
+
+bool cmd_sources_list(struct cmd_context *c, const struct cmd_sources *sources,
+                      enum cmd_algebra algebra, struct cmd_list *list)
+{
+    struct cmd_members m;
+    bool valid;
+
+    if (!cmd_members_init(c, &m, algebra, sources)) {
+        return false;
+    }
+    for (valid = cmd_members_first(c, &m); valid && !list->bytes.failed;
+         valid = cmd_members_next(c, &m)) {
+        cmd_list_add(list, m.member->p, m.member->size, m.score, 0);
+    }
+    cmd_members_fini(&m);
+    return cmd_list_ok(c, list);
+}
+
+void cmd_answer_inter_count(struct cmd_context *c,
+                            const struct cmd_sources *sources, int64_t limit)
+{
+    const uint64_t max = limit == 0 ? UINT64_MAX : (uint64_t)limit;
+    struct cmd_members m;
+    uint64_t count = 0;
+
+    if (!cmd_members_init(c, &m, CMD_INTER, sources)) {
+        return;
+    }
+    for (bool valid = cmd_members_first(c, &m); valid;
+         valid = count < max && cmd_members_next(c, &m)) {
+        count++;
+    }
+    cmd_reply_int(c->reply, (int64_t)count);
+    cmd_members_fini(&m);
 }

@@ -147,44 +147,47 @@ static void geo_answer_distance(struct cmd_context *c, double distance)
     cmd_reply_bulk(c->reply, text, cmd_real_fixed(text, distance, 4));
 }
 
-/* An array of what each member named behind the key is. */
-static void geo_answer_members(struct cmd_context *c, bool letters)
+/* The place of the member at `index`, if there is one. */
+static bool geo_member(struct cmd_context *c, const struct kv_item *item,
+                       unsigned index, struct cmd_geo_point *point)
 {
-    const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
-    const kvsql_rc rc = cmd_get_type(c, &key, KV_ZSET, &item);
+    return item != NULL && geo_place_of(c, item, index, point);
+}
 
-    if (rc == KVSQL_WRONGTYPE) {
-        return;
+static void geo_put_place(struct cmd_context *c, const struct kv_item *item,
+                          unsigned index)
+{
+    struct cmd_geo_point point;
+
+    if (geo_member(c, item, index, &point)) {
+        geo_answer_point(c, point);
+    } else {
+        cmd_reply_null_array(c->reply);
     }
-    cmd_reply_array(c->reply, c->argc - 2);
-    for (unsigned i = 2; i < c->argc; i++) {
-        char text[CMD_GEO_TEXT_SIZE];
-        struct cmd_geo_point point;
+}
 
-        if (rc == KVSQL_NOTFOUND || !geo_place_of(c, &item, i, &point)) {
-            if (letters) {
-                cmd_reply_null(c->reply);
-            } else {
-                cmd_reply_null_array(c->reply);
-            }
-        } else if (letters) {
-            cmd_geo_text(point, text);
-            cmd_reply_text(c->reply, text);
-        } else {
-            geo_answer_point(c, point);
-        }
+static void geo_put_text(struct cmd_context *c, const struct kv_item *item,
+                         unsigned index)
+{
+    char text[CMD_GEO_TEXT_SIZE];
+    struct cmd_geo_point point;
+
+    if (geo_member(c, item, index, &point)) {
+        cmd_geo_text(point, text);
+        cmd_reply_text(c->reply, text);
+    } else {
+        cmd_reply_null(c->reply);
     }
 }
 
 void cmd_do_geopos(struct cmd_context *c)
 {
-    geo_answer_members(c, false);
+    cmd_answer_args(c, KV_ZSET, geo_put_place);
 }
 
 void cmd_do_geohash(struct cmd_context *c)
 {
-    geo_answer_members(c, true);
+    cmd_answer_args(c, KV_ZSET, geo_put_text);
 }
 
 void cmd_do_geodist(struct cmd_context *c)
@@ -519,7 +522,8 @@ static bool geo_find_in(struct cmd_context *c, const struct geo_search *s,
     if (!kv_elems_seek_rank(&elems, ranks.low)) {
         return true;
     }
-    for (uint64_t i = ranks.low; i < ranks.high && !found->bytes.failed; i++) {
+    for (uint64_t i = ranks.low;
+         i < ranks.high && !found->bytes.failed && cmd_goes_on(c); i++) {
         const double score = elems.elem.score;
         double distance;
 
@@ -577,29 +581,20 @@ static int geo_by_index(const struct geo_hit *x, const struct geo_hit *y)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-static int geo_nearest(const void *a, const void *b)
+static int geo_order(const void *a, const void *b, void *search)
 {
     const struct geo_hit *x = a, *y = b;
+    const struct geo_search *s = search;
 
     if (x->distance == y->distance) {
         return geo_by_index(x, y);
     }
-    return x->distance < y->distance ? -1 : 1;
-}
-
-static int geo_farthest(const void *a, const void *b)
-{
-    const struct geo_hit *x = a, *y = b;
-
-    if (x->distance == y->distance) {
-        return geo_by_index(x, y);
-    }
-    return x->distance > y->distance ? -1 : 1;
+    return (x->distance < y->distance) == (s->sort == GEO_NEAREST) ? -1 : 1;
 }
 
 /* The hits of what was found, in order, as many as are asked for; freed by the
  * caller. False: answered. */
-static bool geo_hits(struct cmd_context *c, const struct geo_search *s,
+static bool geo_hits(struct cmd_context *c, struct geo_search *s,
                      const struct cmd_list *found, struct kv_buf *hits,
                      uint64_t *count)
 {
@@ -615,9 +610,10 @@ static bool geo_hits(struct cmd_context *c, const struct geo_search *s,
         cmd_fail_nomem(c);
         return false;
     }
-    if (s->sort != GEO_UNSORTED && found->count > 1) {
-        qsort(hits->p, found->count, sizeof(struct geo_hit),
-              s->sort == GEO_NEAREST ? geo_nearest : geo_farthest);
+    if (s->sort != GEO_UNSORTED &&
+        !cmd_sort(c, hits->p, found->count, sizeof(struct geo_hit), geo_order,
+                  s)) {
+        return false;
     }
     *count = found->count;
     if (s->count > 0 && (uint64_t)s->count < *count) {
@@ -635,19 +631,37 @@ static struct cmd_list_item geo_hit_at(const struct cmd_list *found,
     return cmd_list_at(found, hit.index);
 }
 
-static void geo_answer_hit(struct cmd_context *c, const struct geo_search *s,
-                           const struct cmd_list_item *one)
+/* What was found on its way into the reply. */
+struct geo_answer {
+    struct cmd_each each; /* of the hits */
+    struct geo_search search;
+    struct cmd_list found;
+    struct kv_buf hits;
+};
+
+static void geo_answer_fini(void *state)
 {
-    const double score = geo_score_of(one);
+    struct geo_answer *a = state;
+
+    cmd_list_fini(&a->found);
+    kv_buf_fini(&a->hits);
+}
+
+static void geo_answer_hit(struct cmd_context *c, void *state, uint64_t index)
+{
+    const struct geo_answer *a = state;
+    const struct geo_search *s = &a->search;
+    const struct cmd_list_item one = geo_hit_at(&a->found, &a->hits, index);
+    const double score = geo_score_of(&one);
     const unsigned extra = (unsigned)s->with_dist + (unsigned)s->with_hash +
                            (unsigned)s->with_coord;
 
     if (extra > 0) {
         cmd_reply_array(c->reply, extra + 1);
     }
-    cmd_reply_bulk(c->reply, one->p, one->size);
+    cmd_reply_bulk(c->reply, one.p, one.size);
     if (s->with_dist) {
-        geo_answer_distance(c, one->score / s->metres);
+        geo_answer_distance(c, one.score / s->metres);
     }
     if (s->with_hash) {
         cmd_reply_int(c->reply, (int64_t)score); /* of a cell: 0 .. 2^53 */
@@ -682,31 +696,25 @@ static void geo_store(struct cmd_context *c, const struct geo_search *s,
 static void geo_search(struct cmd_context *c, enum geo_form form,
                        bool may_store)
 {
-    struct geo_search s = {.form = form, .may_store = may_store};
-    struct cmd_list found;
-    struct kv_buf hits;
-    uint64_t count;
+    struct geo_answer a = {.each.put = geo_answer_hit,
+                           .search = {.form = form, .may_store = may_store}};
+    struct geo_search *s = &a.search;
 
-    if (!geo_parse(c, &s)) {
+    if (!geo_parse(c, s)) {
         return;
     }
-    cmd_list_init(&found);
-    kv_buf_init(&hits, KV_MEM_CLIENT, CMD_LIST_MAX);
-    if ((!s.found || geo_find(c, &s, &found)) &&
-        geo_hits(c, &s, &found, &hits, &count)) {
-        if (s.store != 0) {
-            geo_store(c, &s, &found, &hits, count);
+    cmd_list_init(&a.found);
+    kv_buf_init(&a.hits, KV_MEM_CLIENT, CMD_LIST_MAX);
+    if ((!s->found || geo_find(c, s, &a.found)) &&
+        geo_hits(c, s, &a.found, &a.hits, &a.each.end)) {
+        if (s->store != 0) {
+            geo_store(c, s, &a.found, &a.hits, a.each.end);
         } else {
-            cmd_reply_array(c->reply, count);
-            for (uint64_t i = 0; i < count; i++) {
-                const struct cmd_list_item one = geo_hit_at(&found, &hits, i);
-
-                geo_answer_hit(c, &s, &one);
-            }
+            cmd_reply_array(c->reply, a.each.end);
+            cmd_answer_each(c, &a.each, sizeof(a), geo_answer_fini);
         }
     }
-    kv_buf_fini(&hits);
-    cmd_list_fini(&found);
+    geo_answer_fini(&a);
 }
 
 void cmd_do_geosearch(struct cmd_context *c)

@@ -132,26 +132,22 @@ void cmd_do_hstrlen(struct cmd_context *c)
     }
 }
 
+static void hash_answer_field(struct cmd_context *c,
+                              const struct kv_item *item, unsigned index)
+{
+    const struct kv_key field = cmd_key(c, index);
+    struct kv_elem elem;
+
+    if (item != NULL && kv_elem_find(&c->at, item, &field, &elem)) {
+        cmd_answer_val(c, &elem.value);
+    } else {
+        cmd_reply_null(c->reply);
+    }
+}
+
 void cmd_do_hmget(struct cmd_context *c)
 {
-    const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
-    const kvsql_rc rc = cmd_get_type(c, &key, KV_HASH, &item);
-
-    if (rc == KVSQL_WRONGTYPE) {
-        return;
-    }
-    cmd_reply_array(c->reply, c->argc - 2);
-    for (unsigned i = 2; i < c->argc; i++) {
-        const struct kv_key field = cmd_key(c, i);
-        struct kv_elem elem;
-
-        if (rc == KVSQL_OK && kv_elem_find(&c->at, &item, &field, &elem)) {
-            cmd_answer_val(c, &elem.value);
-        } else {
-            cmd_reply_null(c->reply);
-        }
-    }
+    cmd_answer_args(c, KV_HASH, hash_answer_field);
 }
 
 void cmd_do_hlen(struct cmd_context *c)

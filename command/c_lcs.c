@@ -105,8 +105,15 @@ static void lcs_free(struct lcs *l)
     kv_mem_free(KV_MEM_CLIENT, l->up, lcs_up_size(l));
 }
 
-/* Fill the table row by row; the length is left in total. */
-static void lcs_fill(struct lcs *l)
+/* Before each row: does anybody want it? Long rows look each time. */
+static bool lcs_goes_on(struct cmd_context *c, const struct lcs *l)
+{
+    return l->b.size < CMD_CHECK_EVERY ? cmd_goes_on(c) : cmd_still_wanted(c);
+}
+
+/* Fill the table row by row; the length is left in total. False: nobody wants
+ * it. */
+static bool lcs_fill(struct cmd_context *c, struct lcs *l)
 {
     uint32_t *above = l->rows, *row = l->rows + l->b.size + 1;
     uint64_t cell = l->b.size + UINT64_C(1);
@@ -114,6 +121,9 @@ static void lcs_fill(struct lcs *l)
     for (uint32_t i = 1; i <= l->a.size; i++) {
         uint32_t *swap = above;
 
+        if (!lcs_goes_on(c, l)) {
+            return false;
+        }
         row[0] = 0;
         cell++;
         for (uint32_t j = 1; j <= l->b.size; j++, cell++) {
@@ -132,6 +142,7 @@ static void lcs_fill(struct lcs *l)
         row = swap;
     }
     l->total = above[l->b.size];
+    return true;
 }
 
 static bool lcs_goes_up(const struct lcs *l, uint32_t i, uint32_t j)
@@ -244,8 +255,9 @@ void cmd_do_lcs(struct cmd_context *c)
         lcs_free(&l);
         return;
     }
-    lcs_fill(&l);
-    if (l.length) {
+    if (!lcs_fill(c, &l)) {
+        KV_ASSERT(cmd_reply_failed(c->reply));
+    } else if (l.length) {
         cmd_reply_int(c->reply, l.total);
     } else if (l.ranges) {
         lcs_answer_ranges(c, &l);

@@ -77,7 +77,8 @@ static void list_find(struct cmd_context *c, const struct kv_item *item,
 
     kv_elems_init(&elems, &c->at, item, KV_ELEMS_INDEX);
     valid = backwards ? kv_elems_last(&elems) : kv_elems_first(&elems);
-    while (valid && looked < looked_max && found->count < max) {
+    while (valid && looked < looked_max && found->count < max &&
+           cmd_goes_on(c)) {
         if (list_equal(&elems.elem.value, value)) {
             if (skip > 0) {
                 skip--;
@@ -197,12 +198,42 @@ static bool list_pos_options(struct cmd_context *c, struct list_pos *o)
     return true;
 }
 
+/* Indexes on their way into the reply. */
+struct list_pos_answer {
+    struct cmd_each each;
+    struct cmd_list found;
+};
+
+static void list_pos_fini(void *state)
+{
+    cmd_list_fini(&((struct list_pos_answer *)state)->found);
+}
+
+static void list_pos_put(struct cmd_context *c, void *state, uint64_t index)
+{
+    const struct list_pos_answer *a = state;
+
+    cmd_reply_int(c->reply, cmd_list_at(&a->found, index).number);
+}
+
+static void list_pos_answer(struct cmd_context *c, struct list_pos_answer *a,
+                            bool has_count)
+{
+    a->each.end = a->found.count;
+    if (has_count) {
+        cmd_reply_array(c->reply, a->found.count);
+    } else if (a->found.count == 0) {
+        cmd_reply_null(c->reply);
+    }
+    cmd_answer_each(c, &a->each, sizeof(*a), list_pos_fini);
+}
+
 void cmd_do_lpos(struct cmd_context *c)
 {
     const struct kv_key key = cmd_key(c, 1);
+    struct list_pos_answer a = {.each.put = list_pos_put};
     struct list_pos o;
     struct kv_item item;
-    struct cmd_list found;
     uint64_t looked_max = 0;
     kvsql_rc rc;
 
@@ -222,7 +253,7 @@ void cmd_do_lpos(struct cmd_context *c)
             return;
         }
     }
-    cmd_list_init(&found);
+    cmd_list_init(&a.found);
     if (rc == KVSQL_OK) {
         const uint64_t rank =
             o.rank < 0 ? (uint64_t)-o.rank : (uint64_t)o.rank;
@@ -230,17 +261,10 @@ void cmd_do_lpos(struct cmd_context *c)
             !o.has_count ? 1 : o.count == 0 ? UINT64_MAX : (uint64_t)o.count;
 
         list_find(c, &item, c->argv[2], o.rank < 0, rank - 1, max,
-                  looked_max, &found);
+                  looked_max, &a.found);
     }
-    if (cmd_list_ok(c, &found)) {
-        if (o.has_count) {
-            cmd_reply_array(c->reply, found.count);
-        } else if (found.count == 0) {
-            cmd_reply_null(c->reply);
-        }
-        for (uint64_t i = 0; i < found.count; i++) {
-            cmd_reply_int(c->reply, cmd_list_at(&found, i).number);
-        }
+    if (cmd_list_ok(c, &a.found)) {
+        list_pos_answer(c, &a, o.has_count);
     }
-    cmd_list_fini(&found);
+    list_pos_fini(&a);
 }

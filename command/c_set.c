@@ -26,34 +26,29 @@ void cmd_do_scard(struct cmd_context *c)
     cmd_answer_length(c, KV_SET);
 }
 
-void cmd_do_sismember(struct cmd_context *c)
+static void set_answer_has(struct cmd_context *c, const struct kv_item *item,
+                           unsigned index)
 {
-    const struct kv_key key = cmd_key(c, 1), member = cmd_key(c, 2);
-    struct kv_item item;
-    const kvsql_rc rc = cmd_get_type(c, &key, KV_SET, &item);
+    const struct kv_key member = cmd_key(c, index);
 
-    if (rc != KVSQL_WRONGTYPE) {
-        cmd_reply_int(c->reply, rc == KVSQL_OK &&
-                                    kv_elem_find(&c->at, &item, &member, NULL));
-    }
+    cmd_reply_int(c->reply, item != NULL &&
+                                kv_elem_find(&c->at, item, &member, NULL));
 }
 
-void cmd_do_smismember(struct cmd_context *c)
+void cmd_do_sismember(struct cmd_context *c)
 {
     const struct kv_key key = cmd_key(c, 1);
     struct kv_item item;
     const kvsql_rc rc = cmd_get_type(c, &key, KV_SET, &item);
 
-    if (rc == KVSQL_WRONGTYPE) {
-        return;
+    if (rc != KVSQL_WRONGTYPE) {
+        set_answer_has(c, rc == KVSQL_OK ? &item : NULL, 2);
     }
-    cmd_reply_array(c->reply, c->argc - 2);
-    for (unsigned i = 2; i < c->argc; i++) {
-        const struct kv_key member = cmd_key(c, i);
+}
 
-        cmd_reply_int(c->reply, rc == KVSQL_OK &&
-                                    kv_elem_find(&c->at, &item, &member, NULL));
-    }
+void cmd_do_smismember(struct cmd_context *c)
+{
+    cmd_answer_args(c, KV_SET, set_answer_has);
 }
 
 static void set_put(struct cmd_context *c, const struct kv_elem *elem)
@@ -205,39 +200,68 @@ void cmd_do_srandmember(struct cmd_context *c)
 
 /* ---- sets made of sets -------------------------------------------------- */
 
-/* Members of a result on their way into the reply. */
-struct set_answer {
-    struct cmd_context *c;
-    uint64_t count;
-};
-
-static bool set_answer_one(void *arg, const struct kv_val *member,
-                           double score)
+static void set_members_fini(void *state)
 {
-    struct set_answer *a = arg;
+    cmd_members_fini(state);
+}
 
-    (void)score;
-    cmd_answer_val(a->c, member);
-    a->count++;
-    return cmd_goes_on(a->c);
+/* The walk stands on the next member; behind the last its member is NULL. */
+static bool set_members_more(struct cmd_context *c, void *state)
+{
+    struct cmd_members *m = state;
+
+    while (m->member != NULL && cmd_slice_room(c)) {
+        cmd_answer_val(c, m->member);
+        if (!cmd_members_next(c, m)) {
+            m->member = NULL;
+        }
+    }
+    return m->member == NULL;
+}
+
+/* One walk makes what the first slice has room for and counts the others; these
+ * come from a second walk, whose start is passed over. */
+static void set_answer_members(struct cmd_context *c, struct cmd_members *m)
+{
+    const size_t place = cmd_reply_begin(c->reply, CMD_REPLY_SET);
+    uint64_t count = 0, put = 0;
+
+    for (bool valid = cmd_members_first(c, m); valid;
+         valid = cmd_members_next(c, m)) {
+        if (put == count && !cmd_slice_is_full(c)) {
+            cmd_answer_val(c, m->member);
+            put++;
+        }
+        count++;
+    }
+    cmd_reply_end(c->reply, place, count);
+    if (put == count || cmd_reply_failed(c->reply)) {
+        return;
+    }
+    for (bool valid = cmd_members_first(c, m); valid && put > 0;
+         valid = cmd_members_next(c, m)) {
+        put--;
+    }
+    if (!cmd_reply_failed(c->reply) &&
+        cmd_slice_take(c, m, sizeof(*m), set_members_fini) != NULL) {
+        cmd_slice_run(c, set_members_more);
+    }
 }
 
 static void set_answer_algebra(struct cmd_context *c, enum cmd_algebra algebra)
 {
-    struct set_answer a = {.c = c};
     struct cmd_sources sources;
+    struct cmd_members members;
 
     if (!cmd_sources_find(c, 1, c->argc - 1, false, &sources)) {
         return;
     }
-    if (!cmd_defer(c, sources.members)) {
-        const size_t place = cmd_reply_begin(c->reply, CMD_REPLY_SET);
-
-        if (cmd_sources_walk(c, &sources, algebra, set_answer_one, &a)) {
-            cmd_reply_end(c->reply, place, a.count);
-        }
+    if (cmd_defer(c, sources.members)) {
+        cmd_sources_fini(&sources);
+    } else if (cmd_members_init(c, &members, algebra, &sources)) {
+        set_answer_members(c, &members);
+        cmd_members_fini(&members);
     }
-    cmd_sources_fini(&sources);
 }
 
 void cmd_do_sinter(struct cmd_context *c)
@@ -264,12 +288,10 @@ static void set_store_algebra(struct cmd_context *c, enum cmd_algebra algebra)
         return;
     }
     cmd_list_init(&list);
-    if (cmd_sources_walk(c, &sources, algebra, cmd_member_list, &list) &&
-        cmd_list_ok(c, &list)) {
+    if (cmd_sources_list(c, &sources, algebra, &list)) {
         cmd_list_store(c, 1, KV_SET, &list);
     }
     cmd_list_fini(&list);
-    cmd_sources_fini(&sources);
 }
 
 void cmd_do_sinterstore(struct cmd_context *c)
@@ -314,8 +336,9 @@ void cmd_do_sintercard(struct cmd_context *c)
     if (!cmd_sources_find(c, 2, (unsigned)keys, false, &sources)) {
         return;
     }
-    if (!cmd_defer(c, sources.members)) {
+    if (cmd_defer(c, sources.members)) {
+        cmd_sources_fini(&sources);
+    } else {
         cmd_answer_inter_count(c, &sources, limit);
     }
-    cmd_sources_fini(&sources);
 }

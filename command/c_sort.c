@@ -19,7 +19,9 @@
 
 #include "kvsql/base/num.h"
 
+/* The whole command; where the answer comes in slices it moves. */
 struct sort {
+    struct cmd_each each; /* of the places */
     bool desc, alpha, read_only;
     bool has_by, keep_order; /* BY with a `*`, without one */
     bool has_store;
@@ -31,6 +33,8 @@ struct sort {
     unsigned store; /* argument of STORE */
     struct cmd_list elements;
     struct cmd_list weights; /* BY with ALPHA: number is 0 when absent */
+    struct sort_place *places; /* of all elements, in order */
+    size_t places_size;
     uint64_t start, end;     /* of the answer; end is behind it */
     struct kv_buf name;      /* of a key that a pattern names */
 };
@@ -205,7 +209,7 @@ static void sort_read(struct cmd_context *c, struct sort *s,
     valid = kv_elems_seek_rank(&elems, back   ? length - 1 - s->start
                                        : part ? s->start
                                               : 0);
-    while (valid && left > 0 && !s->elements.bytes.failed) {
+    while (valid && left > 0 && !s->elements.bytes.failed && cmd_goes_on(c)) {
         sort_add(s, &elems.elem, item->type);
         valid = back ? kv_elems_prev(&elems) : kv_elems_next(&elems);
         left--;
@@ -231,7 +235,7 @@ static bool sort_number(const uint8_t *p, size_t size, double *out)
 /* The weights of BY with ALPHA, in the order of the elements. */
 static void sort_read_weights(struct cmd_context *c, struct sort *s)
 {
-    for (uint64_t i = 0; i < s->elements.count; i++) {
+    for (uint64_t i = 0; i < s->elements.count && cmd_goes_on(c); i++) {
         const struct cmd_list_item element = cmd_list_at(&s->elements, i);
         struct kv_elem elem;
 
@@ -300,27 +304,33 @@ static int sort_compare(const void *left, const void *right, void *arg)
     return (a->index > b->index) - (a->index < b->index);
 }
 
-/* NULL: no memory, answered. The places of all elements, sorted. */
-static struct sort_place *sort_places(struct cmd_context *c, struct sort *s)
+/* The places of all elements, sorted. False: answered. */
+static bool sort_places(struct cmd_context *c, struct sort *s)
 {
     const uint64_t count = s->elements.count;
-    struct sort_place *places =
-        kv_mem_zalloc(KV_MEM_CLIENT, (size_t)(count + 1) * sizeof(*places));
 
-    if (places == NULL) {
+    s->places_size = (size_t)(count + 1) * sizeof(*s->places);
+    s->places = kv_mem_zalloc(KV_MEM_CLIENT, s->places_size);
+    if (s->places == NULL) {
         cmd_fail_nomem(c);
-        return NULL;
+        return false;
     }
-    for (uint64_t i = 0; i < count; i++) {
-        places[i].index = (uint32_t)i;
+    for (uint64_t i = 0; i < count && cmd_goes_on(c); i++) {
+        s->places[i].index = (uint32_t)i;
         if (!s->keep_order) {
-            sort_weigh(c, s, &places[i]);
+            sort_weigh(c, s, &s->places[i]);
         }
     }
-    if (!s->keep_order && !s->bad_number) {
-        qsort_r(places, (size_t)count, sizeof(*places), sort_compare, s);
+    if (cmd_reply_failed(c->reply)) {
+        return false;
     }
-    return places;
+    if (s->bad_number && !s->keep_order) {
+        cmd_fail(c, KVSQL_NOTFLOAT,
+                 "ERR One or more scores can't be converted into double");
+        return false;
+    }
+    return s->keep_order || cmd_sort(c, s->places, count, sizeof(*s->places),
+                                     sort_compare, s);
 }
 
 /* ---- answers ------------------------------------------------------------ */
@@ -387,24 +397,44 @@ static void sort_store(struct cmd_context *c, const struct sort *s,
     cmd_reply_int(c->reply, (int64_t)stored->count);
 }
 
-static void sort_answer(struct cmd_context *c, struct sort *s,
-                        const struct sort_place *places)
+static void sort_fini(void *state)
+{
+    struct sort *s = state;
+
+    cmd_list_fini(&s->elements);
+    cmd_list_fini(&s->weights);
+    kv_buf_fini(&s->name);
+    kv_mem_free(KV_MEM_CLIENT, s->places, s->places_size);
+}
+
+static void sort_put_place(struct cmd_context *c, void *state, uint64_t index)
+{
+    struct sort *s = state;
+
+    sort_put_element(c, s, s->places[index].index, NULL);
+    c->reply->buf->failed |= s->no_memory;
+}
+
+static void sort_answer(struct cmd_context *c, struct sort *s)
 {
     struct cmd_list stored;
 
     if (!s->has_store) {
+        s->each = (struct cmd_each){s->start, s->end, sort_put_place};
         cmd_reply_array(c->reply, (s->end - s->start) *
                                       (s->gets > 0 ? s->gets : 1));
-        for (uint64_t i = s->start; i < s->end && !cmd_reply_failed(c->reply); i++) {
-            sort_put_element(c, s, places[i].index, NULL);
-        }
+        cmd_answer_each(c, &s->each, sizeof(*s), sort_fini);
         return;
     }
     cmd_list_init(&stored);
     for (uint64_t i = s->start; i < s->end && !stored.bytes.failed; i++) {
-        sort_put_element(c, s, places[i].index, &stored);
+        sort_put_element(c, s, s->places[i].index, &stored);
     }
-    sort_store(c, s, &stored);
+    if (s->no_memory) {
+        cmd_fail_nomem(c);
+    } else {
+        sort_store(c, s, &stored);
+    }
     cmd_list_fini(&stored);
 }
 
@@ -413,8 +443,6 @@ static void sort_answer(struct cmd_context *c, struct sort *s,
 /* From the elements to the answer. */
 static void sort_run(struct cmd_context *c, struct sort *s)
 {
-    struct sort_place *places;
-
     if (!cmd_list_ok(c, &s->elements)) {
         return;
     }
@@ -424,21 +452,14 @@ static void sort_run(struct cmd_context *c, struct sort *s)
             return;
         }
     }
-    places = sort_places(c, s);
-    if (places == NULL) {
+    if (cmd_reply_failed(c->reply) || !sort_places(c, s)) {
         return;
-    }
-    if (s->bad_number) {
-        cmd_fail(c, KVSQL_NOTFLOAT,
-                 "ERR One or more scores can't be converted into double");
-    } else {
-        sort_answer(c, s, places);
     }
     if (s->no_memory) {
         cmd_fail_nomem(c);
+    } else {
+        sort_answer(c, s);
     }
-    kv_mem_free(KV_MEM_CLIENT, places,
-                (size_t)(s->elements.count + 1) * sizeof(*places));
 }
 
 static void sort_begin(struct cmd_context *c, struct sort *s)
@@ -484,9 +505,7 @@ static void sort_command(struct cmd_context *c, bool read_only)
     cmd_list_init(&s.weights);
     kv_buf_init(&s.name, KV_MEM_CLIENT, KVSQL_KEY_MAX);
     sort_begin(c, &s);
-    cmd_list_fini(&s.elements);
-    cmd_list_fini(&s.weights);
-    kv_buf_fini(&s.name);
+    sort_fini(&s);
 }
 
 void cmd_do_sort(struct cmd_context *c)

@@ -67,28 +67,41 @@ void cmd_do_get(struct cmd_context *c)
     (void)string_answer(c, &key, &item, &found);
 }
 
-void cmd_do_mget(struct cmd_context *c)
+/* The keys of one batch. */
+static void string_put_batch(struct cmd_context *c, void *state,
+                             uint64_t index)
 {
+    const unsigned start = 1 + (unsigned)index * KV_BATCH_MAX;
+    const unsigned left = c->argc - start;
+    const unsigned n = left < KV_BATCH_MAX ? left : KV_BATCH_MAX;
     struct kv_item items[KV_BATCH_MAX];
     bool found[KV_BATCH_MAX];
 
-    cmd_reply_array(c->reply, c->argc - 1);
-    for (unsigned start = 1; start < c->argc; start += KV_BATCH_MAX) {
-        unsigned n = c->argc - start;
+    (void)state;
+    cmd_get_batch(c, start, 1, n, items, found);
+    for (unsigned i = 0; i < n; i++) {
+        struct kv_val value;
 
-        n = n < KV_BATCH_MAX ? n : KV_BATCH_MAX;
-        cmd_get_batch(c, start, 1, n, items, found);
-        for (unsigned i = 0; i < n; i++) {
-            struct kv_val value;
-
-            if (!found[i] || items[i].type != KV_STRING) {
-                cmd_reply_null(c->reply);
-                continue;
-            }
-            kv_item_string(&items[i], &value);
-            cmd_answer_val(c, &value);
+        if (!found[i] || items[i].type != KV_STRING) {
+            cmd_reply_null(c->reply);
+            continue;
         }
+        kv_item_string(&items[i], &value);
+        cmd_answer_val(c, &value);
     }
+}
+
+void cmd_do_mget(struct cmd_context *c)
+{
+    const unsigned keys = c->argc - 1;
+    struct cmd_each batches = {
+        0, (keys + KV_BATCH_MAX - 1) / KV_BATCH_MAX, string_put_batch};
+
+    if (cmd_defer(c, keys)) {
+        return;
+    }
+    cmd_reply_array(c->reply, keys);
+    cmd_answer_each(c, &batches, sizeof(batches), NULL);
 }
 
 void cmd_do_strlen(struct cmd_context *c)

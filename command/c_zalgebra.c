@@ -107,44 +107,54 @@ static bool zalgebra_parse(struct cmd_context *c, unsigned index,
     return true;
 }
 
-static void zalgebra_answer_list(struct cmd_context *c,
-                                 const struct zalgebra *z,
-                                 struct cmd_list *list)
-{
-    cmd_list_sort(list);
-    if (z->with_scores) {
-        cmd_reply_pairs(c->reply, list->count);
-    } else {
-        cmd_reply_array(c->reply, list->count);
-    }
-    for (uint64_t i = 0; i < list->count; i++) {
-        const struct cmd_list_item one = cmd_list_at(list, i);
+/* A result in its order, on its way into the reply. */
+struct zalgebra_answer {
+    struct cmd_each each;
+    struct cmd_list list;
+    bool with_scores;
+};
 
-        cmd_reply_bulk(c->reply, one.p, one.size);
-        if (z->with_scores) {
-            cmd_reply_double(c->reply, one.score);
-        }
+static void zalgebra_answer_fini(void *state)
+{
+    cmd_list_fini(&((struct zalgebra_answer *)state)->list);
+}
+
+static void zalgebra_put(struct cmd_context *c, void *state, uint64_t index)
+{
+    const struct zalgebra_answer *a = state;
+    const struct cmd_list_item one = cmd_list_at(&a->list, index);
+
+    cmd_reply_bulk(c->reply, one.p, one.size);
+    if (a->with_scores) {
+        cmd_reply_double(c->reply, one.score);
     }
 }
 
 static void zalgebra_answer(struct cmd_context *c, enum cmd_algebra algebra)
 {
     struct zalgebra z = {.algebra = algebra};
-    struct cmd_list list;
+    struct zalgebra_answer a = {.each.put = zalgebra_put};
 
     if (!zalgebra_parse(c, 1, &z)) {
         return;
     }
-    if (!cmd_defer(c, z.sources.members)) {
-        cmd_list_init(&list);
-        if (cmd_sources_walk(c, &z.sources, algebra, cmd_member_list,
-                             &list) &&
-            cmd_list_ok(c, &list)) {
-            zalgebra_answer_list(c, &z, &list);
-        }
-        cmd_list_fini(&list);
+    if (cmd_defer(c, z.sources.members)) {
+        cmd_sources_fini(&z.sources);
+        return;
     }
-    cmd_sources_fini(&z.sources);
+    cmd_list_init(&a.list);
+    if (cmd_sources_list(c, &z.sources, algebra, &a.list) &&
+        cmd_list_sort(c, &a.list)) {
+        a.with_scores = z.with_scores;
+        a.each.end = a.list.count;
+        if (z.with_scores) {
+            cmd_reply_pairs(c->reply, a.list.count);
+        } else {
+            cmd_reply_array(c->reply, a.list.count);
+        }
+        cmd_answer_each(c, &a.each, sizeof(a), zalgebra_answer_fini);
+    }
+    zalgebra_answer_fini(&a);
 }
 
 void cmd_do_zunion(struct cmd_context *c)
@@ -171,12 +181,10 @@ static void zalgebra_store(struct cmd_context *c, enum cmd_algebra algebra)
         return;
     }
     cmd_list_init(&list);
-    if (cmd_sources_walk(c, &z.sources, algebra, cmd_member_list, &list) &&
-        cmd_list_ok(c, &list)) {
+    if (cmd_sources_list(c, &z.sources, algebra, &list)) {
         cmd_list_store(c, 1, KV_ZSET, &list);
     }
     cmd_list_fini(&list);
-    cmd_sources_fini(&z.sources);
 }
 
 void cmd_do_zunionstore(struct cmd_context *c)
@@ -201,8 +209,9 @@ void cmd_do_zintercard(struct cmd_context *c)
     if (!zalgebra_parse(c, 1, &z)) {
         return;
     }
-    if (!cmd_defer(c, z.sources.members)) {
+    if (cmd_defer(c, z.sources.members)) {
+        cmd_sources_fini(&z.sources);
+    } else {
         cmd_answer_inter_count(c, &z.sources, z.limit);
     }
-    cmd_sources_fini(&z.sources);
 }

@@ -216,17 +216,7 @@ void cmd_do_zscore(struct cmd_context *c)
 
 void cmd_do_zmscore(struct cmd_context *c)
 {
-    const struct kv_key key = cmd_key(c, 1);
-    struct kv_item item;
-    const kvsql_rc rc = cmd_get_type(c, &key, KV_ZSET, &item);
-
-    if (rc == KVSQL_WRONGTYPE) {
-        return;
-    }
-    cmd_reply_array(c->reply, c->argc - 2);
-    for (unsigned i = 2; i < c->argc; i++) {
-        zset_answer_score(c, rc == KVSQL_OK ? &item : NULL, i);
-    }
+    cmd_answer_args(c, KV_ZSET, zset_answer_score);
 }
 
 static void zset_rank(struct cmd_context *c, bool reverse)

@@ -210,6 +210,7 @@ struct cmd_slice {
     bool (*more)(struct cmd_context *c, void *state); /* NULL: it is whole */
     void *state;
     size_t state_size;
+    void (*fini)(void *state); /* what it holds, or NULL */
     struct kv_view *view; /* pinned while more is set */
     struct kv_at at;
     uint64_t ns; /* that it took so far */

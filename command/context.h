@@ -186,6 +186,7 @@ static inline bool cmd_goes_on(struct cmd_context *c)
     return !cmd_reply_failed(c->reply) &&
            (++c->steps % CMD_CHECK_EVERY != 0 || cmd_still_wanted(c));
 }
+KV_INTERNAL bool cmd_slice_is_full(const struct cmd_context *c);
 /* The same; also false when a slice of the answer is full. */
 KV_INTERNAL bool cmd_slice_room(struct cmd_context *c);
 /* Makes a slice of the answer; true when that was the last. */
@@ -193,6 +194,11 @@ typedef bool (*cmd_slice_fn)(struct cmd_context *c, void *state);
 /* Zeroed memory for what goes on behind the first slice; it does not move. Not
  * without c->slice. NULL: answered. */
 KV_INTERNAL void *cmd_slice_new(struct cmd_context *c, size_t size);
+/* The same, and `state` moves there: no pointer into itself may be in it. What
+ * it holds is no longer the caller's, whose copy is zeroed; `fini` gives it back.
+ * NULL: answered, and all is as it was. */
+KV_INTERNAL void *cmd_slice_take(struct cmd_context *c, void *state,
+                                 size_t size, void (*fini)(void *state));
 /* The first slice, now; `more` will be called again while it says false. */
 KV_INTERNAL void cmd_slice_run(struct cmd_context *c, cmd_slice_fn more);
 typedef void (*cmd_put_fn)(struct cmd_context *c, const struct kv_elem *elem);
@@ -202,6 +208,25 @@ KV_INTERNAL void cmd_slice_elems(struct cmd_context *c,
                                  const struct kv_item *item,
                                  enum kv_elem_order order, uint64_t rank,
                                  bool back, uint64_t count, cmd_put_fn put);
+
+/* Values that are made one by one: first in what makes them. */
+struct cmd_each {
+    uint64_t next, end;
+    void (*put)(struct cmd_context *c, void *state, uint64_t index);
+};
+/* put(next) .. put(end - 1), behind the header; in slices, if the answer may be:
+ * then what is `size` bytes from `each` on moves as in cmd_slice_take(). Where it
+ * stays, it is the caller's to give back. */
+KV_INTERNAL void cmd_answer_each(struct cmd_context *c, struct cmd_each *each,
+                                 size_t size, void (*fini)(void *state));
+
+/* The value of argument `index`; item NULL: its key is absent. */
+typedef void (*cmd_put_arg_fn)(struct cmd_context *c,
+                               const struct kv_item *item, unsigned index);
+/* An array with a value for each argument behind the key, in slices when they
+ * are many. */
+KV_INTERNAL void cmd_answer_args(struct cmd_context *c, enum kv_type type,
+                                 cmd_put_arg_fn put);
 
 /* ---- replies ------------------------------------------------------------ */
 
@@ -244,8 +269,14 @@ KV_INTERNAL struct cmd_list_item cmd_list_at(const struct cmd_list *list,
 /* False, and answered, when something did not fit. */
 KV_INTERNAL bool cmd_list_ok(struct cmd_context *c,
                              const struct cmd_list *list);
-/* By score, then bytes. */
-KV_INTERNAL void cmd_list_sort(struct cmd_list *list);
+/* By score, then bytes. False: answered. */
+KV_INTERNAL bool cmd_list_sort(struct cmd_context *c, struct cmd_list *list);
+/* As qsort_r(), but it stops when nobody wants the answer any more. Takes as much
+ * memory again. False: answered, and the order is none. */
+KV_INTERNAL bool cmd_sort(struct cmd_context *c, void *base, uint64_t count,
+                          size_t size,
+                          int (*compare)(const void *, const void *, void *),
+                          void *arg);
 /* Replace argument `index` by a set, or a sorted set, of the elements, and
  * answer with their number. */
 KV_INTERNAL void cmd_list_store(struct cmd_context *c, unsigned index,
@@ -291,19 +322,39 @@ KV_INTERNAL bool cmd_sources_find(struct cmd_context *c, unsigned first,
                                   unsigned count, bool scored,
                                   struct cmd_sources *s);
 KV_INTERNAL void cmd_sources_fini(struct cmd_sources *s);
-/* Gets each member of a result, in order of bytes; false: no more. */
-typedef bool (*cmd_member_fn)(void *arg, const struct kv_val *member,
-                              double score);
-/* Changes the order of the sources. False: answered. */
-KV_INTERNAL bool cmd_sources_walk(struct cmd_context *c, struct cmd_sources *s,
-                                  enum cmd_algebra algebra, cmd_member_fn take,
-                                  void *arg);
-/* A cmd_member_fn whose arg is a cmd_list. */
-KV_INTERNAL bool cmd_member_list(void *arg, const struct kv_val *member,
-                                 double score);
-/* How many members all sources have; counts up to `limit`, 0 = all. */
+/* A walk over the members of a result, in order of bytes. Owner: the handler;
+ * it holds the sources, whose order it changes, and may be moved. */
+struct cmd_members {
+    struct cmd_sources sources;
+    enum cmd_algebra algebra;
+    struct algebra_cursor *cursors; /* private from here */
+    struct algebra_cursor **heap;
+    unsigned cursor_count, heap_count;
+    struct algebra_cursor *least;
+    const struct kv_val *member; /* the current one */
+    double score;
+};
+/* Takes the sources, which are not the caller's any more. False: answered. */
+KV_INTERNAL bool cmd_members_init(struct cmd_context *c, struct cmd_members *m,
+                                  enum cmd_algebra algebra,
+                                  const struct cmd_sources *sources);
+KV_INTERNAL void cmd_members_fini(struct cmd_members *m);
+/* False: there is none, or none is wanted (cmd_goes_on). The first may be asked
+ * for again at any time. */
+KV_INTERNAL bool cmd_members_first(struct cmd_context *c,
+                                   struct cmd_members *m);
+KV_INTERNAL bool cmd_members_next(struct cmd_context *c,
+                                  struct cmd_members *m);
+/* All of them, copied out; takes the sources. False: answered. */
+KV_INTERNAL bool cmd_sources_list(struct cmd_context *c,
+                                  const struct cmd_sources *sources,
+                                  enum cmd_algebra algebra,
+                                  struct cmd_list *list);
+/* How many members all sources have; counts up to `limit`, 0 = all. Takes the
+ * sources. */
 KV_INTERNAL void cmd_answer_inter_count(struct cmd_context *c,
-                                        struct cmd_sources *s, int64_t limit);
+                                        const struct cmd_sources *sources,
+                                        int64_t limit);
 
 /* ---- numbers ------------------------------------------------------------ */
 

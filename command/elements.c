@@ -93,11 +93,100 @@ static int elements_order(const void *a, const void *b, void *bytes)
     return order != 0 ? order : (x.size > y.size) - (x.size < y.size);
 }
 
-void cmd_list_sort(struct cmd_list *list)
+bool cmd_list_sort(struct cmd_context *c, struct cmd_list *list)
 {
-    if (list->count > 1) {
-        qsort_r(list->at.p, list->count, 8, elements_order, list->bytes.p);
+    return cmd_sort(c, list->at.p, list->count, 8, elements_order,
+                    list->bytes.p);
+}
+
+/* ---- sorting ------------------------------------------------------------ */
+
+#define ELEMENTS_RUN 32 /* sorted at once, then merged */
+
+struct elements_sort {
+    size_t size;
+    int (*compare)(const void *, const void *, void *);
+    void *arg;
+};
+
+/* Two sorted runs become one: [p, middle) and [middle, end). False: nobody
+ * wants it. */
+static bool elements_merge(struct cmd_context *c,
+                           const struct elements_sort *s, const uint8_t *p,
+                           const uint8_t *middle, const uint8_t *end,
+                           uint8_t *to)
+{
+    const uint8_t *a = p, *b = middle;
+
+    while (a < middle && b < end) {
+        const bool first = s->compare(a, b, s->arg) <= 0;
+
+        if (!cmd_goes_on(c)) {
+            return false;
+        }
+        memcpy(to, first ? a : b, s->size);
+        to += s->size;
+        a += first ? s->size : 0;
+        b += first ? 0 : s->size;
     }
+    memcpy(to, a, (size_t)(middle - a));
+    memcpy(to + (middle - a), b, (size_t)(end - b));
+    return true;
+}
+
+/* All runs of `run` bytes in `from`, two by two, into `to`. */
+static bool elements_merge_all(struct cmd_context *c,
+                               const struct elements_sort *s,
+                               const uint8_t *from, uint8_t *to, size_t total,
+                               size_t run)
+{
+    for (size_t at = 0; at < total; at += 2 * run) {
+        const size_t left = total - at;
+        const size_t middle = left < run ? left : run;
+        const size_t end = left < 2 * run ? left : 2 * run;
+
+        if (!elements_merge(c, s, from + at, from + at + middle,
+                            from + at + end, to + at)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool cmd_sort(struct cmd_context *c, void *base, uint64_t count, size_t size,
+              int (*compare)(const void *, const void *, void *), void *arg)
+{
+    const struct elements_sort s = {size, compare, arg};
+    const size_t total = (size_t)count * size;
+    uint8_t *from = base, *other, *to;
+    bool ok = true;
+
+    for (size_t at = 0; at < total; at += ELEMENTS_RUN * size) {
+        const size_t left = (total - at) / size;
+
+        qsort_r(from + at, left < ELEMENTS_RUN ? left : ELEMENTS_RUN, size,
+                compare, arg);
+    }
+    if (count <= ELEMENTS_RUN) {
+        return true;
+    }
+    to = other = kv_mem_alloc(KV_MEM_CLIENT, total);
+    if (other == NULL) {
+        cmd_fail_nomem(c);
+        return false;
+    }
+    for (size_t run = ELEMENTS_RUN * size; ok && run < total; run *= 2) {
+        uint8_t *swap = from;
+
+        ok = elements_merge_all(c, &s, from, to, total, run);
+        from = to;
+        to = swap;
+    }
+    if (ok && from == other) {
+        memcpy(base, other, total);
+    }
+    kv_mem_free(KV_MEM_CLIENT, other, total);
+    return ok;
 }
 
 /* ---- put back, taken away ----------------------------------------------- */

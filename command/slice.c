@@ -7,6 +7,7 @@
  *
  *   handler   cmd_slice_elems(...), or  state = cmd_slice_new(...)
  *                                       cmd_slice_run(...)
+ *             cmd_answer_each(...)      with a slice or without
  *   door      cmd_client_work(.., slice)     slice->more: it goes on
  *             cmd_client_more(.., slice)     until it does not
  *             cmd_slice_end(slice)           at any time
@@ -18,6 +19,8 @@
  *
  * Thread: one at a time; a slice may be made by another thread than the one
  * before. */
+#include <string.h>
+
 #include "command/client.h"
 #include "command/context.h"
 
@@ -36,10 +39,14 @@ bool cmd_still_wanted(struct cmd_context *c)
     return false;
 }
 
+bool cmd_slice_is_full(const struct cmd_context *c)
+{
+    return c->slice != NULL && c->reply->buf->size >= CMD_SLICE_SIZE;
+}
+
 bool cmd_slice_room(struct cmd_context *c)
 {
-    return cmd_goes_on(c) &&
-           (c->slice == NULL || c->reply->buf->size < CMD_SLICE_SIZE);
+    return cmd_goes_on(c) && !cmd_slice_is_full(c);
 }
 
 /* ---- handlers ----------------------------------------------------------- */
@@ -58,10 +65,27 @@ void *cmd_slice_new(struct cmd_context *c, size_t size)
     return slice->state;
 }
 
+void *cmd_slice_take(struct cmd_context *c, void *state, size_t size,
+                     void (*fini)(void *state))
+{
+    void *taken = cmd_slice_new(c, size);
+
+    if (taken != NULL) {
+        memcpy(taken, state, size);
+        memset(state, 0, size);
+        c->slice->fini = fini;
+    }
+    return taken;
+}
+
 static void slice_forget(struct cmd_slice *slice)
 {
+    if (slice->fini != NULL) {
+        slice->fini(slice->state);
+    }
     kv_mem_free(KV_MEM_CLIENT, slice->state, slice->state_size);
     slice->state = NULL;
+    slice->fini = NULL;
     slice->more = NULL;
 }
 
@@ -114,6 +138,61 @@ void cmd_slice_elems(struct cmd_context *c, const struct kv_item *item,
     cmd_slice_run(c, slice_elems_more);
 }
 
+/* ---- values by their index ---------------------------------------------- */
+
+static bool slice_each_more(struct cmd_context *c, void *state)
+{
+    struct cmd_each *each = state;
+
+    while (each->next < each->end && cmd_slice_room(c)) {
+        each->put(c, state, each->next++);
+    }
+    return each->next == each->end;
+}
+
+void cmd_answer_each(struct cmd_context *c, struct cmd_each *each, size_t size,
+                     void (*fini)(void *state))
+{
+    if (slice_each_more(c, each) || c->slice == NULL ||
+        cmd_reply_failed(c->reply) || c->reply->rc != KVSQL_OK) {
+        return;
+    }
+    if (cmd_slice_take(c, each, size, fini) != NULL) {
+        cmd_slice_run(c, slice_each_more);
+    }
+}
+
+/* ---- values of arguments ------------------------------------------------ */
+
+struct slice_args {
+    struct cmd_each each;
+    struct kv_item item;
+    bool found;
+    cmd_put_arg_fn put;
+};
+
+static void slice_put_arg(struct cmd_context *c, void *state, uint64_t index)
+{
+    struct slice_args *s = state;
+
+    s->put(c, s->found ? &s->item : NULL, (unsigned)index);
+}
+
+void cmd_answer_args(struct cmd_context *c, enum kv_type type,
+                     cmd_put_arg_fn put)
+{
+    const struct kv_key key = cmd_key(c, 1);
+    struct slice_args s = {{2, c->argc, slice_put_arg}, .put = put};
+    const kvsql_rc rc = cmd_get_type(c, &key, type, &s.item);
+
+    if (rc == KVSQL_WRONGTYPE || cmd_defer(c, c->argc - 2)) {
+        return;
+    }
+    s.found = rc == KVSQL_OK;
+    cmd_reply_array(c->reply, c->argc - 2);
+    cmd_answer_each(c, &s.each, sizeof(s), NULL);
+}
+
 /* ---- the door's side ----------------------------------------------------- */
 
 void cmd_slice_end(struct cmd_slice *slice)
@@ -141,6 +220,7 @@ kvsql_rc cmd_client_more(struct cmd_client *client, kvsql *db, unsigned argc,
     c.row = slice->row;
     c.slice = slice;
     c.view = &slice->at;
+    c.at = slice->at;
     c.pinned = slice->view;
     reply->start = reply->buf->size;
     if (cmd_still_wanted(&c)) {

@@ -472,9 +472,8 @@ static bool tier1_is_heavy(const struct tier1_call *call)
     for (unsigned i = 0; i < call->count; i++) {
         const struct cmd_row *row =
             cmd_find(call->argv[i][0].p, call->argv[i][0].size);
-        if (row != NULL && ((row->flags & CMD_LONG) ||
-                            ((row->flags & CMD_CONTROL) &&
-                             !(row->flags & CMD_FAST))))
+        if (row != NULL && (row->flags & (CMD_LONG | CMD_CONTROL)) &&
+            !(row->flags & CMD_FAST))
             return true;
     }
     return false;
