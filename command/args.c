@@ -313,6 +313,13 @@ kvsql_rc cmd_get_type(struct cmd_context *c, const struct kv_key *key,
     return KVSQL_OK;
 }
 
+bool cmd_touch(struct cmd_context *c, const struct kv_key *key,
+               const struct kv_item *item)
+{
+    /* the deadline that it has: an op, so its version is a new one */
+    return cmd_ok(c, kv_expire(c->txn, key, item->expires_at, &c->err));
+}
+
 int64_t cmd_wall(struct cmd_context *c)
 {
     args_at(c);

@@ -240,7 +240,9 @@ void cmd_do_reset(struct cmd_context *c)
     }
     connection_resp(c, 2);
     cmd_client_name_set(client, (kvsql_slice){.p = "", .size = 0});
-    client->mute = CMD_MUTE_NO;
+    if (client->mute != CMD_MUTE_THIS) { /* SKIP is about this one's reply */
+        client->mute = CMD_MUTE_NO;
+    }
     atomic_store(&client->no_evict, false);
     atomic_store(&client->no_touch, false);
     atomic_store(&client->authenticated,

@@ -409,6 +409,12 @@ void cmd_do_ltrim(struct cmd_context *c)
         }
         return;
     }
+    if (count == length) {
+        if (cmd_touch(c, &key, &item)) {
+            cmd_answer_ok(c);
+        }
+        return;
+    }
     behind = first + count;
     if (behind < length && !cmd_ok(c, kv_lremove(c->txn, &key, behind,
                                                  length - behind, &c->err))) {

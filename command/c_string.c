@@ -160,7 +160,12 @@ bool cmd_string_set(struct cmd_context *c, const struct kv_key *key,
                     kvsql_slice value, int64_t expires_at)
 {
     if (expires_at != 0 && expires_at <= cmd_wall(c)) {
-        return cmd_ok(c, kv_del(c->txn, key, NULL, &c->err));
+        struct kv_item item;
+
+        return (kv_get(&c->at, key, &item) ||
+                cmd_ok(c, kv_set(c->txn, key, (kvsql_slice){"", 0}, 0,
+                                 &c->err))) &&
+               cmd_ok(c, kv_del(c->txn, key, NULL, &c->err));
     }
     return cmd_ok(c, kv_set(c->txn, key, value, expires_at, &c->err));
 }
@@ -430,19 +435,26 @@ void cmd_do_append(struct cmd_context *c)
 {
     const struct kv_key key = cmd_key(c, 1);
     const kvsql_slice bytes = c->argv[2];
-    uint64_t size;
-    bool found;
+    struct kv_item item;
+    const kvsql_rc rc = cmd_get_type(c, &key, KV_STRING, &item);
+    const uint64_t size = rc == KVSQL_OK ? kv_item_length(&item) : 0;
+    bool ok;
 
-    if (!string_size(c, &key, &size, &found)) {
+    if (rc == KVSQL_WRONGTYPE) {
         return;
     }
     if (size + bytes.size > KVSQL_VALUE_MAX) {
         cmd_fail(c, KVSQL_TOOBIG, CMD_TEXT_STRING_TOOBIG);
         return;
     }
-    /* Nothing appended to nothing is an empty string, not no string. */
-    if (cmd_ok(c, found ? kv_patch(c->txn, &key, size, bytes, &c->err)
-                        : kv_set(c->txn, &key, bytes, 0, &c->err))) {
+    if (rc == KVSQL_NOTFOUND) { /* an empty string, not no string */
+        ok = cmd_ok(c, kv_set(c->txn, &key, bytes, 0, &c->err));
+    } else if (bytes.size == 0) {
+        ok = cmd_touch(c, &key, &item);
+    } else {
+        ok = cmd_ok(c, kv_patch(c->txn, &key, size, bytes, &c->err));
+    }
+    if (ok) {
         cmd_reply_int(c->reply, (int64_t)(size + bytes.size));
     }
 }

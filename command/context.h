@@ -169,6 +169,10 @@ KV_INTERNAL kvsql_rc cmd_get_type(struct cmd_context *c,
 KV_INTERNAL void cmd_get_batch(struct cmd_context *c, unsigned first,
                                unsigned step, unsigned n,
                                struct kv_item *items, bool *found);
+/* The key stays as it is, and counts as changed for who watches or tracks it.
+ * False: answered. */
+KV_INTERNAL bool cmd_touch(struct cmd_context *c, const struct kv_key *key,
+                           const struct kv_item *item);
 /* Wall ms of the command; the same during one batch. */
 KV_INTERNAL int64_t cmd_wall(struct cmd_context *c);
 /* True: `count` elements are much, a view can be had, and the handler must
@@ -408,7 +412,8 @@ KV_INTERNAL bool cmd_fields_begin(struct cmd_context *c, unsigned *first);
 
 /* ---- strings (c_string.c) ----------------------------------------------- */
 
-/* kv_set, or a deletion when the time has come already. False: answered. */
+/* kv_set, or a deletion when the time has come already; one that was absent has
+ * come and gone for who watches or tracks it. False: answered. */
 KV_INTERNAL bool cmd_string_set(struct cmd_context *c,
                                 const struct kv_key *key, kvsql_slice value,
                                 int64_t expires_at);

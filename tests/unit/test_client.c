@@ -297,6 +297,27 @@ START_TEST(a_watched_key_that_changes_stops_exec)
 }
 END_TEST
 
+START_TEST(what_leaves_a_watched_key_as_it_is_may_stop_exec)
+{
+    static const char *const lines[] = {"APPEND s \"\"", "LTRIM l 0 -1",
+                                        "SET none v PXAT 1",
+                                        "MSETEX 1 none v EXAT 1"};
+
+    says(&one, "SET s v EX 100", "+OK|");
+    says(&one, "RPUSH l a b", ":2|");
+    for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        says(&one, "WATCH s l none", "+OK|");
+        (void)ask(&two, lines[i]);
+        says(&one, "MULTI", "+OK|");
+        says(&one, "EXEC", "*-1|");
+    }
+    says(&one, "GET s", "$1|v|");
+    says(&one, "TTL s", ":100|");
+    says(&one, "LRANGE l 0 -1", "*2|$1|a|$1|b|");
+    says(&one, "EXISTS none", ":0|");
+}
+END_TEST
+
 /* The answer tells of a change that the log may not have yet. */
 START_TEST(an_exec_that_did_nothing_waits_for_what_it_saw)
 {
@@ -1196,6 +1217,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, without_memory_exec_is_still_one_answer);
     tcase_add_test(tests, an_error_before_exec_discards_it);
     tcase_add_test(tests, a_watched_key_that_changes_stops_exec);
+    tcase_add_test(tests, what_leaves_a_watched_key_as_it_is_may_stop_exec);
     tcase_add_test(tests, an_exec_that_did_nothing_waits_for_what_it_saw);
     tcase_add_test(tests, a_watched_key_that_expires_counts_as_changed);
     tcase_add_test(tests, a_watched_key_that_came_and_went_counts_as_changed);
