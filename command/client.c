@@ -513,7 +513,7 @@ unsigned cmd_client_gets(struct cmd_client *client, struct cmd_pipe *pipe,
     unsigned count;
 
     if (pipe->txn == NULL || pipe->left == 0 || row == NULL ||
-        row->run != cmd_do_get || client->multi || cmd_track_is_on() ||
+        !(row->flags & CMD_RUN) || client->multi || cmd_track_is_on() ||
         atomic_load_explicit(&client->last, memory_order_relaxed) != row ||
         atomic_load_explicit(&client_monitors, memory_order_relaxed) != 0 ||
         atomic_load_explicit(&client_pause_until, memory_order_relaxed) != 0) {

@@ -27,7 +27,11 @@ enum cmd_flag {
     CMD_AT_ONCE = 2048, /* runs inside MULTI, is not queued: EXEC */
     CMD_WORKER = 4096,  /* runs long: never on an event loop */
     CMD_DENYOOM = 8192, /* may grow the store: not over maxmemory */
-    CMD_NO_TOUCH = 16384 /* looking at a key is no use of it (LRU, LFU) */
+    CMD_NO_TOUCH = 16384, /* looking at a key is no use of it (LRU, LFU) */
+    CMD_ELEMENT = 32768,  /* argument 2 names an element of the key, which is
+                             argument 1: pipelines look these up together */
+    CMD_ELEMENT_LAST = 65536, /* ... the last argument names it */
+    CMD_RUN = 131072      /* a run of them is answered at once: GET */
 };
 
 struct cmd_context; /* one call; see command.c */

@@ -66,16 +66,13 @@ static size_t pipe_place(const struct cmd_pipe *pipe)
                : 0;
 }
 
-/* The element that a request of the row names, or 0. */
+/* The argument of a request of the row that names an element, or 0. */
 static unsigned pipe_element(const struct cmd_row *row, unsigned argc)
 {
-    if (!(row->flags & CMD_FAST) || argc < 3) {
-        return 0;
-    }
-    if (strcmp(row->group, "hash") == 0 || strcmp(row->group, "set") == 0) {
+    if (row->flags & CMD_ELEMENT) {
         return 2;
     }
-    return strcmp(row->group, "sorted-set") == 0 ? argc - 1 : 0;
+    return row->flags & CMD_ELEMENT_LAST ? argc - 1 : 0;
 }
 
 /* Look up the elements that the next `n` requests name, all of one key, and that

@@ -30,6 +30,31 @@ START_TEST(rows_are_in_order_and_whole)
 }
 END_TEST
 
+/* What pipelines look up together (pipe.c) is an argument that is there. */
+START_TEST(rows_that_name_an_element_have_it)
+{
+    const unsigned both = CMD_ELEMENT | CMD_ELEMENT_LAST;
+    unsigned elements = 0, runs = 0;
+
+    for (unsigned i = 0; i < cmd_count(); i++) {
+        const struct cmd_row *row = cmd_at(i);
+        const int least = row->arity < 0 ? -row->arity : row->arity;
+
+        runs += (row->flags & CMD_RUN) != 0;
+        if (row->flags & both) {
+            ck_assert_msg((row->flags & both) != both, "%s", row->name);
+            ck_assert_msg(row->first_key == 1 && row->last_key == 1 &&
+                              least >= 3 && (row->flags & CMD_FAST),
+                          "%s", row->name);
+            elements++;
+        }
+    }
+    ck_assert_uint_ge(elements, 21);
+    ck_assert_uint_eq(runs, 1);
+    ck_assert(cmd_find("GET", 3)->flags & CMD_RUN);
+}
+END_TEST
+
 START_TEST(names_are_found_in_any_case)
 {
     ck_assert_str_eq(cmd_find("gEt", 3)->name, "GET");
@@ -394,6 +419,7 @@ static void add_tests(TCase *tests)
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, rows_are_in_order_and_whole);
     tcase_add_test(tests, a_command_of_a_later_version_is_named_as_such);
+    tcase_add_test(tests, rows_that_name_an_element_have_it);
     tcase_add_test(tests, names_are_found_in_any_case);
     tcase_add_test(tests, refusals_use_the_sentences_of_redis);
     tcase_add_test(tests,
