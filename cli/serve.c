@@ -37,6 +37,12 @@
 #define SERVE_PATH_MAX 4096
 #define SERVE_RELOAD_MAX 256 /* bytes of the message after a reload */
 
+/* Each ends with a NUL; "" is none. */
+struct serve_secrets {
+    char token[HTTP_TOKEN_MAX + 2], token_readonly[HTTP_TOKEN_MAX + 2],
+        password[HTTP_TOKEN_MAX + 2];
+};
+
 struct serve {
     struct cli_settings settings; /* running: under the lock of `live` */
     struct cli_live live;
@@ -47,8 +53,7 @@ struct serve {
     kvsql *db;
     struct cli_progress progress;
     sigset_t signals, stops;
-    char token[HTTP_TOKEN_MAX + 2], token_readonly[HTTP_TOKEN_MAX + 2],
-        password[HTTP_TOKEN_MAX + 2];
+    struct serve_secrets secrets; /* running: under the lock of `live` */
 };
 
 /* ---- options -------------------------------------------------------------------- */
@@ -100,6 +105,10 @@ static kvsql_rc serve_secret(const struct cli_settings *settings,
                        path);
     if (!got || out[0] == '\0')
         return kv_fail(err, KVSQL_SYNTAX, "%s: %s is empty", name, path);
+    if (strlen(out) > HTTP_TOKEN_MAX)
+        return kv_fail(err, KVSQL_SYNTAX,
+                       "%s: the first line of %s is longer than %d bytes",
+                       name, path, HTTP_TOKEN_MAX);
     return KVSQL_OK;
 }
 
@@ -121,17 +130,17 @@ static kvsql_rc serve_password(const struct cli_settings *settings,
     return KVSQL_OK;
 }
 
-static kvsql_rc serve_secrets(struct serve *serve, struct kvsql_error *err)
+static kvsql_rc serve_secrets_read(const struct cli_settings *settings,
+                                   struct serve_secrets *out,
+                                   struct kvsql_error *err)
 {
-    kvsql_rc rc = serve_secret(&serve->settings, CLI_OPT_TOKEN_FILE,
-                               serve->token, err);
+    kvsql_rc rc =
+        serve_secret(settings, CLI_OPT_TOKEN_FILE, out->token, err);
 
     if (rc == KVSQL_OK)
-        rc = serve_secret(&serve->settings, CLI_OPT_TOKEN_RO_FILE,
-                          serve->token_readonly, err);
-    return rc == KVSQL_OK
-               ? serve_password(&serve->settings, serve->password, err)
-               : rc;
+        rc = serve_secret(settings, CLI_OPT_TOKEN_RO_FILE,
+                          out->token_readonly, err);
+    return rc == KVSQL_OK ? serve_password(settings, out->password, err) : rc;
 }
 
 /* Words of a list option, NULL-terminated, pointing into `text`. */
@@ -192,9 +201,9 @@ static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
     const struct http_config config = {
         .bind = cli_text(settings, CLI_OPT_BIND),
         .port = (uint16_t)cli_number(settings, CLI_OPT_HTTP_PORT),
-        .token = serve->token,
-        .token_readonly = serve->token_readonly,
-        .password = serve->password,
+        .token = serve->secrets.token,
+        .token_readonly = serve->secrets.token_readonly,
+        .password = serve->secrets.password,
         .allowed_hosts = hosts,
         .cors_origins = origins,
         .body_max = cli_number(settings, CLI_OPT_HTTP_MAX_BODY),
@@ -213,7 +222,7 @@ static kvsql_rc serve_resp(struct serve *serve, struct kvsql_error *err)
     const struct resp_config config = {
         .bind = cli_text(settings, CLI_OPT_BIND),
         .port = (uint16_t)cli_number(settings, CLI_OPT_PORT),
-        .secret = serve->password[0] != '\0',
+        .secret = serve->secrets.password[0] != '\0',
         .threads = (unsigned)cli_number(settings, CLI_OPT_IO_THREADS),
         .workers = (unsigned)cli_number(settings, CLI_OPT_SQL_THREADS),
         .connection_max = (unsigned)cli_number(settings, CLI_OPT_MAXCLIENTS),
@@ -224,7 +233,7 @@ static kvsql_rc serve_resp(struct serve *serve, struct kvsql_error *err)
         .sql_row_max = cli_number(settings, CLI_OPT_SQL_MAX_ROWS),
         .sql_byte_max = cli_number(settings, CLI_OPT_SQL_MAX_BYTES)};
 
-    cmd_password_set(serve->password);
+    cmd_password_set(serve->secrets.password);
     return resp_start(&config, &serve->resp, err);
 }
 
@@ -246,7 +255,7 @@ static void serve_apply(void *arg, const struct cli_settings *settings)
     const char *password =
         settings->layer[CLI_OPT_REQUIREPASS] == CLI_LAYER_LIVE
             ? cli_text(settings, CLI_OPT_REQUIREPASS)
-            : serve->password;
+            : serve->secrets.password;
     cmd_password_set(password);
     http_password_set(serve->http, password);
 }
@@ -394,24 +403,25 @@ static void serve_statistics(kvsql *db)
             (unsigned long long)info.snapshot_count);
 }
 
-/* The password of the layers that are read anew. */
-static kvsql_rc serve_reload_password(struct serve *serve,
-                                      const struct cli_settings *fresh,
-                                      struct kvsql_error *err)
+/* The secrets of the layers that are read anew, their files, too. */
+static kvsql_rc serve_reload_secrets(struct serve *serve,
+                                     const struct cli_settings *fresh,
+                                     struct kvsql_error *err)
 {
-    char password[HTTP_TOKEN_MAX + 2];
-    kvsql_rc rc = serve_password(fresh, password, err);
+    struct serve_secrets secrets;
+    kvsql_rc rc = serve_secrets_read(fresh, &secrets, err);
 
-    if (rc == KVSQL_OK && password[0] == '\0' &&
+    if (rc == KVSQL_OK && secrets.password[0] == '\0' &&
         resp_is_exposed(serve->resp)) /* X1 */
         rc = kv_fail(err, KVSQL_INVALID,
                      "requirepass: a server outside loopback needs one");
     if (rc == KVSQL_OK) {
         kv_lock_take(&serve->live.lock);
-        memcpy(serve->password, password, sizeof password);
+        serve->secrets = secrets;
         kv_lock_drop(&serve->live.lock);
+        http_tokens_set(serve->http, secrets.token, secrets.token_readonly);
     }
-    explicit_bzero(password, sizeof password);
+    explicit_bzero(&secrets, sizeof secrets);
     return rc;
 }
 
@@ -425,7 +435,7 @@ static void serve_reload(struct serve *serve)
                                     serve->argv, &err);
 
     if (rc == KVSQL_OK)
-        rc = serve_reload_password(serve, &fresh, &err);
+        rc = serve_reload_secrets(serve, &fresh, &err);
     if (rc != KVSQL_OK) {
         kv_diag(KV_ERROR_LEVEL, "config.reload", "error=\"%s\"", err.text);
         cli_settings_fini(&fresh);
@@ -536,7 +546,7 @@ static int serve_run(struct serve *serve)
 {
     struct cmd_host host;
     struct kvsql_error err;
-    kvsql_rc rc = serve_secrets(serve, &err);
+    kvsql_rc rc = serve_secrets_read(&serve->settings, &serve->secrets, &err);
 
     if (rc != KVSQL_OK)
         return cli_settings_refuse(&err);

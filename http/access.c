@@ -157,18 +157,32 @@ kvsql_rc http_secret_set(struct http_secret *secret, const char *what,
     return KVSQL_OK;
 }
 
-void http_password_set(struct http_server *server, const char *text)
+/* The caller has looked at its size. */
+static void access_replace(struct http_server *server,
+                           struct http_secret *secret, const char *text)
 {
     struct http_secret fresh;
     struct kvsql_error err;
 
-    if (http_secret_set(&fresh, "password", text, &err) != KVSQL_OK) {
-        KV_ASSERT(false); /* the caller has looked */
+    if (http_secret_set(&fresh, "secret", text, &err) != KVSQL_OK) {
+        KV_ASSERT(false);
     }
-    kv_lock_take(&server->password_lock);
-    server->password = fresh;
-    kv_lock_drop(&server->password_lock);
+    kv_lock_take(&server->secrets_lock);
+    *secret = fresh;
+    kv_lock_drop(&server->secrets_lock);
     explicit_bzero(&fresh, sizeof fresh);
+}
+
+void http_password_set(struct http_server *server, const char *text)
+{
+    access_replace(server, &server->password, text);
+}
+
+void http_tokens_set(struct http_server *server, const char *token,
+                     const char *token_readonly)
+{
+    access_replace(server, &server->token, token);
+    access_replace(server, &server->token_readonly, token_readonly);
 }
 
 static bool access_equal(const struct http_secret *secret,
@@ -181,20 +195,23 @@ static bool access_equal(const struct http_secret *secret,
     return differ == 0 && secret->size != 0;
 }
 
-static bool access_is_password(struct http_server *server,
-                               const struct http_secret *given)
+static bool access_is(struct http_server *server,
+                      const struct http_secret *secret,
+                      const struct http_secret *given)
 {
-    kv_lock_take(&server->password_lock);
-    const bool equal = access_equal(&server->password, given);
-    kv_lock_drop(&server->password_lock);
+    kv_lock_take(&server->secrets_lock);
+    const bool equal = access_equal(secret, given);
+    kv_lock_drop(&server->secrets_lock);
     return equal;
 }
 
-static bool access_has_password(struct http_server *server)
+static bool access_has_secret(struct http_server *server)
 {
-    kv_lock_take(&server->password_lock);
-    const bool has = server->password.size > 0;
-    kv_lock_drop(&server->password_lock);
+    kv_lock_take(&server->secrets_lock);
+    const bool has = server->token.size > 0 ||
+                     server->token_readonly.size > 0 ||
+                     server->password.size > 0;
+    kv_lock_drop(&server->secrets_lock);
     return has;
 }
 
@@ -208,9 +225,9 @@ static enum http_rights access_token(struct http_server *server,
     if (text.size > 0)
         memcpy(given.bytes, text.p, text.size);
     given.size = text.size;
-    bool all = access_equal(&server->token, &given);
-    bool password = access_is_password(server, &given);
-    bool read = access_equal(&server->token_readonly, &given);
+    bool all = access_is(server, &server->token, &given);
+    bool password = access_is(server, &server->password, &given);
+    bool read = access_is(server, &server->token_readonly, &given);
     return all || password ? HTTP_RIGHT_ALL
            : read          ? HTTP_RIGHT_READ
                            : HTTP_RIGHT_NONE;
@@ -233,7 +250,7 @@ static enum http_rights access_basic(struct http_server *server,
         if (given.size > 0 && given.size <= HTTP_TOKEN_MAX)
             memcpy(given.bytes, buf.p + sizeof user - 1, given.size);
         if (given.size <= HTTP_TOKEN_MAX &&
-            access_is_password(server, &given))
+            access_is(server, &server->password, &given))
             rights = HTTP_RIGHT_ALL;
     }
     kv_buf_fini(&buf);
@@ -261,8 +278,7 @@ static enum http_rights access_rights(struct http_request *request)
     kvsql_slice header = request->headers[HTTP_H_AUTHORIZATION], rest;
 
     request->token_given = header.p != NULL && header.size > 0;
-    if (server->token.size == 0 && server->token_readonly.size == 0 &&
-        !access_has_password(server))
+    if (!access_has_secret(server))
         return HTTP_RIGHT_ALL;
     if (request->token_given) {
         if (access_scheme(header, "Bearer", &rest))

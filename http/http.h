@@ -70,6 +70,10 @@ KV_INTERNAL void http_ready(struct http_server *server, kvsql *db);
 KV_INTERNAL void http_password_set(struct http_server *server,
                                    const char *text);
 
+/* The tokens from the next request on, "" = none; the same limit. Any thread. */
+KV_INTERNAL void http_tokens_set(struct http_server *server, const char *token,
+                                 const char *token_readonly);
+
 /* While loading: what /readyz shows. Any thread. */
 KV_INTERNAL void http_loading(struct http_server *server,
                               const struct kv_progress *progress);

@@ -279,9 +279,8 @@ struct http_server {
     struct MHD_Response *last_words[2]; /* made at start: 503, 507 (M3) */
     struct kv_listeners listeners; /* their names stand in Host */
     uint64_t body_max, sql_deadline_ms, sql_row_max, sql_byte_max;
-    struct http_secret token, token_readonly;
-    struct kv_lock password_lock; /* COMMAND */
-    struct http_secret password;  /* guarded by it: it may change */
+    struct kv_lock secrets_lock; /* COMMAND */
+    struct http_secret token, token_readonly, password; /* guarded by it */
     char *hosts[HTTP_HOSTS_MAX + 1];
     char *origins[HTTP_HOSTS_MAX + 1];
     char store_id[9], start_id[17];

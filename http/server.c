@@ -485,7 +485,7 @@ static void server_free(struct http_server *server)
     kv_lock_fini(&server->watch_lock);
     kv_cond_fini(&server->queue_more);
     kv_lock_fini(&server->queue_lock);
-    kv_lock_fini(&server->password_lock);
+    kv_lock_fini(&server->secrets_lock);
     explicit_bzero(&server->token, sizeof server->token);
     explicit_bzero(&server->token_readonly, sizeof server->token_readonly);
     explicit_bzero(&server->password, sizeof server->password);
@@ -514,7 +514,7 @@ kvsql_rc http_start(kvsql *db, const struct http_config *config,
     if (server == NULL)
         return kv_fail(err, KVSQL_NOMEM, "http: no memory to start");
     server->epoll = server->wake = -1;
-    kv_lock_init(&server->password_lock, KV_RANK_COMMAND);
+    kv_lock_init(&server->secrets_lock, KV_RANK_COMMAND);
     kv_lock_init(&server->watch_lock, HTTP_RANK_WATCH);
     kv_cond_init(&server->watch_quiet);
     kv_lock_init(&server->queue_lock, HTTP_RANK_QUEUE);
