@@ -1,10 +1,13 @@
 /* icount.c - one operation of the store many times, for callgrind to count.
  *
- *   icount KEYS OPERATION COUNT
+ *   icount KEYS OPERATION[.SHAPE] COUNT
  *
- * Loads KEYS random 16-byte keys with 8-byte values, does OPERATION some times
- * to warm up, then COUNT times inside of measured(). The script bench/icount has
- * callgrind collect there only. */
+ * Loads KEYS 16-byte keys with 8-byte values, does OPERATION some times to warm
+ * up, then COUNT times inside of measured(). The script bench/icount has
+ * callgrind collect there only. The keys are random bytes, or as SHAPE says:
+ *
+ *   named      key:000000012345, in any order
+ *   ascending  the same, each loaded key larger than the one before */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,7 @@
 #define KEY_SIZE 16
 #define GROUP 16
 #define WARM 2000
+#define STEP UINT64_C(104729) /* a prime: names come in no order */
 
 static uint64_t random_state = UINT64_C(88172645463325252);
 
@@ -41,9 +45,11 @@ static void must(kvsql_rc rc)
     }
 }
 
+static uint8_t cls = KV_BLOB; /* of all keys: one tree */
+
 static struct kv_key key_at(unsigned i)
 {
-    return (struct kv_key){.p = keys[i], .size = KEY_SIZE, .cls = KV_BLOB};
+    return (struct kv_key){.p = keys[i], .size = KEY_SIZE, .cls = cls};
 }
 
 static struct kv_key key_any(void)
@@ -53,18 +59,37 @@ static struct kv_key key_any(void)
 
 static const uint8_t value[8] = {0xff, 2, 3, 4, 5, 6, 7, 8};
 
-static void load(unsigned count, unsigned more)
+static void make_random(uint8_t key[KEY_SIZE])
 {
-    keys = malloc((size_t)(count + more) * KEY_SIZE);
+    for (unsigned k = 0; k < KEY_SIZE; k += 8) {
+        const uint64_t r = random_next();
+        memcpy(key + k, &r, 8);
+    }
+    key[0] |= 0x80; /* no text */
+}
+
+static void make_name(uint8_t key[KEY_SIZE], uint64_t number)
+{
+    char name[KEY_SIZE + 1];
+
+    snprintf(name, sizeof(name), "key:%012u", (unsigned)number);
+    memcpy(key, name, KEY_SIZE);
+}
+
+/* `step` from one name to the next, round and round; 0: random keys. */
+static void load(unsigned count, unsigned more, uint64_t step)
+{
+    const unsigned all = count + more;
+
+    keys = malloc((size_t)all * KEY_SIZE);
     if (keys == NULL)
         exit(1);
-    for (unsigned i = 0; i < count + more; i++) {
-        for (unsigned k = 0; k < KEY_SIZE; k += 8) {
-            const uint64_t r = random_next();
-            memcpy(keys[i] + k, &r, 8);
-        }
-        keys[i][0] |= 0x80; /* all of class BLOB: one tree */
-    }
+    cls = step > 0 ? KV_TEXT : KV_BLOB;
+    for (unsigned i = 0; i < all; i++)
+        if (step > 0)
+            make_name(keys[i], i * step % all);
+        else
+            make_random(keys[i]);
     for (unsigned i = 0; i < count; i++) {
         const struct kv_key key = key_at(i);
         must(kv_txn_begin(db, true, 0, &txn, &err));
@@ -84,7 +109,7 @@ static void put(const struct kv_key *key)
     struct kv_cell old;
     bool found;
 
-    if (!kv_tree_put(store, &store->live.keys[KV_BLOB], KV_NODE_TYPED, key->p,
+    if (!kv_tree_put(store, &store->live.keys[cls], KV_NODE_TYPED, key->p,
                      key->size, &cell, &old, &found))
         exit(1);
 }
@@ -189,7 +214,7 @@ static void run_one(const struct kv_at *at, enum operation what, unsigned i)
         break;
     case DELETE:
         key = key_at(i);
-        if (!kv_tree_remove(store, &store->live.keys[KV_BLOB], key.p, key.size,
+        if (!kv_tree_remove(store, &store->live.keys[cls], key.p, key.size,
                             &old, &found))
             exit(1);
         break;
@@ -198,7 +223,7 @@ static void run_one(const struct kv_at *at, enum operation what, unsigned i)
         break;
     case SELECT:
         walk.root[0] = NULL;
-        walk.root[1] = at->root->keys[1];
+        walk.root[1] = at->root->keys[cls];
         sink += kv_walk_rank(&walk, random_next() % loaded);
         break;
     case SET:
@@ -251,14 +276,23 @@ int main(int argc, char **argv)
     const struct kvsql_options options = {.no_keeper = true};
     struct kv_at at;
 
-    if (argc != 4) {
-        fprintf(stderr, "usage: icount KEYS OPERATION COUNT\n");
+    char *const shape = argc == 4 ? strchr(argv[2], '.') : NULL;
+    uint64_t step = 0;
+    if (shape != NULL) {
+        *shape = 0;
+        step = strcmp(shape + 1, "ascending") == 0 ? 1
+               : strcmp(shape + 1, "named") == 0   ? STEP
+                                                   : 0;
+    }
+    if (argc != 4 || (shape != NULL && step == 0)) {
+        fprintf(stderr, "usage: icount KEYS OPERATION[.named|.ascending] "
+                        "COUNT\n");
         return 2;
     }
     const unsigned count = (unsigned)strtoul(argv[3], NULL, 10);
     must(kv_open_os("", &options, kv_os_real(), NULL, NULL, &db, &err));
     store = kv_db_store(db);
-    load((unsigned)strtoul(argv[1], NULL, 10), 40000);
+    load((unsigned)strtoul(argv[1], NULL, 10), 40000, step);
     must(kv_txn_begin(db, true, 0, &txn, &err));
     if (!kv_room(store, 64u << 20, KV_ROOM_BLOCKS)) /* the log's growth apart */
         return 1;

@@ -26,6 +26,11 @@ static void check_prefix(const struct kv_node *node,
                          const struct check_fence *low,
                          const struct check_fence *high)
 {
+    const bool own = (node->flags & KV_NODE_OWN) != 0;
+
+    KV_ASSERT(!own || (node->plen > 0 && node->plen <= KV_PREFIX_MAX));
+    if (own) /* T1: the keys are compared with the fences */
+        return;
     if (low->p == NULL || high->p == NULL) {
         KV_ASSERT(node->plen == 0); /* T1 */
         return;
@@ -46,11 +51,13 @@ static void check_key(const struct kv_node *node, uint32_t index,
     bool stable;
     const uint8_t *const key = kv_node_key(node, index, buffer, &size, &stable);
 
+    KV_ASSERT(size >= node->plen); /* a key blob is the whole key */
+    KV_ASSERT(memcmp(key, node_prefix(node), node->plen) == 0);
     KV_ASSERT(low->p == NULL ||
               check_compare(low->p, low->size, key, size) <= 0);
     KV_ASSERT(high->p == NULL ||
               check_compare(key, size, high->p, high->size) < 0);
-    KV_ASSERT(index == 0 || *last_size > KV_KEY_BUFFER ||
+    KV_ASSERT(*last_size > KV_KEY_BUFFER ||
               check_compare(last, *last_size, key, size) < 0);
     *last_size = size;
     if (size <= KV_KEY_BUFFER)
@@ -74,16 +81,19 @@ static struct kv_summary check_node(struct kv_store *store,
                                     const struct check_fence *low,
                                     const struct check_fence *high);
 
+/* T2: slot 0 has the fence of the node itself. */
 static void check_inner(struct kv_store *store, const struct kv_node *node,
-                        unsigned depth, const struct check_fence *high)
+                        unsigned depth, const struct check_fence *low,
+                        const struct check_fence *high)
 {
     uint8_t low_buffer[KV_KEY_BUFFER], high_buffer[KV_KEY_BUFFER];
     bool stable;
 
     for (uint32_t i = 0; i < node->n; i++) {
         const struct kv_inner_slot *const slot = &inner_slots(node)[i];
-        struct check_fence below, above = *high;
-        below.p = kv_node_key(node, i, low_buffer, &below.size, &stable);
+        struct check_fence below = *low, above = *high;
+        if (i > 0)
+            below.p = kv_node_key(node, i, low_buffer, &below.size, &stable);
         if (i + 1 < node->n)
             above.p =
                 kv_node_key(node, i + 1, high_buffer, &above.size, &stable);
@@ -104,7 +114,7 @@ static struct kv_summary check_node(struct kv_store *store,
                                     const struct check_fence *high)
 {
     uint8_t last[KV_KEY_BUFFER];
-    uint32_t last_size = 0, bytes = node->plen;
+    uint32_t last_size = UINT32_MAX, bytes = node->plen; /* no last key yet */
     struct kv_summary summary;
     struct kv_cell cell;
 
@@ -113,7 +123,10 @@ static struct kv_summary check_node(struct kv_store *store,
               node->cap);
     check_prefix(node, low, high);
     for (uint32_t i = 0; i < node->n; i++) {
-        check_key(node, i, low, high, last, &last_size);
+        if (node->level == 0 || i > 0)
+            check_key(node, i, low, high, last, &last_size);
+        else
+            KV_ASSERT(inner_slots(node)[0].head == 0); /* T2 */
         bytes += kv_node_item_size(node, i, node->plen) - node_slot_size(node);
         if (node->level == 0) {
             entry_cell(node, i, &cell);
@@ -122,7 +135,7 @@ static struct kv_summary check_node(struct kv_store *store,
     }
     KV_ASSERT(bytes + node->garb == node->used);
     if (node->level > 0)
-        check_inner(store, node, depth, high);
+        check_inner(store, node, depth, low, high);
     kv_node_summary(node, &summary);
     return summary;
 }

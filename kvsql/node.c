@@ -109,6 +109,15 @@ uint32_t kv_inner_among(const struct kv_node *node, uint32_t base,
     return base;
 }
 
+uint32_t kv_node_beside(const struct kv_node *node, const uint8_t *key,
+                        uint32_t size)
+{
+    const uint32_t n = size < node->plen ? size : node->plen;
+
+    /* a key that the prefix begins with is less than all that have it */
+    return n > 0 && memcmp(key, node_prefix(node), n) > 0 ? node->n : 0;
+}
+
 /* ---- keys and sizes ----------------------------------------------------------- */
 
 const uint8_t *kv_node_key(const struct kv_node *node, uint32_t index,
@@ -119,6 +128,7 @@ const uint8_t *kv_node_key(const struct kv_node *node, uint32_t index,
     uint32_t klen, head, skip = 0;
 
     if (node->level > 0) {
+        KV_ASSERT(index > 0); /* T2 */
         const struct kv_inner_slot *const slot = &inner_slots(node)[index];
         const uint8_t *const e = entry_at(node, slot->off);
         head = slot->head;
@@ -189,18 +199,12 @@ void kv_node_summary(const struct kv_node *node, struct kv_summary *summary)
     }
 }
 
-/* Bytes of the key part of an entry with a suffix of klen bytes. */
-static uint32_t node_rest_size(uint32_t klen, bool keyblob)
-{
-    if (keyblob)
-        return 8;
-    return klen > 4 ? klen - 4 : 0;
-}
-
 uint32_t kv_node_item_size(const struct kv_node *node, uint32_t index,
                            uint32_t plen)
 {
     if (node->level > 0) {
+        if (index == 0) /* T2 */
+            return INNER_FIRST_SIZE;
         const uint8_t *const e =
             entry_at(node, inner_slots(node)[index].off);
         const uint32_t klen = e[0] + node->plen - plen;
@@ -255,19 +259,22 @@ uint32_t kv_node_fresh_size(const struct kv_node *like,
 }
 
 struct kv_node *kv_node_make(struct kv_store *store, const struct kv_node *like,
-                             const uint8_t *prefix, uint32_t plen,
-                             uint32_t size)
+                             const struct kv_prefix *prefix, uint32_t size)
 {
+    const uint32_t plen = prefix->size;
     const uint32_t total = (uint32_t)sizeof(struct kv_node) + plen + size;
+    const unsigned flags = like->flags & ~(unsigned)KV_NODE_OWN;
     KV_ASSERT(total <= KV_LEAF_MAX);
     struct kv_node *const node =
-        kv_node_new(store, total, like->level, like->flags);
+        kv_node_new(store, total, like->level,
+                    (uint8_t)(flags | (prefix->own ? KV_NODE_OWN : 0u)));
 
     if (node == NULL)
         return NULL;
     node->plen = (uint16_t)plen;
     node->used = (uint16_t)plen;
-    memcpy((uint8_t *)node + node->cap - plen, prefix, plen);
+    if (plen > 0)
+        memcpy((uint8_t *)node + node->cap - plen, prefix->p, plen);
     return node;
 }
 
@@ -326,10 +333,21 @@ static void node_add_leaf(struct kv_node *out, const struct kv_node *from,
     KV_ASSERT((uint8_t *)to <= (uint8_t *)out + out->cap - used);
 }
 
+/* Slot 0 of an inner node, without its key (T2). */
+static void node_add_first(struct kv_node *out, const struct kv_inner_slot *slot)
+{
+    *node_heap(out, 1) = 0;
+    inner_slots(out)[0] = *slot;
+    inner_slots(out)[0].head = 0;
+    inner_slots(out)[0].off = out->used;
+    out->n = 1;
+}
+
 static void node_add_inner(struct kv_node *out, const struct kv_node *from,
                            uint32_t begin, uint32_t end)
 {
     for (uint32_t i = begin; i < end; i++) {
+        KV_ASSERT(i > 0); /* T2 */
         const uint8_t *const e = entry_at(from, inner_slots(from)[i].off);
         const uint32_t size =
             1 + node_rest_size(e[0], e[0] == INNER_KEYBLOB);
@@ -424,6 +442,8 @@ static bool node_add_other(struct kv_store *store, struct kv_node *out,
 bool kv_node_add(struct kv_store *store, struct kv_node *out,
                  const struct kv_node *from, uint32_t begin, uint32_t end)
 {
+    if (out->level > 0 && out->n == 0 && begin < end)
+        node_add_first(out, &inner_slots(from)[begin++]);
     if (out->plen == from->plen) {
         if (out->level > 0)
             node_add_inner(out, from, begin, end);

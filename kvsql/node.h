@@ -21,8 +21,8 @@
  * blob, which holds score and member: the order-preserving 8 bytes of the score
  * make the key by score, what follows is the key by member (EN4).
  * Inner entry: u8 klen | rest; klen 255 = pointer to a kv_blob, whole key.
- * Slot i of an inner node holds the lower bound of its child; slot 0 that of
- * the node itself. */
+ * Slot i of an inner node holds the lower bound of its child; slot 0 has no key,
+ * klen 0 and head 0: whatever is below the others goes there. */
 #ifndef KVSQL_NODE_H
 #define KVSQL_NODE_H
 
@@ -63,8 +63,10 @@ enum kv_node_flags {
     KV_NODE_LIST = 1,
     KV_NODE_TYPED = 2, /* keyspace: leaf entries have a type byte */
     KV_NODE_SCORE = 4, /* zset by score: its leaves borrow their key blobs */
-    KV_NODE_MEMBER = 8 /* zset by member: they own them, and a score is before
-                          the key in each (EN4) */
+    KV_NODE_MEMBER = 8, /* zset by member: they own them, and a score is before
+                           the key in each (EN4) */
+    KV_NODE_OWN = 16 /* the prefix is the node's own: keys without it may come
+                        (T1 of tree.c) */
 };
 /* A zset keeps a member in a blob, whatever the prefix, when the score before
  * it makes it longer than that: so both trees agree. */

@@ -21,6 +21,13 @@ struct kv_fresh {
     struct kv_blob *keyblob;
 };
 
+/* What all keys of a node begin with. */
+struct kv_prefix {
+    const uint8_t *p;
+    uint32_t size;
+    bool own; /* KV_NODE_OWN */
+};
+
 /* What an inner slot says of its child. */
 struct kv_summary {
     uint32_t count;
@@ -45,6 +52,41 @@ static inline uint32_t node_free(const struct kv_node *node)
            node->n * node_slot_size(node) - node->used;
 }
 
+static inline struct kv_prefix node_prefix_of(const struct kv_node *node)
+{
+    return (struct kv_prefix){.p = node_prefix(node),
+                              .size = node->plen,
+                              .own = (node->flags & KV_NODE_OWN) != 0};
+}
+
+/* Does the key begin with the node's prefix? That ends with the block, whose
+ * last eight bytes are there in any case. */
+KV_INLINE bool node_shares(const struct kv_node *node, const uint8_t *key,
+                           uint32_t size)
+{
+    const uint32_t n = node->plen;
+    uint64_t x, y;
+
+    if (size < n)
+        return false;
+    if (n - 1 > 7 || size < 8)
+        return bytes_equal(node_prefix(node), key, n);
+    memcpy(&x, (const uint8_t *)node + node->cap - 8, 8);
+    memcpy(&y, key, 8);
+    return (x >> (64 - 8 * n) ^ y) << (64 - 8 * n) == 0;
+}
+/* Is the key one of those that come to the node though they do not share its
+ * prefix? They belong before all slots or behind them. */
+KV_INLINE bool node_outside(const struct kv_node *node, const uint8_t *key,
+                            uint32_t size)
+{
+    return KV_UNLIKELY(node->flags & KV_NODE_OWN) &&
+           !node_shares(node, key, size);
+}
+/* Where such a key belongs: 0, or the number of slots. */
+KV_INTERNAL uint32_t kv_node_beside(const struct kv_node *node,
+                                    const uint8_t *key, uint32_t size);
+
 #define NODE_RUN 4 /* ascending inserts in a row that make a run (ST6) */
 
 /* Is the suffix `s` that of leaf entry `index`, whose head is the same? Not of
@@ -60,6 +102,17 @@ static inline bool leaf_equal(const struct kv_node *leaf, uint32_t index,
 }
 
 #define INNER_KEYBLOB 255
+/* The block that holds the key of an inner slot, or NULL. */
+static inline struct kv_blob *inner_keyblob(const struct kv_node *node,
+                                            uint32_t index)
+{
+    const uint8_t *const e = entry_at(node, inner_slots(node)[index].off);
+    struct kv_blob *blob = NULL;
+
+    if (KV_UNLIKELY(e[0] == INNER_KEYBLOB))
+        memcpy(&blob, e + 1, sizeof(blob));
+    return blob;
+}
 
 /* Among slots with equal heads, from `base` on: first leaf slot whose key is
  * >= the suffix (*found when it is equal); first inner slot whose key is > the
@@ -141,33 +194,42 @@ KV_INLINE uint32_t leaf_among(const struct kv_node *leaf, uint32_t base,
                : kv_leaf_among(leaf, base, head, s, size, found);
 }
 
-/* First slot whose key is >= the suffix; *found when it is equal. */
-KV_INLINE uint32_t leaf_search(const struct kv_node *leaf,
-                                   const uint8_t *s, uint32_t size,
-                                   bool *found)
+/* First slot whose key is >= the key; *found when it is equal. */
+KV_INLINE uint32_t leaf_search(const struct kv_node *leaf, const uint8_t *key,
+                               uint32_t size, bool *found)
 {
-    const uint32_t head = key_head(s, size);
-
-    return leaf_among(leaf, leaf_lower(leaf, head), head, s, size, found);
+    if (node_outside(leaf, key, size)) {
+        *found = false;
+        return kv_node_beside(leaf, key, size);
+    }
+    const uint8_t *const s = key + leaf->plen;
+    const uint32_t rest = size - leaf->plen, head = key_head(s, rest);
+    return leaf_among(leaf, leaf_lower(leaf, head), head, s, rest, found);
 }
 
-/* The child that covers the suffix: last slot with key <= suffix. */
+/* The child that covers the key: last slot with key <= it. */
 KV_INLINE uint32_t inner_search_for(const struct kv_node *node,
-                                    const uint8_t *s, uint32_t size, bool run)
+                                    const uint8_t *key, uint32_t size, bool run)
 {
     const struct kv_inner_slot *const slot = inner_slots(node), *at = slot;
-    const uint32_t head = key_head(s, size);
 
+    if (node_outside(node, key, size)) {
+        const uint32_t i = kv_node_beside(node, key, size);
+        return i > 0 ? i - 1 : 0;
+    }
+    const uint8_t *const s = key + node->plen;
+    size -= node->plen;
+    const uint32_t head = key_head(s, size);
     SEARCH_HEADS(at, node->n, head);
     uint32_t base = (uint32_t)(at - slot);
     if (KV_UNLIKELY(base < node->n && at->head == head))
         base = kv_inner_among(node, base, head, s, size, run);
     return base > 0 ? base - 1 : 0;
 }
-KV_INLINE uint32_t inner_search(const struct kv_node *node, const uint8_t *s,
+KV_INLINE uint32_t inner_search(const struct kv_node *node, const uint8_t *key,
                                 uint32_t size)
 {
-    return inner_search_for(node, s, size, false);
+    return inner_search_for(node, key, size, false);
 }
 
 /* Make `out`, a fresh block of `cap` bytes, a copy of the node: its size or more
@@ -215,7 +277,18 @@ KV_INLINE void node_prefetch(const struct kv_node *node, unsigned level)
     }
 }
 
-/* Full key of a slot: in the store, or assembled in buffer. */
+/* Bytes of the key part of an entry with a suffix of klen bytes. */
+static inline uint32_t node_rest_size(uint32_t klen, bool keyblob)
+{
+    if (keyblob)
+        return 8;
+    return klen > 4 ? klen - 4 : 0;
+}
+#define INNER_FIRST_SIZE /* slot and entry of slot 0, which has no key */       \
+    ((uint32_t)sizeof(struct kv_inner_slot) + 1)
+
+/* Full key of a slot, but not of slot 0 of an inner node: in the store, or
+ * assembled in buffer. */
 KV_INTERNAL const uint8_t *kv_node_key(const struct kv_node *node,
                                        uint32_t index, uint8_t *buffer,
                                        uint32_t *size, bool *stable);
@@ -233,7 +306,8 @@ KV_INTERNAL uint32_t kv_node_fresh_size(const struct kv_node *like,
                                         const struct kv_fresh *fresh,
                                         uint32_t plen);
 /* Append slots [begin, end) of `from` to `out`, which has another prefix or the
- * same. False: no memory (a key blob that a shorter prefix asks for). */
+ * same. What becomes slot 0 of an inner node loses its key. False: no memory (a
+ * key blob that a shorter prefix asks for). */
 KV_INTERNAL bool kv_node_add(struct kv_store *store, struct kv_node *out,
                              const struct kv_node *from, uint32_t begin,
                              uint32_t end) KV_MUST_USE;
@@ -247,7 +321,7 @@ KV_INTERNAL void kv_node_insert(struct kv_store *store, struct kv_node *out,
  * and entries. */
 KV_INTERNAL struct kv_node *kv_node_make(struct kv_store *store,
                                          const struct kv_node *like,
-                                         const uint8_t *prefix, uint32_t plen,
+                                         const struct kv_prefix *prefix,
                                          uint32_t size);
 /* Take slot `index` out, announced; `dead` are the bytes of its entry. */
 KV_INTERNAL void kv_node_cut(struct kv_store *store, struct kv_node *node,

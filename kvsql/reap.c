@@ -36,12 +36,9 @@ static void below_inner(const struct kv_node *node,
                         const struct kv_below *below)
 {
     for (uint32_t i = 0; i < node->n; i++) {
-        const uint8_t *const e = entry_at(node, inner_slots(node)[i].off);
-        struct kv_blob *blob;
-        if (e[0] != INNER_KEYBLOB)
-            continue;
-        memcpy(&blob, e + 1, sizeof(blob));
-        below->blob(below->arg, blob);
+        struct kv_blob *const blob = inner_keyblob(node, i);
+        if (blob != NULL)
+            below->blob(below->arg, blob);
     }
 }
 

@@ -8,8 +8,15 @@
  *
  * Always true:
  *   T1  a node's prefix is the common prefix of its two fences, the separators
- *       in its ancestors, at most KV_PREFIX_MAX bytes (ST3).
- *   T2  slot 0 of an inner node holds the node's own lower fence.
+ *       in its ancestors, at most KV_PREFIX_MAX bytes (ST3). The root and the
+ *       nodes at both edges lack a fence: their prefix is their own, flagged
+ *       KV_NODE_OWN, what their keys have in common when they are built. A
+ *       search compares it first. A key that does not share it belongs at one
+ *       end; when it comes in, the prefix becomes shorter, or, without the room
+ *       for that, the key gets a node of its own beside. So nodes with fences
+ *       may have an own prefix, too, longer than those tell.
+ *   T2  slot 0 of an inner node has no key: the lower fence of its child is
+ *       the node's own, which stands in its ancestors.
  *   T3  a leaf is empty only when no neighbour could take it in.
  *
  * Thread: see tree.h. */
@@ -31,12 +38,10 @@ bool kv_tree_find(const struct kv_node *root, const uint8_t *key, uint32_t size,
         return false;
     while (node->level > 0) {
         const unsigned level = node->level;
-        node = inner_slots(node)[inner_search(node, key + node->plen,
-                                              size - node->plen)]
-                   .child;
+        node = inner_slots(node)[inner_search(node, key, size)].child;
         node_prefetch(node, level - 1);
     }
-    *index = leaf_search(node, key + node->plen, size - node->plen, &found);
+    *index = leaf_search(node, key, size, &found);
     *leaf = node;
     return found;
 }
@@ -59,8 +64,7 @@ void kv_tree_find_batch(const struct kv_node *const *roots,
             const struct kv_node *const node = leaves[i];
             if (node == NULL || node->level == 0)
                 continue;
-            const uint32_t at = inner_search(node, keys[i] + node->plen,
-                                             sizes[i] - node->plen);
+            const uint32_t at = inner_search(node, keys[i], sizes[i]);
             leaves[i] = inner_slots(node)[at].child;
             node_prefetch(leaves[i], node->level - 1u);
             more = true;
@@ -71,6 +75,10 @@ void kv_tree_find_batch(const struct kv_node *const *roots,
         const struct kv_node *const leaf = leaves[i];
         if (leaf == NULL)
             continue;
+        if (node_outside(leaf, keys[i], sizes[i])) {
+            leaves[i] = NULL;
+            continue;
+        }
         heads[i] = key_head(keys[i] + leaf->plen, sizes[i] - leaf->plen);
         indexes[i] = leaf_lower(leaf, heads[i]);
         if (indexes[i] < leaf->n)
@@ -120,8 +128,7 @@ uint64_t kv_tree_rank(const struct kv_node *root, const uint8_t *key,
         return 0;
     while (node->level > 0) {
         const struct kv_inner_slot *const slot = inner_slots(node);
-        const uint32_t at =
-            inner_search(node, key + node->plen, size - node->plen);
+        const uint32_t at = inner_search(node, key, size);
         const unsigned level = node->level;
         rank += below > 0 && at > node->n / 2u /* count the shorter side */
                     ? below - tree_count_slots(slot + at, slot + node->n)
@@ -130,7 +137,7 @@ uint64_t kv_tree_rank(const struct kv_node *root, const uint8_t *key,
         node = slot[at].child;
         node_prefetch(node, level - 1);
     }
-    return rank + leaf_search(node, key + node->plen, size - node->plen, found);
+    return rank + leaf_search(node, key, size, found);
 }
 
 const uint8_t *kv_tree_key(const struct kv_node *node, uint32_t index,
@@ -209,15 +216,13 @@ static bool tree_descend(struct kv_store *store, struct kv_node **root,
         }
         if (node == NULL)
             return false;
-        const uint8_t *const s = key + node->plen;
-        const uint32_t n = size - node->plen;
         path->at[d].node = node;
         if (node->level == 0) {
-            path->at[d].index = leaf_search(node, s, n, &path->found);
+            path->at[d].index = leaf_search(node, key, size, &path->found);
             path->depth = d + 1;
             return true;
         }
-        const uint32_t at = inner_search_for(node, s, n, store->running);
+        const uint32_t at = inner_search_for(node, key, size, store->running);
         path->at[d].index = at;
         place = &inner_slots(node)[at].child;
         node_prefetch(*place, node->level - 1u);
@@ -252,13 +257,16 @@ struct tree_fence {
     uint8_t buffer[KV_KEY_BUFFER];
 };
 
-/* Lower fence of node number d: the key of its slot in the parent. */
+/* Lower fence of node number d: the key of the slot in the nearest ancestor
+ * whose slot has one (T2). */
 static void tree_fence_low(const struct kv_path *path, unsigned d,
                            struct tree_fence *fence)
 {
     bool stable;
 
     fence->p = NULL;
+    while (d > 0 && path->at[d - 1].index == 0)
+        d--;
     if (d > 0)
         fence->p = kv_node_key(path->at[d - 1].node, path->at[d - 1].index,
                                fence->buffer, &fence->size, &stable);
@@ -294,6 +302,8 @@ static uint32_t tree_lcp(const uint8_t *a, uint32_t a_size, const uint8_t *b,
         i++;
     return i;
 }
+
+static const struct kv_prefix tree_bare = {.size = 0}; /* no prefix */
 
 static uint32_t tree_prefix(const uint8_t *low, uint32_t low_size,
                             const uint8_t *high, uint32_t high_size)
@@ -339,17 +349,17 @@ static bool tree_enlarge(struct kv_store *store, struct kv_node **root,
 }
 
 /* Build the path's node anew with the fresh entry at `index` (replacing the
- * one there when `replace`), same prefix; `live` bytes in all. */
+ * one there when `replace`) and this prefix; `live` bytes in all. */
 static bool tree_rebuild(struct kv_store *store, struct kv_node **root,
                          struct kv_path *path, unsigned d, uint32_t index,
                          const struct kv_fresh *fresh, bool replace,
-                         uint32_t live)
+                         const struct kv_prefix *prefix, uint32_t live)
 {
     const struct kv_node *const node = path->at[d].node;
     struct kv_node *const out =
-        kv_node_make(store, node, node_prefix(node), node->plen,
+        kv_node_make(store, node, prefix,
                      (replace ? tree_roomy(live) : live) -
-                         (uint32_t)sizeof(*node) - node->plen);
+                         (uint32_t)sizeof(*node) - prefix->size);
     if (out == NULL || !kv_node_add(store, out, node, 0, index))
         return false;
     kv_node_insert(store, out, index, fresh,
@@ -371,6 +381,7 @@ struct tree_sequence {
     const struct kv_fresh *fresh;
     uint32_t index, count;
     uint32_t bytes; /* of all, with the node's prefix */
+    uint32_t plen;  /* what all share of the node's prefix (T1) */
     bool replace;
 };
 
@@ -404,9 +415,9 @@ static const uint8_t *sequence_key(const struct tree_sequence *seq, uint32_t i,
     return kv_node_key(seq->node, old, buffer, size, &stable);
 }
 
-/* Bytes of [from, to) in a node with prefix `plen`. */
-static uint32_t sequence_bytes(const struct tree_sequence *seq, uint32_t from,
-                               uint32_t to, uint32_t plen)
+/* Bytes of the slots [from, to) with prefix `plen`. */
+static uint32_t sequence_sum(const struct tree_sequence *seq, uint32_t from,
+                             uint32_t to, uint32_t plen)
 {
     const uint32_t skip = seq->replace ? 0 : 1; /* old slots behind `index` */
     const uint32_t at = seq->index;
@@ -420,17 +431,50 @@ static uint32_t sequence_bytes(const struct tree_sequence *seq, uint32_t from,
            kv_node_items_size(seq->node, at + 1 - skip, to - skip, plen);
 }
 
+/* Bytes of a node with prefix `plen` and these slots (T2), the prefix and the
+ * header apart. */
+static uint32_t sequence_bytes(const struct tree_sequence *seq, uint32_t from,
+                               uint32_t to, uint32_t plen)
+{
+    if (seq->node->level == 0)
+        return sequence_sum(seq, from, to, plen);
+    return INNER_FIRST_SIZE + sequence_sum(seq, from + 1, to, plen);
+}
+
+/* One part of the sequence, and what its node will be like. */
+struct tree_part {
+    uint32_t from, to;
+    uint32_t size; /* of slots and entries */
+    struct kv_prefix prefix;
+    uint8_t buffer[KV_KEY_BUFFER]; /* the prefix may lie here */
+};
+
+/* The entry that a split moves: as slot 0 of an inner node it has no key (T2). */
+static void sequence_insert(struct kv_store *store,
+                            const struct tree_sequence *seq,
+                            struct kv_node *out, uint32_t index)
+{
+    struct kv_fresh fresh = *seq->fresh;
+
+    if (out->level > 0 && index == 0) {
+        fresh.key = node_prefix(out);
+        fresh.size = out->plen;
+        fresh.keyblob = NULL;
+    }
+    kv_node_insert(store, out, index, &fresh,
+                   kv_node_fresh_size(out, &fresh, out->plen), false);
+}
+
 static struct kv_node *sequence_build(struct kv_store *store,
                                       const struct tree_sequence *seq,
-                                      uint32_t from, uint32_t to,
-                                      const uint8_t *prefix, uint32_t plen,
-                                      uint32_t size)
+                                      const struct tree_part *part)
 {
     const uint32_t skip = seq->replace ? 0 : 1; /* old slots behind `index` */
+    const uint32_t from = part->from, to = part->to;
     const bool fresh = seq->index >= from && seq->index < to;
     const uint32_t end = fresh ? seq->index : to;
     struct kv_node *const out =
-        kv_node_make(store, seq->node, prefix, plen, size);
+        kv_node_make(store, seq->node, &part->prefix, part->size);
 
     if (out == NULL)
         return NULL;
@@ -442,8 +486,7 @@ static struct kv_node *sequence_build(struct kv_store *store,
         return NULL;
     if (!fresh)
         return out;
-    kv_node_insert(store, out, seq->index - from, seq->fresh,
-                   kv_node_fresh_size(out, seq->fresh, plen), false);
+    sequence_insert(store, seq, out, seq->index - from);
     out->hint = (uint16_t)(seq->index - from + 1);
     return kv_node_add(store, out, seq->node, seq->index + 1 - skip, to - skip)
                ? out
@@ -471,11 +514,58 @@ static uint32_t sequence_middle(const struct tree_sequence *seq, uint32_t *left)
     return m;
 }
 
-/* A place to divide at: the separator there and what it makes of the prefixes
- * and bytes of both halves. */
+/* What the keys of a part have in common, at most KV_PREFIX_MAX bytes; *key
+ * begins with it. */
+static uint32_t sequence_common(const struct tree_sequence *seq,
+                                struct tree_part *part, const uint8_t **key)
+{
+    uint8_t buffer[KV_KEY_BUFFER];
+    uint32_t size, last_size;
+    const uint32_t first = part->from + (seq->node->level > 0 ? 1 : 0); /* T2 */
+
+    if (first >= part->to)
+        return 0;
+    *key = sequence_key(seq, first, part->buffer, &size);
+    const uint8_t *const last =
+        sequence_key(seq, part->to - 1, buffer, &last_size);
+    const uint32_t n = tree_lcp(*key, size, last, last_size);
+    return n < KV_PREFIX_MAX ? n : KV_PREFIX_MAX;
+}
+
+/* Few keys, or a run that goes on, tell little of those that will come. */
+#define SEQUENCE_FEW 4
+
+/* The prefix of a part between these fences (T1): no shorter than what its
+ * entries share of the node's, so that they take no more room than they did. */
+static void sequence_prefix(const struct tree_sequence *seq,
+                            struct tree_part *part,
+                            const struct tree_fence *low,
+                            const struct tree_fence *high)
+{
+    const bool fresh = seq->index >= part->from && seq->index < part->to;
+    const uint32_t told = tree_prefix(low->p, low->size, high->p, high->size);
+    const uint32_t shared = fresh ? seq->plen : seq->node->plen;
+    const uint8_t *key = low->p;
+
+    part->prefix =
+        (struct kv_prefix){.p = low->p, .size = told, .own = false};
+    if (told >= shared && low->p != NULL && high->p != NULL)
+        return;
+    uint32_t own = sequence_common(seq, part, &key);
+    const bool few =
+        part->to - part->from < SEQUENCE_FEW ||
+        (seq->node->level == 0 && fresh && seq->node->run >= NODE_RUN);
+    if (few && own > shared)
+        own = shared;
+    if (own > told)
+        part->prefix = (struct kv_prefix){.p = key, .size = own, .own = true};
+}
+
+/* A place to divide at: the separator there and what it makes of both halves. */
 struct tree_cut {
     const uint8_t *sep;
-    uint32_t m, sep_size, left_plen, right_plen, left_size, right_size;
+    uint32_t m, sep_size;
+    struct tree_part left, right;
 };
 
 /* `left`: bytes of the first m with the node's prefix. */
@@ -486,8 +576,12 @@ static void sequence_cut(const struct tree_sequence *seq, uint32_t m,
 {
     uint8_t before_buffer[KV_KEY_BUFFER];
     uint32_t before_size;
+    struct tree_fence sep;
 
     cut->m = m;
+    cut->left.from = 0;
+    cut->left.to = cut->right.from = m;
+    cut->right.to = seq->count;
     cut->sep = sequence_key(seq, m, key_buffer, &cut->sep_size);
     if (seq->node->level > 0 && cut->sep == seq->fresh->key) {
         /* it lives in the buffer that the next split will use */
@@ -502,16 +596,20 @@ static void sequence_cut(const struct tree_sequence *seq, uint32_t m,
         cut->sep_size =
             tree_lcp(before, before_size, cut->sep, cut->sep_size) + 1;
     }
-    cut->left_plen = tree_prefix(low->p, low->size, cut->sep, cut->sep_size);
-    cut->right_plen = tree_prefix(cut->sep, cut->sep_size, high->p, high->size);
+    sep.p = cut->sep;
+    sep.size = cut->sep_size;
+    sequence_prefix(seq, &cut->left, low, &sep);
+    sequence_prefix(seq, &cut->right, &sep, high);
     const uint32_t plen = seq->node->plen;
-    cut->left_size = cut->left_plen == plen
-                         ? left
-                         : sequence_bytes(seq, 0, m, cut->left_plen);
-    cut->right_size =
-        cut->right_plen == plen
+    const bool same = seq->node->level == 0 && seq->plen == plen;
+    cut->left.size =
+        same && cut->left.prefix.size == plen
+            ? left
+            : sequence_bytes(seq, 0, m, cut->left.prefix.size);
+    cut->right.size =
+        same && cut->right.prefix.size == plen
             ? seq->bytes - left
-            : sequence_bytes(seq, m, seq->count, cut->right_plen);
+            : sequence_bytes(seq, m, seq->count, cut->right.prefix.size);
 }
 
 /* Do both halves fit into a node? An entry whose key is a blob does not shrink
@@ -520,8 +618,8 @@ static bool cut_fits(const struct tree_cut *cut)
 {
     const uint32_t max = KV_LEAF_MAX - (uint32_t)sizeof(struct kv_node);
 
-    return cut->left_plen + cut->left_size <= max &&
-           cut->right_plen + cut->right_size <= max;
+    return cut->left.prefix.size + cut->left.size <= max &&
+           cut->right.prefix.size + cut->right.size <= max;
 }
 
 static void sequence_choose(const struct tree_sequence *seq,
@@ -531,10 +629,16 @@ static void sequence_choose(const struct tree_sequence *seq,
 {
     uint32_t left;
 
+    if (seq->plen < seq->node->plen) { /* apart from all others, but for slot 0 (T2) */
+        const uint32_t m = seq->index == seq->count - 1 ? seq->index
+                           : seq->node->level > 0       ? 2
+                                                        : 1;
+        sequence_cut(seq, m, 0, low, high, key_buffer, cut);
+        return;
+    }
     if (sequence_runs(seq)) {
         uint32_t m = seq->index;
-        left = seq->bytes -
-               sequence_bytes(seq, m, seq->count, seq->node->plen);
+        left = seq->bytes - sequence_sum(seq, m, seq->count, seq->node->plen);
         if (left < seq->bytes / 2 && m + 1 < seq->count) /* room for the run */
             left += sequence_size(seq, m++, seq->node->plen);
         sequence_cut(seq, m, left, low, high, key_buffer, cut);
@@ -549,17 +653,32 @@ static void sequence_choose(const struct tree_sequence *seq,
  * the prefix stays, the node is that half already. */
 static struct kv_node *sequence_left(struct kv_store *store,
                                      const struct tree_sequence *seq,
-                                     const struct tree_cut *cut)
+                                     const struct tree_part *part)
 {
     struct kv_node *const node = seq->node;
+    const unsigned flags = node->flags & ~(unsigned)KV_NODE_OWN;
 
-    if (cut->m < node->n || seq->index < node->n ||
-        cut->left_plen != node->plen)
-        return sequence_build(store, seq, 0, cut->m, cut->sep, cut->left_plen,
-                              cut->left_size);
+    if (part->to < node->n || seq->index < node->n ||
+        part->prefix.size != node->plen)
+        return sequence_build(store, seq, part);
     kv_edit(store, node, sizeof(*node));
     node->hint = 0;
+    node->flags = (uint8_t)(flags | (part->prefix.own ? KV_NODE_OWN : 0u));
     return node;
+}
+
+/* The key of the second half's first slot goes one level up (T2): its blob is no
+ * more needed, once another has been made there. */
+static void sequence_forget(struct kv_store *store,
+                            const struct tree_sequence *seq, uint32_t m)
+{
+    struct kv_blob *blob = seq->fresh->keyblob;
+    uint32_t old;
+
+    if (!sequence_is_fresh(seq, m, &old))
+        blob = inner_keyblob(seq->node, old);
+    if (blob != NULL)
+        kv_retire(store, blob);
 }
 
 /* Split node number d of the path; *up is the slot for the second half (its
@@ -576,13 +695,13 @@ static bool tree_split(struct kv_store *store, struct kv_node **root,
     tree_fence_low(path, d, &low);
     tree_fence_high(path, d, 0, &high);
     sequence_choose(seq, &low, &high, key_buffer, &cut);
-    struct kv_node *const right =
-        sequence_build(store, seq, cut.m, seq->count, cut.sep, cut.right_plen,
-                       cut.right_size);
+    struct kv_node *const right = sequence_build(store, seq, &cut.right);
     if (right == NULL)
         return false;
     const uint8_t run = sequence_runs(seq) ? seq->node->run : 0;
-    struct kv_node *const left = sequence_left(store, seq, &cut);
+    if (right->level > 0)
+        sequence_forget(store, seq, cut.m);
+    struct kv_node *const left = sequence_left(store, seq, &cut.left);
     if (left == NULL)
         return false;
     left->run = cut.m > seq->index ? run : 0; /* it goes with the fresh one */
@@ -620,8 +739,7 @@ static bool tree_grow_root(struct kv_store *store, struct kv_node **root,
                                  .flags = left->flags};
     const uint32_t size = kv_node_fresh_size(&like, &first, 0) +
                           kv_node_fresh_size(&like, up, 0);
-    struct kv_node *const node =
-        kv_node_make(store, &like, (const uint8_t *)"", 0, size);
+    struct kv_node *const node = kv_node_make(store, &like, &tree_bare, size);
 
     if (node == NULL)
         return false;
@@ -637,10 +755,11 @@ static bool tree_grow_root(struct kv_store *store, struct kv_node **root,
     return true;
 }
 
-/* A key longer than the node's limit gets a key blob of its own; but the long
- * member of a zset lies in one already (EN4). */
+/* A key longer than the limit of a node like `node` with prefix `plen` gets a
+ * key blob of its own; but the long member of a zset lies in one already
+ * (EN4). */
 static bool tree_fresh_blob(struct kv_store *store, const struct kv_node *node,
-                            struct kv_fresh *fresh)
+                            uint32_t plen, struct kv_fresh *fresh)
 {
     if (node->level == 0 && (node->flags & (KV_NODE_SCORE | KV_NODE_MEMBER))) {
         const uint32_t skip = leaf_blob_skip(node);
@@ -650,13 +769,73 @@ static bool tree_fresh_blob(struct kv_store *store, const struct kv_node *node,
             fresh->keyblob = (struct kv_blob *)at;
         return true;
     }
-    if (fresh->size - node->plen <= KV_SUFFIX_MAX)
+    if (fresh->size - plen <= KV_SUFFIX_MAX)
         return true;
     fresh->keyblob = kv_blob_new(store, fresh->size);
     if (fresh->keyblob == NULL)
         return false;
     memcpy(fresh->keyblob->d, fresh->key, fresh->size);
     return true;
+}
+
+/* The root takes in a fresh entry and more room: when its keys have more in
+ * common than its prefix it is built anew instead, *done. But few tell little of
+ * those that will come, and a run will leave that again (T1). */
+static bool tree_tighten(struct kv_store *store, struct kv_node **root,
+                         struct kv_path *path, uint32_t index,
+                         const struct kv_fresh *fresh, bool *done)
+{
+    struct kv_node *const node = path->at[0].node;
+    const struct tree_sequence seq = {.node = node,
+                                      .fresh = fresh,
+                                      .index = index,
+                                      .count = node->n + 1u,
+                                      .plen = node->plen};
+    struct tree_part all = {.from = 0, .to = seq.count};
+
+    *done = false;
+    if (seq.count < SEQUENCE_FEW || (node->level == 0 && node->run >= NODE_RUN))
+        return true;
+    all.prefix.own = true;
+    all.prefix.size = sequence_common(&seq, &all, &all.prefix.p);
+    if (all.prefix.size <= node->plen)
+        return true;
+    *done = true;
+    return tree_rebuild(store, root, path, 0, index, fresh, false, &all.prefix,
+                        (uint32_t)sizeof(*node) + all.prefix.size +
+                            sequence_bytes(&seq, 0, seq.count,
+                                           all.prefix.size));
+}
+
+/* A fresh key that does not share the prefix of node number d (T1): the node
+ * gets a shorter prefix when it has the room, else the key one of its own. */
+static bool tree_insert_outside(struct kv_store *store, struct kv_node **root,
+                                struct kv_path *path, unsigned d,
+                                uint32_t index, struct kv_fresh *fresh,
+                                struct kv_fresh *up, uint8_t *key_buffer,
+                                bool *split)
+{
+    struct kv_node *const node = path->at[d].node;
+    const uint32_t plen = tree_lcp(node_prefix(node), node->plen, fresh->key,
+                                   fresh->size);
+    const struct kv_prefix prefix = {
+        .p = node_prefix(node), .size = plen, .own = plen > 0};
+
+    if (!tree_fresh_blob(store, node, plen, fresh))
+        return false;
+    const uint32_t live = (uint32_t)sizeof(*node) + plen +
+                          kv_node_items_size(node, 0, node->n, plen) +
+                          kv_node_fresh_size(node, fresh, plen);
+    if (live <= KV_LEAF_MAX)
+        return tree_rebuild(store, root, path, d, index, fresh, false, &prefix,
+                            live);
+    const struct tree_sequence seq = {.node = node,
+                                      .fresh = fresh,
+                                      .index = index,
+                                      .count = node->n + 1u,
+                                      .plen = plen};
+    *split = true;
+    return tree_split(store, root, path, d, &seq, up, key_buffer);
 }
 
 /* Insert the fresh entry into node number d: in place, into a larger node, or
@@ -668,16 +847,27 @@ static bool tree_insert_at(struct kv_store *store, struct kv_node **root,
                            bool *split)
 {
     struct kv_node *const node = path->at[d].node;
-    const uint32_t need = kv_node_fresh_size(node, fresh, node->plen);
-    uint32_t live = node_live(node) + need;
+    bool done = false;
 
     *split = false;
+    if (node_outside(node, fresh->key, fresh->size))
+        return tree_insert_outside(store, root, path, d, index, fresh, up,
+                                   key_buffer, split);
+    if (fresh->keyblob == NULL &&
+        !tree_fresh_blob(store, node, node->plen, fresh))
+        return false;
+    const uint32_t need = kv_node_fresh_size(node, fresh, node->plen);
+    uint32_t live = node_live(node) + need;
     if (!replace && node_free(node) >= need) {
         kv_node_insert(store, node, index, fresh, need, true);
         return true;
     }
     if (!replace && live + node->garb <= KV_LEAF_MAX &&
         node->garb <= node->used / 8) {
+        if (d == 0 && !tree_tighten(store, root, path, index, fresh, &done))
+            return false;
+        if (done)
+            return true;
         if (!tree_enlarge(store, root, path, d, index, need))
             return false;
         kv_node_insert(store, path->at[d].node, index, fresh, need, false);
@@ -685,14 +875,17 @@ static bool tree_insert_at(struct kv_store *store, struct kv_node **root,
     }
     if (replace)
         live -= kv_node_item_size(node, index, node->plen);
+    const struct kv_prefix prefix = node_prefix_of(node);
     if (live <= KV_LEAF_MAX)
-        return tree_rebuild(store, root, path, d, index, fresh, replace, live);
+        return tree_rebuild(store, root, path, d, index, fresh, replace,
+                            &prefix, live);
     const struct tree_sequence seq = {.node = node,
                                       .fresh = fresh,
                                       .index = index,
                                       .count = node->n + (replace ? 0u : 1u),
                                       .bytes = live - node->plen -
                                                (uint32_t)sizeof(*node),
+                                      .plen = node->plen,
                                       .replace = replace};
     *split = true;
     return tree_split(store, root, path, d, &seq, up, key_buffer);
@@ -738,8 +931,7 @@ static bool tree_carry(struct kv_store *store, struct kv_node **root,
 
         tree_slot_update(store,
                          &inner_slots(path->at[parent].node)[index]);
-        if (!tree_fresh_blob(store, path->at[parent].node, up) ||
-            !tree_insert_at(store, root, path, parent, index + 1, up, false,
+        if (!tree_insert_at(store, root, path, parent, index + 1, up, false,
                             &next, other, &split))
             return false;
         if (split) {
@@ -752,7 +944,7 @@ static bool tree_carry(struct kv_store *store, struct kv_node **root,
     if (!split)
         return true;
     const struct kv_node like = {.level = (uint8_t)((*root)->level + 1)};
-    return tree_fresh_blob(store, &like, up) &&
+    return tree_fresh_blob(store, &like, 0, up) &&
            tree_grow_root(store, root, up);
 }
 
@@ -825,11 +1017,10 @@ static bool tree_first(struct kv_store *store, struct kv_node **root,
     const struct kv_node like = {.level = 0, .flags = flags};
     struct kv_fresh fresh = {.key = key, .size = size, .cell = cell};
 
-    if (!tree_fresh_blob(store, &like, &fresh))
+    if (!tree_fresh_blob(store, &like, 0, &fresh))
         return false;
-    struct kv_node *const leaf =
-        kv_node_make(store, &like, (const uint8_t *)"", 0,
-                     kv_node_fresh_size(&like, &fresh, 0));
+    struct kv_node *const leaf = kv_node_make(
+        store, &like, &tree_bare, kv_node_fresh_size(&like, &fresh, 0));
     if (leaf == NULL)
         return false;
     kv_node_insert(store, leaf, 0, &fresh, kv_node_fresh_size(leaf, &fresh, 0),
@@ -883,8 +1074,8 @@ static bool tree_put_entry(struct kv_store *store, struct kv_node **root,
         /* the blob is shared with the entry that goes: only read here */
         fresh.keyblob = entry_keyblob(leaf, index);
         done = tree_replace_in_heap(store, leaf, index, &fresh);
-    } else {
-        if (!tree_fresh_blob(store, leaf, &fresh))
+    } else if (!node_outside(leaf, key, size)) {
+        if (!tree_fresh_blob(store, leaf, leaf->plen, &fresh))
             return false;
         const uint32_t need = kv_node_fresh_size(leaf, &fresh, leaf->plen);
         done = node_free(leaf) >= need;
@@ -946,6 +1137,118 @@ bool kv_tree_put_at(struct kv_store *store, struct kv_node **root,
 
 /* ---- removing ------------------------------------------------------------------ */
 
+/* Two neighbours that are to become one: slots `left` and left + 1 of node
+ * number `parent` of the path. */
+struct tree_pair {
+    struct kv_node *a, *b;
+    struct tree_fence low, high;
+    struct kv_fresh between; /* inner: slot 0 of b with its key from `up` */
+    struct kv_prefix prefix; /* of both together */
+    uint32_t size;           /* bytes of slots and entries with that */
+    uint8_t key[KV_KEY_BUFFER], first[KV_KEY_BUFFER], last[KV_KEY_BUFFER];
+};
+
+/* What the keys of both have in common, at most KV_PREFIX_MAX bytes; *p begins
+ * with it. */
+static uint32_t pair_common(struct tree_pair *pair, const uint8_t **p)
+{
+    const struct kv_node *const a = pair->a, *const b = pair->b;
+    const bool inner = a->level > 0;
+    const uint32_t skip = inner ? 1 : 0; /* T2 */
+    const uint8_t *low = pair->between.key, *high = pair->between.key;
+    uint32_t low_size = pair->between.size, high_size = pair->between.size;
+    bool stable;
+
+    if (!inner && a->n + b->n == 0)
+        return 0;
+    if (a->n > skip)
+        low = kv_node_key(a, skip, pair->first, &low_size, &stable);
+    else if (!inner)
+        low = kv_node_key(b, 0, pair->first, &low_size, &stable);
+    if (b->n > skip)
+        high = kv_node_key(b, b->n - 1u, pair->last, &high_size, &stable);
+    else if (!inner)
+        high = kv_node_key(a, a->n - 1u, pair->last, &high_size, &stable);
+    const uint32_t n = tree_lcp(low, low_size, high, high_size);
+    *p = low;
+    return n < KV_PREFIX_MAX ? n : KV_PREFIX_MAX;
+}
+
+/* T1: mostly shorter than that of either was. */
+static void pair_prefix(struct tree_pair *pair)
+{
+    const unsigned flags = pair->a->flags | pair->b->flags;
+    const uint32_t told = tree_prefix(pair->low.p, pair->low.size,
+                                      pair->high.p, pair->high.size);
+    const bool fenced = pair->low.p != NULL && pair->high.p != NULL;
+    const uint8_t *p = NULL;
+
+    pair->prefix = (struct kv_prefix){.p = pair->low.p, .size = told};
+    if (fenced && !(flags & KV_NODE_OWN))
+        return;
+    const uint32_t own = pair_common(pair, &p);
+    if (own > told)
+        pair->prefix = (struct kv_prefix){.p = p, .size = own, .own = true};
+}
+
+/* Bytes of slots and entries of both together. */
+static uint32_t pair_size(const struct tree_pair *pair)
+{
+    const struct kv_fresh *const between = &pair->between;
+    const uint32_t plen = pair->prefix.size, klen = between->size - plen;
+    const bool blob = between->keyblob != NULL || klen > KV_SUFFIX_MAX;
+    const uint32_t size = kv_node_items_size(pair->a, 0, pair->a->n, plen) +
+                          kv_node_items_size(pair->b, 0, pair->b->n, plen);
+
+    return pair->a->level > 0 ? size + node_rest_size(klen, blob) : size;
+}
+
+static void pair_look(const struct kv_path *path, unsigned parent,
+                      uint32_t left, struct tree_pair *pair)
+{
+    struct kv_node *const up = path->at[parent].node;
+    struct kv_inner_slot *const slot = inner_slots(up);
+    struct kv_path at = *path;
+    bool stable;
+
+    pair->a = slot[left].child;
+    pair->b = slot[left + 1].child;
+    at.at[parent].index = left;
+    tree_fence_low(&at, parent + 1, &pair->low);
+    tree_fence_high(&at, parent + 1, 1, &pair->high);
+    pair->between = (struct kv_fresh){.keyblob = inner_keyblob(up, left + 1)};
+    pair->between.key =
+        kv_node_key(up, left + 1, pair->key, &pair->between.size, &stable);
+    if (pair->b->level > 0)
+        pair->between.slot = inner_slots(pair->b)[0];
+    pair_prefix(pair);
+    pair->size = pair_size(pair);
+}
+
+/* Both in one new node. A blob of the key between them goes along or, with
+ * leaves, away. NULL: no memory. */
+static struct kv_node *pair_join(struct kv_store *store, struct tree_pair *pair)
+{
+    struct kv_node *const a = pair->a, *const b = pair->b;
+    struct kv_fresh *const between = &pair->between;
+    struct kv_node *const out =
+        kv_node_make(store, a, &pair->prefix, pair->size);
+    const bool inner = a->level > 0;
+
+    if (out == NULL || !kv_node_add(store, out, a, 0, a->n))
+        return NULL;
+    if (inner) {
+        if (between->keyblob == NULL &&
+            !tree_fresh_blob(store, out, out->plen, between))
+            return NULL;
+        kv_node_insert(store, out, out->n, between,
+                       kv_node_fresh_size(out, between, out->plen), false);
+    } else if (between->keyblob != NULL) {
+        kv_retire(store, between->keyblob);
+    }
+    return kv_node_add(store, out, b, inner ? 1 : 0, b->n) ? out : NULL;
+}
+
 /* Join slots `left` and left + 1 of node number `parent` of the path into one
  * node. *done is false when they do not fit. */
 static bool tree_merge(struct kv_store *store, struct kv_path *path,
@@ -953,38 +1256,20 @@ static bool tree_merge(struct kv_store *store, struct kv_path *path,
 {
     struct kv_node *const up = path->at[parent].node;
     struct kv_inner_slot *const slot = inner_slots(up);
-    struct kv_node *const a = slot[left].child, *const b = slot[left + 1].child;
-    struct tree_fence low, high;
-    struct kv_path at = *path;
-    uint32_t size = 0;
+    struct tree_pair pair;
 
-    at.at[parent].index = left;
-    tree_fence_low(&at, parent + 1, &low);
-    tree_fence_high(&at, parent + 1, 1, &high);
-    const uint32_t plen =
-        tree_prefix(low.p, low.size, high.p, high.size); /* T1: widened */
-    for (uint32_t i = 0; i < a->n; i++)
-        size += kv_node_item_size(a, i, plen);
-    for (uint32_t i = 0; i < b->n; i++)
-        size += kv_node_item_size(b, i, plen);
-    const uint32_t total = size + plen + (uint32_t)sizeof(*a);
+    pair_look(path, parent, left, &pair);
+    struct kv_node *const a = pair.a, *const b = pair.b;
+    const uint32_t total =
+        pair.size + pair.prefix.size + (uint32_t)sizeof(*a);
     const bool empty = a->n == 0 || b->n == 0 ||
                        (a->level > 0 && (a->n == 1 || b->n == 1));
     *done = total <= (empty ? KV_LEAF_MAX : KV_LEAF_MAX / 4 * 3);
     if (!*done)
         return true;
-    struct kv_node *const out = kv_node_make(store, a, low.p, plen, size);
+    struct kv_node *const out = pair_join(store, &pair);
     if (out == NULL)
         return false;
-    if (!kv_node_add(store, out, a, 0, a->n) ||
-        !kv_node_add(store, out, b, 0, b->n))
-        return false;
-    const uint8_t *const e = entry_at(up, slot[left + 1].off);
-    if (e[0] == INNER_KEYBLOB) {
-        struct kv_blob *blob;
-        memcpy(&blob, e + 1, sizeof(blob));
-        kv_retire(store, blob);
-    }
     kv_node_cut(store, up, left + 1,
                 kv_node_item_size(up, left + 1, up->plen) -
                     node_slot_size(up));
@@ -1043,8 +1328,9 @@ static bool tree_fit(struct kv_store *store, struct kv_node **root,
 {
     const unsigned d = path->depth - 1;
     const struct kv_node *const node = path->at[d].node;
+    const struct kv_prefix prefix = node_prefix_of(node);
     struct kv_node *const out =
-        kv_node_make(store, node, node_prefix(node), node->plen,
+        kv_node_make(store, node, &prefix,
                      node_live(node) - (uint32_t)sizeof(*node) - node->plen);
 
     if (out == NULL || !kv_node_add(store, out, node, 0, node->n))
