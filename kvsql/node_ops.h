@@ -195,8 +195,8 @@ KV_INLINE uint32_t leaf_among(const struct kv_node *leaf, uint32_t base,
 }
 
 /* First slot whose key is >= the key; *found when it is equal. */
-KV_INLINE uint32_t leaf_search(const struct kv_node *leaf, const uint8_t *key,
-                               uint32_t size, bool *found)
+KV_INLINE uint32_t leaf_find(const struct kv_node *leaf, const uint8_t *key,
+                             uint32_t size, bool *found)
 {
     if (node_outside(leaf, key, size)) {
         *found = false;
@@ -208,8 +208,8 @@ KV_INLINE uint32_t leaf_search(const struct kv_node *leaf, const uint8_t *key,
 }
 
 /* The child that covers the key: last slot with key <= it. */
-KV_INLINE uint32_t inner_search_for(const struct kv_node *node,
-                                    const uint8_t *key, uint32_t size, bool run)
+KV_INLINE uint32_t inner_find_for(const struct kv_node *node,
+                                  const uint8_t *key, uint32_t size, bool run)
 {
     const struct kv_inner_slot *const slot = inner_slots(node), *at = slot;
 
@@ -226,10 +226,10 @@ KV_INLINE uint32_t inner_search_for(const struct kv_node *node,
         base = kv_inner_among(node, base, head, s, size, run);
     return base > 0 ? base - 1 : 0;
 }
-KV_INLINE uint32_t inner_search(const struct kv_node *node, const uint8_t *key,
-                                uint32_t size)
+KV_INLINE uint32_t inner_find(const struct kv_node *node, const uint8_t *key,
+                              uint32_t size)
 {
-    return inner_search_for(node, key, size, false);
+    return inner_find_for(node, key, size, false);
 }
 
 /* Make `out`, a fresh block of `cap` bytes, a copy of the node: its size or more

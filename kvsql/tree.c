@@ -38,10 +38,10 @@ bool kv_tree_find(const struct kv_node *root, const uint8_t *key, uint32_t size,
         return false;
     while (node->level > 0) {
         const unsigned level = node->level;
-        node = inner_slots(node)[inner_search(node, key, size)].child;
+        node = inner_slots(node)[inner_find(node, key, size)].child;
         node_prefetch(node, level - 1);
     }
-    *index = leaf_search(node, key, size, &found);
+    *index = leaf_find(node, key, size, &found);
     *leaf = node;
     return found;
 }
@@ -64,7 +64,7 @@ void kv_tree_find_batch(const struct kv_node *const *roots,
             const struct kv_node *const node = leaves[i];
             if (node == NULL || node->level == 0)
                 continue;
-            const uint32_t at = inner_search(node, keys[i], sizes[i]);
+            const uint32_t at = inner_find(node, keys[i], sizes[i]);
             leaves[i] = inner_slots(node)[at].child;
             node_prefetch(leaves[i], node->level - 1u);
             more = true;
@@ -128,7 +128,7 @@ uint64_t kv_tree_rank(const struct kv_node *root, const uint8_t *key,
         return 0;
     while (node->level > 0) {
         const struct kv_inner_slot *const slot = inner_slots(node);
-        const uint32_t at = inner_search(node, key, size);
+        const uint32_t at = inner_find(node, key, size);
         const unsigned level = node->level;
         rank += below > 0 && at > node->n / 2u /* count the shorter side */
                     ? below - tree_count_slots(slot + at, slot + node->n)
@@ -137,7 +137,7 @@ uint64_t kv_tree_rank(const struct kv_node *root, const uint8_t *key,
         node = slot[at].child;
         node_prefetch(node, level - 1);
     }
-    return rank + leaf_search(node, key, size, found);
+    return rank + leaf_find(node, key, size, found);
 }
 
 const uint8_t *kv_tree_key(const struct kv_node *node, uint32_t index,
@@ -218,11 +218,11 @@ static bool tree_descend(struct kv_store *store, struct kv_node **root,
             return false;
         path->at[d].node = node;
         if (node->level == 0) {
-            path->at[d].index = leaf_search(node, key, size, &path->found);
+            path->at[d].index = leaf_find(node, key, size, &path->found);
             path->depth = d + 1;
             return true;
         }
-        const uint32_t at = inner_search_for(node, key, size, store->running);
+        const uint32_t at = inner_find_for(node, key, size, store->running);
         path->at[d].index = at;
         place = &inner_slots(node)[at].child;
         node_prefetch(*place, node->level - 1u);

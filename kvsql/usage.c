@@ -41,12 +41,12 @@ bool kv_key_memory(const struct kv_at *at, const struct kv_key *key,
     uint64_t below = kv_tree_count(node);
     while (node->level > 0) {
         const struct kv_inner_slot *const slot =
-            &inner_slots(node)[inner_search(node, key->p, key->size)];
+            &inner_slots(node)[inner_find(node, key->p, key->size)];
         share += (double)node->cap / (double)below;
         below = slot->count;
         node = slot->child;
     }
-    const uint32_t index = leaf_search(node, key->p, key->size, &found);
+    const uint32_t index = leaf_find(node, key->p, key->size, &found);
     if (!found)
         return false;
     entry_cell(node, index, &cell);

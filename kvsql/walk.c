@@ -136,13 +136,13 @@ static void walk_find(struct kv_walk *walk, unsigned which, const uint8_t *key,
         walk->path[d].node = node;
         if (node->level == 0)
             break;
-        const uint32_t at = inner_search(node, key, size);
+        const uint32_t at = inner_find(node, key, size);
         walk->path[d].index = at;
         const unsigned level = node->level;
         node = inner_slots(node)[at].child;
         node_prefetch(node, level - 1);
     }
-    walk->path[d].index = leaf_search(node, key, size, equal);
+    walk->path[d].index = leaf_find(node, key, size, equal);
     walk->depth = (uint8_t)(d + 1);
 }
 
