@@ -224,7 +224,8 @@ static bool same_with_order_kept(struct twin *twin, const char *sql)
     }
     kept[n] = 0;
     twin_native(twin, kept, &twin->b);
-    if (strstr(sql, " LIMIT ") != NULL && strstr(sql, "a.key ") != NULL)
+    if ((strstr(sql, " LIMIT ") != NULL && strstr(sql, "a.key ") != NULL) ||
+        strstr(sql, " OVER (") != NULL)
         twin_ours(twin, kept, &twin->a); /* which of equals: SQLite's choice */
     if (twin->gen.loose) {
         sort(&twin->a);
