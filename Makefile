@@ -193,6 +193,9 @@ $(B)/tests/unit/test_resp: private LDFLAGS += \
 	-Wl,--wrap=kv_mem_alloc,--wrap=kv_mem_zalloc,--wrap=kv_mem_realloc
 $(B)/tests/model/%: $(B)/obj/tests/model/%.o $(testlib) $(room_libs)
 	$(link_test)
+# ... and this one between the modules and SQLite.
+$(B)/tests/sql/test_plans: private LDFLAGS += \
+	-Wl,--wrap=sqlite3_create_module_v2
 $(B)/tests/sql/%: $(B)/obj/tests/sql/%.o $(call objects,$(src_sqltest)) \
 		$(testlib) $(room_libs)
 	$(link_test)
