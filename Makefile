@@ -104,7 +104,7 @@ ext := $(if $(COVER)$(SAN),,$(B)/kvsql.so)
 .PHONY: all build libs ext programs help deps deps-test deps-clients deps-full run demo
 .PHONY: test test-clients
 .PHONY: check check-model check-sql check-api check-crash check-docs check-amal
-.PHONY: check-ext test-sql-long
+.PHONY: check-ext check-sqlite test-sql-long
 .PHONY: lint diff-long fuzz fuzz-quick bench bench-icount cover fmt install uninstall amal clean
 .PHONY: force
 .DELETE_ON_ERROR:
@@ -243,7 +243,7 @@ check: $(unit) ## unit tests
 check-model: $(model) ## random operations against a plain model
 	$(suite) model $(model)
 check-sql: build $(sql) ## SQL against native tables, commands, files, faults
-	$(suite) sql tests/sql/run $(sql)
+	$(suite) sql tests/sql/run $(wildcard tests/sql/t_*) $(sql)
 check-api: build ## HTTP and Redis protocol as clients see them; API= names some
 	$(suite) api tests/api/run
 diff-long: build ## a million random commands to kvsql and to a Redis
@@ -253,8 +253,13 @@ diff-long: build ## a million random commands to kvsql and to a Redis
 # A million statements of each kind: half an hour and more.
 test-sql-long: build $(sql) $(B)/tests/unit/test_khash ## a million random SQL statements of each kind
 	@KVSQL_SQL_STEPS=$${KVSQL_SQL_STEPS:-1000000} \
-		KVSQL_SQL_SECONDS=$${KVSQL_SQL_SECONDS:-600} KVSQL_TEST_SECONDS=14400 \
-		$(suite_of) sql-long $(sql) $(B)/tests/unit/test_khash
+		KVSQL_SQL_SECONDS=$${KVSQL_SQL_SECONDS:-600} KVSQL_KILLS=$${KVSQL_KILLS:-200} \
+		KVSQL_TEST_SECONDS=14400 \
+		$(suite_of) sql-long $(sql) $(B)/tests/unit/test_khash \
+		tests/sql/t_live_file tests/crash/t_sql_kill
+# TE12; by hand, where another libsqlite3.so is at hand: SQLITE_LIB names it.
+check-sqlite: $(sql) $(unit) ## the SQL suites on another SQLite: SQLITE_LIB=path
+	@SQLITE_LIB='$(SQLITE_LIB)' $(suite_of) sqlite tests/lib/other_sqlite
 check-crash: build ## kills, torn writes, full disks
 	$(suite) crash tests/crash/run
 check-docs: build ## every block of the tutorial
