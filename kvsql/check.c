@@ -227,12 +227,31 @@ static void check_views(const struct kv_store *store)
     }
 }
 
+/* The tree of each index is a set of BLOBs. */
+static void check_indexes(struct kv_store *store, const struct kv_node *node)
+{
+    struct kv_cell cell;
+
+    for (uint32_t i = 0; node != NULL && i < node->n; i++) {
+        if (node->level > 0) {
+            check_indexes(store, inner_slots(node)[i].child);
+            continue;
+        }
+        entry_cell(node, i, &cell);
+        KV_ASSERT(cell.form == KV_FORM_TREE);
+        check_tree(store, cell.ptr, KV_SET);
+    }
+}
+
 void kv_store_check(struct kv_store *store)
 {
     kv_lock_take(&store->lock);
     for (unsigned cls = 0; cls < 2; cls++)
         KV_ASSERT(check_root(store, store->live.keys[cls]) ==
                   store->live.count[cls]);
+    (void)check_root(store, store->live.indexes);
+    check_indexes(store, store->live.indexes);
+    kv_index_check(store);
     check_views(store);
     uint64_t stamp = 0;
     for (const struct kv_list_chunk *chunk = store->pend.head; chunk != NULL;
@@ -343,6 +362,7 @@ uint64_t kv_store_hash(struct kv_store *store)
     hash = check_mix(hash, &store->tally, sizeof(store->tally));
     for (unsigned cls = 0; cls < 2; cls++)
         hash = check_hash_node(hash, store->live.keys[cls]);
+    hash = check_hash_node(hash, store->live.indexes);
     if (store->live.defs != NULL)
         hash = check_mix(hash, store->live.defs->d, store->live.defs->len);
     if (mine)

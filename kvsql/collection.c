@@ -315,6 +315,30 @@ bool kv_collection_find(const struct kv_tree *tree, const struct kv_key *key,
     return true;
 }
 
+bool kv_cell_field(const struct kv_cell *hash, const struct kv_key *field,
+                   uint64_t *deadline, struct kv_val *value)
+{
+    struct kv_packed_item item;
+    struct kv_cell cell;
+    uint32_t size;
+
+    if (hash->form == KV_FORM_TREE) {
+        if (!kv_collection_find(hash->ptr, field, &cell))
+            return false;
+        *deadline = cell.exp;
+        kv_cell_read(&cell, value);
+        return true;
+    }
+    const uint8_t *const run = kv_cell_run(hash, &size);
+    if (!kv_packed_find(KV_HASH, run, size, field, &item))
+        return false;
+    *deadline = item.deadline;
+    *value = item.value;
+    if (item.value.p == (const uint8_t *)item.value.scratch)
+        value->p = (const uint8_t *)value->scratch;
+    return true;
+}
+
 /* The score that the member has, and its blob, if it is there. */
 static void collection_look(struct kv_collection *c,
                             const struct kv_tree *tree,
@@ -445,6 +469,8 @@ bool kv_collection_put(struct kv_collection *c, const struct kv_element *e,
         e->key->size <= KV_PACKED_ITEM_MAX &&
         (e->value == NULL || e->value->size <= KV_PACKED_ITEM_MAX);
 
+    if (!kv_index_field(c, e))
+        return false;
     if (!kv_collection_is_tree(c)) {
         uint32_t size = 0;
         const uint8_t *run = empty;
@@ -495,6 +521,8 @@ static bool collection_remove_tree(struct kv_collection *c,
     }
     if (!kv_collection_own(c))
         return false;
+    if (!kv_index_field(c, &(struct kv_element){.key = key}))
+        return false;
     struct kv_tree *const tree = c->tree;
     const int64_t before = store->delta_bytes;
     if (!kv_tree_remove(store, &tree->root[key->cls], key->p, key->size, &old,
@@ -534,5 +562,7 @@ bool kv_collection_remove(struct kv_collection *c, const struct kv_key *key,
         return true;
     if (kv_packed_count(run) == 1)
         return kv_key_remove(c->txn, c->key, false, NULL);
+    if (!kv_index_field(c, &(struct kv_element){.key = key}))
+        return false;
     return kv_collection_store(c, out, kv_packed_remove(run, size, &item, out));
 }

@@ -51,6 +51,20 @@ KV_INTERNAL bool kv_collection_remove(struct kv_collection *c,
 KV_INTERNAL bool kv_collection_find(const struct kv_tree *tree,
                                     const struct kv_key *key,
                                     struct kv_cell *cell);
+/* A field of the hash in a cell, expired or not; false: it is absent. */
+KV_INTERNAL bool kv_cell_field(const struct kv_cell *cell,
+                               const struct kv_key *field, uint64_t *deadline,
+                               struct kv_val *value);
+/* Before a field of a hash is put (index.c), or with a value of NULL removed.
+ * False: no memory. */
+KV_INTERNAL bool kv_index_field_slow(const struct kv_collection *c,
+                                     const struct kv_element *e) KV_MUST_USE;
+KV_MUST_USE static inline bool kv_index_field(const struct kv_collection *c,
+                                              const struct kv_element *e)
+{
+    return KV_LIKELY(c->txn->store->live.indexes == NULL) ||
+           c->type != KV_HASH || kv_index_field_slow(c, e);
+}
 /* Make `run` the key's value. */
 KV_INTERNAL bool kv_collection_store(struct kv_collection *c,
                                      const uint8_t *run,

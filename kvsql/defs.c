@@ -139,7 +139,10 @@ kvsql_rc kv_define(struct kv_txn *txn, const struct kv_def *def,
                      KV_DEFS_SIZE_MAX);
     else
         rc = kv_change_end(txn, &mark,
-                           !content.failed && defs_replace(txn->store, &content),
+                           !content.failed &&
+                               kv_index_undefine(txn->store, def->name) &&
+                               defs_replace(txn->store, &content) &&
+                               kv_index_define(txn->store, def->name),
                            &op, err);
     kv_buf_fini(&content);
     return rc;

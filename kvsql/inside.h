@@ -517,8 +517,9 @@ KV_INTERNAL kvsql_rc kv_define(struct kv_txn *txn, const struct kv_def *def,
  * slices live as long as the state that is read. False: there is none. */
 KV_INTERNAL bool kv_def_next(const struct kv_at *at, size_t *place,
                              struct kv_def *def);
-/* A number that changes with the definitions; the same of the last batch, which
- * may not be released yet. Any thread. */
+/* A number that changes with the definitions, and when one of their indexes is
+ * complete; the same of the last batch, which may not be released yet. Any
+ * thread. */
 KV_INTERNAL uint64_t kv_defs_version(const struct kv_at *at);
 KV_INTERNAL uint64_t kv_defs_hint(kvsql *db);
 /* Copy value, expiry and the expiries of fields; replaces `to`. NOTFOUND.
@@ -584,6 +585,78 @@ KV_INTERNAL kvsql_rc kv_lset(struct kv_txn *txn, const struct kv_key *key,
 KV_INTERNAL kvsql_rc kv_lremove(struct kv_txn *txn, const struct kv_key *key,
                                 uint64_t index, uint64_t count,
                                 struct kvsql_error *err);
+
+/* ---- indexes of declared tables (index.c) ----------------------------------- */
+
+/* A value as SQL has it. Text has no NUL inside. */
+enum kv_datum_kind {
+    KV_DATUM_NULL,
+    KV_DATUM_INT,
+    KV_DATUM_REAL,
+    KV_DATUM_TEXT,
+    KV_DATUM_BLOB
+};
+struct kv_datum {
+    enum kv_datum_kind kind;
+    int64_t integer;
+    double real; /* never NaN */
+    const uint8_t *p;
+    uint32_t size;
+};
+/* Bytes in which an entry of an index goes on: before the first value (NULL is
+ * the smallest), behind the last, and what is above all of them (datum.h). */
+#define KV_DATUM_NONE 0x05
+#define KV_DATUM_KEY 0x00 /* + class; then the key behind the table's prefix */
+#define KV_DATUM_END 0x80
+/* Append the value as bytes in SQLite's order. */
+KV_INTERNAL void kv_datum_put(struct kv_buf *buf, const struct kv_datum *datum);
+/* Bytes of the value at p; 0: these are none, they end early. */
+KV_INTERNAL size_t kv_datum_size(const uint8_t *p, size_t size);
+
+/* What an index is made of, as bytes that are the same wherever they are made:
+ *   varint size, prefix of the keys | u8 columns | { u8 affinity | varint size,
+ *   field }...
+ * An entry of it: a value for each column, KV_DATUM_KEY + class of the key, the
+ * key behind the prefix. A hash has an entry for what its columns are now, and
+ * one for each later moment at which some of its fields will have expired. */
+#define KV_INDEX_COLUMNS_MAX 8
+#define KV_INDEX_ID_SIZE 16
+/* Name of index `number` of a table, made of `spec`; its bytes go into out.
+ * Appends the table's name, a NUL, and KV_INDEX_ID_SIZE - 1 bytes. */
+KV_INTERNAL void kv_index_id(struct kv_buf *out, kvsql_slice table,
+                             unsigned number, kvsql_slice spec);
+
+/* Who knows what definitions mean, and what the bytes in a field are as a value
+ * of a column. Called under the store lock, by one thread at a time; calls
+ * nothing of the store. */
+struct kv_typist {
+    /* Append { varint size, spec } for each index of the table. A definition
+     * that cannot be understood has none. False: no memory. */
+    bool (*indexes)(void *arg, const struct kv_def *def, struct kv_buf *specs);
+    /* `datum` may point into `val`. False: no memory. */
+    bool (*type)(void *arg, unsigned affinity, const struct kv_val *val,
+                 struct kv_datum *datum);
+    void (*free)(void *arg); /* when the store is closed */
+    void *arg;
+};
+/* From now on the store keeps indexes. True: it is the first, and the store
+ * frees it; else nothing happens. Any thread, outside of a txn. */
+KV_INTERNAL bool kv_set_typist(kvsql *db, const struct kv_typist *typist);
+KV_INTERNAL bool kv_has_typist(kvsql *db);
+
+/* The entries of an index as members of a set, all of class BLOB: for kv_elems
+ * in KEY order. False: there is no such index here, or it is not complete. */
+KV_INTERNAL bool kv_index_get(const struct kv_at *at, const struct kv_key *id,
+                              struct kv_item *item);
+/* How far it is: false when it is not known here. */
+struct kv_index_state {
+    uint64_t entries, bytes;
+    bool complete;
+};
+KV_INTERNAL bool kv_index_state(const struct kv_at *at, const struct kv_key *id,
+                                struct kv_index_state *state);
+/* Whether fields of the hash expire, so that it has more than one entry. O(1). */
+KV_INTERNAL bool kv_item_fields_expire(const struct kv_item *item);
 
 /* ---- what changed ------------------------------------------------------------ */
 

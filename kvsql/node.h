@@ -131,6 +131,7 @@ struct kv_root {
     uint64_t count[2];
     struct kv_blob *defs; /* definitions (defs.c); NULL: none */
     uint64_t defs_version;
+    struct kv_node *indexes; /* name -> kv_tree of each index (index.c) */
 };
 
 #endif

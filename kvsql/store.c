@@ -37,6 +37,10 @@ kvsql_rc kv_store_open(kvsql *db, const struct kv_os *os,
     atomic_store(&store->clock_offset, INT64_MIN);
     store->txn.store = store;
     kv_buf_init(&store->lru_at, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
+    kv_buf_init(&store->schema.bytes, KV_MEM_MISC, SIZE_MAX / 4);
+    kv_buf_init(&store->schema.was, KV_MEM_MISC, SIZE_MAX / 4);
+    kv_buf_init(&store->schema.will, KV_MEM_MISC, SIZE_MAX / 4);
+    kv_buf_init(&store->schema.at, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
     atomic_init(&store->latency_least, UINT64_MAX);
     store->lfu_factor = KV_LFU_FACTOR;
     store->lfu_minutes = KV_LFU_MINUTES;
@@ -52,20 +56,15 @@ static void store_free_keyspace(struct kv_store *store)
         kv_block_free(store->live.defs);
         store->live.defs = NULL;
     }
-    for (unsigned cls = 0; cls < 2; cls++) {
-        struct kv_tree *const tree = kv_tree_block_new(store);
-        if (tree == NULL || !kv_room(store, 0, 1))
-            return; /* the process is ending; memory goes with it */
-        tree->root[0] = store->live.keys[cls];
-        store->live.keys[cls] = NULL;
-        if (tree->root[0] == NULL) {
-            store->bytes_live -= sizeof(*tree);
-            kv_block_free(tree);
-        } else {
-            tree->bytes = store->bytes_live - sizeof(*tree); /* of both */
-            kv_retire_tree(store, tree);
-        }
-    }
+    struct kv_tree *const tree = kv_tree_block_new(store);
+    if (tree == NULL || !kv_room(store, 0, 1))
+        return; /* the process is ending; memory goes with it */
+    tree->root[0] = store->live.keys[0];
+    tree->root[1] = store->live.keys[1];
+    tree->root[2] = store->live.indexes;
+    tree->bytes = store->bytes_live - sizeof(*tree);
+    store->live.keys[0] = store->live.keys[1] = store->live.indexes = NULL;
+    kv_retire_tree(store, tree);
 }
 
 void kv_store_close(struct kv_store *store)
@@ -116,6 +115,7 @@ void kv_store_close(struct kv_store *store)
     kv_buf_fini(&store->txn.ops);
     kv_buf_fini(&store->lru_at);
     kv_evict_fini(store);
+    kv_index_fini(store);
     kv_lock_fini(&store->lock);
     kv_mem_free(KV_MEM_MISC, store, sizeof(*store));
 }
@@ -274,6 +274,8 @@ bool kv_key_remove(struct kv_txn *txn, const struct kv_key *key, bool keep,
     struct kv_cell old;
     bool found;
 
+    if (!kv_index_gone(store, key))
+        return false;
     if (!kv_tree_remove(store, &store->live.keys[key->cls], key->p, key->size,
                         &old, &found))
         return false;
@@ -308,6 +310,7 @@ bool kv_store_tick(struct kv_store *store)
     more |= kv_expire_some(store);
     more |= kv_evict_some(store);
     more |= kv_lru_sweep_some(store);
+    more |= kv_index_build_some(store);
     kv_lock_take(&store->lock);
     if (!store->txn.open)
         kv_undo_trim(store);

@@ -45,6 +45,7 @@ struct kv_view {
     bool dropped; /* taken back by an undo */
     bool inside;  /* of a batch: never handed to others (UN4) */
     bool closing; /* its release has begun: not handed out again */
+    bool passed;  /* an index is complete since: neither is this */
     bool lasting; /* LONG: an undo goes back to its root (long.c) */
     uint64_t era, reaped; /* LONG: of txn and store when it was taken */
     struct kv_list dead;
@@ -127,6 +128,29 @@ struct kv_tally {
     uint64_t expired_keys, expired_fields, evicted_keys;
 };
 
+/* An index of the live root (index.c). */
+struct kv_index {
+    struct kv_key prefix, id;
+    unsigned columns;
+    struct {
+        struct kv_key field;
+        uint8_t affinity;
+    } column[KV_INDEX_COLUMNS_MAX];
+};
+
+/* What the definitions say of indexes, and how far the keeper is with them. */
+struct kv_schema {
+    struct kv_typist typist; /* type NULL: no indexes are kept */
+    uint64_t version;        /* defs_version of what is here; 0: none */
+    struct kv_index *index;
+    unsigned count, cap;
+    struct kv_buf bytes;       /* specs and ids, into which `index` points */
+    struct kv_buf was, will;   /* entries of one hash */
+    uint64_t done, epoch;      /* all are complete: defs_version, and epoch */
+    unsigned building;         /* number in `index` ... */
+    struct kv_buf at;          /* ... and the key behind which it goes on */
+};
+
 struct kv_store {
     struct kv_lock lock;
     kvsql *db;
@@ -167,6 +191,7 @@ struct kv_store {
     uint64_t defs_last; /* the last that was given; never taken back */
     _Atomic(const struct kv_observer *) observer; /* NULL: nobody (observe.c) */
     struct kv_txn txn;
+    struct kv_schema schema;
 
     int64_t delta_bytes; /* blocks made less blocks retired, see tree->bytes */
     uint64_t bytes_live, bytes_retired;
@@ -358,6 +383,34 @@ KV_INTERNAL void kv_long_release(struct kv_store *store);
 /* deadline.c: delete what has expired, as ordinary batches; takes the lock
  * itself. True when there is more to do now. */
 KV_INTERNAL bool kv_expire_some(struct kv_store *store);
+
+/* index.c: before and behind changes of a hash; nothing when there is no index.
+ * False: no memory, the change is to be taken back. */
+/* The hash under the key goes, or something else takes its place. */
+KV_INTERNAL bool kv_index_gone_slow(struct kv_store *store,
+                                    const struct kv_key *key) KV_MUST_USE;
+KV_MUST_USE static inline bool kv_index_gone(struct kv_store *store,
+                                             const struct kv_key *key)
+{
+    return KV_LIKELY(store->live.indexes == NULL) ||
+           kv_index_gone_slow(store, key);
+}
+/* A hash has come with the key. */
+KV_INTERNAL bool kv_index_came(struct kv_store *store, const struct kv_key *key,
+                               const struct kv_cell *cell) KV_MUST_USE;
+/* All keys went, and with them the tree in live.indexes: new, empty ones. */
+KV_INTERNAL bool kv_index_flush(struct kv_store *store) KV_MUST_USE;
+/* The definition of the name goes, or has come. */
+KV_INTERNAL bool kv_index_undefine(struct kv_store *store,
+                                   kvsql_slice name) KV_MUST_USE;
+KV_INTERNAL bool kv_index_define(struct kv_store *store,
+                                 kvsql_slice name) KV_MUST_USE;
+/* Keeper: a slice of what is not complete; takes the lock itself. True when
+ * there is more to do now. */
+KV_INTERNAL bool kv_index_build_some(struct kv_store *store);
+/* Asserts that indexes hold what the hashes say. */
+KV_INTERNAL void kv_index_check(struct kv_store *store);
+KV_INTERNAL void kv_index_fini(struct kv_store *store);
 
 /* evict.c */
 /* Room for a change that grows the store: evicts while maxmemory is passed.

@@ -50,27 +50,7 @@ static kvsql_rc set_remove(struct kv_txn *txn, const struct kv_key *key,
 static bool set_field(const struct kv_collection *c, const struct kv_key *field,
                       uint64_t *deadline, struct kv_val *value)
 {
-    struct kv_packed_item item;
-    struct kv_cell cell;
-    uint32_t size;
-
-    if (!c->exists)
-        return false;
-    if (kv_collection_is_tree(c)) {
-        if (!kv_collection_find(c->cell.ptr, field, &cell))
-            return false;
-        *deadline = cell.exp;
-        kv_cell_read(&cell, value);
-        return true;
-    }
-    const uint8_t *const run = kv_cell_run(&c->cell, &size);
-    if (!kv_packed_find(KV_HASH, run, size, field, &item))
-        return false;
-    *deadline = item.deadline;
-    *value = item.value;
-    if (item.value.p == (const uint8_t *)item.value.scratch)
-        value->p = (const uint8_t *)value->scratch;
-    return true;
+    return c->exists && kv_cell_field(&c->cell, field, deadline, value);
 }
 
 /* A field that expired is removed by an op of its own before it is written

@@ -60,7 +60,8 @@ kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key, kvsql_slice value,
     if (rc != KVSQL_OK)
         return rc;
     const struct kv_key bytes = kv_key_of(value.p, value.size);
-    bool ok = kv_cell_value(txn->store, &bytes, &cell);
+    bool ok = kv_index_gone(txn->store, key) &&
+              kv_cell_value(txn->store, &bytes, &cell);
     if (ok) {
         cell.type = KV_STRING;
         cell.exp = kv_time_keep(expires_at, txn->skew);
@@ -96,7 +97,8 @@ kvsql_rc kv_set_filled(struct kv_txn *txn, const struct kv_key *key,
                                      .cls = kv_class_of(blob->d, size),
                                      .ptr = blob};
         op.a = (kvsql_slice){blob->d, size};
-        ok = kv_key_put(txn, key, &cell, false);
+        ok = kv_index_gone(txn->store, key) &&
+             kv_key_put(txn, key, &cell, false);
     }
     return kv_change_end(txn, &mark, ok, &op, err);
 }
@@ -341,8 +343,28 @@ kvsql_rc kv_rename(struct kv_txn *txn, const struct kv_key *from,
         cell.payload = inline_bytes;
     }
     const bool ok = kv_key_remove(txn, from, true, NULL) &&
+                    kv_index_gone(txn->store, to) &&
+                    kv_index_came(txn->store, to, &cell) &&
                     kv_key_put(txn, to, &cell, false);
     return kv_change_end(txn, &mark, ok, &op, err);
+}
+
+/* The whole keyspace and its indexes become one removed tree (MA2); the
+ * definitions stay. */
+static void flush_take(struct kv_store *store, struct kv_tree *tree)
+{
+    tree->bytes = store->bytes_live - sizeof(*tree);
+    if (store->live.defs != NULL)
+        tree->bytes -= kv_block_size(store->live.defs);
+    for (unsigned cls = 0; cls < 2; cls++) {
+        tree->root[cls] = store->live.keys[cls];
+        kv_edit_ptr(store, &store->live.keys[cls], NULL);
+        kv_edit(store, &store->live.count[cls], sizeof(uint64_t));
+        store->live.count[cls] = 0;
+    }
+    tree->root[2] = store->live.indexes;
+    kv_edit_ptr(store, &store->live.indexes, NULL);
+    kv_retire_tree(store, tree);
 }
 
 kvsql_rc kv_flush(struct kv_txn *txn, struct kvsql_error *err)
@@ -355,22 +377,13 @@ kvsql_rc kv_flush(struct kv_txn *txn, struct kvsql_error *err)
 
     if (rc != KVSQL_OK)
         return rc;
-    for (unsigned cls = 0; ok && cls < 2; cls++) {
-        if (store->live.keys[cls] == NULL)
-            continue;
+    if (store->live.keys[0] != NULL || store->live.keys[1] != NULL) {
         ok = kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS);
         struct kv_tree *const tree = ok ? kv_tree_block_new(store) : NULL;
-        ok = ok && tree != NULL;
-        if (!ok)
-            break;
-        tree->root[0] = store->live.keys[cls]; /* the whole keyspace: MA2 */
-        tree->bytes = store->bytes_live - sizeof(*tree); /* of both classes */
-        if (store->live.defs != NULL) /* they stay */
-            tree->bytes -= kv_block_size(store->live.defs);
-        kv_edit_ptr(store, &store->live.keys[cls], NULL);
-        kv_edit(store, &store->live.count[cls], sizeof(uint64_t));
-        store->live.count[cls] = 0;
-        kv_retire_tree(store, tree);
+        ok = tree != NULL;
+        if (ok)
+            flush_take(store, tree);
+        ok = ok && kv_index_flush(store);
     }
     uint64_t *const expiring = &store->tally.with_expiry;
     if (ok && *expiring != 0) {

@@ -301,7 +301,7 @@ static struct kv_view *view_shared(const struct kv_store *store)
     const uint64_t age = store->view_age_ns / VIEW_SHARE_PART;
     struct kv_view *v = store->oldest;
 
-    while (v != NULL && (v->inside || v->closing || v->own ||
+    while (v != NULL && (v->inside || v->closing || v->own || v->passed ||
                          v->pos < released ||
                          atomic_load(&v->ended) != KV_VIEW_ON ||
                          (age != 0 && kv_os_mono_ns() - v->taken_ns > age)))
