@@ -319,7 +319,7 @@ static kvsql_rc serve_open(struct serve *serve, struct kvsql_error *err)
                    kv_os_real(), serve_loading, serve, &serve->db, err);
     cmd_stats_loading(NULL);
     cli_progress_end(&serve->progress);
-    return rc;
+    return rc == KVSQL_OK ? vt_indexes_keep(serve->db, err) : rc;
 }
 
 /* Descriptors: as many as the system gives (L9). */

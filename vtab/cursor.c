@@ -43,6 +43,7 @@ void vt_cursor_fini(struct vt_cursor *cursor)
     vcursor_unsettle(cursor);
     vt_merge_free(cursor);
     vt_due_free(cursor);
+    vt_seek_free(cursor);
     vt_set_fini(&cursor->keys);
     vt_set_fini(&cursor->elems);
     sqlite3_free(cursor->points);
@@ -410,8 +411,20 @@ static bool vcursor_key_due(struct vt_cursor *cursor, int *rc)
     return *rc == SQLITE_OK && found;
 }
 
+static bool vcursor_key_entry(struct vt_cursor *cursor, int *rc)
+{
+    bool found = false;
+
+    if (*rc == SQLITE_OK) *rc = vt_seek_next(cursor, &found);
+    return *rc == SQLITE_OK && found;
+}
+
 static bool vcursor_key_first(struct vt_cursor *cursor, int *rc)
 {
+    if (cursor->seek != NULL) {
+        *rc = vt_seek_start(cursor);
+        return vcursor_key_entry(cursor, rc);
+    }
     if (cursor->plan & VT_PLAN_KEY_TIME) {
         *rc = vt_due_start(cursor);
         return vcursor_key_due(cursor, rc);
@@ -438,6 +451,7 @@ static bool vcursor_key_next(struct vt_cursor *cursor, int *rc)
 {
     bool desc = (cursor->plan & VT_PLAN_KEY_DESC) != 0;
 
+    if (cursor->seek != NULL) return vcursor_key_entry(cursor, rc);
     if (cursor->plan & VT_PLAN_KEY_TIME) return vcursor_key_due(cursor, rc);
     if (cursor->walking) {
         bool found = desc ? kv_keys_prev(&cursor->walk)
@@ -673,23 +687,31 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
 {
     struct vt_session *session = cursor->table->session;
     struct vt_snap *before = cursor->snap, *snap;
+    const unsigned bits = plan;
     struct kvsql_error err;
     int rc;
 
     vcursor_unsettle(cursor);
     vt_merge_free(cursor);
     vt_due_free(cursor);
+    vt_seek_free(cursor);
     cursor->plan = plan;
     cursor->eof = cursor->aborted = cursor->live = false;
     cursor->by_place = cursor->table->def->elem == VT_ELEM_INDEX ||
                        plan & VT_PLAN_BY_SCORE;
-    rc = vt_cursor_args(cursor, argc, argv);
+    if (plan & VT_PLAN_KEY_INDEX) {
+        cursor->plan = plan = VT_PLAN_KEY_INDEX;
+        rc = vt_seek_args(cursor, bits, argv);
+    } else {
+        rc = vt_cursor_args(cursor, argc, argv);
+    }
     if (rc != SQLITE_OK) return rc;
-    if (cursor->table->def->prefix != NULL &&
+    if (cursor->seek == NULL && cursor->table->def->prefix != NULL &&
         !vt_set_prefix(&cursor->keys, cursor->table->def->prefix))
         return vt_cursor_nomem(cursor);
     cursor->copy = session->txn != NULL; /* VS3 */
-    cursor->live = cursor->copy && vcursor_single(cursor);
+    cursor->live = cursor->copy && cursor->seek == NULL &&
+                   vcursor_single(cursor);
     if (before != NULL && before->store == NULL) { /* else it reads on: RD2 */
         vt_snap_drop(before);
         before = cursor->snap = NULL;
@@ -698,7 +720,7 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
         return vt_fail(session, &cursor->table->base, &err);
     vt_snap_drop(before);
     cursor->snap = snap;
-    cursor->quick = !cursor->live &&
+    cursor->quick = !cursor->live && cursor->seek == NULL &&
                     cursor->table->def->elem == VT_ELEM_NONE &&
                     !(plan & (VT_PLAN_KEY_DESC | VT_PLAN_KEY_TIME)) &&
                     cursor->key_glob.p == NULL;
@@ -707,7 +729,7 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
     cursor->left = 0;
     if (plan & VT_PLAN_KEY_RANK && !vcursor_rank_range(cursor))
         return vt_cursor_nomem(cursor);
-    rc = vcursor_numbers(cursor);
+    if (cursor->seek == NULL) rc = vcursor_numbers(cursor);
     if (rc == SQLITE_OK) rc = vcursor_elem_numbers(cursor);
     if (rc != SQLITE_OK) return rc;
     if (plan & VT_PLAN_MERGE && cursor->keys.count > 1)

@@ -197,6 +197,7 @@ kvsql_rc vt_defs_learn(struct vt_session *session, struct kvsql_error *err)
         session->internal = session->learning = true;
         defs_query_only(session, false);
         rc = defs_apply(session, &at, err);
+        vt_statements_forget(session); /* an index is complete, perhaps */
         defs_query_only(session, true);
         session->internal = session->learning = false;
         session->defs_seen =

@@ -342,7 +342,7 @@ kvsql_rc vt_guest_open(sqlite3 *sql, kvsql *db, struct vt_store *store,
         left(arg);
         return kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
     }
-    session->sql = sql;
+    session->sql = session->reals.sql = sql;
     session->guest = store;
     session->left = left;
     session->left_arg = arg;

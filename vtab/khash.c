@@ -133,8 +133,8 @@ int vt_khash_cell(struct vt_khash *khash, const struct kv_at *at,
     }
     if (!kv_elem_find(at, item, &khash->column[column].field, elem))
         return SQLITE_OK;
-    return vt_typed_cell(khash->table.session, khash->column[column].affinity,
-                         &elem->value, cell);
+    return vt_typed_cell(&khash->table.session->reals,
+                         khash->column[column].affinity, &elem->value, cell);
 }
 
 static void khash_column(struct vt_cursor *cursor, int column,
@@ -233,6 +233,14 @@ static int khash_connect(sqlite3 *sql, void *aux_arg, int argc,
     memset(khash, 0, sizeof(*khash));
     khash->table.session = session;
     rc = vt_khash_define(khash, argc, argv, error);
+    if (rc == SQLITE_OK && khash->indexes > 0 &&
+        (khash->temp || session->guest != NULL)) {
+        *error = sqlite3_mprintf("kv_hash: an index is kept by the store: %s "
+                                 "has none", khash->temp
+                                     ? "a TEMP table"
+                                     : "a table of another connection");
+        rc = SQLITE_ERROR;
+    }
     if (rc == SQLITE_OK) rc = khash_configure(khash, sql, error);
     if (rc != SQLITE_OK) {
         khash_free(khash);
@@ -334,6 +342,15 @@ static int khash_rename(sqlite3_vtab *vtab, const char *name)
     return SQLITE_OK;
 }
 
+static int khash_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
+{
+    struct vt_khash *khash = (struct vt_khash *)vtab;
+    int rc = vt_plan(&khash->table, info);
+
+    return rc == SQLITE_OK && khash->indexes > 0 ? vt_khash_plan(khash, info)
+                                                 : rc;
+}
+
 static void khash_aux_free(void *aux_arg)
 {
     vt_unshare(((struct khash_aux *)aux_arg)->session);
@@ -352,6 +369,7 @@ int vt_khash_register(struct vt_session *session)
     aux->module.xDisconnect = khash_disconnect;
     aux->module.xDestroy = khash_destroy;
     aux->module.xRename = khash_rename;
+    aux->module.xBestIndex = khash_best_index;
     return sqlite3_create_module_v2(session->sql, "kv_hash", &aux->module, aux,
                                     khash_aux_free);
 }

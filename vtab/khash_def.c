@@ -1,10 +1,11 @@
 /* khash_def.c - what CREATE VIRTUAL TABLE ... USING kv_hash(...) says.
  *
- *   kv_hash('user:{id}', id, name TEXT, age INTEGER)
+ *   kv_hash('user:{id}', id, name TEXT, age INTEGER, INDEX(age, name))
  *
  * The pattern is a prefix and one {column} behind it; that column comes first
- * in the list. A column is a name and perhaps a type. Indexes and all other
- * constraints are refused by name: nothing that was written is passed over.
+ * in the list. A column is a name and perhaps a type. INDEX(column, ...) stands
+ * behind the columns that it names. All other constraints are refused by name:
+ * nothing that was written is passed over.
  *
  * SQLite hands over the arguments as they were written, cut at commas outside
  * of parentheses and quotes.
@@ -185,21 +186,143 @@ static int khdef_add(struct vt_khash *khash, char *name, char *type,
     return SQLITE_OK;
 }
 
-/* INDEX(...), UNIQUE(...) and other constraints of a table: words that a column
- * could have for a name in quotes only. */
-static bool khdef_constraint(const char *text)
+/* Whether the text begins with this word. */
+static bool khdef_begins(const char *text, const char *word)
 {
-    static const char *const words[] = {"INDEX", "UNIQUE", "PRIMARY", "CHECK",
-                                        "FOREIGN", "CONSTRAINT"};
     size_t n = 0;
 
     while (khdef_letter(text[n])) n++;
+    return strlen(word) == n && sqlite3_strnicmp(text, word, (int)n) == 0;
+}
+
+/* UNIQUE(...) and other constraints of a table: words that a column could have
+ * for a name in quotes only. */
+static bool khdef_constraint(const char *text)
+{
+    static const char *const words[] = {"UNIQUE", "PRIMARY", "CHECK",
+                                        "FOREIGN", "CONSTRAINT"};
+
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (strlen(words[i]) == n &&
-            sqlite3_strnicmp(text, words[i], (int)n) == 0)
-            return true;
+        if (khdef_begins(text, words[i])) return true;
     return false;
 }
+
+/* ---- indexes --------------------------------------------------------------- */
+
+/* The column of that name joins the index. */
+static int khdef_index_column(struct vt_khash *khash,
+                              struct vt_khash_index *index, const char *name,
+                              const char *text, char **error)
+{
+    int column = 0;
+
+    while (column < khash->columns &&
+           sqlite3_stricmp(name, khash->label[column]) != 0)
+        column++;
+    if (column == khash->columns)
+        return khdef_error(error, "kv_hash: %s: there is no column %s before "
+                                  "it", text, name);
+    if (column == 0)
+        return khdef_error(error, "kv_hash: %s: rows are found by %s without "
+                                  "an index, and every index ends in it",
+                           text, name);
+    for (int i = 0; i < index->columns; i++)
+        if (index->column[i] == column)
+            return khdef_error(error, "kv_hash: %s: column %s comes twice",
+                               text, name);
+    if (index->columns == KV_INDEX_COLUMNS_MAX)
+        return khdef_error(error, "kv_hash: %s: an index has at most %d "
+                                  "columns", text, KV_INDEX_COLUMNS_MAX);
+    index->column[index->columns++] = column;
+    return SQLITE_OK;
+}
+
+static const char *khdef_skip(const char *p)
+{
+    while (khdef_space(*p)) p++;
+    return p;
+}
+
+static int khdef_index_columns(struct vt_khash *khash,
+                               struct vt_khash_index *index, const char *text,
+                               char **error)
+{
+    const char *p = khdef_skip(text + strlen("INDEX"));
+    int rc = *p == '(' ? SQLITE_OK : SQLITE_ERROR;
+
+    for (bool more = rc == SQLITE_OK; more;) {
+        char *name = NULL;
+        p = khdef_skip(p + 1);
+        rc = khdef_name(&p, &name);
+        if (rc == SQLITE_OK)
+            rc = khdef_index_column(khash, index, name, text, error);
+        sqlite3_free(name);
+        p = khdef_skip(p);
+        more = rc == SQLITE_OK && *p == ',';
+    }
+    if (rc == SQLITE_NOMEM || *error != NULL) return rc;
+    if (rc != SQLITE_OK || *p != ')' || *khdef_skip(p + 1) != 0)
+        return khdef_error(error, "kv_hash: '%s' is no index: INDEX(column, "
+                                  "...)", text);
+    return SQLITE_OK;
+}
+
+static int khdef_index(struct vt_khash *khash, const char *text, char **error)
+{
+    struct vt_khash_index *index = &khash->index[khash->indexes];
+    int rc;
+
+    if (khash->indexes == VT_KHASH_INDEXES_MAX)
+        return khdef_error(error, "kv_hash: more than %d indexes",
+                           VT_KHASH_INDEXES_MAX);
+    rc = khdef_index_columns(khash, index, text, error);
+    if (rc != SQLITE_OK) return rc;
+    for (int i = 0; i < khash->indexes; i++)
+        if (khash->index[i].columns == index->columns &&
+            memcmp(khash->index[i].column, index->column,
+                   (size_t)index->columns * sizeof(index->column[0])) == 0)
+            return khdef_error(error, "kv_hash: %s comes twice", text);
+    kv_buf_init(&index->id, KV_MEM_MISC, KV_DEFS_SIZE_MAX);
+    khash->indexes++;
+    return SQLITE_OK;
+}
+
+void vt_khash_spec(const struct vt_khash *khash, int i, struct kv_buf *out)
+{
+    const struct vt_khash_index *index = &khash->index[i];
+
+    kv_buf_varint(out, khash->prefix.size);
+    kv_buf_add(out, khash->prefix.p, khash->prefix.size);
+    kv_buf_byte(out, (uint8_t)index->columns);
+    for (int k = 0; k < index->columns; k++) {
+        const struct vt_khash_column *column = &khash->column[index->column[k]];
+        kv_buf_byte(out, (uint8_t)column->affinity);
+        kv_buf_varint(out, column->field.size);
+        kv_buf_add(out, column->field.p, column->field.size);
+    }
+}
+
+/* Under what name the store keeps each. */
+static int khdef_index_ids(struct vt_khash *khash)
+{
+    const kvsql_slice name = {khash->name, strlen(khash->name)};
+    struct kv_buf spec;
+    bool ok = true;
+
+    kv_buf_init(&spec, KV_MEM_MISC, KV_DEFS_SIZE_MAX);
+    for (int i = 0; ok && i < khash->indexes; i++) {
+        kv_buf_cut(&spec, 0);
+        vt_khash_spec(khash, i, &spec);
+        if (!spec.failed)
+            kv_index_id(&khash->index[i].id, name, (unsigned)i,
+                        (kvsql_slice){spec.p, spec.size});
+        ok = !spec.failed && !khash->index[i].id.failed;
+    }
+    kv_buf_fini(&spec);
+    return ok ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+/* ---- columns, in the list -------------------------------------------------- */
 
 static int khdef_column(struct vt_khash *khash, const char *text, char **error)
 {
@@ -209,11 +332,10 @@ static int khdef_column(struct vt_khash *khash, const char *text, char **error)
     int rc;
 
     while (khdef_space(*p)) p++;
+    if (khdef_begins(p, "INDEX")) return khdef_index(khash, p, error);
     if (khdef_constraint(p))
-        return khdef_error(error,
-                           "kv_hash: %s cannot be kept: rows are found by the "
-                           "key column alone",
-                           p);
+        return khdef_error(error, "kv_hash: %s cannot be kept: a table has "
+                                  "columns and indexes", p);
     rc = khdef_name(&p, &name);
     if (rc == SQLITE_NOMEM) return rc;
     if (rc != SQLITE_OK || name[0] == 0) {
@@ -303,7 +425,7 @@ int vt_khash_define(struct vt_khash *khash, int argc, const char *const *argv,
     for (int i = 0; i < VT_KHASH_HIDDEN; i++)
         khash->label[khash->columns + i] = khdef_hidden[i];
     khash->unique = sqlite3_mprintf("%s.%s", khash->name, khash->label[0]);
-    return khash->unique != NULL ? SQLITE_OK : SQLITE_NOMEM;
+    return khash->unique != NULL ? khdef_index_ids(khash) : SQLITE_NOMEM;
 }
 
 void vt_khash_undefine(struct vt_khash *khash)
@@ -312,6 +434,8 @@ void vt_khash_undefine(struct vt_khash *khash)
         sqlite3_free((void *)(uintptr_t)khash->column[i].field.p);
         sqlite3_free(khash->column[i].type);
     }
+    for (int i = 0; i < khash->indexes; i++)
+        kv_buf_fini(&khash->index[i].id);
     sqlite3_free((void *)(uintptr_t)khash->prefix.p);
     sqlite3_free(khash->unique);
     sqlite3_free(khash->text);

@@ -68,8 +68,8 @@ static int khw_set(struct vt_write *write, const struct kv_key *key, int column,
 {
     const struct vt_khash_column *to = &khw_table(write)->column[column];
     struct vt_input input;
-    int rc = vt_typed_input(write->session, to->affinity, write->column[column],
-                            &input);
+    int rc = vt_typed_input(&write->session->reals, to->affinity,
+                            write->column[column], &input);
 
     if (rc != SQLITE_OK) return rc;
     rc = vt_done(write, kv_hset(write->txn, key, &to->field,
@@ -100,8 +100,9 @@ static int khw_change(struct vt_write *write, const struct kv_key *key,
     if (remove)
         return vt_done(write,
                        kv_hdel(write->txn, key, field, NULL, &write->err));
-    rc = vt_typed_cell(write->session, khw_table(write)->column[column].affinity,
-                       &old.value, &cell);
+    rc = vt_typed_cell(&write->session->reals,
+                       khw_table(write)->column[column].affinity, &old.value,
+                       &cell);
     if (rc != SQLITE_OK || vt_typed_same(&cell, value)) return rc;
     return khw_set(write, key, column, old.expires_at);
 }

@@ -87,8 +87,6 @@ static int session_harden(struct vt_session *session)
     return rc;
 }
 
-static void session_cache_clear(struct vt_session *session);
-
 void vt_session_limits(struct vt_session *session,
                        const struct vt_limits *limits)
 {
@@ -117,7 +115,7 @@ void vt_session_limits(struct vt_session *session,
                              session_progress, session);
     if (!limits->trusted) vt_limit_apply(session->sql); /* Q5 */
     if (!stricter) return;
-    session_cache_clear(session); /* rights are decided at prepare */
+    vt_statements_forget(session); /* rights are decided at prepare */
     (void)sqlite3_exec(session->sql,
                        limits->read_only ? "PRAGMA query_only=1"
                                          : "PRAGMA query_only=0",
@@ -131,6 +129,7 @@ static kvsql_rc session_connect(struct vt_session *session, const char *path,
     int rc = sqlite3_open_v2(path, &session->sql,
                              flags | SQLITE_OPEN_NOMUTEX, NULL);
 
+    session->reals.sql = session->sql;
     if (rc == SQLITE_OK) rc = sqlite3_extended_result_codes(session->sql, 1);
     if (rc == SQLITE_OK) rc = session_harden(session);
     if (rc == SQLITE_OK) return KVSQL_OK;
@@ -194,7 +193,7 @@ static kvsql_rc session_open(kvsql *db, const char *path, int flags,
 {
     struct vt_session *session;
     struct vt_budget *before;
-    kvsql_rc rc = vt_start(err);
+    kvsql_rc rc = db != NULL ? vt_indexes_keep(db, err) : vt_start(err);
 
     *out = NULL;
     if (rc != KVSQL_OK) return rc;
@@ -260,11 +259,11 @@ void vt_session_close(struct vt_session *session)
     session->budget.deadline_ns = 0;
     if (session->sql != NULL) {
         vt_rollback(session);
-        session_cache_clear(session);
+        vt_statements_forget(session);
         (void)sqlite3_finalize(session->begin);
         (void)sqlite3_finalize(session->commit);
         (void)sqlite3_finalize(session->rollback);
-        (void)sqlite3_finalize(session->to_real);
+        (void)sqlite3_finalize(session->reals.stmt);
         vt_read_end(session);
         (void)sqlite3_close_v2(session->sql);
     }
@@ -339,7 +338,7 @@ static void session_cache_put(struct vt_session *session,
     session->cached++;
 }
 
-static void session_cache_clear(struct vt_session *session)
+void vt_statements_forget(struct vt_session *session)
 {
     while (session->oldest != NULL) {
         struct vt_statement *last = session->oldest;
@@ -503,7 +502,7 @@ static kvsql_rc session_learn(struct vt_session *session,
     before = session_enter(session, true);
     seen = session->defs_seen;
     rc = vt_defs_learn(session, err);
-    if (session->defs_seen != seen) session_cache_clear(session);
+    if (session->defs_seen != seen) vt_statements_forget(session);
     vt_budget_leave(before);
     return rc;
 }
@@ -874,7 +873,7 @@ void vt_interrupt(struct vt_session *session)
 void vt_session_plan_off(struct vt_session *session, bool off)
 {
     session->plan_off = off;
-    session_cache_clear(session);
+    vt_statements_forget(session);
 }
 
 sqlite3 *vt_session_sqlite(struct vt_session *session)

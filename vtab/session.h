@@ -62,6 +62,11 @@ KV_INTERNAL const char *vt_sqlite_version(void);
 /* Statements that were prepared so far, in all sessions. */
 KV_INTERNAL uint64_t vt_statement_count(void);
 
+/* Let the store keep the indexes of its tables from now on; a session does the
+ * same. What is there already is built by the keeper. KVSQL_NOMEM. */
+KV_INTERNAL kvsql_rc vt_indexes_keep(kvsql *db,
+                                     struct kvsql_error *err) KV_MUST_USE;
+
 /* KVSQL_NOMEM. */
 KV_INTERNAL kvsql_rc vt_session_open(kvsql *db, const struct vt_limits *limits,
                                      struct vt_session **session,

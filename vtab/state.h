@@ -21,6 +21,12 @@
 struct vt_cursor;
 struct vt_khash;
 
+/* Text to a number, by SQLite itself (typed.c). */
+struct vt_reals {
+    sqlite3 *sql;
+    sqlite3_stmt *stmt; /* NULL until it is needed */
+};
+
 /* Bytes that SQLite holds for a session, and until when it may ask (Q3). */
 struct vt_budget {
     int64_t size, size_max;  /* bytes; 0 = no maximum */
@@ -146,7 +152,7 @@ struct vt_session {
     struct vt_statement *newest, *oldest;
     unsigned cached;
     sqlite3_stmt *begin, *commit, *rollback;
-    sqlite3_stmt *to_real; /* text to a number (typed.c) */
+    struct vt_reals reals;
     struct kvsql_error failure; /* of the last module call that failed */
     struct vt_answer last; /* of the last command (kv_last) */
     bool last_set;
@@ -157,6 +163,8 @@ struct vt_session {
 /* An empty one, and its end (session.c). NULL: no memory. */
 KV_INTERNAL struct vt_session *vt_session_new(kvsql *db);
 KV_INTERNAL void vt_session_free(struct vt_session *session);
+/* Close the statements that are kept for the next who prepares their text. */
+KV_INTERNAL void vt_statements_forget(struct vt_session *session);
 
 /* ---- errors (error.c) ----------------------------------------------------- */
 

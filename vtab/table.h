@@ -105,10 +105,14 @@ enum vt_plan_bit {
     VT_PLAN_TEXT = 1 << 29,       /* nothing is compared as a number (PL6) */
     VT_PLAN_NO_KEY = 1 << 30      /* the key of a row is never asked for */
 };
+/* The idxNum of rows found by an index of a declared table: other bits mean
+ * what khash.h says, from VT_PLAN_JOINS on what is here. */
+#define VT_PLAN_KEY_INDEX (1u << 31)
 KV_INTERNAL int vt_plan(struct vt_table *table, sqlite3_index_info *info);
 
 /* ---- cursors ------------------------------------------------------------------ */
 
+struct vt_seek; /* entries of an index (khash_rows.c) */
 struct vt_due; /* keys with a deadline, in order of it (cursor.c) */
 
 /* One of several equal keys whose elements are merged. */
@@ -131,6 +135,7 @@ struct vt_cursor {
     unsigned key_range;
     struct kv_key key_glob;
     struct vt_due *due;
+    struct vt_seek *seek;
     const struct kv_key *key; /* of the current row: of walk, a lookup, due */
     const struct kv_item *item;
     struct kv_item looked_up;
@@ -179,6 +184,13 @@ KV_INTERNAL void vt_merge_free(struct vt_cursor *cursor);
 KV_INTERNAL int vt_due_start(struct vt_cursor *cursor);
 KV_INTERNAL int vt_due_next(struct vt_cursor *cursor, bool *found);
 KV_INTERNAL void vt_due_free(struct vt_cursor *cursor);
+
+/* Rows by an index: its arguments, then rows (khash_rows.c). */
+KV_INTERNAL int vt_seek_args(struct vt_cursor *cursor, unsigned plan,
+                             sqlite3_value **argv);
+KV_INTERNAL int vt_seek_start(struct vt_cursor *cursor);
+KV_INTERNAL int vt_seek_next(struct vt_cursor *cursor, bool *found);
+KV_INTERNAL void vt_seek_free(struct vt_cursor *cursor);
 
 /* Place elem_walk of `cursor` on the first element of `item` that the plan
  * wants, in its direction, and go on from there; false: none is left. */

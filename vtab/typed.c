@@ -47,18 +47,18 @@ enum vt_affinity vt_affinity_of(const char *type)
 /* ---- reading --------------------------------------------------------------- */
 
 /* Text as SQLite reads it. */
-static int typed_real(struct vt_session *session, const uint8_t *p, size_t size,
+static int typed_real(struct vt_reals *reals, const uint8_t *p, size_t size,
                       double *out)
 {
     static const char sql[] = "SELECT CAST(?1 AS REAL)";
-    sqlite3_stmt *stmt = session->to_real;
+    sqlite3_stmt *stmt = reals->stmt;
     int rc = SQLITE_OK;
 
     if (stmt == NULL) {
-        rc = sqlite3_prepare_v3(session->sql, sql, -1,
-                                SQLITE_PREPARE_PERSISTENT, &stmt, NULL);
+        rc = sqlite3_prepare_v3(reals->sql, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                                &stmt, NULL);
         if (rc != SQLITE_OK) return rc;
-        session->to_real = stmt;
+        reals->stmt = stmt;
     }
     rc = sqlite3_bind_text64(stmt, 1, (const char *)p, size, SQLITE_STATIC,
                              SQLITE_UTF8);
@@ -79,7 +79,7 @@ static bool typed_whole(double real, int64_t *out)
     return true;
 }
 
-int vt_typed_cell(struct vt_session *session, enum vt_affinity affinity,
+int vt_typed_cell(struct vt_reals *reals, enum vt_affinity affinity,
                   const struct kv_val *val, struct vt_cell *cell)
 {
     struct vt_number number;
@@ -92,7 +92,7 @@ int vt_typed_cell(struct vt_session *session, enum vt_affinity affinity,
         val->cls != KV_TEXT || !vt_number_of_text(val->p, val->size, &number))
         return SQLITE_OK;
     if (number.kind == VT_NUM_REAL) {
-        rc = typed_real(session, val->p, val->size, &number.real);
+        rc = typed_real(reals, val->p, val->size, &number.real);
         if (rc != SQLITE_OK) return rc;
         if (affinity != VT_AFFINITY_REAL && typed_whole(number.real, &whole)) {
             number.kind = VT_NUM_INT;
@@ -110,6 +110,28 @@ int vt_typed_cell(struct vt_session *session, enum vt_affinity affinity,
     return SQLITE_OK;
 }
 
+void vt_typed_datum(const struct vt_cell *cell, struct kv_datum *datum)
+{
+    *datum = (struct kv_datum){.kind = KV_DATUM_NULL};
+    switch (cell->kind) {
+    case VT_CELL_INT:
+        datum->kind = KV_DATUM_INT;
+        datum->integer = cell->integer;
+        return;
+    case VT_CELL_REAL:
+        datum->kind = KV_DATUM_REAL;
+        datum->real = cell->real;
+        return;
+    case VT_CELL_BYTES:
+        datum->kind = cell->cls == KV_TEXT ? KV_DATUM_TEXT : KV_DATUM_BLOB;
+        datum->p = cell->p;
+        datum->size = (uint32_t)cell->size;
+        return;
+    case VT_CELL_NULL:
+    case VT_CELL_FAILED: return;
+    }
+}
+
 /* ---- writing --------------------------------------------------------------- */
 
 /* `real` with so many digits, as a REAL is written. */
@@ -123,7 +145,7 @@ static void typed_print(double real, int digits, char out[KV_DOUBLE_TEXT_MAX])
 /* The shortest text that SQLite reads as `real` again. Near the ends of what a
  * double holds some versions find none and are off by the last bit; then one
  * that others read. */
-static int typed_text(struct vt_session *session, double real,
+static int typed_text(struct vt_reals *reals, double real,
                       char out[KV_DOUBLE_TEXT_MAX])
 {
     double back = 0;
@@ -136,14 +158,14 @@ static int typed_text(struct vt_session *session, double real,
     }
     for (int digits = 15; digits <= TYPED_DIGITS_MAX; digits++) {
         typed_print(real, digits, out);
-        rc = typed_real(session, (const uint8_t *)out, strlen(out), &back);
+        rc = typed_real(reals, (const uint8_t *)out, strlen(out), &back);
         if (rc != SQLITE_OK || back == real) return rc;
     }
     typed_print(real, DBL_DECIMAL_DIG, out);
     return SQLITE_OK;
 }
 
-int vt_typed_input(struct vt_session *session, enum vt_affinity affinity,
+int vt_typed_input(struct vt_reals *reals, enum vt_affinity affinity,
                    sqlite3_value *value, struct vt_input *input)
 {
     int64_t whole = 0;
@@ -158,7 +180,7 @@ int vt_typed_input(struct vt_session *session, enum vt_affinity affinity,
     if (affinity != VT_AFFINITY_REAL && typed_whole(real, &whole)) {
         (void)kv_num_format_int(input->scratch, whole);
     } else {
-        rc = typed_text(session, real, input->scratch);
+        rc = typed_text(reals, real, input->scratch);
         if (rc != SQLITE_OK) return rc;
     }
     input->key = (struct kv_key){(const uint8_t *)input->scratch,

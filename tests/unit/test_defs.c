@@ -500,10 +500,53 @@ START_TEST(tables_come_and_go_while_others_use_them)
 }
 END_TEST
 
+/* Until the keeper has built it. */
+static void wait_for_plan(const char *sql, const char *plan)
+{
+    char explain[512];
+
+    (void)snprintf(explain, sizeof(explain), "EXPLAIN QUERY PLAN %s", sql);
+    for (unsigned i = 0; i < 12000; i++) { /* two minutes */
+        ok(fx.a, explain);
+        if (strstr(fx.text, plan) != NULL) return;
+        (void)usleep(10000);
+    }
+    ck_abort_msg("%s: %s", sql, fx.text);
+}
+
+START_TEST(indexes_are_built_again_after_a_start)
+{
+    static const char count[] = "SELECT count(*) FROM users WHERE age = 41";
+    struct kv_snapshot_info info;
+
+    ok(fx.a, "CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id, name"
+             " TEXT, age INTEGER, INDEX(age))");
+    ok(fx.a, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n"
+             " LIMIT 5000) INSERT INTO users SELECT i, 'n', i % 50 FROM n");
+    wait_for_plan(count, "index age: age=?");
+    GIVES(fx.b, count, "100");
+    reopen(); /* from the wal */
+    wait_for_plan(count, "index age: age=?");
+    GIVES(fx.b, count, "100");
+    ok(fx.b, "UPDATE users SET age = 41 WHERE age = 7");
+    ck_assert_int_eq(kv_snapshot_run(fx.db, NULL, NULL, &info, &fx.err),
+                     KVSQL_OK);
+    ok(fx.b, "DELETE FROM users WHERE age = 9");
+    reopen(); /* from the snapshot, and the wal behind it */
+    GIVES(fx.b, count, "200");
+    wait_for_plan(count, "index age: age=?");
+    GIVES(fx.b, count, "200");
+    GIVES(fx.b, "SELECT max(age), count(*) FROM users WHERE age >= 9 AND age <"
+                " 11", "10|100");
+    kv_store_check(kv_db_store(fx.db));
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 0);
+    tcase_add_test(tests, indexes_are_built_again_after_a_start);
     tcase_add_test(tests, a_table_that_one_session_declares_is_there_for_all);
     tcase_add_test(tests, a_transaction_of_a_session_begins_with_all_tables);
     tcase_add_test(tests,

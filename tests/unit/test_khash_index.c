@@ -1,0 +1,924 @@
+/* test_khash_index.c - indexes of kv_hash tables (sql.md KH3, KH4, KH6).
+ *
+ * Every way in which a hash changes is taken at random, with expiry, rollback
+ * and views that stay pinned; each time what an index gives is what a full scan
+ * of the same state gives, and the store is checked. And a differential test of
+ * generated statements against a native table with the same indexes.
+ *
+ * KVSQL_SEED gives another run, KVSQL_SQL_STEPS more steps. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kvsql/base/os.h"
+#include "kvsql/store.h"
+#include "tests/lib/rand.h"
+#include "tests/lib/unit.h"
+#include "vtab/state.h"
+
+#define TEXT_MAX 1048576
+#define SQL_MAX 4096
+#define STEPS 3000
+
+static struct {
+    kvsql *db;
+    struct vt_session *session;
+    sqlite3 *native;
+    struct kv_os os;
+    int64_t wall;
+    char ours[TEXT_MAX], theirs[TEXT_MAX], sql[SQL_MAX];
+    struct kvsql_error err;
+    struct rand_state rand;
+} fx;
+
+/* ---- fixture --------------------------------------------------------------- */
+
+static int64_t fixture_wall(void *arg)
+{
+    (void)arg;
+    return fx.wall;
+}
+
+static uint64_t fixture_boot(void *arg)
+{
+    (void)arg;
+    return (uint64_t)fx.wall * 1000000u;
+}
+
+static void fixture_open(void)
+{
+    const struct vt_limits limits = {.trusted = true};
+    const struct kvsql_options options = {.no_keeper = true};
+
+    ck_assert_int_eq(
+        kv_open_os("", &options, &fx.os, NULL, NULL, &fx.db, &fx.err),
+        KVSQL_OK);
+    ck_assert_int_eq(vt_session_open(fx.db, &limits, &fx.session, &fx.err),
+                     KVSQL_OK);
+}
+
+static void fixture_setup(void)
+{
+    memset(&fx, 0, sizeof(fx));
+    fx.wall = 1700000000000;
+    fx.os = *kv_os_real();
+    fx.os.wall_ms = fixture_wall;
+    fx.os.boot_ns = fixture_boot;
+    ck_assert_int_eq(vt_start(&fx.err), KVSQL_OK);
+    fixture_open();
+    ck_assert_int_eq(sqlite3_open(":memory:", &fx.native), SQLITE_OK);
+}
+
+static void fixture_teardown(void)
+{
+    vt_session_close(fx.session);
+    ck_assert_int_eq(sqlite3_close(fx.native), SQLITE_OK);
+    ck_assert_int_eq(kv_close(fx.db, &fx.err), KVSQL_OK);
+}
+
+static void check_store(void)
+{
+    kv_store_check(kv_db_store(fx.db));
+}
+
+static void tick(void)
+{
+    while (kv_store_tick(kv_db_store(fx.db))) continue;
+}
+
+/* ---- running --------------------------------------------------------------- */
+
+/* A value behind out[size]; returns the size with it. */
+static size_t put_value(char *out, size_t size, const struct vt_value *v)
+{
+    const size_t left = TEXT_MAX - size;
+
+    ck_assert_uint_gt(left, 400 + 2 * v->size);
+    switch (v->kind) {
+    case VT_NULL: return size + (size_t)snprintf(out + size, left, "NULL");
+    case VT_INTEGER:
+        return size + (size_t)snprintf(out + size, left, "%lld",
+                                       (long long)v->integer);
+    case VT_REAL:
+        return size + (size_t)snprintf(out + size, left, "r%.17g", v->real);
+    case VT_TEXT:
+        return size + (size_t)snprintf(out + size, left, "'%.*s'", (int)v->size,
+                                       v->p);
+    case VT_BLOB:
+        size += (size_t)snprintf(out + size, left, "x");
+        for (size_t i = 0; i < v->size; i++)
+            size += (size_t)snprintf(out + size, 3, "%02x", v->p[i]);
+        return size;
+    }
+    return size;
+}
+
+static void put_between(char *out, size_t *size, int column)
+{
+    if (*size > 0) out[(*size)++] = column == 0 ? '\n' : '|';
+    out[*size] = 0;
+}
+
+static kvsql_rc run_into(const char *sql, char *out)
+{
+    struct vt_statement *statement;
+    size_t size = 0;
+    bool row = false;
+    kvsql_rc rc = vt_prepare(fx.session, sql, strlen(sql), NULL, &statement,
+                             &fx.err);
+
+    out[0] = 0;
+    if (rc != KVSQL_OK) return rc;
+    while ((rc = vt_step(statement, &row, &fx.err)) == KVSQL_OK && row)
+        for (int i = 0; i < vt_column_count(statement); i++) {
+            struct vt_value v;
+            vt_column(statement, i, &v);
+            put_between(out, &size, i);
+            size = put_value(out, size, &v);
+        }
+    vt_finish(statement);
+    return rc;
+}
+
+static kvsql_rc run(const char *sql)
+{
+    return run_into(sql, fx.ours);
+}
+
+static void ok(const char *sql)
+{
+    const kvsql_rc rc = run(sql);
+
+    ck_assert_msg(rc == KVSQL_OK, "%s: %s", sql, fx.err.text);
+}
+
+#define GIVES(sql, rows)                                                      \
+    do {                                                                      \
+        ok(sql);                                                              \
+        ck_assert_str_eq(fx.ours, rows);                                      \
+    } while (0)
+#define FAILS(sql, code, sentence)                                            \
+    do {                                                                      \
+        ck_assert_int_eq(run(sql), code);                                     \
+        ck_assert_str_eq(fx.err.text, sentence);                              \
+    } while (0)
+
+/* The same statement without any plan. */
+static void same_without_plan(const char *sql)
+{
+    ok(sql);
+    vt_session_plan_off(fx.session, true);
+    /* another text: a cached statement keeps its plan */
+    (void)snprintf(fx.sql, SQL_MAX, "%s -- scan", sql);
+    const kvsql_rc rc = run_into(fx.sql, fx.theirs);
+    vt_session_plan_off(fx.session, false);
+    ck_assert_msg(rc == KVSQL_OK, "%s: %s", sql, fx.err.text);
+    ck_assert_msg(strcmp(fx.ours, fx.theirs) == 0,
+                  "%s\nby index:\n%s\nby scan:\n%s", sql, fx.ours, fx.theirs);
+}
+
+static const char *plan_of(const char *sql)
+{
+    char *colon;
+
+    (void)snprintf(fx.sql, SQL_MAX, "EXPLAIN QUERY PLAN %s", sql);
+    ok(fx.sql);
+    colon = strstr(fx.ours, "INDEX ");
+    if (colon == NULL) return "";
+    colon = strchr(colon, ':');
+    colon[strlen(colon) - (strstr(colon, "'\n") ? strlen(strstr(colon, "'\n"))
+                                                : 1)] = 0;
+    return colon + 1;
+}
+
+#define USERS                                                                 \
+    "CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id, name TEXT,"    \
+    " age INTEGER, city TEXT, score REAL, data BLOB, INDEX(age),"             \
+    " INDEX(city, age), INDEX(score, name), INDEX(data))"
+#define FILL                                                                  \
+    "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i+1 FROM n LIMIT"    \
+    " 400) INSERT INTO users(id, name, age, city, score) SELECT i, 'n' || i," \
+    " i % 50, 'c' || (i % 7), i * 0.5 FROM n"
+
+/* ---- definitions ----------------------------------------------------------- */
+
+START_TEST(an_index_that_cannot_be_kept_is_refused_in_a_sentence)
+{
+    static const char *const cases[][2] = {
+        {"a, INDEX(b)", "kv_hash: INDEX(b): there is no column b before it"},
+        {"INDEX(a), a", "kv_hash: INDEX(a): there is no column a before it"},
+        {"a, INDEX(id)", "kv_hash: INDEX(id): rows are found by id without an "
+                         "index, and every index ends in it"},
+        {"a, INDEX(a, A)", "kv_hash: INDEX(a, A): column A comes twice"},
+        {"a, INDEX(a), INDEX ( \"a\" )",
+         "kv_hash: INDEX ( \"a\" ) comes twice"},
+        {"a, INDEX", "kv_hash: 'INDEX' is no index: INDEX(column, ...)"},
+        {"a, INDEX()", "kv_hash: 'INDEX()' is no index: INDEX(column, ...)"},
+        {"a, INDEX(a) b", "kv_hash: 'INDEX(a) b' is no index: INDEX(column, "
+                          "...)"},
+        {"a, INDEX(a DESC)", "kv_hash: 'INDEX(a DESC)' is no index: "
+                             "INDEX(column, ...)"},
+        {"a, b, c, d, e, f, g, h, i, INDEX(a,b,c,d,e,f,g,h,i)",
+         "kv_hash: INDEX(a,b,c,d,e,f,g,h,i): an index has at most 8 columns"},
+        {"a, UNIQUE(a)", "kv_hash: UNIQUE(a) cannot be kept: a table has "
+                         "columns and indexes"}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void)snprintf(fx.sql, SQL_MAX,
+                       "CREATE VIRTUAL TABLE x USING kv_hash('u:{id}', id, %s)",
+                       cases[i][0]);
+        ck_assert_int_ne(run(fx.sql), KVSQL_OK);
+        ck_assert_str_eq(fx.err.text, cases[i][1]);
+    }
+    FAILS("CREATE VIRTUAL TABLE temp.x USING kv_hash('u:{id}', id, a,"
+          " INDEX(a))", KVSQL_INVALID,
+          "kv_hash: an index is kept by the store: a TEMP table has none");
+}
+END_TEST
+
+/* ---- plans ----------------------------------------------------------------- */
+
+START_TEST(plans_name_the_index_and_what_is_wanted_of_it)
+{
+    static const char *const cases[][2] = {
+        {"SELECT * FROM users WHERE age = 1", "index age: age=?"},
+        {"SELECT * FROM users WHERE age > 1 AND age <= 2",
+         "index age: age>? and age<=?"},
+        {"SELECT * FROM users WHERE age = 1 ORDER BY id DESC",
+         "index age: age=?"},
+        {"SELECT * FROM users WHERE city = 'c1' AND age > 3",
+         "index city, age: city=? and age>?"},
+        {"SELECT * FROM users WHERE city = ?1 ORDER BY age DESC, id DESC",
+         "index city, age: city=?"},
+        {"SELECT * FROM users WHERE city = 'c1' AND age IN (1, 2) ORDER BY age",
+         "index city, age: city=? and age IN"},
+        {"SELECT * FROM users WHERE score IN (1, 2)",
+         "index score, name: score IN"},
+        {"SELECT * FROM users WHERE age IS NULL", "index age: age IS ?"},
+        {"SELECT * FROM users ORDER BY age, id", "index age"},
+        {"SELECT max(age) FROM users", "index age"},
+        {"SELECT age, count(*) FROM users GROUP BY age", "index age"},
+        {"SELECT * FROM users ORDER BY score DESC, name DESC",
+         "index score, name"},
+        {"SELECT * FROM users WHERE id = '1' AND age = 1", "id=?"},
+        {"SELECT * FROM users WHERE id > '499' AND age >= 0", "id range"},
+        {"SELECT * FROM users WHERE age >= 0", ""},
+        {"SELECT * FROM users WHERE name = 'x'", ""},
+        {"SELECT * FROM users WHERE city COLLATE NOCASE = 'C1'", ""}};
+
+    ok(USERS);
+    ok(FILL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ck_assert_str_eq(plan_of(cases[i][0]), cases[i][1]);
+        ck_assert_ptr_null(strstr(fx.ours, "TEMP B-TREE"));
+    }
+    ck_assert_str_eq(plan_of("SELECT * FROM users WHERE age > 20 AND age < 22"
+                             " ORDER BY id"),
+                     "index age: age>? and age<?");
+}
+END_TEST
+
+START_TEST(rows_are_found_by_value_as_the_column_compares_it)
+{
+    ok(USERS);
+    ok("INSERT INTO users(id, name, age, city, score, data) VALUES"
+       "('1', 'a', 41, '7', 1.5, x'00'), ('2', 'b', '41', '007', 2, x'0001'),"
+       "('3', 'c', 'abc', '7', -1, x''), ('4', 'd', NULL, NULL, NULL, NULL),"
+       "('5', 'e', 9007199254740993, '7.0', 9007199254740993, x'ff'),"
+       "('6', 'f', 9007199254740992, x'ff', -0.0, x'00ff')");
+    ok(FILL);
+    same_without_plan("SELECT id FROM users WHERE age = 41 ORDER BY id");
+    same_without_plan("SELECT id FROM users WHERE age = '41.0' ORDER BY id");
+    GIVES("SELECT id FROM users WHERE age = 'abc'", "'3'");
+    GIVES("SELECT id FROM users WHERE age = 9007199254740993", "'5'");
+    GIVES("SELECT id FROM users WHERE age > 9007199254740992.0 AND age < 'a'",
+          "'5'");
+    GIVES("SELECT id FROM users WHERE age IS NULL", "'4'");
+    GIVES("SELECT id FROM users WHERE age = NULL", "");
+    GIVES("SELECT id FROM users WHERE score = 0", "'6'");
+    GIVES("SELECT id FROM users WHERE city = '7' ORDER BY id", "'1'\n'3'");
+    GIVES("SELECT id FROM users WHERE city = CAST('7' AS INTEGER) ORDER BY age,"
+          " id", "'1'\n'2'\n'5'\n'3'");
+    GIVES("SELECT id FROM users WHERE city = x'ff'", "'6'");
+    GIVES("SELECT id FROM users WHERE data = x'00'", "'1'");
+    GIVES("SELECT id FROM users WHERE data > x'00' ORDER BY data",
+          "'2'\n'6'\n'5'");
+    GIVES("SELECT id FROM users WHERE city = 'c1' || char(0)", "");
+}
+END_TEST
+
+/* ---- every door ------------------------------------------------------------ */
+
+static unsigned below(unsigned n)
+{
+    return (unsigned)rand_below(&fx.rand, n);
+}
+
+#define PICK(list) ((list)[below((unsigned)(sizeof(list) / sizeof((list)[0])))])
+
+static const char *const texts[] = {
+    "7", "007", "7.0", "41", "42", "-5", "abc", "", "a", "9007199254740993",
+    "9007199254740992", "1e3", "0.1", "-0", "9e999", "z", "\xff", "c1", "c2"};
+
+static struct kv_key door_key(char *name)
+{
+    static const char *const prefixes[] = {"user:", "user:", "user:", "user:",
+                                           "user", "user;", "pet:"};
+    const char *last = below(8) == 0 ? "\xff" : "";
+
+    return kv_key_of(name, (size_t)snprintf(name, 64, "%s%u%s", PICK(prefixes),
+                                            below(40), last));
+}
+
+static struct kv_key door_field(void)
+{
+    static const char *const fields[] = {"name", "age", "age", "city", "city",
+                                         "score", "data", "other", "x"};
+    const char *field = PICK(fields);
+
+    return kv_key_of(field, strlen(field));
+}
+
+static kvsql_slice door_value(void)
+{
+    static char wide[400];
+    const char *text = PICK(texts);
+
+    if (below(20) > 0) return (kvsql_slice){text, strlen(text)};
+    memset(wide, 'w', sizeof(wide)); /* a key of its own block (EN7) */
+    wide[299] = (char)('0' + below(3));
+    return (kvsql_slice){wide, 300 + below(2)};
+}
+
+static void fine(kvsql_rc rc)
+{
+    ck_assert_msg(rc == KVSQL_OK || rc == KVSQL_NOTFOUND ||
+                      rc == KVSQL_WRONGTYPE,
+                  "%s", fx.err.text);
+}
+
+static void door(struct kv_txn *txn)
+{
+    char name[64], other[64], many[32];
+    struct kv_key key = door_key(name), to = door_key(other);
+    const struct kv_key field = door_field();
+
+    switch (below(16)) {
+    case 0: fine(kv_hdel(txn, &key, &field, NULL, &fx.err)); break;
+    case 1: fine(kv_del(txn, &key, NULL, &fx.err)); break;
+    case 2: fine(kv_rename(txn, &key, &to, &fx.err)); break;
+    case 3: fine(kv_copy(txn, &key, &to, &fx.err)); break;
+    case 4: fine(kv_set(txn, &key, door_value(), 0, &fx.err)); break;
+    case 5:
+        fine(kv_expire(txn, &key, fx.wall + below(200), &fx.err));
+        break;
+    case 6:
+        fine(kv_hexpire(txn, &key, &field, fx.wall + below(200), &fx.err));
+        break;
+    case 7:
+        fine(kv_hset(txn, &key, &field, door_value(), fx.wall + below(200),
+                     NULL, &fx.err));
+        break;
+    case 8: /* becomes a tree */
+        for (unsigned i = 0; i < 140; i++) {
+            to = kv_key_of(many, (size_t)snprintf(many, 32, "f%u", i));
+            fine(kv_hset(txn, &key, &to, door_value(), 0, NULL, &fx.err));
+        }
+        break;
+    case 9:
+        if (below(20) == 0) fine(kv_flush(txn, &fx.err));
+        break;
+    default:
+        fine(kv_hset(txn, &key, &field, door_value(), 0, NULL, &fx.err));
+        break;
+    }
+}
+
+static void doors(void)
+{
+    const struct kv_mark none = {.undo = 0};
+    struct kv_mark mark = none;
+    struct kv_txn *txn;
+    uint64_t hash = 0;
+    bool back = false;
+
+    ck_assert_int_eq(kv_txn_begin(fx.db, true, 0, &txn, &fx.err), KVSQL_OK);
+    for (unsigned i = 0, n = 1 + below(5); i < n; i++) {
+        if (!back && below(4) == 0) {
+            mark = kv_txn_mark(txn);
+            hash = kv_store_hash(kv_db_store(fx.db));
+            back = true;
+        }
+        door(txn);
+    }
+    if (back) {
+        kv_txn_restore(txn, mark);
+        ck_assert_uint_eq(kv_store_hash(kv_db_store(fx.db)), hash);
+    }
+    if (below(8) == 0)
+        kv_txn_rollback(txn);
+    else
+        ck_assert_int_eq(kv_txn_commit(txn, NULL, &fx.err), KVSQL_OK);
+}
+
+static void statement(void)
+{
+    char sql[SQL_MAX];
+    const char *value = PICK(texts);
+    const char *quoted = strcmp(value, "\xff") == 0 ? "x" : value;
+
+    switch (below(5)) {
+    case 0:
+        (void)snprintf(sql, SQL_MAX,
+                       "INSERT OR REPLACE INTO users(id, name, age, city)"
+                       " VALUES('%u', 'n', '%s', 'c%u')", below(40), quoted,
+                       below(3));
+        break;
+    case 1:
+        (void)snprintf(sql, SQL_MAX,
+                       "UPDATE users SET age = '%s', city = NULL WHERE age ="
+                       " '%s'", quoted, PICK(texts) + 0);
+        if (strstr(sql, "\xff")) return;
+        break;
+    case 2:
+        (void)snprintf(sql, SQL_MAX,
+                       "UPDATE users SET name = 'm', age = age + 1 WHERE city"
+                       " >= 'c%u' AND city < 'd'", below(3));
+        break;
+    case 3:
+        (void)snprintf(sql, SQL_MAX, "DELETE FROM users WHERE age = %u",
+                       40 + below(3));
+        break;
+    default:
+        (void)snprintf(sql, SQL_MAX,
+                       "UPDATE OR REPLACE users SET id = '%u' WHERE id = '%u'",
+                       below(40), below(40));
+        break;
+    }
+    const kvsql_rc rc = run(sql);
+    ck_assert_msg(rc == KVSQL_OK || rc == KVSQL_WRONGTYPE ||
+                      rc == KVSQL_CONSTRAINT, "%s: %s", sql, fx.err.text);
+}
+
+static void compare_some(void)
+{
+    static const char *const columns[] = {"age", "city", "score", "data"};
+    static const char *const wheres[] = {
+        "age = 7", "age = 41", "age IS NULL", "age > 7 AND age < 1000",
+        "age < 'b'", "age IN (7, '41', NULL, 1000.0)", "city = '7'",
+        "city = 'c1' AND age > 3", "city IN ('7', 'c1', 'z')",
+        "city IS NULL AND age = 7", "city = 7 + 0", "city > 'a'",
+        "score = 0.1", "score >= 7 AND score <= 7", "data > x'37'",
+        "data IS NULL", "city = 'c1' AND age IS NULL", "1"};
+    static const char *const ways[] = {"", " DESC"};
+    char sql[SQL_MAX];
+
+    for (unsigned i = 0; i < 3; i++) {
+        const char *way = PICK(ways), *column = PICK(columns);
+        (void)snprintf(sql, SQL_MAX,
+                       "SELECT id, age, city, score, data FROM users WHERE %s"
+                       " ORDER BY %s%s, %sid%s", PICK(wheres), column, way,
+                       below(2) ? "age, " : "", way);
+        same_without_plan(sql);
+    }
+}
+
+static unsigned steps_of(unsigned otherwise)
+{
+    const char *text = getenv("KVSQL_SQL_STEPS");
+
+    return text != NULL ? (unsigned)atol(text) : otherwise;
+}
+
+START_TEST(what_any_door_changes_an_index_finds)
+{
+    const unsigned steps = steps_of(STEPS);
+    bool pinned = false;
+
+    fx.rand = rand_of(rand_seed("khash_index", 4));
+    ok(USERS);
+    for (unsigned i = 0; i < steps; i++) {
+        if (!pinned && below(3) > 0)
+            doors();
+        else if (!pinned)
+            statement();
+        compare_some();
+        if (pinned) {
+            pinned = below(3) > 0;
+            if (!pinned) ok("COMMIT");
+        } else if (below(40) == 0) {
+            ok("BEGIN"); /* the view that it reads stays */
+            pinned = true;
+            compare_some();
+        }
+        if (below(3) == 0) fx.wall += below(100);
+        if (below(10) == 0) tick();
+        if (!pinned && below(300) == 0) {
+            ok("DROP TABLE users");
+            doors();
+            ok(USERS);
+            if (below(2)) tick();
+        }
+        if (below(10) == 0) check_store();
+    }
+    if (pinned) ok("COMMIT");
+    tick();
+    check_store();
+}
+END_TEST
+
+START_TEST(an_expired_field_is_found_as_null_before_it_is_removed)
+{
+    char name[8];
+    struct kv_txn *txn;
+    const struct kv_key age = kv_key_of("age", 3), key = kv_key_of("user:1", 6);
+
+    ok(USERS);
+    ok(FILL);
+    ok("INSERT INTO users(id, name, age) VALUES('1', 'a', 7777)");
+    ck_assert_int_eq(kv_txn_begin(fx.db, true, 0, &txn, &fx.err), KVSQL_OK);
+    ck_assert_int_eq(kv_hexpire(txn, &key, &age, fx.wall + 100, &fx.err),
+                     KVSQL_OK);
+    ck_assert_int_eq(kv_txn_commit(txn, NULL, &fx.err), KVSQL_OK);
+    (void)name;
+    GIVES("SELECT id FROM users WHERE age = 7777", "'1'");
+    GIVES("SELECT id FROM users WHERE age IS NULL", "");
+    GIVES("SELECT id FROM users ORDER BY age DESC LIMIT 1", "'1'");
+    fx.wall += 100;
+    GIVES("SELECT id FROM users WHERE age = 7777", "");
+    GIVES("SELECT id FROM users WHERE age IS NULL", "'1'");
+    GIVES("SELECT id FROM users ORDER BY age LIMIT 1", "'1'");
+    check_store();
+    tick();
+    check_store();
+    GIVES("SELECT id FROM users WHERE age IS NULL", "'1'");
+    ok("UPDATE users SET expires_at = unixepoch() * 1000 + 1 WHERE id = '1'");
+}
+END_TEST
+
+START_TEST(an_index_of_hashes_that_are_there_is_built_by_the_keeper)
+{
+    ok("CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id, name TEXT,"
+       " age INTEGER, city TEXT, score REAL)");
+    ok(FILL);
+    ok("WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i+1 FROM n LIMIT"
+       " 3000) INSERT INTO users(id, name, age) SELECT i, 'n', i % 97 FROM n");
+    ok("INSERT INTO hashes(key, field, value) VALUES(x'757365723aff', 'age',"
+       " '41')");
+    ok("DROP TABLE users");
+    ok(USERS);
+    ck_assert_str_eq(plan_of("SELECT * FROM users WHERE age = 1"), "");
+    ck_assert(kv_store_tick(kv_db_store(fx.db)));
+    check_store();
+    ok("UPDATE users SET age = 41 WHERE id = '1001'"); /* it has been there */
+    ok("UPDATE users SET age = 41 WHERE id = '999'");
+    ok("DELETE FROM users WHERE id = '1002'");
+    ok("BEGIN"); /* a view in which it is not complete */
+    GIVES("SELECT count(*) FROM users WHERE age = 41", "41");
+    tick();
+    ck_assert_str_eq(plan_of("SELECT * FROM users WHERE age = 2"), "");
+    ok("COMMIT");
+    check_store();
+    ck_assert_str_eq(plan_of("SELECT * FROM users WHERE age = 3"),
+                     "index age: age=?");
+    GIVES("SELECT count(*) FROM users WHERE age = 41", "41");
+    same_without_plan("SELECT id, age FROM users WHERE age > 40 AND age < 43"
+                      " ORDER BY age DESC, id DESC");
+}
+END_TEST
+
+START_TEST(dropping_a_table_gives_back_its_indexes_and_no_hash)
+{
+    struct kv_info before, after;
+
+    ok("CREATE VIRTUAL TABLE plain USING kv_hash('user:{id}', id, name TEXT,"
+       " age INTEGER, city TEXT, score REAL)");
+    ok("INSERT INTO plain SELECT * FROM (WITH RECURSIVE n(i) AS (SELECT 100"
+       " UNION ALL SELECT i+1 FROM n LIMIT 400) SELECT i, 'n' || i, i % 50,"
+       " 'c' || (i % 7), i * 0.5 FROM n)");
+    tick();
+    kv_info_get(fx.db, &before);
+    ok(USERS);
+    tick();
+    kv_info_get(fx.db, &after);
+    ck_assert_uint_gt(after.memory_data, before.memory_data + 400 * 8);
+    ok("DROP TABLE users");
+    tick();
+    kv_info_get(fx.db, &after);
+    ck_assert_uint_le(after.memory_data, before.memory_data + 256);
+    GIVES("SELECT count(*) FROM keys", "400");
+    check_store();
+}
+END_TEST
+
+START_TEST(nothing_is_torn_when_an_allocation_fails)
+{
+    static const char *const statements[] = {
+        "INSERT INTO users(id, name, age, city) VALUES('3', 'c', 1, 'x')",
+        "UPDATE users SET age = age + 1, city = NULL WHERE age > 0",
+        "DELETE FROM users WHERE city = 'Rome'",
+        "SELECT id FROM users WHERE city = 'Rome' AND age IN (1, 2, 41) ORDER"
+        " BY age DESC",
+        "SELECT id FROM users WHERE city = 7 + 0 ORDER BY age"};
+    static const char *const rows = "'1'|41\n'2'|30";
+
+    ok(USERS);
+    ok("INSERT INTO users(id, name, age, city) VALUES('1', 'a', 41, 'Rome'),"
+       " ('2', 'b', 30, 'Paris')");
+    for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++) {
+        int failed = 1;
+        for (uint64_t n = 1; failed; n++) {
+            kvsql_rc rc;
+            ok("BEGIN");
+            kv_mem_fail_at(n, 0);
+            rc = run(statements[i]);
+            failed = kv_mem_failed();
+            kv_mem_fail_at(0, 0);
+            ck_assert_msg(rc == KVSQL_OK || failed, "%s: %s", statements[i],
+                          fx.err.text);
+            if (vt_in_transaction(fx.session)) ok("ROLLBACK");
+            GIVES("SELECT id, age FROM users WHERE age > 0 ORDER BY id", rows);
+            check_store();
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_definition_comes_whole_or_not_when_an_allocation_fails)
+{
+    int failed = 1;
+
+    ok("INSERT INTO hashes(key, field, value) VALUES('user:1', 'age', '41')");
+    for (uint64_t n = 1; failed; n++) {
+        kvsql_rc rc;
+        kv_mem_fail_at(n, 0);
+        rc = run(USERS);
+        failed = kv_mem_failed();
+        kv_mem_fail_at(0, 0);
+        ck_assert_msg(rc == KVSQL_OK || failed, "%s", fx.err.text);
+        check_store();
+        kv_mem_fail_at(n, 0);
+        (void)kv_store_tick(kv_db_store(fx.db));
+        failed |= kv_mem_failed();
+        kv_mem_fail_at(0, 0);
+        check_store();
+        if (rc == KVSQL_OK) {
+            tick();
+            check_store();
+            GIVES("SELECT id FROM users WHERE age = 41", "'1'");
+            ok("DROP TABLE users");
+        }
+    }
+}
+END_TEST
+
+/* ---- against a native table ------------------------------------------------ */
+
+static const char *const ids[] = {"'1'", "'2'", "'7'", "'007'", "' 7'", "'7.0'",
+                                  "'a'", "'ab'", "x'ff'", "':'"};
+static const char *const columns[] = {"name", "age", "score", "city", "data"};
+static const char *const values[] = {
+    "7", "'7'", "'007'", "7.0", "'7.0'", "' 7 '", "0.5", "'1e1'", "10", "1e17",
+    "'abc'", "''", "-5", "'-5'", "'7a'", "x'ff'", "x'3700'", "x'00'",
+    "9223372036854775807", "'9223372036854775808'", "0.1 + 0.2", "9e999",
+    "9007199254740993", "9007199254740992.0", "0.1", "'\xc3\xa9'", "3 + 4"};
+static const char *const operators[] = {"=", "=", "<", "<=", ">", ">=", "IS"};
+
+static void say(const char *format, ...) KV_PRINTF(1, 2);
+static void say(const char *format, ...)
+{
+    const size_t size = strlen(fx.sql);
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(fx.sql + size, SQL_MAX - size, format, args);
+    va_end(args);
+}
+
+static void say_value(void)
+{
+    switch (below(12)) {
+    case 0:
+        say("CAST(%s AS %s)", PICK(values), below(2) ? "INTEGER" : "TEXT");
+        break;
+    case 1: say("t.%s", below(2) ? "i" : "x"); break;
+    case 2: say("NULL"); break;
+    default: say("%s", PICK(values)); break;
+    }
+}
+
+static void say_term(void)
+{
+    switch (below(7)) {
+    case 0:
+        say("%s IN (", PICK(columns));
+        say_value();
+        say(", %s, %s)", PICK(values), PICK(values));
+        break;
+    case 1:
+        say("%s %s", PICK(columns), below(2) ? "IS NULL" : "NOT NULL");
+        break;
+    case 2: say("%s IN (SELECT x FROM t)", PICK(columns)); break;
+    case 3:
+        say("%s BETWEEN ", PICK(columns));
+        say_value();
+        say(" AND ");
+        say_value();
+        break;
+    default:
+        say("%s %s ", PICK(columns), PICK(operators));
+        say_value();
+        break;
+    }
+}
+
+static void say_where(void)
+{
+    say_term();
+    for (unsigned n = below(4); n > 0; n--) {
+        say(below(5) ? " AND " : " OR ");
+        say_term();
+    }
+}
+
+static void say_order(void)
+{
+    const char *way = below(2) ? " DESC" : "";
+
+    for (unsigned n = below(3); n > 0; n--) say("%s%s, ", PICK(columns), way);
+    say("id%s, t.i%s", way, way);
+}
+
+static void say_query(void)
+{
+    switch (below(5)) {
+    case 0:
+        say("SELECT t.i, id, name, age FROM t LEFT JOIN users ON ");
+        say_where();
+        say(" ORDER BY t.i, id");
+        break;
+    case 1:
+        say("SELECT %s, count(*), max(age), min(city) FROM users, t WHERE ",
+            PICK(columns));
+        say_where();
+        say(" GROUP BY 1 ORDER BY 1");
+        break;
+    case 2:
+        say("SELECT DISTINCT %s FROM users, (SELECT 7 AS i, '7' AS x) t WHERE ",
+            PICK(columns));
+        say_where();
+        say(" ORDER BY 1");
+        break;
+    default:
+        say("SELECT users.*, typeof(age), t.i FROM users,%s WHERE ",
+            below(2) ? " t" : " (SELECT 7 AS i, '7' AS x) t");
+        say_where();
+        say(" ORDER BY ");
+        say_order();
+        if (below(2)) say(" LIMIT %u OFFSET %u", 1 + below(9), below(3));
+        break;
+    }
+}
+
+/* `name` is never NULL: a row of NULLs cannot be. */
+static void say_write(void)
+{
+    const char *column = columns[1 + below(4)];
+
+    switch (below(5)) {
+    case 0:
+    case 1:
+        say("INSERT OR %s INTO users VALUES", below(2) ? "REPLACE" : "IGNORE");
+        for (unsigned i = 0, n = 1 + below(3); i < n; i++)
+            say("%s(%s, %s, %s, %s, %s, %s)", i > 0 ? ", " : "", PICK(ids),
+                PICK(values), PICK(values), below(4) ? PICK(values) : "NULL",
+                PICK(values), below(2) ? "x'ff'" : "x'37'");
+        break;
+    case 2:
+        say("UPDATE OR REPLACE users SET id = %s WHERE id = %s", PICK(ids),
+            PICK(ids));
+        break;
+    case 3:
+        say("UPDATE users SET %s = %s WHERE %s %s %s", column,
+            strcmp(column, "data") == 0 ? "x'ff'" : PICK(values),
+            PICK(columns), PICK(operators), PICK(values));
+        break;
+    default:
+        say("DELETE FROM users WHERE %s = %s AND id < '%u'", PICK(columns),
+            PICK(values), 100 + below(600));
+        break;
+    }
+}
+
+static void native_row(sqlite3_stmt *stmt, size_t *size)
+{
+    static const enum vt_value_kind kinds[] = {VT_NULL, VT_INTEGER, VT_REAL,
+                                               VT_TEXT, VT_BLOB, VT_NULL};
+
+    for (int i = 0; i < sqlite3_column_count(stmt); i++) {
+        struct vt_value v = {.kind = kinds[sqlite3_column_type(stmt, i)]};
+        if (v.kind == VT_INTEGER) v.integer = sqlite3_column_int64(stmt, i);
+        if (v.kind == VT_REAL) v.real = sqlite3_column_double(stmt, i);
+        if (v.kind == VT_TEXT || v.kind == VT_BLOB) {
+            v.p = sqlite3_column_blob(stmt, i);
+            v.size = (size_t)sqlite3_column_bytes(stmt, i);
+        }
+        put_between(fx.theirs, size, i);
+        *size = put_value(fx.theirs, *size, &v);
+    }
+}
+
+/* Both sides run fx.sql and say the same. */
+static void both(void)
+{
+    sqlite3_stmt *stmt = NULL;
+    const bool fails = run(fx.sql) != KVSQL_OK;
+    size_t size = 0;
+    int rc = sqlite3_prepare_v2(fx.native, fx.sql, -1, &stmt, NULL);
+
+    fx.theirs[0] = 0;
+    while (rc == SQLITE_OK || rc == SQLITE_ROW) {
+        rc = sqlite3_step(stmt);
+        if (rc == SQLITE_ROW) native_row(stmt, &size);
+    }
+    (void)sqlite3_finalize(stmt);
+    ck_assert_msg(fails == (rc != SQLITE_DONE), "%s\nours: %s\nnative: %s",
+                  fx.sql, fails ? fx.err.text : "done",
+                  sqlite3_errmsg(fx.native));
+    if (!fails)
+        ck_assert_msg(strcmp(fx.ours, fx.theirs) == 0,
+                      "%s\nours:\n%s\nnative:\n%s", fx.sql, fx.ours, fx.theirs);
+}
+
+static void both_run(const char *sql)
+{
+    (void)snprintf(fx.sql, SQL_MAX, "%s", sql);
+    both();
+}
+
+START_TEST(statements_give_what_a_native_table_with_the_indexes_gives)
+{
+    static const char *const controls[] = {
+        "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a", "SAVEPOINT b",
+        "RELEASE a", "ROLLBACK TO a", "ROLLBACK TO b"};
+    const unsigned steps = steps_of(2 * STEPS);
+
+    fx.rand = rand_of(rand_seed("khash_index", 9));
+    ok(USERS);
+    ck_assert_int_eq(
+        sqlite3_exec(fx.native,
+                     "CREATE TABLE users(id TEXT NOT NULL PRIMARY KEY, name"
+                     " TEXT, age INTEGER, city TEXT, score REAL, data BLOB)"
+                     " WITHOUT ROWID; CREATE INDEX a ON users(age);"
+                     "CREATE INDEX b ON users(city, age);"
+                     "CREATE INDEX c ON users(score, name);"
+                     "CREATE INDEX d ON users(data)",
+                     NULL, NULL, NULL),
+        SQLITE_OK);
+    both_run("CREATE TEMP TABLE t(i INTEGER, x TEXT)");
+    both_run("INSERT INTO t VALUES(7, '7'), (1, 'abc'), (2, NULL)");
+    both_run("WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i+1 FROM n"
+             " LIMIT 60) INSERT INTO users SELECT i, 'n' || i, i % 13, i % 7,"
+             " i * 0.5, CAST('c' || i AS BLOB) FROM n");
+    for (unsigned i = 0; i < steps; i++) {
+        fx.sql[0] = 0;
+        switch (below(8)) {
+        case 0: say("%s", PICK(controls)); break;
+        case 1:
+        case 2: say_write(); break;
+        default: say_query(); break;
+        }
+        both();
+        if (i % 32 == 0) {
+            both_run("SELECT *, typeof(age) FROM users ORDER BY id");
+            if (!vt_in_transaction(fx.session)) check_store();
+        }
+    }
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
+    tcase_set_timeout(tests, 0);
+    tcase_add_test(tests,
+                   an_index_that_cannot_be_kept_is_refused_in_a_sentence);
+    tcase_add_test(tests, plans_name_the_index_and_what_is_wanted_of_it);
+    tcase_add_test(tests, rows_are_found_by_value_as_the_column_compares_it);
+    tcase_add_test(tests,
+                   an_expired_field_is_found_as_null_before_it_is_removed);
+    tcase_add_test(tests,
+                   an_index_of_hashes_that_are_there_is_built_by_the_keeper);
+    tcase_add_test(tests, dropping_a_table_gives_back_its_indexes_and_no_hash);
+    tcase_add_test(tests, nothing_is_torn_when_an_allocation_fails);
+    tcase_add_test(tests,
+                   a_definition_comes_whole_or_not_when_an_allocation_fails);
+    tcase_add_test(tests, what_any_door_changes_an_index_finds);
+    tcase_add_test(tests,
+                   statements_give_what_a_native_table_with_the_indexes_gives);
+}
+
+int main(void)
+{
+    return unit_run("khash_index", add);
+}

@@ -1,0 +1,318 @@
+/* khash_rows.c - rows of kv_hash in the order of an index (sql.md KH4).
+ *
+ * The cursor's walk over elements, which a table without elements does not
+ * need, goes over entries; each leads to a key, and that to its hash. A hash
+ * whose key has expired is not found. One whose fields expire has an entry for
+ * each state to come: the one that says what the row is now is the row.
+ *
+ * A plan was made when the index was complete, and may be run where it is not:
+ * on an older view, or behind a failure that took the end of its building
+ * back. And a computed number that is compared with TEXT stands for many texts,
+ * among which the order of the next column is none. Then the entries of the
+ * intervals are collected, from the hashes or from the index, and sorted.
+ *
+ * Thread: the session's. */
+#include "vtab/khash.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct vt_seek_row {
+    const uint8_t *sort, *entry;
+    uint32_t sort_size, size;
+    size_t place; /* in the pile, until it is whole */
+};
+
+int vt_seek_args(struct vt_cursor *cursor, unsigned plan, sqlite3_value **argv)
+{
+    struct vt_seek *seek = sqlite3_malloc64(sizeof(*seek));
+
+    if (seek == NULL) return SQLITE_NOMEM;
+    vt_seek_init(seek, (struct vt_khash *)cursor->table, plan);
+    cursor->seek = seek;
+    return vt_seek_arms(seek, (plan & VT_PLAN_JOINS) != 0,
+                        (plan & VT_PLAN_TEXT) != 0, argv);
+}
+
+void vt_seek_free(struct vt_cursor *cursor)
+{
+    if (cursor->seek == NULL) return;
+    vt_seek_fini(cursor->seek);
+    sqlite3_free(cursor->seek);
+    cursor->seek = NULL;
+}
+
+/* ---- entries --------------------------------------------------------------- */
+
+/* Bytes of the first `columns` values of an entry. */
+static size_t krows_values(const struct kv_key *entry, int columns)
+{
+    size_t place = 0;
+
+    for (int i = 0; i < columns; i++)
+        place += kv_datum_size(entry->p + place, entry->size - place);
+    return place;
+}
+
+/* The values that a row has now, in scratch. */
+static int krows_encode(struct vt_seek *seek, const struct kv_at *at,
+                       const struct kv_item *item)
+{
+    struct vt_khash *khash = seek->khash;
+    int rc = SQLITE_OK;
+
+    kv_buf_cut(&seek->scratch, 0);
+    for (int i = 0; rc == SQLITE_OK && i < seek->index->columns; i++) {
+        struct vt_cell cell = {.kind = VT_CELL_NULL};
+        struct kv_datum datum;
+        struct kv_elem elem;
+        rc = vt_khash_cell(khash, at, item, seek->index->column[i], &elem,
+                           &cell);
+        vt_typed_datum(&cell, &datum);
+        kv_datum_put(&seek->scratch, &datum);
+    }
+    if (rc == SQLITE_OK && seek->scratch.failed) rc = SQLITE_NOMEM;
+    return rc;
+}
+
+/* The row of an entry into cursor->looked_up; *found: it is there, and says
+ * what the entry says. */
+static int krows_open(struct vt_cursor *cursor, const struct kv_key *entry,
+                     bool *found)
+{
+    struct vt_seek *seek = cursor->seek;
+    const struct kv_key *prefix = &seek->khash->prefix;
+    const size_t values = krows_values(entry, seek->index->columns);
+    int rc;
+
+    KV_ASSERT(values < entry->size);
+    kv_buf_cut(&seek->text, 0);
+    kv_buf_add(&seek->text, prefix->p, prefix->size);
+    kv_buf_add(&seek->text, entry->p + values + 1, entry->size - values - 1);
+    if (seek->text.failed) return SQLITE_NOMEM;
+    seek->key = (struct kv_key){seek->text.p, (uint32_t)seek->text.size,
+                                entry->p[values]};
+    *found = kv_get(&cursor->at, &seek->key, &cursor->looked_up);
+    if (!*found || !kv_item_fields_expire(&cursor->looked_up))
+        return SQLITE_OK;
+    rc = krows_encode(seek, &cursor->at, &cursor->looked_up);
+    *found = rc == SQLITE_OK && seek->scratch.size == values &&
+             memcmp(seek->scratch.p, entry->p, values) == 0;
+    return rc;
+}
+
+/* ---- walking --------------------------------------------------------------- */
+
+static struct kv_key krows_lo(const struct vt_seek *seek, unsigned arm)
+{
+    return (struct kv_key){seek->bytes.p + seek->arms[arm].lo,
+                           (uint32_t)seek->arms[arm].lo_size, KV_BLOB};
+}
+
+static struct kv_key krows_hi(const struct vt_seek *seek, unsigned arm)
+{
+    return (struct kv_key){seek->bytes.p + seek->arms[arm].hi,
+                           (uint32_t)seek->arms[arm].hi_size, KV_BLOB};
+}
+
+static struct kv_key krows_entry(const struct vt_cursor *cursor)
+{
+    const struct kv_val *val = &cursor->elem_walk.elem.key;
+
+    return (struct kv_key){val->p, val->size, KV_BLOB};
+}
+
+/* The next entry of the interval in hand, or the first one of the next. */
+static bool krows_step(struct vt_cursor *cursor)
+{
+    struct vt_seek *seek = cursor->seek;
+    struct kv_elems *walk = &cursor->elem_walk;
+    const bool desc = (seek->bits & VT_SEEK_DESC) != 0;
+    bool found = seek->walking &&
+                 (desc ? kv_elems_prev(walk) : kv_elems_next(walk));
+
+    for (;;) {
+        unsigned arm = desc ? seek->count - seek->arm : seek->arm - 1;
+        if (found) {
+            const struct kv_key entry = krows_entry(cursor);
+            const struct kv_key end = desc ? krows_lo(seek, arm)
+                                           : krows_hi(seek, arm);
+            const int order = kv_key_compare(&entry, &end);
+            if (desc ? order >= 0 : order < 0) return true;
+        }
+        seek->walking = seek->arm < seek->count;
+        if (!seek->walking) return false;
+        arm = desc ? seek->count - ++seek->arm : seek->arm++;
+        const struct kv_key from = desc ? krows_hi(seek, arm)
+                                        : krows_lo(seek, arm);
+        found = desc ? kv_elems_seek_key_back(walk, &from, true)
+                     : kv_elems_seek_key(walk, &from, false);
+    }
+}
+
+/* ---- collecting ------------------------------------------------------------ */
+
+static bool krows_wanted(const struct vt_seek *seek, const struct kv_key *entry)
+{
+    for (unsigned i = 0; i < seek->count; i++) {
+        const struct kv_key lo = krows_lo(seek, i), hi = krows_hi(seek, i);
+        if (kv_key_compare(entry, &lo) >= 0 && kv_key_compare(entry, &hi) < 0)
+            return true;
+    }
+    return false;
+}
+
+static int krows_add(struct vt_seek *seek, const struct kv_key *entry)
+{
+    if (seek->row_count == seek->row_cap) {
+        const size_t cap = seek->row_cap > 0 ? seek->row_cap * 2 : 64;
+        void *grown = sqlite3_realloc64(seek->rows, cap * sizeof(*seek->rows));
+        if (grown == NULL) return SQLITE_NOMEM;
+        seek->rows = grown;
+        seek->row_cap = cap;
+    }
+    seek->rows[seek->row_count++] = (struct vt_seek_row){
+        .place = seek->pile.size, .size = entry->size};
+    kv_buf_add(&seek->pile, entry->p, entry->size);
+    return seek->pile.failed ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+/* The entries of the index in the intervals. */
+static int krows_collect_entries(struct vt_cursor *cursor)
+{
+    bool found = false;
+    int rc = SQLITE_OK;
+
+    while (rc == SQLITE_OK && krows_step(cursor)) {
+        const struct kv_key entry = krows_entry(cursor);
+        if (vt_cursor_stop(cursor)) return vt_cursor_interrupted(cursor);
+        rc = krows_open(cursor, &entry, &found);
+        if (rc == SQLITE_OK && found) rc = krows_add(cursor->seek, &entry);
+    }
+    return rc;
+}
+
+/* The entry that a hash would have now, in scratch, if it is wanted. */
+static int krows_collect_hash(struct vt_cursor *cursor,
+                             const struct kv_keys *keys)
+{
+    struct vt_seek *seek = cursor->seek;
+    const uint32_t prefix = seek->khash->prefix.size;
+    struct kv_key entry;
+    int rc = krows_encode(seek, &cursor->at, &keys->item);
+
+    if (rc != SQLITE_OK) return rc;
+    kv_buf_byte(&seek->scratch, (uint8_t)(KV_DATUM_KEY + keys->key.cls));
+    kv_buf_add(&seek->scratch, keys->key.p + prefix, keys->key.size - prefix);
+    if (seek->scratch.failed) return SQLITE_NOMEM;
+    entry = (struct kv_key){seek->scratch.p, (uint32_t)seek->scratch.size,
+                            KV_BLOB};
+    return krows_wanted(seek, &entry) ? krows_add(seek, &entry) : SQLITE_OK;
+}
+
+/* All hashes behind the prefix, one class after the other. */
+static int krows_collect_hashes(struct vt_cursor *cursor)
+{
+    struct kv_key prefix = cursor->seek->khash->prefix;
+    struct kv_keys *keys = &cursor->walk;
+    int rc = SQLITE_OK;
+
+    kv_keys_init(keys, &cursor->at, 1u << KV_HASH);
+    for (unsigned cls = KV_TEXT; cls <= KV_BLOB; cls++) {
+        prefix.cls = (uint8_t)cls;
+        for (bool ok = kv_keys_seek(keys, &prefix, false);
+             ok && rc == SQLITE_OK && keys->key.cls == cls &&
+             keys->key.size >= prefix.size &&
+             memcmp(keys->key.p, prefix.p, prefix.size) == 0;
+             ok = kv_keys_next(keys)) {
+            if (vt_cursor_stop(cursor)) return vt_cursor_interrupted(cursor);
+            rc = krows_collect_hash(cursor, keys);
+        }
+    }
+    return rc;
+}
+
+static int krows_compare(const void *a_arg, const void *b_arg)
+{
+    const struct vt_seek_row *a = a_arg, *b = b_arg;
+    const struct kv_key x = {a->sort, a->sort_size, KV_BLOB};
+    const struct kv_key y = {b->sort, b->sort_size, KV_BLOB};
+
+    return kv_key_compare(&x, &y);
+}
+
+/* In the order of the index, or of what follows the columns that are equal to
+ * something. */
+static void krows_sort(struct vt_seek *seek)
+{
+    const int equal = seek->bits & VT_SEEK_SORT
+                          ? (int)((seek->bits & VT_SEEK_EQUAL) >>
+                                  VT_SEEK_EQUAL_SHIFT)
+                          : 0;
+
+    for (size_t i = 0; i < seek->row_count; i++) {
+        struct vt_seek_row *row = &seek->rows[i];
+        row->entry = seek->pile.p + row->place;
+        const struct kv_key entry = {row->entry, row->size, KV_BLOB};
+        const size_t skip = krows_values(&entry, equal);
+        row->sort = row->entry + skip;
+        row->sort_size = row->size - (uint32_t)skip;
+    }
+    if (seek->row_count > 1)
+        qsort(seek->rows, seek->row_count, sizeof(*seek->rows), krows_compare);
+}
+
+int vt_seek_start(struct vt_cursor *cursor)
+{
+    struct vt_seek *seek = cursor->seek;
+    const struct kv_key id = {seek->index->id.p,
+                              (uint32_t)seek->index->id.size, KV_BLOB};
+    struct kv_item entries;
+    const bool complete = kv_index_get(&cursor->at, &id, &entries);
+    int rc = SQLITE_OK;
+
+    if (seek->count == 0) return SQLITE_OK;
+    if (complete)
+        kv_elems_init(&cursor->elem_walk, &cursor->at, &entries, KV_ELEMS_KEY);
+    if (complete && !(seek->loose && seek->bits & VT_SEEK_SORT))
+        return SQLITE_OK;
+    rc = complete ? krows_collect_entries(cursor) : krows_collect_hashes(cursor);
+    if (rc != SQLITE_OK) return rc;
+    krows_sort(seek);
+    seek->piled = true;
+    return SQLITE_OK;
+}
+
+/* The next entry; it lives until the next call. */
+static bool krows_next_entry(struct vt_cursor *cursor, struct kv_key *entry)
+{
+    struct vt_seek *seek = cursor->seek;
+    const bool desc = (seek->bits & VT_SEEK_DESC) != 0;
+
+    if (!seek->piled) {
+        if (!krows_step(cursor)) return false;
+        *entry = krows_entry(cursor);
+        return true;
+    }
+    if (seek->row == seek->row_count) return false;
+    const struct vt_seek_row *row =
+        &seek->rows[desc ? seek->row_count - ++seek->row : seek->row++];
+    *entry = (struct kv_key){row->entry, row->size, KV_BLOB};
+    return true;
+}
+
+int vt_seek_next(struct vt_cursor *cursor, bool *found)
+{
+    struct kv_key entry;
+    int rc = SQLITE_OK;
+
+    *found = false;
+    while (rc == SQLITE_OK && !*found && krows_next_entry(cursor, &entry)) {
+        rc = krows_open(cursor, &entry, found);
+        if (rc == SQLITE_OK && !*found && vt_cursor_stop(cursor))
+            return vt_cursor_interrupted(cursor);
+    }
+    cursor->key = &cursor->seek->key;
+    cursor->item = &cursor->looked_up;
+    return rc;
+}
