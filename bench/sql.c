@@ -3,7 +3,8 @@
  *   sql ROWS [COUNT SIDES [CASE]]
  *
  * The table strings with ROWS rows (key of 12 bytes, value of 31) and a table
- * WITHOUT ROWID of the same rows in the session's :memory: database. Each case
+ * WITHOUT ROWID of the same rows in the session's :memory: database; a kv_hash
+ * table of USERS rows with indexes, and a table with the same ones. Each case
  * runs on both in turns with prepared statements; the smallest time of PAIRS
  * turns counts. With COUNT each case, or CASE, runs that often inside of
  * measured(), where the script bench/sql has callgrind dump: on ours and, with
@@ -28,6 +29,10 @@
 
 enum side { OURS, NATIVE, SIDES };
 static const char *const table_name[SIDES] = {"strings", "native"};
+static const char *const users_name[SIDES] = {"users", "native_users"};
+#define USERS 20000
+#define AGES 2000   /* USERS / AGES rows of each */
+#define CITIES 100
 
 static struct kvsql_error err;
 static kvsql *db;
@@ -122,7 +127,12 @@ enum binding {
     OLD_KEY,      /* a key that is there and a value */
     VALUE_KEY,    /* the other way around */
     VALUE_RANGE,  /* a value, and keys RANGE apart */
-    GONE_KEY      /* a key, each once */
+    GONE_KEY,     /* a key, each once */
+    ANY_AGE,
+    AGE_RANGE,    /* two, RANGE rows apart */
+    ANY_CITY,
+    NEW_USER,     /* a new key */
+    OLD_USER      /* a key that is there */
 };
 
 struct test {
@@ -188,8 +198,27 @@ static const struct test tests[] = {
      NULL, VALUE_RANGE, RANGE, 20, true, 3, 3},
     {"count(*)", "row", "SELECT count(*) FROM %s", NULL, NOTHING, 0, 3, false, 8,
      40},
+    {"by INDEX(age)", "row", "SELECT id, name FROM %s WHERE age=?", NULL,
+     ANY_AGE, USERS / AGES, 5000, false, 1.0, 1.0},
+    {"range of INDEX(age)", "row",
+     "SELECT id, name FROM %s WHERE age>=? AND age<?", NULL, AGE_RANGE, RANGE,
+     50, false, 1.0, 1.0},
+    {"INDEX(city, age) LIMIT 10", "row",
+     "SELECT id, age FROM %s WHERE city=? ORDER BY age DESC LIMIT 10", NULL,
+     ANY_CITY, 10, 5000, false, 1.0, 1.0},
+    {"INSERT with 2 indexes", "statement",
+     "INSERT INTO %s VALUES(?, 'Ann of Kent', abs(random() % 2000), 'c' || "
+     "abs(random() % 100))", NULL, NEW_USER, 1, 10000, true, 1.0, 1.0},
+    {"UPDATE of an indexed column", "statement",
+     "UPDATE %s SET age=abs(random() % 2000) WHERE id=?", NULL, OLD_USER, 1,
+     10000, true, 1.0, 1.0},
 };
 #define TESTS (sizeof(tests) / sizeof(tests[0]))
+
+static const char *table_of(const struct test *test, enum side side)
+{
+    return test->binding >= ANY_AGE ? users_name[side] : table_name[side];
+}
 
 static unsigned units_of(const struct test *test)
 {
@@ -206,7 +235,7 @@ static void test_text(const struct test *test, enum side side,
         for (const char *p = test->text; *p != 0; p++) {
             if (p[0] == '%' && p[1] == 's') {
                 size += (size_t)snprintf(out + size, TEXT_MAX - size, "%s",
-                                         table_name[side]);
+                                         table_of(test, side));
                 p++;
             } else {
                 out[size++] = *p;
@@ -278,6 +307,46 @@ static void test_bind(const struct test *test, enum side side,
         key_text(rows / 2 + added[side]++ * 3 % (rows / 2), key);
         bind(statement, 1, key);
         break;
+    default:
+        break; /* users_bind() */
+    }
+}
+
+static void bind_int(struct vt_statement *statement, int index, int64_t n)
+{
+    const struct vt_value value = {.kind = VT_INTEGER, .integer = n};
+
+    must(vt_bind(statement, index, &value, &err));
+}
+
+static void users_bind(const struct test *test, enum side side,
+                       struct vt_statement *statement)
+{
+    const unsigned span = RANGE * AGES / USERS;
+    char text[KEY_SIZE + 1];
+    unsigned i;
+
+    switch (test->binding) {
+    case ANY_AGE:
+        bind_int(statement, 1, random_below(AGES));
+        break;
+    case AGE_RANGE:
+        i = random_below(AGES - span);
+        bind_int(statement, 1, i);
+        bind_int(statement, 2, i + span);
+        break;
+    case ANY_CITY:
+        (void)snprintf(text, sizeof(text), "c%u", random_below(CITIES));
+        bind(statement, 1, text);
+        break;
+    case NEW_USER:
+        key_text(++added[side] * 7919, text);
+        bind(statement, 1, text);
+        break;
+    default:
+        (void)snprintf(text, sizeof(text), "%u", random_below(USERS));
+        bind(statement, 1, text);
+        break;
     }
 }
 
@@ -290,7 +359,10 @@ static void test_run(const struct test *test, enum side side, unsigned runs)
         must(vt_begin(session, &err));
     for (unsigned i = 0; i < runs; i++) {
         struct vt_statement *statement = prepare(text);
-        test_bind(test, side, statement);
+        if (test->binding >= ANY_AGE)
+            users_bind(test, side, statement);
+        else
+            test_bind(test, side, statement);
         finish(statement);
     }
     if (test->transaction)
@@ -326,6 +398,26 @@ static void load(void)
         finish(statement);
     }
     must(vt_commit(session, &err));
+}
+
+static void load_users(void)
+{
+    char text[256];
+
+    execute("CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id, name "
+            "TEXT, age INTEGER, city TEXT, INDEX(age), INDEX(city, age))");
+    execute("CREATE TABLE native_users(id TEXT NOT NULL PRIMARY KEY, name TEXT,"
+            " age INTEGER, city TEXT) WITHOUT ROWID");
+    execute("CREATE INDEX native_age ON native_users(age)");
+    execute("CREATE INDEX native_city ON native_users(city, age)");
+    for (enum side side = 0; side < SIDES; side++) {
+        (void)snprintf(text, sizeof(text),
+                       "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 "
+                       "FROM n LIMIT %d) INSERT INTO %s SELECT i, 'name of ' "
+                       "|| i, i * 7919 %% %d, 'c' || (i %% %d) FROM n",
+                       USERS, users_name[side], AGES, CITIES);
+        execute(text);
+    }
 }
 
 /* ---- time and counts -------------------------------------------------------------- */
@@ -445,6 +537,7 @@ int main(int argc, char **argv)
     must(kvsql_open(NULL, &options, &db, &err));
     must(vt_session_open(db, &limits, &session, &err));
     load();
+    load_users();
     if (argc > 2) {
         measure_instructions((unsigned)strtoul(argv[2], NULL, 10),
                              argv[3][0] == '2' ? SIDES : 1, argv[4]);

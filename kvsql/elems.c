@@ -312,6 +312,8 @@ static bool elems_fill_walk(struct kv_elems *elems)
                      stable);
         if (out->score == 0) /* the member tree keeps the sign (EN3) */
             elems_zero_sign(elems->item.tree, out);
+    } else if (elems->item.type == KV_SET) { /* its entries are keys */
+        kv_val_bytes(&out->key, key, size, elems->walk.which, stable);
     } else {
         entry_cell(leaf, index, &cell);
         if (elems_expired(&elems->at, cell.exp))

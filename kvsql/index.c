@@ -27,6 +27,7 @@
  *        and the keeper was.
  *
  * Thread: the holder of the store lock; reading a view any. */
+#include <stdio.h>
 #include <string.h>
 
 #include "kvsql/base/num.h"
@@ -63,10 +64,11 @@ static bool index_parse(kvsql_slice spec, struct kv_index *index)
     uint64_t size = 0;
 
     p += kv_varint_get(p, end, &size);
-    if (size > KVSQL_KEY_MAX || size >= (uint64_t)(end - p))
+    if (size > KVSQL_KEY_MAX || size + 1 >= (uint64_t)(end - p))
         return false;
     index->prefix = kv_key_of(p, (size_t)size);
     p += size;
+    index->flags = *p++;
     index->columns = *p++;
     if (index->columns == 0 || index->columns > KV_INDEX_COLUMNS_MAX)
         return false;
@@ -369,6 +371,125 @@ static bool index_change(struct kv_store *store, struct kv_tree *tree,
     return true;
 }
 
+/* ---- STRICT --------------------------------------------------------------------------- */
+
+/* Bytes of the values of an entry; 0: one of them is NULL, so it is like no
+ * other. */
+static size_t index_values(const struct kv_index *index, kvsql_slice entry)
+{
+    const uint8_t *const p = entry.p;
+    size_t place = 0;
+
+    for (unsigned i = 0; i < index->columns; i++) {
+        if (p[place] == KV_DATUM_NONE)
+            return 0;
+        place += kv_datum_size(p + place, entry.size - place);
+    }
+    return place;
+}
+
+/* Whether the hash of an entry is there now and says what the entry says. Its
+ * key goes into schema.rival. */
+static bool index_holds(struct kv_store *store, const struct kv_index *index,
+                        kvsql_slice entry, size_t values)
+{
+    struct kv_schema *const schema = &store->schema;
+    const uint8_t *const p = entry.p;
+    struct index_row row;
+    struct kv_cell cell;
+    bool same = true;
+
+    kv_buf_cut(&schema->rival, 0);
+    kv_buf_add(&schema->rival, index->prefix.p, index->prefix.size);
+    kv_buf_add(&schema->rival, p + values + 1, entry.size - values - 1);
+    const struct kv_key key = {schema->rival.p, (uint32_t)schema->rival.size,
+                               p[values]};
+    if (schema->rival.failed || !kv_key_find(store, &key, &cell) ||
+        cell.type != KV_HASH || kv_cell_hidden(&cell, store->txn.now))
+        return false;
+    for (unsigned i = 0; same && i < index->columns; i++)
+        same = index_column(store, index, i, &cell, NULL, &row) &&
+               (row.deadline[i] == 0 || row.deadline[i] > store->txn.now);
+    return same;
+}
+
+/* Is there another hash with the values of this entry? */
+static bool index_clashes(struct kv_store *store, const struct kv_index *index,
+                          const struct kv_tree *tree, kvsql_slice entry)
+{
+    const size_t values = index_values(index, entry);
+    struct kv_walk walk = {.root = {tree->root[KV_BLOB], NULL}};
+    uint8_t buffer[KV_KEY_BUFFER];
+    bool stable;
+
+    if (values == 0 || tree->root[KV_BLOB] == NULL)
+        return false;
+    for (bool ok = kv_walk_seek(&walk, 0, entry.p, (uint32_t)values, false);
+         ok; ok = kv_walk_next(&walk)) {
+        uint32_t size;
+        const uint8_t *const p = kv_tree_key(
+            kv_walk_leaf(&walk), kv_walk_index(&walk), buffer, &size, &stable);
+        if (size <= values || memcmp(p, entry.p, values) != 0 ||
+            p[values] >= KV_DATUM_END)
+            return false;
+        if (size == entry.size && memcmp(p, entry.p, size) == 0)
+            continue;
+        if (index_holds(store, index, (kvsql_slice){p, size}, values))
+            return true;
+    }
+    return false;
+}
+
+/* May the entry be put? Else schema.clash and rival say why not. */
+static bool index_admits(struct kv_store *store, const struct kv_index *index,
+                         const struct kv_tree *tree, kvsql_slice entry)
+{
+    struct kv_schema *const schema = &store->schema;
+
+    if ((index->flags & KV_INDEX_STRICT) == 0 || store->txn.lenient ||
+        store->txn.replay || index_values(index, entry) == 0)
+        return true;
+    if ((tree->flags & INDEX_COMPLETE) == 0) {
+        kv_buf_cut(&schema->rival, 0);
+        schema->clash = index;
+        return false;
+    }
+    if (index_clashes(store, index, tree, entry))
+        schema->clash = index;
+    return schema->clash == NULL;
+}
+
+kvsql_rc kv_index_refused(struct kv_store *store, struct kvsql_error *err)
+{
+    struct kv_schema *const schema = &store->schema;
+    const struct kv_index *const index = schema->clash;
+    const int table = (int)(index->id.size - KV_INDEX_ID_SIZE);
+    char columns[256], shown[96];
+    size_t size = 0;
+
+    schema->clash = NULL;
+    for (unsigned i = 0; i < index->columns && size + 1 < sizeof(columns); i++)
+        size += (size_t)snprintf(columns + size, sizeof(columns) - size,
+                                 "%s%.*s.%.*s", i > 0 ? ", " : "", table,
+                                 (const char *)index->id.p,
+                                 (int)index->column[i].field.size,
+                                 (const char *)index->column[i].field.p);
+    if (schema->rival.size == 0)
+        return kv_fail(err, KVSQL_BUSY,
+                       "UNIQUE of %s is not known to hold before its index is "
+                       "complete; try again", columns);
+    return kv_fail(err, KVSQL_CONSTRAINT,
+                   "UNIQUE constraint failed: %s: key '%s' has the same",
+                   columns,
+                   kv_text_show(shown, sizeof(shown), schema->rival.p,
+                                schema->rival.size));
+}
+
+void kv_txn_lenient(struct kv_txn *txn, bool lenient)
+{
+    txn->lenient = lenient;
+}
+
 /* From the entries schema.was to schema.will. */
 static bool index_turn(struct kv_store *store, const struct kv_index *index)
 {
@@ -390,7 +511,8 @@ static bool index_turn(struct kv_store *store, const struct kv_index *index)
     for (size_t place = 0; ok && place < will->size;) {
         const kvsql_slice entry = index_next_entry(will, &place);
         if (!index_among(entry, was))
-            ok = index_change(store, tree, entry, true);
+            ok = index_admits(store, index, tree, entry) &&
+                 index_change(store, tree, entry, true);
     }
     return ok;
 }
@@ -431,6 +553,76 @@ static bool index_drop(struct kv_store *store, const struct kv_key *id)
 
 /* ---- changes of hashes --------------------------------------------------------------- */
 
+static bool index_is_held(const struct kv_schema *schema,
+                          const struct kv_key *key)
+{
+    return schema->held != NULL && kv_key_compare(schema->held, key) == 0;
+}
+
+/* The hash under the key as it is now, expired or not; NULL: there is none. */
+static const struct kv_cell *index_hash(struct kv_store *store,
+                                        const struct kv_key *key,
+                                        struct kv_cell *cell)
+{
+    return kv_key_find(store, key, cell) && cell->type == KV_HASH ? cell : NULL;
+}
+
+bool kv_index_hold(struct kv_txn *txn, const struct kv_key *key)
+{
+    struct kv_store *const store = txn->store;
+    struct kv_schema *const schema = &store->schema;
+    const struct kv_cell *hash;
+    struct kv_cell cell;
+    bool ok = true, any = false;
+
+    KV_ASSERT(schema->held == NULL);
+    if (store->live.indexes == NULL)
+        return true;
+    ok = index_schema(store);
+    hash = ok ? index_hash(store, key, &cell) : NULL;
+    kv_buf_reset(&schema->before, INDEX_KEEP);
+    for (unsigned i = 0; ok && i < schema->count; i++) {
+        if (!index_covers(&schema->index[i], key))
+            continue;
+        any = true;
+        ok = index_entries(store, &schema->index[i], key, hash, NULL,
+                           &schema->was);
+        kv_buf_u32(&schema->before, (uint32_t)schema->was.size);
+        kv_buf_add(&schema->before, schema->was.p, schema->was.size);
+        ok = ok && !schema->before.failed;
+    }
+    if (ok && any)
+        schema->held = key;
+    return ok;
+}
+
+bool kv_index_release(struct kv_txn *txn, bool ok)
+{
+    struct kv_store *const store = txn->store;
+    struct kv_schema *const schema = &store->schema;
+    const struct kv_key *const key = schema->held;
+    const struct kv_cell *hash;
+    struct kv_cell cell;
+    size_t place = 0;
+
+    schema->held = NULL;
+    if (key == NULL || !ok)
+        return ok;
+    hash = index_hash(store, key, &cell);
+    for (unsigned i = 0; ok && i < schema->count; i++) {
+        if (!index_covers(&schema->index[i], key))
+            continue;
+        const kvsql_slice was = index_next_entry(&schema->before, &place);
+        kv_buf_reset(&schema->was, INDEX_KEEP);
+        kv_buf_add(&schema->was, was.p, was.size);
+        ok = !schema->was.failed &&
+             index_entries(store, &schema->index[i], key, hash, NULL,
+                           &schema->will) &&
+             index_turn(store, &schema->index[i]);
+    }
+    return ok;
+}
+
 bool kv_index_field_slow(const struct kv_collection *c,
                          const struct kv_element *e)
 {
@@ -438,6 +630,9 @@ bool kv_index_field_slow(const struct kv_collection *c,
     struct kv_schema *const schema = &store->schema;
     const struct kv_cell *const hash = c->exists ? &c->cell : NULL;
     bool ok = index_schema(store);
+
+    if (index_is_held(schema, c->key))
+        return true;
 
     for (unsigned i = 0; ok && i < schema->count; i++) {
         const struct kv_index *const index = &schema->index[i];
@@ -458,6 +653,8 @@ static bool index_whole(struct kv_store *store, const struct kv_key *key,
     struct kv_schema *const schema = &store->schema;
     bool ok = index_schema(store);
 
+    if (index_is_held(schema, key))
+        return true;
     for (unsigned i = 0; ok && i < schema->count; i++) {
         const struct kv_index *const index = &schema->index[i];
         if (!index_covers(index, key))
@@ -595,6 +792,8 @@ void kv_index_fini(struct kv_store *store)
     kv_buf_fini(&schema->bytes);
     kv_buf_fini(&schema->was);
     kv_buf_fini(&schema->will);
+    kv_buf_fini(&schema->before);
+    kv_buf_fini(&schema->rival);
     kv_buf_fini(&schema->at);
 }
 
@@ -772,6 +971,7 @@ bool kv_index_build_some(struct kv_store *store)
     if (store->schema.epoch != atomic_load(&store->epoch) ||
         store->schema.version != store->live.defs_version)
         index_restart(store);
+    txn->lenient = true; /* what is there is there */
     if (!index_build(store, &more)) {
         kv_txn_rollback(txn); /* entries were put behind schema.at, perhaps */
         kv_lock_take(&store->lock);

@@ -532,6 +532,18 @@ KV_INTERNAL kvsql_rc kv_restore(struct kv_txn *txn, const struct kv_key *key,
                                 kvsql_slice payload, int64_t expires_at,
                                 struct kvsql_error *err);
 
+/* The changes that follow are looked at by the caller himself: STRICT indexes
+ * take what collides until he says false. */
+KV_INTERNAL void kv_txn_lenient(struct kv_txn *txn, bool lenient);
+/* Several changes of one hash are coming: its entries in indexes wait for the
+ * release, and are changed once. `key` lives until then; nothing is taken back
+ * and nothing else changes in between. False: no memory, nothing is held. */
+KV_INTERNAL bool kv_index_hold(struct kv_txn *txn,
+                               const struct kv_key *key) KV_MUST_USE;
+/* With `ok` entries become what the hash says; false: no memory. Without, and
+ * when that fails, the caller takes back all since the hold. */
+KV_INTERNAL bool kv_index_release(struct kv_txn *txn, bool ok) KV_MUST_USE;
+
 /* expires_at is the field's, wall ms; 0 = none, and drops one that was there;
  * KV_KEEP_EXPIRY keeps it. */
 #define KV_KEEP_EXPIRY (-1)
@@ -614,11 +626,15 @@ KV_INTERNAL void kv_datum_put(struct kv_buf *buf, const struct kv_datum *datum);
 KV_INTERNAL size_t kv_datum_size(const uint8_t *p, size_t size);
 
 /* What an index is made of, as bytes that are the same wherever they are made:
- *   varint size, prefix of the keys | u8 columns | { u8 affinity | varint size,
- *   field }...
+ *   varint size, prefix of the keys | u8 flags | u8 columns | { u8 affinity |
+ *   varint size, field }...
  * An entry of it: a value for each column, KV_DATUM_KEY + class of the key, the
  * key behind the prefix. A hash has an entry for what its columns are now, and
  * one for each later moment at which some of its fields will have expired. */
+enum kv_index_flag {
+    KV_INDEX_UNIQUE = 1, /* who writes through SQL sees to it */
+    KV_INDEX_STRICT = 2  /* ... and the store, for everybody */
+};
 #define KV_INDEX_COLUMNS_MAX 8
 #define KV_INDEX_ID_SIZE 16
 /* Name of index `number` of a table, made of `spec`; its bytes go into out.

@@ -40,6 +40,8 @@ kvsql_rc kv_store_open(kvsql *db, const struct kv_os *os,
     kv_buf_init(&store->schema.bytes, KV_MEM_MISC, SIZE_MAX / 4);
     kv_buf_init(&store->schema.was, KV_MEM_MISC, SIZE_MAX / 4);
     kv_buf_init(&store->schema.will, KV_MEM_MISC, SIZE_MAX / 4);
+    kv_buf_init(&store->schema.before, KV_MEM_MISC, SIZE_MAX / 4);
+    kv_buf_init(&store->schema.rival, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
     kv_buf_init(&store->schema.at, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
     atomic_init(&store->latency_least, UINT64_MAX);
     store->lfu_factor = KV_LFU_FACTOR;

@@ -104,6 +104,7 @@ struct kv_txn {
     size_t prepared;   /* bytes of ops that the log has room for */
     bool open, replay;
     bool keep_bounds; /* a txn without ops whose bounds are worth keeping */
+    bool lenient;     /* kv_txn_lenient */
     bool roomy;       /* a command runs that has its room: maxmemory waits */
     const uint8_t *used_key; /* the key that was used last (LR3); by address */
     uint32_t used_size;
@@ -131,7 +132,7 @@ struct kv_tally {
 /* An index of the live root (index.c). */
 struct kv_index {
     struct kv_key prefix, id;
-    unsigned columns;
+    unsigned columns, flags;
     struct {
         struct kv_key field;
         uint8_t affinity;
@@ -146,6 +147,11 @@ struct kv_schema {
     unsigned count, cap;
     struct kv_buf bytes;       /* specs and ids, into which `index` points */
     struct kv_buf was, will;   /* entries of one hash */
+    const struct kv_key *held; /* this one's wait (kv_index_hold) ... */
+    struct kv_buf before;      /* ... and were these: { u32 size, entries }... */
+    const struct kv_index *clash; /* what a change was refused for ... */
+    struct kv_buf rival;       /* ... and the key that was there; none: the index
+                                  is not complete */
     uint64_t done, epoch;      /* all are complete: defs_version, and epoch */
     unsigned building;         /* number in `index` ... */
     struct kv_buf at;          /* ... and the key behind which it goes on */
@@ -408,6 +414,10 @@ KV_INTERNAL bool kv_index_define(struct kv_store *store,
 /* Keeper: a slice of what is not complete; takes the lock itself. True when
  * there is more to do now. */
 KV_INTERNAL bool kv_index_build_some(struct kv_store *store);
+/* A change was refused by a STRICT index: the sentence, and forget it. KVSQL_OK:
+ * none was. */
+KV_INTERNAL kvsql_rc kv_index_refused(struct kv_store *store,
+                                      struct kvsql_error *err);
 /* Asserts that indexes hold what the hashes say. */
 KV_INTERNAL void kv_index_check(struct kv_store *store);
 KV_INTERNAL void kv_index_fini(struct kv_store *store);

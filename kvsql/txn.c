@@ -70,7 +70,7 @@ static kvsql_rc txn_open(struct kv_store *store, bool replay,
     txn->prepared = 0;
     txn->replay = replay;
     txn->keep_bounds = false;
-    txn->roomy = false;
+    txn->roomy = txn->lenient = false;
     txn->used_key = NULL;
     txn->open = true;
     return KVSQL_OK;
@@ -376,6 +376,8 @@ kvsql_rc kv_change_end(struct kv_txn *txn, const struct kv_mark *mark,
     }
     if (!ok) {
         kv_txn_restore(txn, *mark);
+        if (txn->store->schema.clash != NULL)
+            return kv_index_refused(txn->store, err);
         return kv_fail(err, KVSQL_NOMEM,
                        "store: no memory for the change; nothing changed");
     }

@@ -43,7 +43,7 @@ void vt_cursor_fini(struct vt_cursor *cursor)
     vcursor_unsettle(cursor);
     vt_merge_free(cursor);
     vt_due_free(cursor);
-    vt_seek_free(cursor);
+    vt_seek_end(cursor);
     vt_set_fini(&cursor->keys);
     vt_set_fini(&cursor->elems);
     sqlite3_free(cursor->points);
@@ -421,7 +421,7 @@ static bool vcursor_key_entry(struct vt_cursor *cursor, int *rc)
 
 static bool vcursor_key_first(struct vt_cursor *cursor, int *rc)
 {
-    if (cursor->seek != NULL) {
+    if (cursor->seeking) {
         *rc = vt_seek_start(cursor);
         return vcursor_key_entry(cursor, rc);
     }
@@ -451,7 +451,7 @@ static bool vcursor_key_next(struct vt_cursor *cursor, int *rc)
 {
     bool desc = (cursor->plan & VT_PLAN_KEY_DESC) != 0;
 
-    if (cursor->seek != NULL) return vcursor_key_entry(cursor, rc);
+    if (cursor->seeking) return vcursor_key_entry(cursor, rc);
     if (cursor->plan & VT_PLAN_KEY_TIME) return vcursor_key_due(cursor, rc);
     if (cursor->walking) {
         bool found = desc ? kv_keys_prev(&cursor->walk)
@@ -694,7 +694,7 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
     vcursor_unsettle(cursor);
     vt_merge_free(cursor);
     vt_due_free(cursor);
-    vt_seek_free(cursor);
+    vt_seek_end(cursor);
     cursor->plan = plan;
     cursor->eof = cursor->aborted = cursor->live = false;
     cursor->by_place = cursor->table->def->elem == VT_ELEM_INDEX ||
@@ -706,11 +706,11 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
         rc = vt_cursor_args(cursor, argc, argv);
     }
     if (rc != SQLITE_OK) return rc;
-    if (cursor->seek == NULL && cursor->table->def->prefix != NULL &&
+    if (!cursor->seeking && cursor->table->def->prefix != NULL &&
         !vt_set_prefix(&cursor->keys, cursor->table->def->prefix))
         return vt_cursor_nomem(cursor);
     cursor->copy = session->txn != NULL; /* VS3 */
-    cursor->live = cursor->copy && cursor->seek == NULL &&
+    cursor->live = cursor->copy && !cursor->seeking &&
                    vcursor_single(cursor);
     if (before != NULL && before->store == NULL) { /* else it reads on: RD2 */
         vt_snap_drop(before);
@@ -720,7 +720,7 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
         return vt_fail(session, &cursor->table->base, &err);
     vt_snap_drop(before);
     cursor->snap = snap;
-    cursor->quick = !cursor->live && cursor->seek == NULL &&
+    cursor->quick = !cursor->live && !cursor->seeking &&
                     cursor->table->def->elem == VT_ELEM_NONE &&
                     !(plan & (VT_PLAN_KEY_DESC | VT_PLAN_KEY_TIME)) &&
                     cursor->key_glob.p == NULL;
@@ -729,7 +729,7 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
     cursor->left = 0;
     if (plan & VT_PLAN_KEY_RANK && !vcursor_rank_range(cursor))
         return vt_cursor_nomem(cursor);
-    if (cursor->seek == NULL) rc = vcursor_numbers(cursor);
+    if (!cursor->seeking) rc = vcursor_numbers(cursor);
     if (rc == SQLITE_OK) rc = vcursor_elem_numbers(cursor);
     if (rc != SQLITE_OK) return rc;
     if (plan & VT_PLAN_MERGE && cursor->keys.count > 1)

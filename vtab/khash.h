@@ -29,11 +29,13 @@ struct vt_khash_column {
     enum vt_affinity affinity;
 };
 
-/* INDEX(column, ...): the entries that the store keeps for it. */
+/* INDEX(column, ...), UNIQUE(column, ...): the entries that the store keeps for
+ * it. */
 #define VT_KHASH_INDEXES_MAX 16
 struct vt_khash_index {
     int columns;
     int column[KV_INDEX_COLUMNS_MAX];
+    unsigned flags;   /* enum kv_index_flag */
     struct kv_buf id; /* its name in the store */
 };
 
@@ -78,6 +80,10 @@ KV_INTERNAL char *vt_khash_view(const struct vt_khash *khash);
 KV_INTERNAL int vt_defs_note(struct vt_session *session,
                              const struct vt_khash *khash, bool drop);
 
+/* The row under the key was written: no other one may have its values in an
+ * index that is UNIQUE; with OR REPLACE those are removed (khash_unique.c). */
+KV_INTERNAL int vt_khash_unique(struct vt_write *write,
+                                const struct kv_key *key);
 KV_INTERNAL int vt_khash_insert(struct vt_write *write);
 KV_INTERNAL int vt_khash_update(struct vt_write *write);
 KV_INTERNAL int vt_khash_remove(struct vt_write *write);
@@ -145,8 +151,10 @@ struct vt_seek {
     struct kv_buf pile;
     bool piled;
 };
-KV_INTERNAL void vt_seek_init(struct vt_seek *seek, struct vt_khash *khash,
-                              unsigned bits);
+KV_INTERNAL void vt_seek_init(struct vt_seek *seek);
+/* Anew, for this plan. */
+KV_INTERNAL void vt_seek_begin(struct vt_seek *seek, struct vt_khash *khash,
+                               unsigned bits);
 KV_INTERNAL void vt_seek_fini(struct vt_seek *seek);
 /* The intervals that the arguments say. `joins`, `text`: see struct vt_set.
  * Also with values known at prepare, where no IN can be. */

@@ -3,8 +3,8 @@
  *   kv_hash('user:{id}', id, name TEXT, age INTEGER, INDEX(age, name))
  *
  * The pattern is a prefix and one {column} behind it; that column comes first
- * in the list. A column is a name and perhaps a type. INDEX(column, ...) stands
- * behind the columns that it names. All other constraints are refused by name:
+ * in the list. A column is a name and perhaps a type. INDEX(column, ...) and
+ * UNIQUE(column, ...) stand behind the columns that they name. All other constraints are refused by name:
  * nothing that was written is passed over.
  *
  * SQLite hands over the arguments as they were written, cut at commas outside
@@ -195,12 +195,12 @@ static bool khdef_begins(const char *text, const char *word)
     return strlen(word) == n && sqlite3_strnicmp(text, word, (int)n) == 0;
 }
 
-/* UNIQUE(...) and other constraints of a table: words that a column could have
+/* PRIMARY KEY(...) and other constraints of a table: words that a column could have
  * for a name in quotes only. */
 static bool khdef_constraint(const char *text)
 {
-    static const char *const words[] = {"UNIQUE", "PRIMARY", "CHECK",
-                                        "FOREIGN", "CONSTRAINT"};
+    static const char *const words[] = {"PRIMARY", "CHECK", "FOREIGN",
+                                        "CONSTRAINT"};
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (khdef_begins(text, words[i])) return true;
@@ -247,7 +247,8 @@ static int khdef_index_columns(struct vt_khash *khash,
                                struct vt_khash_index *index, const char *text,
                                char **error)
 {
-    const char *p = khdef_skip(text + strlen("INDEX"));
+    const bool unique = khdef_begins(text, "UNIQUE");
+    const char *p = khdef_skip(text + strlen(unique ? "UNIQUE" : "INDEX"));
     int rc = *p == '(' ? SQLITE_OK : SQLITE_ERROR;
 
     for (bool more = rc == SQLITE_OK; more;) {
@@ -261,10 +262,17 @@ static int khdef_index_columns(struct vt_khash *khash,
         more = rc == SQLITE_OK && *p == ',';
     }
     if (rc == SQLITE_NOMEM || *error != NULL) return rc;
-    if (rc != SQLITE_OK || *p != ')' || *khdef_skip(p + 1) != 0)
-        return khdef_error(error, "kv_hash: '%s' is no index: INDEX(column, "
-                                  "...)", text);
-    return SQLITE_OK;
+    if (rc == SQLITE_OK && *p == ')') {
+        p = khdef_skip(p + 1);
+        index->flags = unique ? KV_INDEX_UNIQUE : 0;
+        if (unique && khdef_begins(p, "STRICT")) {
+            index->flags |= KV_INDEX_STRICT;
+            p = khdef_skip(p + strlen("STRICT"));
+        }
+        if (*p == 0) return SQLITE_OK;
+    }
+    return khdef_error(error, "kv_hash: '%s' is no index: INDEX(column, ...), "
+                              "UNIQUE(column, ...), or that and STRICT", text);
 }
 
 static int khdef_index(struct vt_khash *khash, const char *text, char **error)
@@ -293,6 +301,7 @@ void vt_khash_spec(const struct vt_khash *khash, int i, struct kv_buf *out)
 
     kv_buf_varint(out, khash->prefix.size);
     kv_buf_add(out, khash->prefix.p, khash->prefix.size);
+    kv_buf_byte(out, (uint8_t)index->flags);
     kv_buf_byte(out, (uint8_t)index->columns);
     for (int k = 0; k < index->columns; k++) {
         const struct vt_khash_column *column = &khash->column[index->column[k]];
@@ -332,7 +341,8 @@ static int khdef_column(struct vt_khash *khash, const char *text, char **error)
     int rc;
 
     while (khdef_space(*p)) p++;
-    if (khdef_begins(p, "INDEX")) return khdef_index(khash, p, error);
+    if (khdef_begins(p, "INDEX") || khdef_begins(p, "UNIQUE"))
+        return khdef_index(khash, p, error);
     if (khdef_constraint(p))
         return khdef_error(error, "kv_hash: %s cannot be kept: a table has "
                                   "columns and indexes", p);

@@ -182,7 +182,8 @@ static bool kplan_count(struct kplan *plan)
             values[i] == NULL)
             return false;
     }
-    vt_seek_init(&seek, plan->khash, plan->bits);
+    vt_seek_init(&seek);
+    vt_seek_begin(&seek, plan->khash, plan->bits);
     ok = vt_seek_arms(&seek, false, true, values) == SQLITE_OK;
     if (ok) plan->rows = (double)vt_seek_count(&seek, plan->at, &plan->entries);
     vt_seek_fini(&seek);

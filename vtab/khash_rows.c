@@ -23,15 +23,32 @@ struct vt_seek_row {
     size_t place; /* in the pile, until it is whole */
 };
 
+#define KROWS_KEEP 4096 /* bytes of each buffer that wait for the next */
+
 int vt_seek_args(struct vt_cursor *cursor, unsigned plan, sqlite3_value **argv)
 {
-    struct vt_seek *seek = sqlite3_malloc64(sizeof(*seek));
+    struct vt_khash *khash = (struct vt_khash *)cursor->table;
 
-    if (seek == NULL) return SQLITE_NOMEM;
-    vt_seek_init(seek, (struct vt_khash *)cursor->table, plan);
-    cursor->seek = seek;
-    return vt_seek_arms(seek, (plan & VT_PLAN_JOINS) != 0,
+    if (cursor->seek == NULL) {
+        cursor->seek = sqlite3_malloc64(sizeof(*cursor->seek));
+        if (cursor->seek == NULL) return SQLITE_NOMEM;
+        vt_seek_init(cursor->seek);
+    }
+    vt_seek_begin(cursor->seek, khash, plan);
+    cursor->seeking = true;
+    return vt_seek_arms(cursor->seek, (plan & VT_PLAN_JOINS) != 0,
                         (plan & VT_PLAN_TEXT) != 0, argv);
+}
+
+void vt_seek_end(struct vt_cursor *cursor)
+{
+    const struct vt_seek *seek = cursor->seek;
+
+    cursor->seeking = false;
+    if (seek != NULL &&
+        (seek->piled || seek->cap > 16 || seek->bytes.cap > KROWS_KEEP ||
+         seek->scratch.cap > KROWS_KEEP || seek->text.cap > KROWS_KEEP))
+        vt_seek_free(cursor);
 }
 
 void vt_seek_free(struct vt_cursor *cursor)
@@ -86,8 +103,9 @@ static int krows_open(struct vt_cursor *cursor, const struct kv_key *entry,
     int rc;
 
     KV_ASSERT(values < entry->size);
-    kv_buf_cut(&seek->text, 0);
-    kv_buf_add(&seek->text, prefix->p, prefix->size);
+    if (seek->text.size < prefix->size)
+        kv_buf_add(&seek->text, prefix->p, prefix->size);
+    kv_buf_cut(&seek->text, prefix->size);
     kv_buf_add(&seek->text, entry->p + values + 1, entry->size - values - 1);
     if (seek->text.failed) return SQLITE_NOMEM;
     seek->key = (struct kv_key){seek->text.p, (uint32_t)seek->text.size,

@@ -128,6 +128,20 @@ static int khw_insert_check(struct vt_write *write)
                      khash->name, khash->label[0]);
 }
 
+/* A change of one hash, whose entries in indexes are changed once. */
+static int khw_held(struct vt_write *write, const struct kv_key *key,
+                    int (*change)(struct vt_write *write,
+                                  const struct kv_key *key))
+{
+    int rc;
+
+    if (!kv_index_hold(write->txn, key)) return SQLITE_NOMEM;
+    rc = change(write, key);
+    if (!kv_index_release(write->txn, rc == SQLITE_OK) && rc == SQLITE_OK)
+        rc = SQLITE_NOMEM;
+    return rc;
+}
+
 static int khw_insert_at(struct vt_write *write, const struct kv_key *key)
 {
     const int expires = khw_table(write)->columns + VT_KHASH_EXPIRES;
@@ -157,7 +171,10 @@ int vt_khash_insert(struct vt_write *write)
 
     if (rc != SQLITE_OK) return rc;
     rc = khw_key_init(write, write->column[0], &to);
-    if (rc == SQLITE_OK) rc = khw_insert_at(write, &to.key);
+    kv_txn_lenient(write->txn, true);
+    if (rc == SQLITE_OK) rc = khw_held(write, &to.key, khw_insert_at);
+    if (rc == SQLITE_OK) rc = vt_khash_unique(write, &to.key);
+    kv_txn_lenient(write->txn, false);
     kv_buf_fini(&to.buf);
     return rc;
 }
@@ -212,6 +229,16 @@ static int khw_fields(struct vt_write *write, const struct kv_key *key)
     return rc;
 }
 
+/* Whether more than one field may change. */
+static bool khw_many(struct vt_write *write)
+{
+    const int columns = khw_table(write)->columns;
+    int touched = 0;
+
+    for (int i = 1; i < columns; i++) touched += !vt_untouched(write, i);
+    return touched > 1;
+}
+
 static int khw_update_at(struct vt_write *write, const struct kv_key *from,
                          const struct kv_key *to)
 {
@@ -228,7 +255,9 @@ static int khw_update_at(struct vt_write *write, const struct kv_key *from,
     if (rc == SQLITE_OK && timed)
         rc = vt_take_time(write, expires, &expires_at);
     if (rc == SQLITE_OK) rc = khw_move(write, from, to);
-    if (rc == SQLITE_OK) rc = khw_fields(write, to);
+    if (rc == SQLITE_OK)
+        rc = khw_many(write) ? khw_held(write, to, khw_fields)
+                             : khw_fields(write, to);
     if (rc != SQLITE_OK || !timed || expires_at == before ||
         !kv_get(&write->at, to, &item))
         return rc;
@@ -248,8 +277,12 @@ int vt_khash_update(struct vt_write *write)
     rc = khw_key_init(write, write->old_key, &from);
     if (rc == SQLITE_OK && moves)
         rc = khw_key_init(write, write->column[0], &to);
+    kv_txn_lenient(write->txn, true);
     if (rc == SQLITE_OK)
         rc = khw_update_at(write, &from.key, moves ? &to.key : &from.key);
+    if (rc == SQLITE_OK)
+        rc = vt_khash_unique(write, moves ? &to.key : &from.key);
+    kv_txn_lenient(write->txn, false);
     kv_buf_fini(&to.buf);
     kv_buf_fini(&from.buf);
     return rc;

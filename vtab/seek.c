@@ -18,14 +18,27 @@
 
 #define SEEK_SIZE_MAX ((size_t)1 << 30) /* bytes of all bounds */
 
-void vt_seek_init(struct vt_seek *seek, struct vt_khash *khash, unsigned bits)
+void vt_seek_init(struct vt_seek *seek)
 {
-    *seek = (struct vt_seek){.khash = khash, .bits = bits,
-                             .index = &khash->index[bits & VT_SEEK_NUMBER]};
+    memset(seek, 0, sizeof(*seek));
     kv_buf_init(&seek->bytes, KV_MEM_MISC, SEEK_SIZE_MAX);
     kv_buf_init(&seek->scratch, KV_MEM_MISC, SEEK_SIZE_MAX);
     kv_buf_init(&seek->text, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
     kv_buf_init(&seek->pile, KV_MEM_MISC, SIZE_MAX / 4);
+}
+
+void vt_seek_begin(struct vt_seek *seek, struct vt_khash *khash, unsigned bits)
+{
+    seek->khash = khash;
+    seek->index = &khash->index[bits & VT_SEEK_NUMBER];
+    seek->bits = bits;
+    seek->loose = seek->walking = seek->piled = false;
+    seek->count = seek->arm = 0;
+    seek->row_count = seek->row = 0;
+    kv_buf_cut(&seek->bytes, 0);
+    kv_buf_cut(&seek->scratch, 0);
+    kv_buf_cut(&seek->text, 0);
+    kv_buf_cut(&seek->pile, 0);
 }
 
 void vt_seek_fini(struct vt_seek *seek)

@@ -133,6 +133,7 @@ static int vtable_close(sqlite3_vtab_cursor *base)
         session->spare = cursor;
         session->spares++;
     } else {
+        vt_seek_free(cursor);
         sqlite3_free(cursor);
     }
     return SQLITE_OK;
@@ -142,6 +143,7 @@ void vt_cursors_free(struct vt_session *session)
 {
     while (session->spare != NULL) {
         struct vt_cursor *next = session->spare->next;
+        vt_seek_free(session->spare);
         sqlite3_free(session->spare);
         session->spare = next;
     }

@@ -135,7 +135,8 @@ struct vt_cursor {
     unsigned key_range;
     struct kv_key key_glob;
     struct vt_due *due;
-    struct vt_seek *seek;
+    struct vt_seek *seek; /* kept for the next filter, also by spare cursors */
+    bool seeking;         /* rows come from it */
     const struct kv_key *key; /* of the current row: of walk, a lookup, due */
     const struct kv_item *item;
     struct kv_item looked_up;
@@ -190,6 +191,8 @@ KV_INTERNAL int vt_seek_args(struct vt_cursor *cursor, unsigned plan,
                              sqlite3_value **argv);
 KV_INTERNAL int vt_seek_start(struct vt_cursor *cursor);
 KV_INTERNAL int vt_seek_next(struct vt_cursor *cursor, bool *found);
+/* No rows come from it any more; its memory stays, if it is little. */
+KV_INTERNAL void vt_seek_end(struct vt_cursor *cursor);
 KV_INTERNAL void vt_seek_free(struct vt_cursor *cursor);
 
 /* Place elem_walk of `cursor` on the first element of `item` that the plan

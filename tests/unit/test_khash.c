@@ -70,8 +70,8 @@ START_TEST(a_definition_that_cannot_be_kept_is_refused_in_a_sentence)
         {"'u:{id}', id, a 'x'", "kv_hash: column a: ''x'' is no type"},
         {"'u:{id}', id, 5", "kv_hash: '5' is no column: a name and perhaps a "
                             "type"},
-        {"'u:{id}', id, a, unique (a)", "kv_hash: unique (a) cannot be kept: a "
-                                        "table has columns and indexes"}};
+        {"'u:{id}', id, a, check (a)", "kv_hash: check (a) cannot be kept: a "
+                                       "table has columns and indexes"}};
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         (void)snprintf(peer.sql, SQL_MAX,

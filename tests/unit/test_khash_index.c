@@ -212,16 +212,24 @@ START_TEST(an_index_that_cannot_be_kept_is_refused_in_a_sentence)
         {"a, INDEX(a, A)", "kv_hash: INDEX(a, A): column A comes twice"},
         {"a, INDEX(a), INDEX ( \"a\" )",
          "kv_hash: INDEX ( \"a\" ) comes twice"},
-        {"a, INDEX", "kv_hash: 'INDEX' is no index: INDEX(column, ...)"},
-        {"a, INDEX()", "kv_hash: 'INDEX()' is no index: INDEX(column, ...)"},
+        {"a, INDEX", "kv_hash: 'INDEX' is no index: INDEX(column, ...), "
+         "UNIQUE(column, ...), or that and STRICT"},
+        {"a, INDEX()", "kv_hash: 'INDEX()' is no index: INDEX(column, ...), "
+         "UNIQUE(column, ...), or that and STRICT"},
         {"a, INDEX(a) b", "kv_hash: 'INDEX(a) b' is no index: INDEX(column, "
-                          "...)"},
+                          "...), UNIQUE(column, ...), or that and STRICT"},
         {"a, INDEX(a DESC)", "kv_hash: 'INDEX(a DESC)' is no index: "
-                             "INDEX(column, ...)"},
+                             "INDEX(column, ...), UNIQUE(column, ...), or that "
+                             "and STRICT"},
         {"a, b, c, d, e, f, g, h, i, INDEX(a,b,c,d,e,f,g,h,i)",
          "kv_hash: INDEX(a,b,c,d,e,f,g,h,i): an index has at most 8 columns"},
-        {"a, UNIQUE(a)", "kv_hash: UNIQUE(a) cannot be kept: a table has "
-                         "columns and indexes"}};
+        {"a, UNIQUE", "kv_hash: 'UNIQUE' is no index: INDEX(column, ...), "
+                      "UNIQUE(column, ...), or that and STRICT"},
+        {"a, INDEX(a) STRICT", "kv_hash: 'INDEX(a) STRICT' is no index: "
+                               "INDEX(column, ...), UNIQUE(column, ...), or "
+                               "that and STRICT"},
+        {"a, CHECK(a)", "kv_hash: CHECK(a) cannot be kept: a table has "
+                        "columns and indexes"}};
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         (void)snprintf(fx.sql, SQL_MAX,
@@ -587,6 +595,96 @@ START_TEST(an_index_of_hashes_that_are_there_is_built_by_the_keeper)
 }
 END_TEST
 
+/* One field by the way of commands. */
+static kvsql_rc hset(const char *key, const char *field, const char *value)
+{
+    const struct kv_key k = kv_key_of(key, strlen(key));
+    const struct kv_key f = kv_key_of(field, strlen(field));
+    struct kv_txn *txn;
+    kvsql_rc rc;
+
+    ck_assert_int_eq(kv_txn_begin(fx.db, true, 0, &txn, &fx.err), KVSQL_OK);
+    rc = kv_hset(txn, &k, &f, (kvsql_slice){value, strlen(value)}, 0, NULL,
+                 &fx.err);
+    if (rc == KVSQL_OK) return kv_txn_commit(txn, NULL, &fx.err);
+    kv_txn_rollback(txn);
+    return rc;
+}
+
+START_TEST(unique_columns_are_unique_for_who_writes_through_sql)
+{
+    ok("CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id, name, email"
+       " TEXT, n INTEGER, UNIQUE(email), unique ( name, n ))");
+    ok("INSERT INTO users VALUES('1', 'a', 'x@y', 1), ('2', 'a', 'z@y', 2),"
+       " ('3', 'a', NULL, 3), ('4', 'b', NULL, 3)");
+    FAILS("INSERT INTO users VALUES('5', 'c', 'x@y', 1)", KVSQL_EXISTS,
+          "UNIQUE constraint failed: users.email");
+    FAILS("UPDATE users SET n = '1' WHERE id = '2'", KVSQL_EXISTS,
+          "UNIQUE constraint failed: users.name, users.n");
+    FAILS("UPDATE users SET email = 'q'", KVSQL_EXISTS,
+          "UNIQUE constraint failed: users.email");
+    ok("INSERT OR IGNORE INTO users VALUES('5', 'c', 'x@y', 1), ('6', 'd',"
+       " 'd@y', 1)");
+    GIVES("SELECT id FROM users ORDER BY id", "'1'\n'2'\n'3'\n'4'\n'6'");
+    ok("INSERT OR REPLACE INTO users VALUES('5', 'a', 'x@y', 2)");
+    GIVES("SELECT id FROM users ORDER BY id", "'3'\n'4'\n'5'\n'6'");
+    ok("UPDATE OR REPLACE users SET email = 'd@y' WHERE id = '3'");
+    GIVES("SELECT id FROM users WHERE email = 'd@y'", "'3'");
+    ok("UPDATE users SET email = email, n = n");
+    ck_assert_int_eq(hset("user:7", "email", "d@y"), KVSQL_OK);
+    GIVES("SELECT id FROM users WHERE email = 'd@y'", "'3'\n'7'");
+    ok("UPDATE users SET n = 8, expires_at = 1800000000000 WHERE id = '7'");
+    FAILS("UPDATE users SET email = 'd@y' WHERE id = '7'", KVSQL_EXISTS,
+          "UNIQUE constraint failed: users.email");
+    ok("UPDATE users SET expires_at = 1700000000001 WHERE id = '3'");
+    fx.wall += 1;
+    ok("UPDATE users SET email = 'd@y' WHERE id = '7'");
+    check_store();
+}
+END_TEST
+
+START_TEST(strict_indexes_refuse_what_collides_by_any_door)
+{
+    struct kv_txn *txn;
+    const struct kv_key from = kv_key_of("pet:1", 5), to = kv_key_of("user:9", 6);
+
+    ok("CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id, email,"
+       " n INTEGER, UNIQUE(email) STRICT)");
+    ck_assert_int_eq(hset("user:1", "email", "x@y"), KVSQL_OK);
+    ck_assert_int_eq(hset("user:1", "email", "x@y"), KVSQL_OK);
+    ck_assert_int_eq(hset("user:2", "n", "1"), KVSQL_OK);
+    ck_assert_int_eq(hset("user:2", "email", "x@y"), KVSQL_CONSTRAINT);
+    ck_assert_str_eq(fx.err.text, "UNIQUE constraint failed: users.email: key "
+                                  "'user:1' has the same");
+    ck_assert_int_eq(hset("pet:1", "email", "x@y"), KVSQL_OK);
+    ck_assert_int_eq(kv_txn_begin(fx.db, true, 0, &txn, &fx.err), KVSQL_OK);
+    ck_assert_int_eq(kv_rename(txn, &from, &to, &fx.err), KVSQL_CONSTRAINT);
+    ck_assert_int_eq(kv_copy(txn, &from, &to, &fx.err), KVSQL_CONSTRAINT);
+    kv_txn_rollback(txn);
+    FAILS("INSERT INTO hashes(key, field, value) VALUES('user:3', 'email',"
+          " 'x@y')", KVSQL_CONSTRAINT,
+          "UNIQUE constraint failed: users.email: key 'user:1' has the same");
+    FAILS("INSERT INTO users VALUES('3', 'x@y', 1)", KVSQL_EXISTS,
+          "UNIQUE constraint failed: users.email");
+    ok("INSERT OR REPLACE INTO users VALUES('3', 'x@y', 1)");
+    GIVES("SELECT id FROM users", "'2'\n'3'");
+    ok("DROP TABLE users");
+    ok("CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id, email,"
+       " n INTEGER, UNIQUE(email) STRICT)");
+    ck_assert_int_eq(hset("user:4", "email", "u@y"), KVSQL_BUSY);
+    ck_assert_str_eq(fx.err.text, "UNIQUE of users.email is not known to hold "
+                                  "before its index is complete; try again");
+    ck_assert_int_eq(hset("user:4", "n", "1"), KVSQL_OK);
+    FAILS("INSERT INTO users VALUES('5', 'v@y', 1)", KVSQL_BUSY,
+          "UNIQUE of table users is not known to hold before its index is "
+          "complete; try again");
+    tick();
+    ck_assert_int_eq(hset("user:4", "email", "u@y"), KVSQL_OK);
+    ck_assert_int_eq(hset("user:5", "email", "u@y"), KVSQL_CONSTRAINT);
+    check_store();
+}
+END_TEST
+
 START_TEST(dropping_a_table_gives_back_its_indexes_and_no_hash)
 {
     struct kv_info before, after;
@@ -856,7 +954,7 @@ static void both_run(const char *sql)
     both();
 }
 
-START_TEST(statements_give_what_a_native_table_with_the_indexes_gives)
+static void compare_tables(const char *table, const char *indexes)
 {
     static const char *const controls[] = {
         "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a", "SAVEPOINT b",
@@ -864,17 +962,16 @@ START_TEST(statements_give_what_a_native_table_with_the_indexes_gives)
     const unsigned steps = steps_of(2 * STEPS);
 
     fx.rand = rand_of(rand_seed("khash_index", 9));
-    ok(USERS);
+    ok(table);
     ck_assert_int_eq(
         sqlite3_exec(fx.native,
                      "CREATE TABLE users(id TEXT NOT NULL PRIMARY KEY, name"
                      " TEXT, age INTEGER, city TEXT, score REAL, data BLOB)"
-                     " WITHOUT ROWID; CREATE INDEX a ON users(age);"
-                     "CREATE INDEX b ON users(city, age);"
-                     "CREATE INDEX c ON users(score, name);"
-                     "CREATE INDEX d ON users(data)",
+                     " WITHOUT ROWID",
                      NULL, NULL, NULL),
         SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(fx.native, indexes, NULL, NULL, NULL),
+                     SQLITE_OK);
     both_run("CREATE TEMP TABLE t(i INTEGER, x TEXT)");
     both_run("INSERT INTO t VALUES(7, '7'), (1, 'abc'), (2, NULL)");
     both_run("WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i+1 FROM n"
@@ -895,6 +992,25 @@ START_TEST(statements_give_what_a_native_table_with_the_indexes_gives)
         }
     }
 }
+
+START_TEST(statements_give_what_a_native_table_with_the_indexes_gives)
+{
+    compare_tables(USERS, "CREATE INDEX a ON users(age);"
+                          "CREATE INDEX b ON users(city, age);"
+                          "CREATE INDEX c ON users(score, name);"
+                          "CREATE INDEX d ON users(data)");
+}
+END_TEST
+
+START_TEST(unique_indexes_refuse_and_replace_what_native_ones_do)
+{
+    compare_tables("CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id,"
+                   " name TEXT, age INTEGER, city TEXT, score REAL, data BLOB,"
+                   " UNIQUE(name), UNIQUE(city, age) STRICT, INDEX(score))",
+                   "CREATE UNIQUE INDEX a ON users(name);"
+                   "CREATE UNIQUE INDEX b ON users(city, age);"
+                   "CREATE INDEX c ON users(score)");
+}
 END_TEST
 
 static void add(TCase *tests)
@@ -909,6 +1025,10 @@ static void add(TCase *tests)
                    an_expired_field_is_found_as_null_before_it_is_removed);
     tcase_add_test(tests,
                    an_index_of_hashes_that_are_there_is_built_by_the_keeper);
+    tcase_add_test(tests,
+                   unique_columns_are_unique_for_who_writes_through_sql);
+    tcase_add_test(tests, strict_indexes_refuse_what_collides_by_any_door);
+    tcase_add_test(tests, unique_indexes_refuse_and_replace_what_native_ones_do);
     tcase_add_test(tests, dropping_a_table_gives_back_its_indexes_and_no_hash);
     tcase_add_test(tests, nothing_is_torn_when_an_allocation_fails);
     tcase_add_test(tests,
