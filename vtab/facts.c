@@ -3,6 +3,7 @@
  *
  * Thread: the session's. */
 #include "vtab/info.h"
+#include "vtab/khash.h"
 
 #include <string.h>
 
@@ -113,12 +114,76 @@ static void facts_stat_text(struct vt_rows *rows, const char *name,
     vt_row_text(rows, "text");
 }
 
+/* Keys that begin with the prefix, whatever they hold. */
+static uint64_t facts_behind(const struct kv_at *at, const struct kv_key *prefix)
+{
+    uint8_t last[KVSQL_KEY_MAX];
+    uint64_t count = 0;
+
+    if (prefix->size == 0) return kv_count_all(at);
+    memcpy(last, prefix->p, prefix->size);
+    last[prefix->size - 1]++; /* of UTF-8: it is no FF */
+    for (unsigned cls = KV_TEXT; cls <= KV_BLOB; cls++) {
+        const struct kv_key from = {prefix->p, prefix->size, (uint8_t)cls};
+        const struct kv_key to = {last, prefix->size, (uint8_t)cls};
+        count += kv_rank(at, &to) - kv_rank(at, &from);
+    }
+    return count;
+}
+
+/* Two rows: how far an index is, and its bytes. */
+static bool facts_index(struct vt_rows *rows, const struct vt_khash *khash,
+                        const struct vt_khash_index *index,
+                        const struct kv_at *at)
+{
+    const struct kv_key id = {index->id.p, (uint32_t)index->id.size, KV_BLOB};
+    struct kv_index_state state = {.entries = 0};
+    sqlite3_str *out = sqlite3_str_new(NULL);
+    char *name, *value;
+
+    (void)kv_index_state(at, &id, &state);
+    sqlite3_str_appendf(out, "index %s(", khash->name);
+    for (int i = 0; i < index->columns; i++)
+        sqlite3_str_appendf(out, "%s%s", i > 0 ? ", " : "",
+                            khash->label[index->column[i]]);
+    sqlite3_str_appendall(out, ")");
+    name = sqlite3_str_finish(out);
+    value = state.complete
+                ? sqlite3_mprintf("ready")
+                : sqlite3_mprintf("building %llu of %llu",
+                                  (unsigned long long)state.entries,
+                                  (unsigned long long)facts_behind(
+                                      at, &khash->prefix));
+    if (name != NULL && value != NULL) {
+        facts_stat_text(rows, name, value);
+        facts_stat(rows, name, state.bytes, "bytes");
+    }
+    sqlite3_free(name);
+    sqlite3_free(value);
+    return name != NULL && value != NULL;
+}
+
+/* The indexes of the tables that the store declares. */
+static kvsql_rc facts_indexes(struct vt_rows *rows, struct vt_session *session,
+                              struct kvsql_error *err)
+{
+    const struct vt_khash *khash = session->khashes;
+    struct kv_at at;
+    struct vt_snap *snap;
+    const kvsql_rc rc = vt_read_at(session, true, &at, &snap, err);
+
+    for (; rc == KVSQL_OK && khash != NULL; khash = khash->next)
+        for (int i = 0; i < khash->indexes; i++)
+            if (!facts_index(rows, khash, &khash->index[i], &at))
+                return kv_fail(err, KVSQL_NOMEM, "sql: no memory for stats");
+    return rc;
+}
+
 kvsql_rc vt_fill_stats(struct vt_rows *rows, struct vt_session *session,
                        struct kvsql_error *err)
 {
     struct kv_info info;
 
-    (void)err;
     facts_info(session, &info);
     facts_stat(rows, "keys", info.keys, "count");
     facts_stat(rows, "keys_with_expiry", info.keys_with_expiry, "count");
@@ -156,7 +221,8 @@ kvsql_rc vt_fill_stats(struct vt_rows *rows, struct vt_session *session,
     facts_stat_text(rows, "store_id", info.store_id);
     facts_stat_text(rows, "start_id", info.start_id);
     facts_stat_text(rows, "version", KVSQL_VERSION);
-    return KVSQL_OK;
+    return session->khashes != NULL ? facts_indexes(rows, session, err)
+                                    : KVSQL_OK;
 }
 
 kvsql_rc vt_fill_snapshots(struct vt_rows *rows, struct vt_session *session,

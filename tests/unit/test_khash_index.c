@@ -578,6 +578,8 @@ START_TEST(an_index_of_hashes_that_are_there_is_built_by_the_keeper)
     ck_assert_str_eq(plan_of("SELECT * FROM users WHERE age = 1"), "");
     ck_assert(kv_store_tick(kv_db_store(fx.db)));
     check_store();
+    GIVES("SELECT value GLOB 'building [1-9]* of 3401' FROM stats WHERE name ="
+          " 'index users(age)' AND unit = 'text'", "1");
     ok("UPDATE users SET age = 41 WHERE id = '1001'"); /* it has been there */
     ok("UPDATE users SET age = 41 WHERE id = '999'");
     ok("DELETE FROM users WHERE id = '1002'");
@@ -587,6 +589,11 @@ START_TEST(an_index_of_hashes_that_are_there_is_built_by_the_keeper)
     ck_assert_str_eq(plan_of("SELECT * FROM users WHERE age = 2"), "");
     ok("COMMIT");
     check_store();
+    GIVES("SELECT name, value FROM stats WHERE name LIKE 'index %' AND unit ="
+          " 'text' ORDER BY 1", "'index users(age)'|'ready'\n"
+                     "'index users(city, age)'|'ready'\n"
+                     "'index users(data)'|'ready'\n"
+                     "'index users(score, name)'|'ready'");
     ck_assert_str_eq(plan_of("SELECT * FROM users WHERE age = 3"),
                      "index age: age=?");
     GIVES("SELECT count(*) FROM users WHERE age = 41", "41");
