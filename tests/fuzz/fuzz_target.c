@@ -31,6 +31,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             if (request->params[i].value.p != NULL)
                 check_inside(request, request->params[i].value);
         }
+        if (request->colon != SIZE_MAX) { /* a raw ':' of the last segment */
+            const kvsql_slice *last =
+                &request->segments[request->segment_count - 1];
+            FUZZ_CHECK(request->colon < last->size);
+            FUZZ_CHECK(((const char *)last->p)[request->colon] == ':');
+        }
     }
     http_request_unref(request);
     free(text);
