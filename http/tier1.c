@@ -526,18 +526,14 @@ enum http_next http_do_multi_exec(struct http_request *request)
     return tier1_begin(request, TIER1_MULTI, false);
 }
 
-/* The paths of streams of messages, until there are messages. */
+/* The paths of streams, until there are streams. */
 enum http_next http_do_stream(struct http_request *request)
 {
     const bool monitor = http_is(request->segments[0], "monitor");
 
-    http_answer(request, 400, HTTP_TYPE_JSON);
-    kv_buf_printf(&request->answer.body,
-                  "{\"error\":\"ERR unknown command '%.*s': %s not in this "
-                  "version of kvsql\"}",
-                  (int)request->segments[0].size,
-                  (const char *)request->segments[0].p,
-                  monitor ? "a stream of commands is"
-                          : "publish and subscribe are");
+    http_refuse(request, HTTP_P_PARAMETER, "%s not in this version of kvsql%s",
+                monitor ? "MONITOR over HTTP is"
+                        : "publish and subscribe are",
+                monitor ? "; the Redis protocol has it" : "");
     return HTTP_NEXT_ANSWER;
 }
