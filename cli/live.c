@@ -143,6 +143,7 @@ struct live_change {
     size_t at[CMD_CONFIG_PAIRS_MAX];
     unsigned count;
     struct kv_buf texts;
+    void *made; /* by the doors */
 };
 
 static kvsql_rc live_refuse(const char *name, const char *why,
@@ -239,6 +240,22 @@ static kvsql_rc live_check_doors(const struct cli_live *live,
     return live_refuse(cli_option_row(id)->name, why, err);
 }
 
+/* What can fail beyond the values themselves. */
+static kvsql_rc live_prepare(const struct cli_live *live,
+                             struct live_change *change, unsigned index,
+                             struct kvsql_error *err)
+{
+    const struct cli_live_doors *doors = &live->doors;
+    const enum cli_option_id id = change->id[index];
+    char why[LIVE_WHY_MAX];
+
+    if (doors->prepare == NULL || change->made != NULL ||
+        doors->prepare(doors->arg, id, live_text(change, index), &change->made,
+                       why, sizeof why) == NULL)
+        return KVSQL_OK;
+    return live_refuse(cli_option_row(id)->name, why, err);
+}
+
 /* Put all in place. Memory that runs out half-way puts back what was there. */
 static kvsql_rc live_commit(struct cli_live *live,
                             const struct live_change *change,
@@ -263,7 +280,7 @@ static kvsql_rc live_commit(struct cli_live *live,
 
 /* Both locks are held, or at least the store's. */
 static kvsql_rc live_set_in(struct cli_live *live, struct kv_txn *txn,
-                            const struct live_change *change,
+                            struct live_change *change,
                             struct kvsql_error *err)
 {
     kvsql_rc rc = KVSQL_OK;
@@ -273,6 +290,10 @@ static kvsql_rc live_set_in(struct cli_live *live, struct kv_txn *txn,
         rc = live_check_doors(live, change, i, err);
     if (rc == KVSQL_OK)
         rc = live_commit(live, change, err);
+    if (rc == KVSQL_OK && change->made != NULL) {
+        live->doors.offer(live->doors.arg, change->made);
+        change->made = NULL;
+    }
     if (rc == KVSQL_OK)
         live_apply(live, txn);
     kv_lock_drop(&live->lock);
@@ -315,12 +336,16 @@ static kvsql_rc live_set(void *arg, struct kv_txn *txn, unsigned count,
         rc = live_add(&change, pairs[2 * i], pairs[2 * i + 1], err);
     for (unsigned i = 0; i < count && rc == KVSQL_OK; i++)
         rc = live_check(&change, i, err);
+    for (unsigned i = 0; i < count && rc == KVSQL_OK; i++)
+        rc = live_prepare(live, &change, i, err);
     if (rc == KVSQL_OK && txn == NULL)
         rc = live_begin(live, LIVE_WAIT_MS, &own, err);
     if (rc == KVSQL_OK)
         rc = live_set_in(live, own != NULL ? own : txn, &change, err);
     if (own != NULL)
         live_end(own);
+    if (change.made != NULL)
+        live->doors.drop(live->doors.arg, change.made);
     for (unsigned i = 0; i < change.count && rc == KVSQL_OK; i++)
         kv_diag(KV_INFO, "config.set", "option=%s",
                 cli_option_row(change.id[i])->name);

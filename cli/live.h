@@ -19,8 +19,8 @@
 #include "command/command.h"
 #include "kvsql/base/lock.h"
 
-/* What the doors do about options; filled in serve.c. Called under both
- * locks. */
+/* What the doors do about options; filled in serve.c. Called under both locks
+ * but for prepare and drop. */
 struct cli_live_doors {
     void *arg;
     /* Take over what can change; cheap, and cannot fail. */
@@ -29,6 +29,14 @@ struct cli_live_doors {
      * NULL, or why not, in `out`. */
     const char *(*refuse)(void *arg, enum cli_option_id id, const char *text,
                           char *out, size_t size);
+    /* Make what a value needs and what may fail, of one option at most: NULL
+     * and *made, which may stay NULL; or why not, in `out`. Outside of the
+     * locks, but for a CONFIG SET in a transaction. */
+    const char *(*prepare)(void *arg, enum cli_option_id id, const char *text,
+                           void **made, char *out, size_t size);
+    /* Nothing comes of it; or it is there for the apply that follows. */
+    void (*drop)(void *arg, void *made);
+    void (*offer)(void *arg, void *made);
 };
 
 struct cli_live {

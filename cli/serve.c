@@ -54,6 +54,7 @@ struct serve {
     struct cli_progress progress;
     sigset_t signals, stops;
     struct serve_secrets secrets; /* running: under the lock of `live` */
+    struct resp_listening *listening; /* under it: for apply to take, or NULL */
 };
 
 /* ---- options -------------------------------------------------------------------- */
@@ -250,6 +251,11 @@ static void serve_apply(void *arg, const struct cli_settings *settings)
         .keepalive_s = cli_number(settings, CLI_OPT_TCP_KEEPALIVE),
         .bulk_max = cli_number(settings, CLI_OPT_PROTO_MAX_BULK_LEN)};
 
+    if (serve->listening != NULL) {
+        resp_listen_take(serve->resp, serve->listening);
+        serve->listening = NULL;
+        cmd_host_port_set(resp_port(serve->resp));
+    }
     resp_set(serve->resp, &limits);
     cmd_clients_max_set(clients);
     const char *password =
@@ -286,6 +292,59 @@ static const char *serve_refuse(void *arg, enum cli_option_id id,
         return out;
     }
     return NULL;
+}
+
+/* Sockets of another port, at the addresses of `bind`. Those are listened on
+ * already, so a secret is there where one has to be (X1). */
+static kvsql_rc serve_listen(struct serve *serve, uint64_t port,
+                             struct resp_listening **out,
+                             struct kvsql_error *err)
+{
+    char bind[SERVE_PATH_MAX];
+
+    *out = NULL;
+    if (port != 0 && port == resp_port(serve->resp))
+        return KVSQL_OK;
+    kv_lock_take(&serve->live.lock);
+    (void)snprintf(bind, sizeof bind, "%s",
+                   cli_text(&serve->settings, CLI_OPT_BIND));
+    kv_lock_drop(&serve->live.lock);
+    return resp_listen(bind, (uint16_t)port, resp_is_exposed(serve->resp), out,
+                       err);
+}
+
+static const char *serve_prepare(void *arg, enum cli_option_id id,
+                                 const char *text, void **made, char *out,
+                                 size_t size)
+{
+    struct resp_listening *listening;
+    struct kvsql_error err;
+    uint64_t port;
+
+    if (id != CLI_OPT_PORT || !kv_num_uint(text, strlen(text), &port))
+        return NULL;
+    if (serve_listen(arg, port, &listening, &err) == KVSQL_OK) {
+        *made = listening;
+        return NULL;
+    }
+    kv_diag(KV_WARN, "config.port", "error=\"%s\"", err.text);
+    (void)snprintf(out, size,
+                   "Unable to listen on this port. Check server logs.");
+    return out;
+}
+
+static void serve_drop(void *arg, void *made)
+{
+    (void)arg;
+    resp_listen_drop(made);
+}
+
+static void serve_offer(void *arg, void *made)
+{
+    struct serve *serve = arg;
+
+    resp_listen_drop(serve->listening);
+    serve->listening = made;
 }
 
 /* ---- the store -------------------------------------------------------------------- */
@@ -425,21 +484,47 @@ static kvsql_rc serve_reload_secrets(struct serve *serve,
     return rc;
 }
 
+/* Another port in the layers that are read anew; not over one that CONFIG SET
+ * set. */
+static kvsql_rc serve_reload_port(struct serve *serve,
+                                  const struct cli_settings *fresh,
+                                  struct resp_listening **out,
+                                  struct kvsql_error *err)
+{
+    const uint64_t port = cli_number(fresh, CLI_OPT_PORT);
+
+    kv_lock_take(&serve->live.lock);
+    const bool same =
+        serve->settings.layer[CLI_OPT_PORT] == CLI_LAYER_LIVE ||
+        port == cli_number(&serve->settings, CLI_OPT_PORT);
+    kv_lock_drop(&serve->live.lock);
+    return same ? KVSQL_OK : serve_listen(serve, port, out, err);
+}
+
 /* Read the layers again and take over what may change at run time; a wrong
  * file changes nothing. */
 static void serve_reload(struct serve *serve)
 {
+    struct resp_listening *listening = NULL;
     struct cli_settings fresh;
     struct kvsql_error err;
     kvsql_rc rc = cli_settings_load(&fresh, CLI_IN_SERVE, serve->argc,
                                     serve->argv, &err);
 
     if (rc == KVSQL_OK)
+        rc = serve_reload_port(serve, &fresh, &listening, &err);
+    if (rc == KVSQL_OK)
         rc = serve_reload_secrets(serve, &fresh, &err);
     if (rc != KVSQL_OK) {
         kv_diag(KV_ERROR_LEVEL, "config.reload", "error=\"%s\"", err.text);
+        resp_listen_drop(listening);
         cli_settings_fini(&fresh);
         return;
+    }
+    if (listening != NULL) {
+        kv_lock_take(&serve->live.lock);
+        serve_offer(serve, listening);
+        kv_lock_drop(&serve->live.lock);
     }
     cli_live_reload(&serve->live, &fresh);
     char text[SERVE_RELOAD_MAX];
@@ -573,7 +658,8 @@ static int serve_run(struct serve *serve)
         return cli_refuse_error(&err);
     }
     const struct cli_live_doors doors = {
-        .arg = serve, .apply = serve_apply, .refuse = serve_refuse};
+        .arg = serve, .apply = serve_apply, .refuse = serve_refuse,
+        .prepare = serve_prepare, .drop = serve_drop, .offer = serve_offer};
     cli_live_start(&serve->live, &serve->settings, serve->db, &doors, &host);
     cmd_host_set(&host);
     http_ready(serve->http, serve->db);

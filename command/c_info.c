@@ -117,7 +117,7 @@ static void info_server(struct info_facts *f)
                   "config_file:%s\r\nio_threads_active:0\r\n"
                   "kvsql_version:" KVSQL_VERSION "\r\nsqlite_version:%s\r\n",
                   (unsigned)(sizeof(void *) * 8), kv_os_pid(), f->id,
-                  host->port, host->http_port,
+                  cmd_host_port(), host->http_port,
                   (long long)f->now * 1000, (long long)up_s,
                   (long long)(up_s / 86400),
                   host->executable != NULL ? host->executable : "",

@@ -376,9 +376,22 @@ kvsql_rc cmd_check(unsigned argc, const kvsql_slice *argv, bool in_batch,
 
 static struct cmd_host command_host;
 
+static _Atomic unsigned command_port; /* may change while it runs */
+
 void cmd_host_set(const struct cmd_host *host)
 {
     command_host = *host;
+    atomic_store(&command_port, host->port);
+}
+
+void cmd_host_port_set(uint16_t port)
+{
+    atomic_store(&command_port, port);
+}
+
+unsigned cmd_host_port(void)
+{
+    return atomic_load(&command_port);
 }
 
 const struct cmd_host *cmd_host_get(void)

@@ -87,6 +87,8 @@ struct cmd_host {
     int64_t started_at; /* wall ms */
 };
 KV_INTERNAL void cmd_host_set(const struct cmd_host *host);
+/* The port of the Redis protocol, when it has changed. Any thread. */
+KV_INTERNAL void cmd_host_port_set(uint16_t port);
 
 /* Waits for nothing: no state was seen. */
 #define CMD_NO_TICKET                                                         \

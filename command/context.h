@@ -581,6 +581,7 @@ KV_INTERNAL void cmd_info_reset(const struct kv_info *info);
 /* All counters become zero. */
 KV_INTERNAL void cmd_stats_reset(void);
 KV_INTERNAL const struct cmd_host *cmd_host_get(void);
+KV_INTERNAL unsigned cmd_host_port(void);
 
 /* ---- the handlers ------------------------------------------------------- */
 

@@ -29,7 +29,7 @@ static void accept_refuse(int fd)
 
 static void accept_watch(struct resp_loop *loop, bool on)
 {
-    struct kv_listeners *listeners = &loop->server->listeners;
+    struct kv_listeners *listeners = &loop->listening->set;
 
     for (unsigned i = 0; i < listeners->count; i++) {
         struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE,
@@ -100,9 +100,28 @@ void resp_accept(struct resp_loop *loop, const struct kv_listener *listener)
     }
 }
 
+void resp_accept_last(struct resp_loop *loop)
+{
+    struct kv_listeners *listeners = &loop->listening->set;
+
+    for (unsigned i = 0; i < listeners->count; i++) {
+        resp_accept(loop, &listeners->at[i]);
+    }
+    if (loop->accept_again_ns == 0) {
+        accept_watch(loop, false);
+    }
+}
+
+void resp_accept_first(struct resp_loop *loop)
+{
+    if (loop->accept_again_ns == 0) {
+        accept_watch(loop, true);
+    }
+}
+
 void resp_accept_again(struct resp_loop *loop)
 {
-    const struct kv_listeners *listeners = &loop->server->listeners;
+    const struct kv_listeners *listeners = &loop->listening->set;
 
     for (unsigned i = 0; i < listeners->count; i++) {
         if (!accept_some(loop, &listeners->at[i])) {

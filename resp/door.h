@@ -154,6 +154,7 @@ struct resp_loop {
     struct resp_run run;                    /* ... and its requests */
     struct cmd_request requests[RESP_RUN_MAX];
     struct kv_ticket open;                  /* the last that was seen open */
+    struct resp_listening *listening; /* what it looks at, or NULL */
     uint64_t now_ns, swept_ns, accept_again_ns;
     struct resp_wait wait;
     struct kv_waiter waiter;
@@ -162,7 +163,14 @@ struct resp_loop {
     struct kv_lock post_lock;
     struct resp_conn *post;          /* kill, push */
     struct resp_job *done, **done_last;
-    bool gate_opened, stop, woken;
+    bool gate_opened, stop, woken, relisten;
+};
+
+/* Sockets that are listened on. They go with the last user: the server, each
+ * loop. */
+struct resp_listening {
+    struct kv_listeners set;
+    unsigned users; /* under listen_lock */
 };
 
 struct resp_worker {
@@ -174,7 +182,8 @@ struct resp_worker {
 
 struct resp_server {
     _Atomic(kvsql *) db;
-    struct kv_listeners listeners;
+    struct kv_lock listen_lock;       /* POST */
+    struct resp_listening *listening; /* under it: what is to be looked at */
     struct resp_limits limits, anonymous;
     struct resp_config config;
     struct resp_loop loops[RESP_LOOPS_MAX];
@@ -238,6 +247,8 @@ KV_INTERNAL void resp_post_job_done(struct resp_loop *loop,
                                     struct resp_job *job);
 /* The log thread: what the loop's waiter stood for is decided. */
 KV_INTERNAL void resp_post_gate_done(struct kv_waiter *waiter, kvsql_rc rc);
+/* There are other sockets to listen on. Any thread. */
+KV_INTERNAL void resp_post_listen(struct resp_loop *loop);
 /* Any thread: the loop's is to end. */
 KV_INTERNAL void resp_post_stop(struct resp_loop *loop);
 /* The loop: all that was left for it. False: it is to end. */
@@ -246,11 +257,21 @@ KV_INTERNAL bool resp_post_take(struct resp_loop *loop);
  * The loop, or nobody else any more. */
 KV_INTERNAL void resp_post_take_jobs(struct resp_job *job);
 
+/* ---- listen.c ------------------------------------------------------------ */
+
+/* The loop uses what the server listens on; uses it no more; uses what is new. */
+KV_INTERNAL void resp_listen_enter(struct resp_loop *loop);
+KV_INTERNAL void resp_listen_leave(struct resp_loop *loop);
+KV_INTERNAL void resp_listen_switch(struct resp_loop *loop);
+
 /* ---- accept.c ------------------------------------------------------------ */
 
 /* Take what waits at a listener. */
 KV_INTERNAL void resp_accept(struct resp_loop *loop,
                              const struct kv_listener *listener);
+/* Take what waits at all of them, and look no more; look at them from now on. */
+KV_INTERNAL void resp_accept_last(struct resp_loop *loop);
+KV_INTERNAL void resp_accept_first(struct resp_loop *loop);
 /* Look at the listeners again, after a time without descriptors to spare. */
 KV_INTERNAL void resp_accept_again(struct resp_loop *loop);
 

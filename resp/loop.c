@@ -322,10 +322,10 @@ static void loop_sweep(struct resp_loop *loop)
 /* What epoll gives is a listener or a connection. */
 static bool loop_is_listener(const struct resp_loop *loop, const void *p)
 {
-    const char *first = (const char *)&loop->server->listeners;
+    const char *first = (const char *)loop->listening;
 
     return (const char *)p >= first &&
-           (const char *)p < first + sizeof(loop->server->listeners);
+           (const char *)p < first + sizeof(*loop->listening);
 }
 
 /* Not at all when the sending of this turn let a connection go on that has
@@ -422,7 +422,8 @@ kvsql_rc resp_loop_start(struct resp_loop *loop, struct kvsql_error *err)
                        kv_os_error(errno));
     }
     rc = loop_watch(loop, loop->wake, loop, EPOLLIN, err);
-    struct kv_listeners *listeners = &loop->server->listeners;
+    resp_listen_enter(loop);
+    struct kv_listeners *listeners = &loop->listening->set;
     for (unsigned i = 0; i < listeners->count && rc == KVSQL_OK; i++) {
         rc = loop_watch(loop, listeners->at[i].fd, &listeners->at[i],
                         EPOLLIN | EPOLLEXCLUSIVE, err);
@@ -468,6 +469,7 @@ void resp_loop_fini(struct resp_loop *loop)
         cmd_client_close(&conn->client);
         resp_conn_free(conn);
     }
+    resp_listen_leave(loop);
     if (loop->epoll >= 0) {
         (void)close(loop->epoll);
     }

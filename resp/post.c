@@ -90,6 +90,14 @@ void resp_post_gate_done(struct kv_waiter *waiter, kvsql_rc rc)
     kv_lock_drop(&loop->post_lock);
 }
 
+void resp_post_listen(struct resp_loop *loop)
+{
+    kv_lock_take(&loop->post_lock);
+    loop->relisten = true;
+    post_wake(loop);
+    kv_lock_drop(&loop->post_lock);
+}
+
 void resp_post_stop(struct resp_loop *loop)
 {
     kv_lock_take(&loop->post_lock);
@@ -142,7 +150,7 @@ bool resp_post_take(struct resp_loop *loop)
     struct resp_conn *post;
     struct resp_job *done;
     eventfd_t count;
-    bool opened, stop;
+    bool opened, stop, relisten;
 
     (void)eventfd_read(loop->wake, &count);
     kv_lock_take(&loop->post_lock);
@@ -150,10 +158,11 @@ bool resp_post_take(struct resp_loop *loop)
     done = loop->done;
     opened = loop->gate_opened;
     stop = loop->stop;
+    relisten = loop->relisten;
     loop->post = NULL;
     loop->done = NULL;
     loop->done_last = &loop->done;
-    loop->gate_opened = loop->woken = false;
+    loop->gate_opened = loop->woken = loop->relisten = false;
     kv_lock_drop(&loop->post_lock);
     while (post != NULL) {
         struct resp_conn *next = post->post_next;
@@ -162,6 +171,9 @@ bool resp_post_take(struct resp_loop *loop)
         post = next;
     }
     resp_post_take_jobs(done);
+    if (relisten) {
+        resp_listen_switch(loop); /* no event of this turn is left */
+    }
     if (opened) {
         loop->waiting = false;
         resp_loop_look_at_gated(loop);

@@ -57,12 +57,24 @@ KV_INTERNAL void resp_set(struct resp_server *server,
 /* Connections that descriptors allow, `wanted` at most. */
 KV_INTERNAL unsigned resp_connections_possible(unsigned wanted);
 /* Does it listen outside loopback? */
-KV_INTERNAL bool resp_is_exposed(const struct resp_server *server);
+KV_INTERNAL bool resp_is_exposed(struct resp_server *server);
+/* Listen elsewhere: first the new sockets, which may fail as at the start and
+ * then leaves nothing behind, then either they take the place of those that the
+ * server has, from the next turn of each loop on, or they are dropped (NULL is
+ * fine). Connections stay. Any thread; listen may look through /proc. */
+struct resp_listening;
+KV_INTERNAL kvsql_rc resp_listen(const char *bind, uint16_t port, bool secret,
+                                 struct resp_listening **out,
+                                 struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL void resp_listen_take(struct resp_server *server,
+                                  struct resp_listening *listening);
+KV_INTERNAL void resp_listen_drop(struct resp_listening *listening);
 /* The store is open. Call once. */
 KV_INTERNAL void resp_ready(struct resp_server *server, kvsql *db);
 /* The port that is listened on. */
-KV_INTERNAL uint16_t resp_port(const struct resp_server *server);
-/* An address by which this machine reaches it: "127.0.0.1", "[::1]" ... */
+KV_INTERNAL uint16_t resp_port(struct resp_server *server);
+/* An address by which this machine reaches it: "127.0.0.1", "[::1]" ... At the
+ * start, before others can listen elsewhere. */
 KV_INTERNAL const char *resp_address(const struct resp_server *server);
 /* No more connections, running statements are interrupted, replies that may
  * go are sent, threads end, memory goes. Blocks a second at most. NULL is

@@ -75,14 +75,8 @@ static kvsql_rc server_open(struct resp_server *server,
                             const struct resp_config *config,
                             struct kvsql_error *err)
 {
-    server->listeners = (struct kv_listeners){.door = "resp",
-                                              .option = "port",
-                                              .secret = "password",
-                                              .secret_option =
-                                                  "requirepass-file"};
-    kvsql_rc rc = kv_listen(&server->listeners,
-                            config->bind != NULL ? config->bind : "127.0.0.1",
-                            config->port, config->secret, err);
+    kvsql_rc rc = resp_listen(config->bind, config->port, config->secret,
+                              &server->listening, err);
 
     if (rc == KVSQL_OK) {
         rc = resp_work_start(server, err);
@@ -107,6 +101,7 @@ kvsql_rc resp_start(const struct resp_config *config,
         return kv_fail(err, KVSQL_NOMEM, "resp: no memory for the door");
     }
     kv_lock_init(&server->pool_lock, KV_RANK_DOOR);
+    kv_lock_init(&server->listen_lock, KV_RANK_POST);
     kv_cond_init(&server->pool_more);
     server->queue_last = &server->queue;
     server_configure(server, config);
@@ -124,21 +119,6 @@ void resp_ready(struct resp_server *server, kvsql *db)
     atomic_store_explicit(&server->db, db, memory_order_release);
 }
 
-bool resp_is_exposed(const struct resp_server *server)
-{
-    return kv_listen_exposed(&server->listeners);
-}
-
-uint16_t resp_port(const struct resp_server *server)
-{
-    return server->listeners.port;
-}
-
-const char *resp_address(const struct resp_server *server)
-{
-    return kv_listen_local(&server->listeners);
-}
-
 void resp_stop(struct resp_server *server)
 {
     if (server == NULL) {
@@ -151,7 +131,8 @@ void resp_stop(struct resp_server *server)
     for (unsigned i = 0; i < server->loop_count; i++) {
         resp_loop_fini(&server->loops[i]);
     }
-    kv_listen_close(&server->listeners);
+    resp_listen_drop(server->listening); /* all loops have left */
+    kv_lock_fini(&server->listen_lock);
     kv_cond_fini(&server->pool_more);
     kv_lock_fini(&server->pool_lock);
     kv_mem_free(KV_MEM_CLIENT, server, sizeof(*server));
