@@ -292,26 +292,62 @@ struct elements_answer {
     uint64_t count; /* so far */
 };
 
+static void elements_put(struct cmd_context *c, enum kv_type type, bool pairs,
+                         const struct kv_elem *elem)
+{
+    cmd_answer_val(c, &elem->key);
+    if (pairs && type == KV_HASH) {
+        cmd_answer_val(c, &elem->value);
+    } else if (pairs) {
+        cmd_reply_double(c->reply, elem->score);
+    }
+}
+
 static void elements_answer_one(struct elements_answer *a,
                                 const struct kv_elem *elem)
 {
-    cmd_answer_val(a->c, &elem->key);
-    if (a->pairs && a->type == KV_HASH) {
-        cmd_answer_val(a->c, &elem->value);
-    } else if (a->pairs) {
-        cmd_reply_double(a->c->reply, elem->score);
-    }
+    elements_put(a->c, a->type, a->pairs, elem);
     a->count++;
 }
 
-/* `count` draws; elements may repeat. */
-static void elements_draw(struct elements_answer *a, struct kv_elems *elems,
-                          uint64_t count)
+/* Draws, among which elements may come again: as many as are asked for, in
+ * slices. */
+struct elements_draws {
+    struct cmd_each each;
+    struct kv_item item;
+    enum kv_type type;
+    bool pairs;
+};
+
+static void elements_draw(struct cmd_context *c, void *state, uint64_t index)
 {
-    while (a->count < count && cmd_goes_on(a->c) &&
-           cmd_seek_random(elems)) {
-        elements_answer_one(a, &elems->elem);
+    const struct elements_draws *d = state;
+    struct kv_elems elems;
+
+    (void)index;
+    kv_elems_init(&elems, &c->at, &d->item, KV_ELEMS_KEY);
+    if (cmd_seek_random(&elems)) { /* the first one was there */
+        elements_put(c, d->type, d->pairs, &elems.elem);
     }
+}
+
+static void elements_answer_draws(const struct elements_answer *a,
+                                  const struct kv_item *item, uint64_t count)
+{
+    struct elements_draws d = {{0, count, elements_draw}, *item, a->type,
+                               a->pairs};
+    struct kv_elems elems;
+
+    kv_elems_init(&elems, &a->c->at, item, KV_ELEMS_KEY);
+    if (!cmd_seek_random(&elems)) {
+        d.each.end = 0; /* all fields have expired */
+    }
+    if (a->pairs) {
+        cmd_reply_pairs(a->c->reply, d.each.end);
+    } else {
+        cmd_reply_array(a->c->reply, d.each.end);
+    }
+    cmd_answer_each(a->c, &d.each, sizeof(d), NULL);
 }
 
 /* Many different ones: a walk over all, on which each is taken with the
@@ -380,12 +416,14 @@ static void elements_answer_many(struct elements_answer *a,
     if (cmd_defer(a->c, most)) {
         return;
     }
+    if (count < 0) {
+        elements_answer_draws(a, item, most);
+        return;
+    }
     place = cmd_reply_begin(a->c->reply,
                             a->pairs ? CMD_REPLY_PAIRS : CMD_REPLY_ARRAY);
     kv_elems_init(&elems, &a->c->at, item, KV_ELEMS_KEY);
-    if (count < 0) {
-        elements_draw(a, &elems, most);
-    } else if (a->type == KV_HASH || most >= length / ELEMENTS_WALK_PART) {
+    if (a->type == KV_HASH || most >= length / ELEMENTS_WALK_PART) {
         elements_walk(a, &elems, most);
     } else {
         elements_pick(a, &elems, most);

@@ -215,6 +215,47 @@ START_TEST(a_reply_in_slices_is_the_one_that_comes_whole)
 }
 END_TEST
 
+/* Each begins with '$'; of a pair both, or the member and a number. */
+static unsigned bulks(const struct kv_buf *buf)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < buf->size; i++) {
+        count += buf->p[i] == '$';
+    }
+    return count;
+}
+
+START_TEST(draws_come_in_slices)
+{
+    static const struct ask_row draws[] = {
+        {"SRANDMEMBER t -50000", "*50000\r\n", "*50000\r\n"},
+        {"HRANDFIELD h -25000 WITHVALUES", "*50000\r\n", "*25000\r\n*2\r\n"},
+        {"ZRANDMEMBER z -50000", "*50000\r\n", "*50000\r\n"},
+    };
+
+    fill();
+    for (unsigned i = 0; i < 6; i++) {
+        const struct ask_row *const row = &draws[i / 2];
+
+        client.resp = (uint8_t)(2 + i % 2);
+        kv_buf_reset(&whole, whole.cap);
+        split(row->line);
+        for (first(); slice.more != NULL;) {
+            ck_assert_uint_lt(bytes.size, CMD_SLICE_SIZE + 1000);
+            change(i);
+            split(row->line);
+            ck_assert_int_eq(next(), KVSQL_OK);
+        }
+        kv_buf_add(&whole, bytes.p, bytes.size);
+        const char *const begin = i % 2 == 0 ? row->begin2 : row->begin3;
+        ck_assert_mem_eq(whole.p, begin, strlen(begin));
+        ck_assert_uint_eq(bulks(&whole), 50000);
+        ck_assert_uint_gt(whole.size, 2 * CMD_SLICE_SIZE);
+    }
+}
+END_TEST
+
 START_TEST(a_reply_in_slices_counts_as_one_call)
 {
     fill();
@@ -513,6 +554,7 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, a_reply_in_slices_is_the_one_that_comes_whole, 0,
                         2 * (int)(sizeof(rows) / sizeof(rows[0])));
     tcase_add_test(tests, many_values_that_are_asked_for_come_in_slices);
+    tcase_add_test(tests, draws_come_in_slices);
     tcase_add_test(tests, a_reply_in_slices_counts_as_one_call);
     tcase_add_test(tests, who_has_left_gets_no_more);
     tcase_add_test(tests, who_has_left_is_not_worked_for);
