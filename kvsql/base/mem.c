@@ -20,10 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define MEM_SLOTS 64 /* threads that count without sharing */
-#define MEM_HUGE_PAGE ((size_t)2 << 20)
-#define MEM_HUGE_MIN (2 * MEM_HUGE_PAGE) /* of a block that asks for them */
+#define MEM_HUGE_MIN ((size_t)4 << 20) /* of a block that asks for huge pages */
 
 struct mem_slot {
     _Alignas(64) atomic_bool taken;
@@ -113,17 +113,15 @@ static bool mem_must_fail(void)
 
 /* The first touch of a page costs as much as copying it twice; a long block
  * asks for huge ones, of which there are 512 times fewer. Only a wish: the
- * system need not have any. */
+ * system need not have any. It is for all pages of the block: what is one
+ * mapping must stay one, or it cannot grow by being moved, and is copied. */
 static void mem_wish(void *p, size_t size)
 {
-    const uintptr_t from = ((uintptr_t)p + MEM_HUGE_PAGE - 1) &
-                           ~(uintptr_t)(MEM_HUGE_PAGE - 1);
-    const uintptr_t to =
-        ((uintptr_t)p + size) & ~(uintptr_t)(MEM_HUGE_PAGE - 1);
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t before = (uintptr_t)p % page;
 
-    if (to > from)
-        (void)madvise((uint8_t *)p + (from - (uintptr_t)p), to - from,
-                      MADV_HUGEPAGE);
+    (void)madvise((uint8_t *)p - before,
+                  (before + size + page - 1) / page * page, MADV_HUGEPAGE);
 }
 
 void *kv_mem_alloc(enum kv_mem_kind kind, size_t size)

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "kvsql/base/buf.h"
 #include "kvsql/base/crc32c.h"
@@ -47,6 +48,33 @@ START_TEST(a_copy_ends_with_a_nul)
     kv_mem_free(KV_MEM_MISC, copy, 1);
 }
 END_TEST
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static long faults(void)
+{
+    struct rusage usage;
+
+    ck_assert_int_eq(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_minflt;
+}
+
+/* Its pages are moved; what a copy would touch shows in the count. */
+START_TEST(a_long_block_grows_without_being_copied)
+{
+    const size_t size = (size_t)40 << 20;
+    char *p = kv_mem_alloc(KV_MEM_UNDO, size);
+
+    ck_assert_ptr_nonnull(p);
+    memset(p, 7, size);
+    const long before = faults();
+    p = kv_mem_realloc(KV_MEM_UNDO, p, size, 2 * size);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_int_lt(faults() - before, (long)(size / 4096 / 4));
+    ck_assert_int_eq(p[0] + p[size - 1], 14);
+    kv_mem_free(KV_MEM_UNDO, p, 2 * size);
+}
+END_TEST
+#endif
 
 static void *free_it(void *p)
 {
@@ -272,6 +300,9 @@ static void add(TCase *tests)
 {
     tcase_add_test(tests, blocks_and_bytes_are_counted_by_kind);
     tcase_add_test(tests, a_copy_ends_with_a_nul);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    tcase_add_test(tests, a_long_block_grows_without_being_copied);
+#endif
     tcase_add_test(tests, counts_are_right_over_many_threads);
     tcase_add_test(tests, the_nth_allocation_fails_once_or_for_good);
     tcase_add_test(tests, a_buffer_holds_its_maximum_and_not_a_byte_more);
