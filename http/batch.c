@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/prefer.h"
 #include "http/sql.h"
 #include "http/tier1.h"
 #include "kvsql/base/num.h"
@@ -135,6 +136,7 @@ static bool batch_read(struct batch *batch)
     static const char *const names[] = {"atomic", "if", "ops", NULL};
     struct http_request *request = batch->request;
     struct http_json *json = &batch->json;
+    struct http_prefer prefer;
     struct kvsql_error err;
     kvsql_rc rc = http_json_parse(
         json, request->body.p ? request->body.p : (uint8_t *)(uintptr_t)"",
@@ -157,7 +159,9 @@ static bool batch_read(struct batch *batch)
         json->tokens[atomic].kind != HTTP_JSON_FALSE)
         return batch_bad(batch, "\"atomic\" is true or false");
     batch->conditions = http_json_find(json, 0, "if");
-    batch->dry = http_is_fold(request->headers[HTTP_H_PREFER], "tx=rollback");
+    if (!http_prefer_read(request, &prefer))
+        return false;
+    batch->dry = prefer.dry;
     if (batch->dry && !batch->atomic)
         return batch_bad(batch, "Prefer: tx=rollback needs \"atomic\"");
     return batch_conditions(batch) &&
@@ -178,11 +182,14 @@ static void batch_failed(struct batch *batch, unsigned index, kvsql_rc rc,
 static void batch_moved(struct batch *batch, uint32_t key, uint64_t version)
 {
     const struct http_json_token *token = &batch->json.tokens[key];
-    char shown[128];
+    char shown[128], text[192], extra[48];
 
-    http_refuse(batch->request, HTTP_P_VERSION, "key '%s' is at version %llu",
-                kv_text_show(shown, sizeof shown, token->p, token->size),
-                (unsigned long long)version);
+    snprintf(text, sizeof text, "key '%s' is at version %llu",
+             kv_text_show(shown, sizeof shown, token->p, token->size),
+             (unsigned long long)version);
+    snprintf(extra, sizeof extra, ",\"current\":%llu",
+             (unsigned long long)version);
+    http_refuse_with(batch->request, HTTP_P_VERSION, text, extra);
 }
 
 static void batch_done(struct batch *batch, uint64_t position)

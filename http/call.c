@@ -19,6 +19,7 @@
 #define CALL_WAIT_MS 10000          /* for the store, as commands do */
 #define CALL_CACHE_SIZE 48
 #define CALL_MEMORY_INLINE 65536    /* of a value that an event loop copies */
+#define CALL_MEMORY_WHOLE (1u << 20) /* of one that is copied under the lock */
 
 /* ---- the key -------------------------------------------------------------------- */
 
@@ -183,29 +184,37 @@ static bool call_commands(struct http_call *call, struct kv_txn *txn,
     return true;
 }
 
-/* Prefer: return= of what it can be given for. */
+/* Prefer: return= of what it can be given for: no value whose copying would
+ * hold up all others. */
 static enum http_return call_return(const struct http_call *call)
 {
     bool whole = (call->deed->flags & HTTP_CALL_WHOLE) != 0;
-    enum http_return result = call->prefer.result;
 
-    return result == HTTP_RETURN_MINIMAL || whole ? result
-                                                  : HTTP_RETURN_DEFAULT;
+    switch (call->prefer.result) {
+    case HTTP_RETURN_PREVIOUS:
+        whole = whole && call->before.memory <= CALL_MEMORY_WHOLE;
+        break;
+    case HTTP_RETURN_REPRESENTATION:
+        whole = whole && call->after.memory <= CALL_MEMORY_WHOLE;
+        break;
+    default:
+        return call->prefer.result;
+    }
+    return whole ? call->prefer.result : HTTP_RETURN_DEFAULT;
 }
 
 static bool call_change(struct http_call *call, struct kv_txn *txn)
 {
-    enum http_return result = call_return(call);
     struct kv_at at;
 
-    if (result == HTTP_RETURN_PREVIOUS &&
+    if (call_return(call) == HTTP_RETURN_PREVIOUS &&
         !call_whole(call, txn, &call->before))
         return false;
     if (!call_commands(call, txn, NULL) || !call_expire(call, txn))
         return false;
     kv_at_txn(txn, &at);
     call_look(call, &at, &call->after);
-    return result != HTTP_RETURN_REPRESENTATION ||
+    return call_return(call) != HTTP_RETURN_REPRESENTATION ||
            call_whole(call, txn, &call->after);
 }
 
@@ -439,31 +448,61 @@ static void call_end(struct http_call *call)
         cmd_reply_fini(&call->whole);
 }
 
-static void call_work_view(struct http_request *request,
-                           struct http_worker *worker)
+static bool call_writes(const struct http_call *call)
 {
-    (void)worker;
-    call_read_view(request->state);
-    call_end(request->state);
+    return (call->deed->flags & HTTP_CALL_WRITES) && !call->reads;
 }
 
-/* False: give it to a worker with a view. */
+/* May a command take long that writes, or reads other keys, too? How long one
+ * takes that reads this key alone is seen at the key. */
+static bool call_is_long(const struct http_call *call)
+{
+    if (!(call->deed->flags & HTTP_CALL_WRITES))
+        return false;
+    for (unsigned i = 0; i < call->count; i++) {
+        const struct http_command *command = &call->commands[i];
+        const struct cmd_row *row = cmd_row_of(command->argc, command->argv);
+        if (row != NULL && (row->flags & CMD_LONG))
+            return true;
+    }
+    return false;
+}
+
+/* The commands are said: what remains for a worker. */
+static void call_more(struct http_call *call)
+{
+    if (call_writes(call))
+        call_write(call);
+    else
+        call_read_view(call);
+}
+
+/* False: the commands are said, and a worker is to do the rest. */
 static bool call_do(struct http_call *call)
 {
     if (!call_prepare(call))
         return true;
-    if (call->deed->flags & HTTP_CALL_WRITES) {
-        call_write(call);
-        return true;
-    }
-    return call_read(call);
+    if (call_is_long(call))
+        return false;
+    if (!call_writes(call))
+        return call_read(call);
+    call_write(call);
+    return true;
+}
+
+static void call_work_more(struct http_request *request,
+                           struct http_worker *worker)
+{
+    (void)worker;
+    call_more(request->state);
+    call_end(request->state);
 }
 
 static void call_work(struct http_request *request, struct http_worker *worker)
 {
     (void)worker;
     if (!call_do(request->state))
-        call_read_view(request->state);
+        call_more(request->state);
     call_end(request->state);
 }
 
@@ -485,7 +524,7 @@ enum http_next http_call_run(struct http_request *request,
         return HTTP_NEXT_WORK;
     }
     if (!call_do(call)) {
-        request->work = call_work_view;
+        request->work = call_work_more;
         return HTTP_NEXT_WORK;
     }
     call_end(call);

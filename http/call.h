@@ -13,7 +13,8 @@
  *   commit, or Prefer: tx=rollback
  *   replies -> answer           (show)
  *
- * A reading that would copy much is done by a worker on a view instead.
+ * A reading that would copy much is done by a worker on a view instead, and a
+ * worker runs commands that may take long.
  *
  * Thread: the one that has the request. */
 #ifndef KVSQL_HTTP_CALL_H
@@ -77,6 +78,7 @@ struct http_call {
     struct http_key before, after;
     struct cmd_reply whole; /* for Prefer: return= */
     bool has_whole, refused;
+    bool reads; /* said so: nothing is written after all, of several keys */
 };
 
 /* Do it. The request's second segment is the key. */

@@ -76,6 +76,7 @@ static bool sets_algebra(struct http_call *call, const char *read,
 
     if (!http_value_option(call, "store", &to))
         return false;
+    call->reads = to.p == NULL;
     const kvsql_slice reading[] = {{read, strlen(read)}, call->key};
     const kvsql_slice storing[] = {{store, strlen(store)}, to, call->key};
     return http_value_each(call, http_value_place(call, "with"),
