@@ -105,6 +105,7 @@ ext := $(if $(COVER)$(SAN),,$(B)/kvsql.so)
 .PHONY: test test-clients
 .PHONY: check check-model check-sql check-api check-crash check-docs check-amal
 .PHONY: check-ext check-sqlite test-sql-long
+.PHONY: check-crash-long
 .PHONY: lint diff-long fuzz fuzz-quick bench bench-icount cover fmt install uninstall amal clean
 .PHONY: force
 .DELETE_ON_ERROR:
@@ -260,8 +261,12 @@ test-sql-long: build $(sql) $(B)/tests/unit/test_khash ## a million random SQL s
 # TE12; by hand, where another libsqlite3.so is at hand: SQLITE_LIB names it.
 check-sqlite: $(sql) $(unit) ## the SQL suites on another SQLite: SQLITE_LIB=path
 	@SQLITE_LIB='$(SQLITE_LIB)' $(suite_of) sqlite tests/lib/other_sqlite
-check-crash: build ## kills, torn writes, full disks
+check-crash: build ## kills, power cuts, faults, damage, full disks; CRASH= names some
 	$(suite) crash tests/crash/run
+check-crash-long: build ## the same at full length: an hour or two
+	@KVSQL_KILLS=200 KVSQL_CUTS=100 KVSQL_SECONDS=6 KVSQL_FAULTS=40 \
+		KVSQL_DAMAGES=3000 KVSQL_VARIANTS=6 KVSQL_CRASH_SECONDS=7200 \
+		$(suite_of) crash-long tests/crash/run
 check-docs: build ## every block of the tutorial
 	$(suite) docs tests/docs/run
 test-clients: deps-clients ## real clients, from Debian and npm

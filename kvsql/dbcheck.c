@@ -46,6 +46,11 @@ static kvsql_rc dbcheck_snapshots(struct dbcheck *check,
         const kvsql_rc rc =
             kv_snapshot_checksum(check->config.os, check->config.dir,
                                  snapshot->name, &size, &crc, err);
+        if (rc == KVSQL_NOTFOUND) {
+            return kv_fail(err, KVSQL_CORRUPT,
+                           "snapshot.damaged file=%s offset=0 why=\"the file "
+                           "is gone\"", snapshot->name);
+        }
         if (rc != KVSQL_OK) {
             return rc;
         }
