@@ -90,7 +90,7 @@ unit := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 model := $(patsubst %.c,$(B)/%,$(wildcard tests/model/test_*.c))
 sql := $(patsubst %.c,$(B)/%,$(wildcard tests/sql/test_*.c))
 benches := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
-scripts := $(foreach s,sql api crash docs,$(if $(wildcard tests/$(s)/run),check-$(s)))
+scripts := $(foreach s,sql api crash compat docs,$(if $(wildcard tests/$(s)/run),check-$(s)))
 suites := $(if $(unit),check) $(if $(model),check-model) $(scripts) \
 	$(if $(wildcard tests/amal/run),check-amal) \
 	$(if $(wildcard tests/ext/run),check-ext) \
@@ -105,7 +105,7 @@ ext := $(if $(COVER)$(SAN),,$(B)/kvsql.so)
 .PHONY: test test-clients
 .PHONY: check check-model check-sql check-api check-crash check-docs check-amal
 .PHONY: check-ext check-sqlite test-sql-long
-.PHONY: check-crash-long
+.PHONY: check-crash-long check-compat
 .PHONY: lint diff-long fuzz fuzz-quick bench bench-icount cover fmt install uninstall amal clean
 .PHONY: force
 .DELETE_ON_ERROR:
@@ -263,6 +263,8 @@ check-sqlite: $(sql) $(unit) ## the SQL suites on another SQLite: SQLITE_LIB=pat
 	@SQLITE_LIB='$(SQLITE_LIB)' $(suite_of) sqlite tests/lib/other_sqlite
 check-crash: build ## kills, power cuts, faults, damage, full disks; CRASH= names some
 	$(suite) crash tests/crash/run
+check-compat: build ## directories of every format open, and newer ones are refused
+	$(suite) compat tests/compat/run
 check-crash-long: build ## the same at full length: an hour or two
 	@KVSQL_KILLS=200 KVSQL_CUTS=100 KVSQL_SECONDS=6 KVSQL_FAULTS=40 \
 		KVSQL_DAMAGES=3000 KVSQL_VARIANTS=6 KVSQL_CRASH_SECONDS=7200 \
