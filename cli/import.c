@@ -1,4 +1,5 @@
-/* import.c - `kvsql import`: records from a file into a server or a directory.
+/* import.c - `kvsql import`: records from a file, or the keys of another server,
+ * into a server or a directory.
  *
  * Records are collected into batches; a batch is one atomic wal record, sent
  * and acknowledged before the next one is begun. A failure stops the import;
@@ -69,6 +70,8 @@ static kvsql_rc import_read(struct cli_import *import, struct kvsql_error *err)
     const char *format = cli_text(import->settings, CLI_OPT_IMPORT_FORMAT);
     kvsql_rc rc;
 
+    if (import->file == NULL)
+        return cli_import_redis(import, err);
     if (strcmp(format, "deb822") == 0)
         rc = cli_import_deb822(import, err);
     else if (strcmp(format, "csv") == 0)
@@ -78,6 +81,27 @@ static kvsql_rc import_read(struct cli_import *import, struct kvsql_error *err)
     if (rc == KVSQL_OK && import->waiting > 0)
         rc = cli_import_flush(import, err);
     return rc;
+}
+
+/* Open what is to be read; NULL is --from. False: it was said why not. */
+static bool import_open(struct cli_import *import, const char *path)
+{
+    struct stat info;
+
+    import->source = path == NULL              ? "--from"
+                     : strcmp(path, "-") == 0 ? "standard input"
+                                              : path;
+    if (path == NULL)
+        return true;
+    import->file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    if (import->file == NULL) {
+        (void)cli_refuse(CLI_FAILED, "cannot read %s: %s", path,
+                         strerror(errno));
+        return false;
+    }
+    if (fstat(fileno(import->file), &info) == 0 && S_ISREG(info.st_mode))
+        import->file_size = (uint64_t)info.st_size;
+    return true;
 }
 
 /* Say how it ended; the exit code. */
@@ -105,28 +129,24 @@ static int import_run(const struct cli_settings *settings, const char *place,
 {
     struct cli_import import = {
         .settings = settings,
-        .source = strcmp(path, "-") == 0 ? "standard input" : path,
         .batch_max = (unsigned)cli_number(settings, CLI_OPT_BATCH),
         .print_acked = cli_flag(settings, CLI_OPT_PRINT_ACKED)};
     const bool packages =
         strcmp(cli_text(settings, CLI_OPT_IMPORT_FORMAT), "deb822") == 0;
     struct kvsql_error err, close_err;
-    struct stat info;
 
     if (import.batch_max == 0 || import.batch_max > IMPORT_BATCH_MAX)
         return cli_refuse(CLI_USAGE, "--batch is from 1 to %d",
                           IMPORT_BATCH_MAX);
-    import.file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    if (import.file == NULL)
-        return cli_refuse(CLI_FAILED, "cannot read %s: %s", path,
-                          strerror(errno));
-    if (fstat(fileno(import.file), &info) == 0 && S_ISREG(info.st_mode))
-        import.file_size = (uint64_t)info.st_size;
+    if (!import_open(&import, path))
+        return CLI_FAILED;
     cli_batch_init(&import.batch);
     kv_buf_init(&import.names, KV_MEM_CLIENT, IMPORT_NAME_MAX);
     kvsql_rc rc = cli_target_open(settings, place, true, &import.target, &err);
     cli_progress_init(&import.progress, "import.progress", "importing",
-                      packages ? "packages" : "records");
+                      path == NULL ? "keys"
+                      : packages   ? "packages"
+                                   : "records");
     if (rc == KVSQL_OK)
         rc = import_read(&import, &err);
     const kvsql_rc closed = cli_target_close(import.target, &close_err);
@@ -134,7 +154,7 @@ static int import_run(const struct cli_settings *settings, const char *place,
         rc = closed;
         err = close_err;
     }
-    if (import.file != stdin)
+    if (import.file != NULL && import.file != stdin)
         (void)fclose(import.file);
     cli_batch_fini(&import.batch);
     kv_buf_fini(&import.names);
@@ -161,15 +181,17 @@ int cli_import(int argc, char **argv)
                                    strncmp(settings.operand[0], "https://",
                                            8) == 0);
 
-        if (n != (url ? 2u : 1u))
+        const bool from = cli_text(&settings, CLI_OPT_IMPORT_FROM)[0] != '\0';
+
+        if (n != (unsigned)url + (from ? 0 : 1))
             code = cli_refuse(CLI_USAGE,
-                              "import takes one FILE, `-` is standard input: "
-                              "see kvsql import --help");
+                              "import takes one FILE, `-` is standard input, or "
+                              "--from: see kvsql import --help");
         else if (url && dir)
             code = cli_refuse(CLI_USAGE, "a URL or --dir, not both");
         else
             code = import_run(&settings, url ? settings.operand[0] : NULL,
-                              settings.operand[n - 1]);
+                              from ? NULL : settings.operand[n - 1]);
     }
     cli_settings_fini(&settings);
     return code;

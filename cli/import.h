@@ -50,4 +50,8 @@ KV_INTERNAL kvsql_rc cli_import_ndjson(struct cli_import *import,
 KV_INTERNAL kvsql_rc cli_import_csv(struct cli_import *import,
                                     struct kvsql_error *err) KV_MUST_USE;
 
+/* The keys of the server that --from names. */
+KV_INTERNAL kvsql_rc cli_import_redis(struct cli_import *import,
+                                      struct kvsql_error *err) KV_MUST_USE;
+
 #endif

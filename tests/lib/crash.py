@@ -121,10 +121,12 @@ class Server:
             env=dict(os.environ, **(env or {})))
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        self.port, ready = None, False
+        self.port, self.http, ready = None, None, False
         for line in self.process.stdout:
             if "redis-cli -p " in line:
                 self.port = int(line.split("redis-cli -p ")[1].split()[0])
+            if "/get/" in line and "127.0.0.1:" in line:
+                self.http = int(line.split("127.0.0.1:")[1].split("/")[0])
             if line.startswith("ready in"):
                 ready = True
                 break
