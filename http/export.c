@@ -199,8 +199,8 @@ static void export_run(struct export *export)
     http_rows_close(request, rc, rc == KVSQL_OK ? NULL : err.text);
 }
 
-static void export_work(struct http_request *request,
-                        struct http_worker *worker)
+static void export_begin(struct http_request *request,
+                         struct http_worker *worker)
 {
     const struct vt_limits limits = {.read_only = true,
                                      .deadline_ms = EXPORT_DEADLINE_MS,
@@ -226,6 +226,21 @@ static void export_work(struct http_request *request,
     }
     kv_buf_fini(&export.names);
     kv_buf_fini(&export.behind);
+}
+
+/* An export lasts as long as its reader likes: a worker is left for others. */
+static void export_work(struct http_request *request,
+                        struct http_worker *worker)
+{
+    struct http_server *server = request->server;
+    const unsigned most =
+        server->worker_count > 1 ? server->worker_count - 1 : 1;
+
+    if (atomic_fetch_add(&server->exports, 1) < most)
+        export_begin(request, worker);
+    else
+        http_refuse(request, HTTP_P_BUSY, "%u exports are running", most);
+    atomic_fetch_sub(&server->exports, 1);
 }
 
 enum http_next http_do_export(struct http_request *request)

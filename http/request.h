@@ -309,6 +309,7 @@ struct http_server {
     bool queue_closed;
     struct http_worker workers[HTTP_WORKERS_MAX];
     unsigned worker_count;
+    atomic_uint exports; /* running: fewer than workers, if there are several */
 };
 
 /* ---- request.c: life, memory, waiting ----------------------------------------- */
