@@ -21,190 +21,21 @@
  *
  * Always true:
  *   IX1  an entry in a tree is one that its hash has now.
- *   IX2  in a complete tree (KV_TREE_COMPLETE) every hash behind the prefix has
+ *   IX2  in a complete tree (KV_INDEX_COMPLETE) every hash behind the prefix has
  *        all its entries; that flag is part of the root, like the entries.
  *   IX3  trees of live.indexes are those of live.defs, when a typist is there
  *        and the keeper was.
  *
+ * index_schema.c has what definitions say, index_build.c the keeper's part.
+ *
  * Thread: the holder of the store lock; reading a view any. */
+#include "kvsql/index.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "kvsql/base/num.h"
-#include "kvsql/collection.h"
 #include "kvsql/datum.h"
-
-#define INDEX_COMPLETE 0x8000 /* kv_tree.flags */
-#define INDEX_SLICE_KEYS 1024 /* looked at by one slice of the keeper */
-#define INDEX_SLICE_UNDO (256u << 10) /* bytes of undo log that it may fill */
-#define INDEX_KEEP (64u << 10)
-
-/* ---- what definitions say ----------------------------------------------------- */
-
-void kv_index_id(struct kv_buf *out, kvsql_slice table, unsigned number,
-                 kvsql_slice spec)
-{
-    static const char digits[] = "0123456789abcdef";
-    const uint8_t *const p = spec.p;
-    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-
-    kv_buf_add(out, table.p, table.size);
-    kv_buf_byte(out, 0);
-    for (size_t i = 0; i < spec.size; i++)
-        hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
-    kv_buf_byte(out, (uint8_t)number);
-    for (unsigned i = 1; i + 1 < KV_INDEX_ID_SIZE; i++, hash >>= 4)
-        kv_buf_byte(out, (uint8_t)digits[hash & 15]);
-}
-
-/* A spec taken apart; false: it is none. */
-static bool index_parse(kvsql_slice spec, struct kv_index *index)
-{
-    const uint8_t *p = spec.p, *const end = p + spec.size;
-    uint64_t size = 0;
-
-    p += kv_varint_get(p, end, &size);
-    if (size > KVSQL_KEY_MAX || size + 1 >= (uint64_t)(end - p))
-        return false;
-    index->prefix = kv_key_of(p, (size_t)size);
-    p += size;
-    index->flags = *p++;
-    index->columns = *p++;
-    if (index->columns == 0 || index->columns > KV_INDEX_COLUMNS_MAX)
-        return false;
-    for (unsigned i = 0; i < index->columns; i++) {
-        if (p == end)
-            return false;
-        index->column[i].affinity = *p++;
-        const size_t used = kv_varint_get(p, end, &size);
-        p += used;
-        if (used == 0 || size > (uint64_t)(end - p))
-            return false;
-        index->column[i].field = kv_key_of(p, (size_t)size);
-        p += size;
-    }
-    return p == end;
-}
-
-/* One more in the schema; it has no place yet. */
-static struct kv_index *index_add(struct kv_schema *schema)
-{
-    if (schema->count == schema->cap) {
-        const unsigned cap = schema->cap > 0 ? schema->cap * 2 : 8;
-        struct kv_index *const grown = kv_mem_realloc(
-            KV_MEM_MISC, schema->index, schema->cap * sizeof(*grown),
-            cap * sizeof(*grown));
-        if (grown == NULL)
-            return NULL;
-        schema->index = grown;
-        schema->cap = cap;
-    }
-    return &schema->index[schema->count++];
-}
-
-static kvsql_slice index_next_spec(const struct kv_buf *specs, size_t *place)
-{
-    uint64_t size = 0;
-
-    *place += kv_varint_get(specs->p + *place, specs->p + specs->size, &size);
-    const kvsql_slice spec = {specs->p + *place, (size_t)size};
-    *place += spec.size;
-    return spec;
-}
-
-/* The specs of one definition, with their ids, behind schema->bytes:
- * { u32 size of the id, of the spec | id | spec }... */
-static bool index_read_def(struct kv_schema *schema, const struct kv_def *def,
-                           struct kv_buf *specs)
-{
-    struct kv_buf id;
-    size_t place = 0;
-    bool ok = true;
-
-    specs->size = 0;
-    if (!schema->typist.indexes(schema->typist.arg, def, specs) ||
-        specs->failed)
-        return false;
-    kv_buf_init(&id, KV_MEM_MISC, KV_DEFS_SIZE_MAX);
-    for (unsigned n = 0; ok && place < specs->size; n++) {
-        const kvsql_slice spec = index_next_spec(specs, &place);
-        id.size = 0;
-        kv_index_id(&id, def->name, n, spec);
-        kv_buf_u32(&schema->bytes, (uint32_t)id.size);
-        kv_buf_u32(&schema->bytes, (uint32_t)spec.size);
-        kv_buf_add(&schema->bytes, id.p, id.size);
-        kv_buf_add(&schema->bytes, spec.p, spec.size);
-        ok = !id.failed && !schema->bytes.failed;
-    }
-    kv_buf_fini(&id);
-    return ok;
-}
-
-/* schema->bytes does not move any more. */
-static bool index_point(struct kv_schema *schema)
-{
-    const uint8_t *p = schema->bytes.p;
-    const uint8_t *const end = p + schema->bytes.size;
-
-    while (p < end) {
-        const uint32_t id_size = kv_u32_get(p), size = kv_u32_get(p + 4);
-        struct kv_index *const index = index_add(schema);
-        if (index == NULL)
-            return false;
-        p += 8;
-        index->id = (struct kv_key){.p = p, .size = id_size, .cls = KV_BLOB};
-        p += id_size;
-        if (!index_parse((kvsql_slice){p, size}, index))
-            schema->count--;
-        p += size;
-    }
-    return true;
-}
-
-/* The schema of the live root; false: no memory. */
-static bool index_schema(struct kv_store *store)
-{
-    struct kv_schema *const schema = &store->schema;
-    struct kv_def def;
-    struct kv_at at = {.store = store, .root = &store->live};
-    struct kv_buf specs;
-    bool ok = true;
-
-    if (KV_LIKELY(schema->version == store->live.defs_version))
-        return true;
-    schema->version = 0;
-    schema->count = 0;
-    kv_buf_reset(&schema->bytes, INDEX_KEEP);
-    kv_buf_init(&specs, KV_MEM_MISC, KV_DEFS_SIZE_MAX);
-    for (size_t place = 0; ok && kv_def_next(&at, &place, &def);)
-        ok = index_read_def(schema, &def, &specs);
-    kv_buf_fini(&specs);
-    ok = ok && index_point(schema);
-    if (ok)
-        schema->version = store->live.defs_version;
-    return ok;
-}
-
-static bool index_covers(const struct kv_index *index, const struct kv_key *key)
-{
-    return key->size >= index->prefix.size &&
-           memcmp(key->p, index->prefix.p, index->prefix.size) == 0;
-}
-
-static bool index_is_of(const struct kv_index *index, kvsql_slice table)
-{
-    return index->id.size == table.size + KV_INDEX_ID_SIZE &&
-           memcmp(index->id.p, table.p, table.size) == 0;
-}
-
-static bool index_has_field(const struct kv_index *index,
-                            const struct kv_key *field)
-{
-    for (unsigned i = 0; i < index->columns; i++)
-        if (kv_key_compare(&index->column[i].field, field) == 0)
-            return true;
-    return false;
-}
 
 /* ---- the entries of a hash ------------------------------------------------------ */
 
@@ -265,15 +96,15 @@ static void index_put_entry(const struct kv_index *index,
 
 /* { u32 size, entry }... of the hash, changed by `change` (or NULL); none for
  * no hash. */
-static bool index_entries(const struct kv_store *store,
-                          const struct kv_index *index,
-                          const struct kv_key *key, const struct kv_cell *hash,
-                          const struct kv_element *change, struct kv_buf *out)
+bool kv_index_entries(const struct kv_store *store,
+                      const struct kv_index *index,
+                      const struct kv_key *key, const struct kv_cell *hash,
+                      const struct kv_element *change, struct kv_buf *out)
 {
     struct index_row row;
     uint64_t time = 0;
 
-    kv_buf_reset(out, INDEX_KEEP);
+    kv_buf_reset(out, KV_INDEX_KEEP);
     if (hash == NULL && change == NULL)
         return true;
     for (unsigned i = 0; i < index->columns; i++)
@@ -291,7 +122,7 @@ static bool index_entries(const struct kv_store *store,
     }
 }
 
-static kvsql_slice index_next_entry(const struct kv_buf *buf, size_t *place)
+kvsql_slice kv_index_next_entry(const struct kv_buf *buf, size_t *place)
 {
     const uint32_t size = kv_u32_get(buf->p + *place);
     const kvsql_slice entry = {buf->p + *place + 4, size};
@@ -303,7 +134,7 @@ static kvsql_slice index_next_entry(const struct kv_buf *buf, size_t *place)
 static bool index_among(kvsql_slice entry, const struct kv_buf *buf)
 {
     for (size_t place = 0; place < buf->size;) {
-        const kvsql_slice other = index_next_entry(buf, &place);
+        const kvsql_slice other = kv_index_next_entry(buf, &place);
         if (other.size == entry.size &&
             memcmp(other.p, entry.p, entry.size) == 0)
             return true;
@@ -313,8 +144,8 @@ static bool index_among(kvsql_slice entry, const struct kv_buf *buf)
 
 /* ---- trees ------------------------------------------------------------------------ */
 
-static struct kv_tree *index_find(const struct kv_node *indexes,
-                                  const struct kv_key *id)
+struct kv_tree *kv_index_find(const struct kv_node *indexes,
+                              const struct kv_key *id)
 {
     const struct kv_node *leaf;
     struct kv_cell cell;
@@ -327,10 +158,10 @@ static struct kv_tree *index_find(const struct kv_node *indexes,
 }
 
 /* The tree of an index, to be changed; *tree is NULL when there is none. */
-static bool index_own(struct kv_store *store, const struct kv_key *id,
-                      struct kv_tree **tree)
+bool kv_index_own(struct kv_store *store, const struct kv_key *id,
+                  struct kv_tree **tree)
 {
-    struct kv_tree *found = index_find(store->live.indexes, id);
+    struct kv_tree *found = kv_index_find(store->live.indexes, id);
     struct kv_path path;
     struct kv_cell cell;
 
@@ -449,7 +280,7 @@ static bool index_admits(struct kv_store *store, const struct kv_index *index,
     if ((index->flags & KV_INDEX_STRICT) == 0 || store->txn.lenient ||
         store->txn.replay || index_values(index, entry) == 0)
         return true;
-    if ((tree->flags & INDEX_COMPLETE) == 0) {
+    if ((tree->flags & KV_INDEX_COMPLETE) == 0) {
         kv_buf_cut(&schema->rival, 0);
         schema->clash = index;
         return false;
@@ -491,7 +322,7 @@ void kv_txn_lenient(struct kv_txn *txn, bool lenient)
 }
 
 /* From the entries schema.was to schema.will. */
-static bool index_turn(struct kv_store *store, const struct kv_index *index)
+bool kv_index_turn(struct kv_store *store, const struct kv_index *index)
 {
     const struct kv_buf *const was = &store->schema.was;
     const struct kv_buf *const will = &store->schema.will;
@@ -501,15 +332,15 @@ static bool index_turn(struct kv_store *store, const struct kv_index *index)
     if (was->size == will->size &&
         (was->size == 0 || memcmp(was->p, will->p, was->size) == 0))
         return true;
-    if (!index_own(store, &index->id, &tree) || tree == NULL)
+    if (!kv_index_own(store, &index->id, &tree) || tree == NULL)
         return tree == NULL;
     for (size_t place = 0; ok && place < was->size;) {
-        const kvsql_slice entry = index_next_entry(was, &place);
+        const kvsql_slice entry = kv_index_next_entry(was, &place);
         if (!index_among(entry, will))
             ok = index_change(store, tree, entry, false);
     }
     for (size_t place = 0; ok && place < will->size;) {
-        const kvsql_slice entry = index_next_entry(will, &place);
+        const kvsql_slice entry = kv_index_next_entry(will, &place);
         if (!index_among(entry, was))
             ok = index_admits(store, index, tree, entry) &&
                  index_change(store, tree, entry, true);
@@ -518,8 +349,8 @@ static bool index_turn(struct kv_store *store, const struct kv_index *index)
 }
 
 /* A tree without entries; `complete` when it is to have none. */
-static bool index_make(struct kv_store *store, const struct kv_index *index,
-                       bool complete)
+bool kv_index_make(struct kv_store *store, const struct kv_index *index,
+                   bool complete)
 {
     struct kv_cell cell = {.form = KV_FORM_TREE, .cls = KV_BLOB}, old;
     bool found;
@@ -529,7 +360,7 @@ static bool index_make(struct kv_store *store, const struct kv_index *index,
     struct kv_tree *const tree = kv_tree_block_new(store);
     if (tree == NULL)
         return false;
-    tree->flags = complete ? INDEX_COMPLETE : 0;
+    tree->flags = complete ? KV_INDEX_COMPLETE : 0;
     cell.ptr = tree;
     if (!kv_tree_put(store, &store->live.indexes, KV_NODE_KEYED, index->id.p,
                      index->id.size, &cell, &old, &found))
@@ -538,7 +369,7 @@ static bool index_make(struct kv_store *store, const struct kv_index *index,
     return true;
 }
 
-static bool index_drop(struct kv_store *store, const struct kv_key *id)
+bool kv_index_drop(struct kv_store *store, const struct kv_key *id)
 {
     struct kv_cell old;
     bool found;
@@ -552,6 +383,15 @@ static bool index_drop(struct kv_store *store, const struct kv_key *id)
 }
 
 /* ---- changes of hashes --------------------------------------------------------------- */
+
+static bool index_has_field(const struct kv_index *index,
+                            const struct kv_key *field)
+{
+    for (unsigned i = 0; i < index->columns; i++)
+        if (kv_key_compare(&index->column[i].field, field) == 0)
+            return true;
+    return false;
+}
 
 static bool index_is_held(const struct kv_schema *schema,
                           const struct kv_key *key)
@@ -578,14 +418,14 @@ bool kv_index_hold(struct kv_txn *txn, const struct kv_key *key)
     KV_ASSERT(schema->held == NULL);
     if (store->live.indexes == NULL)
         return true;
-    ok = index_schema(store);
+    ok = kv_index_schema(store);
     hash = ok ? index_hash(store, key, &cell) : NULL;
-    kv_buf_reset(&schema->before, INDEX_KEEP);
+    kv_buf_reset(&schema->before, KV_INDEX_KEEP);
     for (unsigned i = 0; ok && i < schema->count; i++) {
-        if (!index_covers(&schema->index[i], key))
+        if (!kv_index_covers(&schema->index[i], key))
             continue;
         any = true;
-        ok = index_entries(store, &schema->index[i], key, hash, NULL,
+        ok = kv_index_entries(store, &schema->index[i], key, hash, NULL,
                            &schema->was);
         kv_buf_u32(&schema->before, (uint32_t)schema->was.size);
         kv_buf_add(&schema->before, schema->was.p, schema->was.size);
@@ -610,15 +450,15 @@ bool kv_index_release(struct kv_txn *txn, bool ok)
         return ok;
     hash = index_hash(store, key, &cell);
     for (unsigned i = 0; ok && i < schema->count; i++) {
-        if (!index_covers(&schema->index[i], key))
+        if (!kv_index_covers(&schema->index[i], key))
             continue;
-        const kvsql_slice was = index_next_entry(&schema->before, &place);
-        kv_buf_reset(&schema->was, INDEX_KEEP);
+        const kvsql_slice was = kv_index_next_entry(&schema->before, &place);
+        kv_buf_reset(&schema->was, KV_INDEX_KEEP);
         kv_buf_add(&schema->was, was.p, was.size);
         ok = !schema->was.failed &&
-             index_entries(store, &schema->index[i], key, hash, NULL,
-                           &schema->will) &&
-             index_turn(store, &schema->index[i]);
+             kv_index_entries(store, &schema->index[i], key, hash, NULL,
+                              &schema->will) &&
+             kv_index_turn(store, &schema->index[i]);
     }
     return ok;
 }
@@ -629,19 +469,19 @@ bool kv_index_field_slow(const struct kv_collection *c,
     struct kv_store *const store = c->txn->store;
     struct kv_schema *const schema = &store->schema;
     const struct kv_cell *const hash = c->exists ? &c->cell : NULL;
-    bool ok = index_schema(store);
+    bool ok = kv_index_schema(store);
 
     if (index_is_held(schema, c->key))
         return true;
 
     for (unsigned i = 0; ok && i < schema->count; i++) {
         const struct kv_index *const index = &schema->index[i];
-        if (!index_covers(index, c->key) ||
+        if (!kv_index_covers(index, c->key) ||
             (c->exists && !index_has_field(index, e->key)))
             continue;
-        ok = index_entries(store, index, c->key, hash, NULL, &schema->was) &&
-             index_entries(store, index, c->key, hash, e, &schema->will) &&
-             index_turn(store, index);
+        ok = kv_index_entries(store, index, c->key, hash, NULL, &schema->was) &&
+             kv_index_entries(store, index, c->key, hash, e, &schema->will) &&
+             kv_index_turn(store, index);
     }
     return ok;
 }
@@ -651,19 +491,19 @@ static bool index_whole(struct kv_store *store, const struct kv_key *key,
                         const struct kv_cell *hash, bool comes)
 {
     struct kv_schema *const schema = &store->schema;
-    bool ok = index_schema(store);
+    bool ok = kv_index_schema(store);
 
     if (index_is_held(schema, key))
         return true;
     for (unsigned i = 0; ok && i < schema->count; i++) {
         const struct kv_index *const index = &schema->index[i];
-        if (!index_covers(index, key))
+        if (!kv_index_covers(index, key))
             continue;
-        ok = index_entries(store, index, key, comes ? NULL : hash, NULL,
+        ok = kv_index_entries(store, index, key, comes ? NULL : hash, NULL,
                            &schema->was) &&
-             index_entries(store, index, key, comes ? hash : NULL, NULL,
-                           &schema->will) &&
-             index_turn(store, index);
+             kv_index_entries(store, index, key, comes ? hash : NULL, NULL,
+                              &schema->will) &&
+             kv_index_turn(store, index);
     }
     return ok;
 }
@@ -674,9 +514,9 @@ bool kv_index_gone_slow(struct kv_store *store, const struct kv_key *key)
     struct kv_cell cell;
     unsigned i = 0;
 
-    if (!index_schema(store))
+    if (!kv_index_schema(store))
         return false;
-    while (i < schema->count && !index_covers(&schema->index[i], key))
+    while (i < schema->count && !kv_index_covers(&schema->index[i], key))
         i++;
     return i == schema->count || !kv_key_find(store, key, &cell) ||
            cell.type != KV_HASH || index_whole(store, key, &cell, false);
@@ -689,308 +529,14 @@ bool kv_index_came(struct kv_store *store, const struct kv_key *key,
            index_whole(store, key, cell, true);
 }
 
-/* ---- definitions ------------------------------------------------------------------------ */
-
-static bool index_kept(const struct kv_store *store)
-{
-    return store->schema.typist.type != NULL;
-}
-
-/* No key of one class begins with the prefix? */
-static bool index_none_behind(const struct kv_node *root,
-                              const struct kv_key *prefix)
-{
-    struct kv_walk walk = {.root = {root, NULL}};
-    uint8_t buffer[KV_KEY_BUFFER];
-    uint32_t size;
-    bool stable;
-
-    if (root == NULL ||
-        !kv_walk_seek(&walk, 0, prefix->p, prefix->size, false))
-        return true;
-    const uint8_t *const p = kv_tree_key(
-        kv_walk_leaf(&walk), kv_walk_index(&walk), buffer, &size, &stable);
-    return size < prefix->size || memcmp(p, prefix->p, prefix->size) != 0;
-}
-
-bool kv_index_undefine(struct kv_store *store, kvsql_slice name)
-{
-    struct kv_schema *const schema = &store->schema;
-    bool ok = true;
-
-    if (!index_kept(store) || store->live.indexes == NULL)
-        return true;
-    ok = index_schema(store);
-    for (unsigned i = 0; ok && i < schema->count; i++)
-        if (index_is_of(&schema->index[i], name))
-            ok = index_drop(store, &schema->index[i].id);
-    return ok;
-}
-
-bool kv_index_define(struct kv_store *store, kvsql_slice name)
-{
-    struct kv_schema *const schema = &store->schema;
-    bool ok = true;
-
-    if (!index_kept(store))
-        return true;
-    ok = index_schema(store);
-    for (unsigned i = 0; ok && i < schema->count; i++) {
-        const struct kv_index *const index = &schema->index[i];
-        if (index_is_of(index, name))
-            ok = index_make(
-                store, index,
-                index_none_behind(store->live.keys[0], &index->prefix) &&
-                    index_none_behind(store->live.keys[1], &index->prefix));
-    }
-    return ok;
-}
-
-bool kv_index_flush(struct kv_store *store)
-{
-    const struct kv_schema *const schema = &store->schema;
-    bool ok = true;
-
-    if (!index_kept(store))
-        return true;
-    ok = index_schema(store);
-    for (unsigned i = 0; ok && i < schema->count; i++)
-        ok = index_make(store, &schema->index[i], true);
-    return ok;
-}
-
-bool kv_set_typist(kvsql *db, const struct kv_typist *typist)
-{
-    struct kv_store *const store = kv_db_store(db);
-
-    kv_lock_take(&store->lock);
-    const bool first = !index_kept(store);
-    if (first)
-        store->schema.typist = *typist;
-    kv_lock_drop(&store->lock);
-    return first;
-}
-
-bool kv_has_typist(kvsql *db)
-{
-    struct kv_store *const store = kv_db_store(db);
-
-    kv_lock_take(&store->lock);
-    const bool has = index_kept(store);
-    kv_lock_drop(&store->lock);
-    return has;
-}
-
-void kv_index_fini(struct kv_store *store)
-{
-    struct kv_schema *const schema = &store->schema;
-
-    if (schema->typist.free != NULL)
-        schema->typist.free(schema->typist.arg);
-    kv_mem_free(KV_MEM_MISC, schema->index,
-                schema->cap * sizeof(*schema->index));
-    kv_buf_fini(&schema->bytes);
-    kv_buf_fini(&schema->was);
-    kv_buf_fini(&schema->will);
-    kv_buf_fini(&schema->before);
-    kv_buf_fini(&schema->rival);
-    kv_buf_fini(&schema->at);
-}
-
-/* ---- the keeper --------------------------------------------------------------------------- */
-
-/* Forget how far the walk was: the state went back behind it, or there are
- * other definitions. */
-static void index_restart(struct kv_store *store)
-{
-    store->schema.building = 0;
-    store->schema.done = 0;
-    store->schema.epoch = atomic_load(&store->epoch);
-    store->schema.at.size = 0;
-}
-
-/* All entries that the key's hash has in an index that is not complete. */
-static bool index_build_key(struct kv_store *store,
-                            const struct kv_index *index,
-                            const struct kv_key *key,
-                            const struct kv_cell *hash)
-{
-    struct kv_schema *const schema = &store->schema;
-
-    kv_buf_reset(&schema->was, INDEX_KEEP);
-    return index_entries(store, index, key, hash, NULL, &schema->will) &&
-           index_turn(store, index);
-}
-
-/* Put the walk behind schema.at, or at the first key of the prefix. */
-static bool index_build_seek(const struct kv_store *store,
-                             const struct kv_index *index,
-                             struct kv_walk *walk)
-{
-    const struct kv_buf *const at = &store->schema.at;
-    const struct kv_key *const prefix = &index->prefix;
-
-    if (at->size > 0)
-        return kv_walk_seek(walk, at->p[0], at->p + 1, (uint32_t)at->size - 1,
-                            true);
-    return kv_walk_seek(walk, 0, prefix->p, prefix->size, false);
-}
-
-/* The key where the walk is; false: no key of the index is left. One behind the
- * prefix in the first tree leads to the second one. */
-static bool index_build_place(const struct kv_index *index,
-                              struct kv_walk *walk,
-                              uint8_t buffer[KV_KEY_BUFFER], struct kv_key *key)
-{
-    const struct kv_key *const prefix = &index->prefix;
-    bool stable;
-
-    while (walk->valid) {
-        key->cls = walk->which;
-        key->p = kv_tree_key(kv_walk_leaf(walk), kv_walk_index(walk), buffer,
-                             &key->size, &stable);
-        if (index_covers(index, key))
-            return true;
-        const uint32_t size =
-            key->size < prefix->size ? key->size : prefix->size;
-        const bool before = memcmp(key->p, prefix->p, size) < 0 ||
-                            (size < prefix->size &&
-                             memcmp(key->p, prefix->p, size) == 0);
-        if (!before && walk->which == 1)
-            return false;
-        (void)kv_walk_seek(walk, 1, prefix->p, prefix->size, false);
-    }
-    return false;
-}
-
-/* *more: the walk is not at its end. */
-static bool index_build_slice(struct kv_store *store,
-                              const struct kv_index *index, bool *more)
-{
-    struct kv_walk walk = {.root = {store->live.keys[0], store->live.keys[1]}};
-    struct kv_buf *const at = &store->schema.at;
-    const uint64_t begun = kv_undo_mark(store);
-    uint8_t buffer[KV_KEY_BUFFER];
-    struct kv_cell cell;
-    struct kv_key key;
-
-    (void)index_build_seek(store, index, &walk);
-    for (unsigned n = 0; (*more = index_build_place(index, &walk, buffer,
-                                                    &key)) == true;
-         n++) {
-        if (n == INDEX_SLICE_KEYS ||
-            kv_undo_mark(store) - begun > INDEX_SLICE_UNDO)
-            return true;
-        entry_cell(kv_walk_leaf(&walk), kv_walk_index(&walk), &cell);
-        if (cell.type == KV_HASH &&
-            !index_build_key(store, index, &key, &cell))
-            return false;
-        kv_buf_cut(at, 0);
-        kv_buf_byte(at, key.cls);
-        kv_buf_add(at, key.p, key.size);
-        if (at->failed)
-            return false;
-        (void)kv_walk_next(&walk);
-    }
-    return true;
-}
-
-static bool index_complete(struct kv_store *store, const struct kv_key *id)
-{
-    struct kv_tree *tree;
-
-    if (!index_own(store, id, &tree) || tree == NULL ||
-        !kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS))
-        return false;
-    kv_edit(store, (uint8_t *)tree + sizeof(*tree) - 8, 8);
-    tree->flags = (uint16_t)(tree->flags | INDEX_COMPLETE);
-    /* whoever plans or reads from now on does so by it, though no position has
-     * passed */
-    kv_edit(store, &store->live.defs_version, sizeof(uint64_t));
-    store->live.defs_version = store->schema.version = ++store->defs_last;
-    atomic_store(&store->defs_hint, store->live.defs_version);
-    for (struct kv_view *view = store->newest; view != NULL; view = view->older)
-        view->passed = true;
-    return true;
-}
-
-/* One slice; *more: all is not done. False: no memory, nothing is lost. */
-static bool index_build(struct kv_store *store, bool *more)
-{
-    struct kv_schema *const schema = &store->schema;
-
-    *more = true;
-    if (!index_schema(store))
-        return false;
-    for (; schema->building < schema->count; schema->building++) {
-        const struct kv_index *const index = &schema->index[schema->building];
-        const struct kv_tree *const tree =
-            index_find(store->live.indexes, &index->id);
-        bool left = false;
-        if (tree != NULL && (tree->flags & INDEX_COMPLETE) != 0)
-            continue;
-        if (tree == NULL && !index_make(store, index, false))
-            return false;
-        if (!index_build_slice(store, index, &left))
-            return false;
-        if (left)
-            return true;
-        if (!index_complete(store, &index->id))
-            return false;
-        schema->at.size = 0;
-        schema->building++;
-        return true;
-    }
-    *more = false;
-    schema->done = schema->version;
-    return true;
-}
-
-/* Is there anything to do? Under the lock. */
-static bool index_wanted(struct kv_store *store)
-{
-    const struct kv_schema *const schema = &store->schema;
-
-    if (!index_kept(store) || store->live.defs == NULL)
-        return false;
-    return schema->done != store->live.defs_version ||
-           schema->epoch != atomic_load(&store->epoch);
-}
-
-bool kv_index_build_some(struct kv_store *store)
-{
-    struct kvsql_error err;
-    struct kv_txn *txn;
-    bool more = false;
-
-    kv_lock_take(&store->lock);
-    const bool wanted = index_wanted(store);
-    kv_lock_drop(&store->lock);
-    if (!wanted || kv_txn_begin(store->db, true, 0, &txn, &err) != KVSQL_OK)
-        return false;
-    if (store->schema.epoch != atomic_load(&store->epoch) ||
-        store->schema.version != store->live.defs_version)
-        index_restart(store);
-    txn->lenient = true; /* what is there is there */
-    if (!index_build(store, &more)) {
-        kv_txn_rollback(txn); /* entries were put behind schema.at, perhaps */
-        kv_lock_take(&store->lock);
-        index_restart(store);
-        kv_lock_drop(&store->lock);
-        return false;
-    }
-    txn->keep_bounds = true;
-    return kv_txn_commit(txn, NULL, &err) == KVSQL_OK && more;
-}
-
 /* ---- reading ---------------------------------------------------------------------------------- */
 
 bool kv_index_get(const struct kv_at *at, const struct kv_key *id,
                   struct kv_item *item)
 {
-    const struct kv_tree *const tree = index_find(at->root->indexes, id);
+    const struct kv_tree *const tree = kv_index_find(at->root->indexes, id);
 
-    if (tree == NULL || (tree->flags & INDEX_COMPLETE) == 0)
+    if (tree == NULL || (tree->flags & KV_INDEX_COMPLETE) == 0)
         return false;
     *item = (struct kv_item){
         .type = KV_SET, .form = KV_FORM_TREE, .tree = tree};
@@ -1000,14 +546,14 @@ bool kv_index_get(const struct kv_at *at, const struct kv_key *id,
 bool kv_index_state(const struct kv_at *at, const struct kv_key *id,
                     struct kv_index_state *state)
 {
-    const struct kv_tree *const tree = index_find(at->root->indexes, id);
+    const struct kv_tree *const tree = kv_index_find(at->root->indexes, id);
 
     if (tree == NULL)
         return false;
     *state = (struct kv_index_state){
         .entries = tree->count[KV_BLOB],
         .bytes = sizeof(*tree) + tree->bytes,
-        .complete = (tree->flags & INDEX_COMPLETE) != 0};
+        .complete = (tree->flags & KV_INDEX_COMPLETE) != 0};
     return true;
 }
 
@@ -1018,60 +564,4 @@ bool kv_item_fields_expire(const struct kv_item *item)
     if (item->form == KV_FORM_TREE)
         return item->tree->min_exp != none;
     return kv_packed_deadline(item->payload, item->payload_size) != 0;
-}
-
-/* ---- checking ----------------------------------------------------------------------------------- */
-
-/* Entries of one hash: how many there are, and how many of them are in the
- * tree. */
-static void index_check_key(struct kv_store *store,
-                            const struct kv_index *index,
-                            const struct kv_tree *tree,
-                            const struct kv_key *key,
-                            const struct kv_cell *hash, uint64_t *entries,
-                            uint64_t *present)
-{
-    struct kv_buf *const buf = &store->schema.will;
-    const struct kv_node *leaf;
-    uint32_t at;
-
-    if (!index_entries(store, index, key, hash, NULL, buf))
-        return; /* no memory: nothing is said of it */
-    for (size_t place = 0; place < buf->size; ++*entries) {
-        const kvsql_slice entry = index_next_entry(buf, &place);
-        *present += kv_tree_find(tree->root[KV_BLOB], entry.p,
-                                 (uint32_t)entry.size, &leaf, &at);
-    }
-}
-
-void kv_index_check(struct kv_store *store)
-{
-    uint8_t buffer[KV_KEY_BUFFER];
-    struct kv_cell cell;
-    struct kv_key key;
-
-    if (!index_kept(store) || !index_schema(store))
-        return;
-    for (unsigned i = 0; i < store->schema.count; i++) {
-        const struct kv_index *const index = &store->schema.index[i];
-        const struct kv_tree *const tree =
-            index_find(store->live.indexes, &index->id);
-        struct kv_walk walk = {
-            .root = {store->live.keys[0], store->live.keys[1]}};
-        uint64_t entries = 0, present = 0;
-        if (tree == NULL)
-            continue;
-        (void)kv_walk_seek(&walk, 0, index->prefix.p, index->prefix.size,
-                           false);
-        for (; index_build_place(index, &walk, buffer, &key);
-             (void)kv_walk_next(&walk)) {
-            entry_cell(kv_walk_leaf(&walk), kv_walk_index(&walk), &cell);
-            if (cell.type == KV_HASH)
-                index_check_key(store, index, tree, &key, &cell, &entries,
-                                &present);
-        }
-        KV_ASSERT(present == tree->count[KV_BLOB]); /* IX1 */
-        KV_ASSERT((tree->flags & INDEX_COMPLETE) == 0 ||
-                  present == entries); /* IX2 */
-    }
 }
