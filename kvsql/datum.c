@@ -9,7 +9,7 @@
 #include "kvsql/store_private.h"
 
 #define DATUM_NUMBER 0x10
-#define DATUM_TEXT 0x20
+#define DATUM_TEXT KV_DATUM_IS_TEXT
 #define DATUM_BLOB 0x30
 #define DATUM_MORE 0xf8
 
@@ -118,4 +118,14 @@ size_t kv_datum_size(const uint8_t *p, size_t size)
     default:
         return 0;
     }
+}
+
+bool kv_datum_number(const uint8_t *p, size_t size, double *real,
+                     uint32_t *rest)
+{
+    if (size < 9 || p[0] != DATUM_NUMBER)
+        return false;
+    *real = kv_score_of_key(p + 1);
+    *rest = size > 10 && p[9] >= DATUM_MORE ? (p[9] & 7u) << 8 | p[10] : 0;
+    return true;
 }

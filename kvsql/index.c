@@ -321,6 +321,18 @@ void kv_txn_lenient(struct kv_txn *txn, bool lenient)
     txn->lenient = lenient;
 }
 
+/* A hash has an entry for a time to come. */
+static bool index_note_states(struct kv_store *store, struct kv_tree *tree)
+{
+    if ((tree->flags & KV_INDEX_STATES) != 0)
+        return true;
+    if (!kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS))
+        return false;
+    kv_edit(store, (uint8_t *)tree + sizeof(*tree) - 8, 8);
+    tree->flags = (uint16_t)(tree->flags | KV_INDEX_STATES);
+    return true;
+}
+
 /* From the entries schema.was to schema.will. */
 bool kv_index_turn(struct kv_store *store, const struct kv_index *index)
 {
@@ -339,6 +351,8 @@ bool kv_index_turn(struct kv_store *store, const struct kv_index *index)
         if (!index_among(entry, will))
             ok = index_change(store, tree, entry, false);
     }
+    if (will->size > 0 && 4 + (size_t)kv_u32_get(will->p) < will->size)
+        ok = ok && index_note_states(store, tree);
     for (size_t place = 0; ok && place < will->size;) {
         const kvsql_slice entry = kv_index_next_entry(will, &place);
         if (!index_among(entry, was))
@@ -553,7 +567,17 @@ bool kv_index_state(const struct kv_at *at, const struct kv_key *id,
     *state = (struct kv_index_state){
         .entries = tree->count[KV_BLOB],
         .bytes = sizeof(*tree) + tree->bytes,
-        .complete = (tree->flags & KV_INDEX_COMPLETE) != 0};
+        .complete = (tree->flags & KV_INDEX_COMPLETE) != 0,
+        .single = (tree->flags & KV_INDEX_STATES) == 0};
+    return true;
+}
+
+bool kv_none_due(const struct kv_at *at)
+{
+    for (unsigned cls = 0; cls < 2; cls++)
+        if (at->root->keys[cls] != NULL &&
+            kv_tree_bound(at->root->keys[cls]) <= at->now >> 6)
+            return false;
     return true;
 }
 

@@ -6,7 +6,9 @@
 
 #include "kvsql/collection.h"
 
-#define KV_INDEX_COMPLETE 0x8000 /* kv_tree.flags */
+/* kv_tree.flags of an index */
+#define KV_INDEX_COMPLETE 0x8000
+#define KV_INDEX_STATES 0x4000 /* a hash has had more than one entry */
 #define KV_INDEX_KEEP (64u << 10) /* bytes that a buffer keeps */
 
 /* A typist is there. */

@@ -620,6 +620,7 @@ struct kv_datum {
 #define KV_DATUM_NONE 0x05
 #define KV_DATUM_KEY 0x00 /* + class; then the key behind the table's prefix */
 #define KV_DATUM_END 0x80
+#define KV_DATUM_IS_TEXT 0x20 /* first byte of a TEXT; a NUL is behind it */
 /* Append the value as bytes in SQLite's order. */
 KV_INTERNAL void kv_datum_put(struct kv_buf *buf, const struct kv_datum *datum);
 /* Bytes of the value at p; 0: these are none, they end early. */
@@ -668,9 +669,15 @@ KV_INTERNAL bool kv_index_get(const struct kv_at *at, const struct kv_key *id,
 struct kv_index_state {
     uint64_t entries, bytes;
     bool complete;
+    bool single; /* each hash has one entry, that of what it is now */
 };
 KV_INTERNAL bool kv_index_state(const struct kv_at *at, const struct kv_key *id,
                                 struct kv_index_state *state);
+/* The number at p; false: it is none. *rest: what an integer is above *real. */
+KV_INTERNAL bool kv_datum_number(const uint8_t *p, size_t size, double *real,
+                                 uint32_t *rest);
+/* No key and no field that is there has expired; false: perhaps one has. O(1). */
+KV_INTERNAL bool kv_none_due(const struct kv_at *at);
 /* Whether fields of the hash expire, so that it has more than one entry. O(1). */
 KV_INTERNAL bool kv_item_fields_expire(const struct kv_item *item);
 

@@ -143,6 +143,9 @@ static void khash_column(struct vt_cursor *cursor, int column,
     struct vt_khash *khash = (struct vt_khash *)cursor->table;
     int rc;
 
+    if (cursor->seeking && cursor->seek->covers &&
+        vt_seek_cell(cursor, column, cell))
+        return;
     if (column == 0 || column == khash->columns + VT_KHASH_KEY) {
         vt_cell_key(cursor, cell);
         if (column != 0) return;

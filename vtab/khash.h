@@ -123,7 +123,8 @@ enum vt_seek_bit {
     VT_SEEK_HI_KNOWN = 1 << 13,
     VT_SEEK_SORT = 1 << 14,    /* rows in the order of what follows EQUAL */
     VT_SEEK_IS = 255 << 15,    /* mask of those compared by IS: NULL is one */
-    VT_SEEK_DESC = VT_PLAN_KEY_DESC
+    VT_SEEK_DESC = VT_PLAN_KEY_DESC,
+    VT_SEEK_COVER = VT_PLAN_NO_KEY /* the columns of the index are enough */
 };
 #define VT_SEEK_EQUAL_SHIFT 4
 #define VT_SEEK_IS_SHIFT 15
@@ -145,6 +146,8 @@ struct vt_seek {
     bool walking;
     struct kv_buf text; /* the key of the row */
     struct kv_key key;
+    bool covers;        /* rows are not looked up until they have to be ... */
+    struct kv_key entry; /* ... but read from this */
     /* Rows that were collected and sorted (khash_rows.c). */
     struct vt_seek_row *rows;
     size_t row_count, row_cap, row;
@@ -164,6 +167,10 @@ KV_INTERNAL int vt_seek_arms(struct vt_seek *seek, bool joins, bool text,
 KV_INTERNAL uint64_t vt_seek_count(const struct vt_seek *seek,
                                    const struct kv_at *at,
                                    const struct kv_item *entries);
+/* A column of the row from its entry; false: it is read from the hash, which
+ * has been looked up. */
+KV_INTERNAL bool vt_seek_cell(struct vt_cursor *cursor, int column,
+                              struct vt_cell *cell);
 /* Read by an index where that is better than what vt_plan() said. */
 KV_INTERNAL int vt_khash_plan(struct vt_khash *khash, sqlite3_index_info *info);
 

@@ -297,6 +297,18 @@ static char *kplan_text(const struct kplan *plan)
     return sqlite3_str_finish(out);
 }
 
+/* Whether nothing is asked for but what entries have. */
+static bool kplan_covers(const struct kplan *plan)
+{
+    const int key = plan->khash->columns + VT_KHASH_KEY;
+    uint64_t columns = 1 | (uint64_t)1 << (key < 63 ? key : 0);
+
+    for (int i = 0; i < plan->index->columns; i++)
+        if (plan->index->column[i] < 63)
+            columns |= (uint64_t)1 << plan->index->column[i];
+    return (plan->info->colUsed & ~columns) == 0;
+}
+
 /* In the place of what vt_plan() took. */
 static int kplan_use(struct kplan *plan, unsigned base)
 {
@@ -305,6 +317,7 @@ static int kplan_use(struct kplan *plan, unsigned base)
     char *text = kplan_text(plan);
 
     if (text == NULL) return SQLITE_NOMEM;
+    if (kplan_covers(plan)) plan->bits |= VT_SEEK_COVER;
     for (int i = 0; i < info->nConstraint; i++) {
         info->aConstraintUsage[i].argvIndex = 0;
         info->aConstraintUsage[i].omit = 0;

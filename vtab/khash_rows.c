@@ -11,9 +11,14 @@
  * among which the order of the next column is none. Then the entries of the
  * intervals are collected, from the hashes or from the index, and sorted.
  *
+ * A query that asks for columns of the index alone is read from the entries,
+ * without a look at the hashes, where nothing has expired or will have entries
+ * for it.
+ *
  * Thread: the session's. */
 #include "vtab/khash.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,24 +97,32 @@ static int krows_encode(struct vt_seek *seek, const struct kv_at *at,
     return rc;
 }
 
-/* The row of an entry into cursor->looked_up; *found: it is there, and says
- * what the entry says. */
-static int krows_open(struct vt_cursor *cursor, const struct kv_key *entry,
-                     bool *found)
+/* The key that an entry leads to, behind `values` bytes; false: no memory. */
+static bool krows_key(struct vt_seek *seek, const struct kv_key *entry,
+                      size_t values)
 {
-    struct vt_seek *seek = cursor->seek;
     const struct kv_key *prefix = &seek->khash->prefix;
-    const size_t values = krows_values(entry, seek->index->columns);
-    int rc;
 
     KV_ASSERT(values < entry->size);
     if (seek->text.size < prefix->size)
         kv_buf_add(&seek->text, prefix->p, prefix->size);
     kv_buf_cut(&seek->text, prefix->size);
     kv_buf_add(&seek->text, entry->p + values + 1, entry->size - values - 1);
-    if (seek->text.failed) return SQLITE_NOMEM;
     seek->key = (struct kv_key){seek->text.p, (uint32_t)seek->text.size,
                                 entry->p[values]};
+    return !seek->text.failed;
+}
+
+/* The row of an entry into cursor->looked_up; *found: it is there, and says
+ * what the entry says. */
+static int krows_open(struct vt_cursor *cursor, const struct kv_key *entry,
+                      bool *found)
+{
+    struct vt_seek *seek = cursor->seek;
+    const size_t values = krows_values(entry, seek->index->columns);
+    int rc;
+
+    if (!krows_key(seek, entry, values)) return SQLITE_NOMEM;
     *found = kv_get(&cursor->at, &seek->key, &cursor->looked_up);
     if (!*found || !kv_item_fields_expire(&cursor->looked_up))
         return SQLITE_OK;
@@ -285,6 +298,7 @@ int vt_seek_start(struct vt_cursor *cursor)
     struct vt_seek *seek = cursor->seek;
     const struct kv_key id = {seek->index->id.p,
                               (uint32_t)seek->index->id.size, KV_BLOB};
+    struct kv_index_state state;
     struct kv_item entries;
     const bool complete = kv_index_get(&cursor->at, &id, &entries);
     int rc = SQLITE_OK;
@@ -292,8 +306,12 @@ int vt_seek_start(struct vt_cursor *cursor)
     if (seek->count == 0) return SQLITE_OK;
     if (complete)
         kv_elems_init(&cursor->elem_walk, &cursor->at, &entries, KV_ELEMS_KEY);
-    if (complete && !(seek->loose && seek->bits & VT_SEEK_SORT))
+    if (complete && !(seek->loose && seek->bits & VT_SEEK_SORT)) {
+        seek->covers = (seek->bits & VT_SEEK_COVER) != 0 &&
+                       kv_index_state(&cursor->at, &id, &state) &&
+                       state.single && kv_none_due(&cursor->at);
         return SQLITE_OK;
+    }
     rc = complete ? krows_collect_entries(cursor) : krows_collect_hashes(cursor);
     if (rc != SQLITE_OK) return rc;
     krows_sort(seek);
@@ -325,6 +343,10 @@ int vt_seek_next(struct vt_cursor *cursor, bool *found)
     int rc = SQLITE_OK;
 
     *found = false;
+    if (cursor->seek->covers) {
+        *found = krows_next_entry(cursor, &cursor->seek->entry);
+        return SQLITE_OK;
+    }
     while (rc == SQLITE_OK && !*found && krows_next_entry(cursor, &entry)) {
         rc = krows_open(cursor, &entry, found);
         if (rc == SQLITE_OK && !*found && vt_cursor_stop(cursor))
@@ -333,4 +355,77 @@ int vt_seek_next(struct vt_cursor *cursor, bool *found)
     cursor->key = &cursor->seek->key;
     cursor->item = &cursor->looked_up;
     return rc;
+}
+
+/* ---- columns of entries ---------------------------------------------------- */
+
+/* A number as a column of the affinity has it; false: the entry does not
+ * tell. */
+static bool krows_number(enum vt_affinity affinity, double real, uint32_t rest,
+                         struct vt_cell *cell)
+{
+    const double limit = 9223372036854775808.0;
+
+    if (affinity != VT_AFFINITY_REAL &&
+        (rest > 0 || (real >= -limit && real < limit && real == floor(real)))) {
+        if (rest == 0 && real <= -limit) return false;
+        vt_cell_int(cell, (int64_t)real + rest);
+        return true;
+    }
+    cell->kind = VT_CELL_REAL;
+    cell->real = real;
+    return true;
+}
+
+/* The value at p of column number `column`. */
+static bool krows_cell(const struct vt_khash *khash, int column,
+                       const uint8_t *p, size_t size, struct vt_cell *cell)
+{
+    const size_t used = kv_datum_size(p, size);
+    uint32_t rest;
+    double real;
+
+    if (p[0] == KV_DATUM_NONE) return true; /* NULL */
+    if (kv_datum_number(p, size, &real, &rest))
+        return krows_number(khash->column[column].affinity, real, rest, cell);
+    if (p[0] != KV_DATUM_IS_TEXT) return false;
+    cell->kind = VT_CELL_BYTES;
+    cell->cls = KV_TEXT;
+    cell->p = p + 1;
+    cell->size = used - 2;
+    cell->keep = false;
+    return true;
+}
+
+bool vt_seek_cell(struct vt_cursor *cursor, int column, struct vt_cell *cell)
+{
+    struct vt_seek *seek = cursor->seek;
+    const struct kv_key *entry = &seek->entry;
+    const int columns = seek->index->columns;
+    bool found = false;
+    size_t place = 0;
+    int rc;
+
+    KV_ASSERT(seek->covers);
+    cursor->key = &seek->key;
+    for (int i = 0; i < columns; i++) {
+        if (seek->index->column[i] == column &&
+            krows_cell(seek->khash, column, entry->p + place,
+                       entry->size - place, cell))
+            return true;
+        place += kv_datum_size(entry->p + place, entry->size - place);
+    }
+    if (column == 0 || column == seek->khash->columns + VT_KHASH_KEY) {
+        if (krows_key(seek, entry, place)) return false;
+        vt_cell_failed(cell, SQLITE_NOMEM);
+        return true;
+    }
+    rc = krows_open(cursor, entry, &found);
+    cursor->item = &cursor->looked_up;
+    if (rc == SQLITE_OK) {
+        KV_ASSERT(found); /* nothing is due, IX1 */
+        return false;
+    }
+    vt_cell_failed(cell, rc);
+    return true;
 }

@@ -32,7 +32,7 @@ void vt_seek_begin(struct vt_seek *seek, struct vt_khash *khash, unsigned bits)
     seek->khash = khash;
     seek->index = &khash->index[bits & VT_SEEK_NUMBER];
     seek->bits = bits;
-    seek->loose = seek->walking = seek->piled = false;
+    seek->loose = seek->walking = seek->piled = seek->covers = false;
     seek->count = seek->arm = 0;
     seek->row_count = seek->row = 0;
     kv_buf_cut(&seek->bytes, 0);
