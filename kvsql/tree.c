@@ -536,11 +536,12 @@ static uint32_t sequence_common(const struct tree_sequence *seq,
 #define SEQUENCE_FEW 4
 
 /* The prefix of a part between these fences (T1): no shorter than what its
- * entries share of the node's, so that they take no more room than they did. */
+ * entries share of the node's, so that they take no more room than they did.
+ * `usual` is how long that of a neighbour is, for a part that does not tell. */
 static void sequence_prefix(const struct tree_sequence *seq,
                             struct tree_part *part,
                             const struct tree_fence *low,
-                            const struct tree_fence *high)
+                            const struct tree_fence *high, uint32_t usual)
 {
     const bool fresh = seq->index >= part->from && seq->index < part->to;
     const uint32_t told = tree_prefix(low->p, low->size, high->p, high->size);
@@ -555,8 +556,9 @@ static void sequence_prefix(const struct tree_sequence *seq,
     const bool few =
         part->to - part->from < SEQUENCE_FEW ||
         (seq->node->level == 0 && fresh && seq->node->run >= NODE_RUN);
-    if (few && own > shared)
-        own = shared;
+    const uint32_t most = usual > shared ? usual : shared;
+    if (few && own > most)
+        own = most;
     if (own > told)
         part->prefix = (struct kv_prefix){.p = key, .size = own, .own = true};
 }
@@ -598,8 +600,9 @@ static void sequence_cut(const struct tree_sequence *seq, uint32_t m,
     }
     sep.p = cut->sep;
     sep.size = cut->sep_size;
-    sequence_prefix(seq, &cut->left, low, &sep);
-    sequence_prefix(seq, &cut->right, &sep, high);
+    sequence_prefix(seq, &cut->left, low, &sep, 0);
+    sequence_prefix(seq, &cut->right, &sep, high, /* a run goes on likewise */
+                    sequence_runs(seq) ? cut->left.prefix.size : 0);
     const uint32_t plen = seq->node->plen;
     const bool same = seq->node->level == 0 && seq->plen == plen;
     cut->left.size =
