@@ -259,8 +259,11 @@ test-sql-long: build $(sql) $(B)/tests/unit/test_khash ## a million random SQL s
 		$(suite_of) sql-long $(sql) $(B)/tests/unit/test_khash \
 		tests/sql/t_live_file tests/crash/t_sql_kill
 # TE12; by hand, where another libsqlite3.so is at hand: SQLITE_LIB names it.
-check-sqlite: $(sql) $(unit) ## the SQL suites on another SQLite: SQLITE_LIB=path
-	@SQLITE_LIB='$(SQLITE_LIB)' $(suite_of) sqlite tests/lib/other_sqlite
+sqlite_programs = $(sql) $(addprefix $(B)/tests/unit/test_,vtab khash defs exec \
+	guest changes snapshot)
+check-sqlite: $(sqlite_programs) ## the SQL suites on another SQLite: SQLITE_LIB=path
+	@SQLITE_LIB='$(SQLITE_LIB)' PROGRAMS='$(sqlite_programs)' \
+		$(suite_of) sqlite tests/lib/other_sqlite
 check-crash: build ## kills, power cuts, faults, damage, full disks; CRASH= names some
 	$(suite) crash tests/crash/run
 check-compat: build ## directories of every format open, and newer ones are refused
