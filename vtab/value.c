@@ -60,17 +60,28 @@ void vt_input_fini(struct vt_input *input)
     input->dup = NULL;
 }
 
+/* The value stays TEXT: sqlite3_value_numeric_type() would change it, and a copy
+ * of it has no connection, without which newer versions crash. */
+static bool vvalue_number_of_text(sqlite3_value *value, struct vt_number *out)
+{
+    const int size = sqlite3_value_bytes(value);
+    const uint8_t *p = sqlite3_value_blob(value);
+
+    if (p == NULL && size > 0) return false;
+    if (p == NULL || !vt_number_of_text(p, (size_t)size, out))
+        *out = (struct vt_number){.kind = VT_NUM_ABOVE};
+    else if (out->kind == VT_NUM_INT)
+        out->real = (double)out->integer;
+    else
+        out->real = sqlite3_value_double(value); /* to SQLite's last bit */
+    return true;
+}
+
 bool vt_number_get(sqlite3_value *value, struct vt_number *out)
 {
-    sqlite3_value *dup = NULL;
-    int type = sqlite3_value_type(value);
+    const int type = sqlite3_value_type(value);
 
-    if (type == SQLITE_TEXT) {
-        dup = sqlite3_value_dup(value);
-        if (dup == NULL) return false;
-        value = dup;
-        type = sqlite3_value_numeric_type(value);
-    }
+    if (type == SQLITE_TEXT) return vvalue_number_of_text(value, out);
     *out = (struct vt_number){.kind = VT_NUM_ABOVE};
     if (type == SQLITE_INTEGER) {
         out->kind = VT_NUM_INT;
@@ -82,7 +93,6 @@ bool vt_number_get(sqlite3_value *value, struct vt_number *out)
     } else if (type == SQLITE_NULL) {
         out->kind = VT_NUM_NULL;
     }
-    sqlite3_value_free(dup);
     return true;
 }
 
@@ -96,6 +106,19 @@ static size_t vvalue_digits(const uint8_t *p, size_t i, size_t size)
 {
     while (i < size && p[i] >= '0' && p[i] <= '9') i++;
     return i;
+}
+
+/* With or without a sign and zeros in front. */
+static bool vvalue_integer(const uint8_t *p, size_t size, int64_t *out)
+{
+    const bool minus = p[0] == '-';
+
+    if (kv_num_int(p, size, out)) return true;
+    if (minus || p[0] == '+') p++, size--;
+    while (size > 1 && p[0] == '0') p++, size--;
+    if (!kv_num_int(p, size, out)) return false;
+    if (minus) *out = -*out;
+    return true;
 }
 
 bool vt_number_of_text(const uint8_t *p, size_t size, struct vt_number *out)
@@ -130,9 +153,7 @@ bool vt_number_of_text(const uint8_t *p, size_t size, struct vt_number *out)
         out->real = tiny ? 0 : INFINITY;
         if (p[0] == '-') out->real = -out->real;
     }
-    if (p[0] == '+') p++, size--;
-    while (size > 1 && p[0] == '0') p++, size--;
-    if (!kv_num_int(p, size, &out->integer)) out->kind = VT_NUM_REAL;
+    if (!vvalue_integer(p, size, &out->integer)) out->kind = VT_NUM_REAL;
     return true;
 }
 

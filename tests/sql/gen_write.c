@@ -7,6 +7,7 @@
  * Thread: see the header. */
 #include "tests/sql/gen.h"
 
+#include <sqlite3.h>
 #include <string.h>
 
 static const char *const conflicts[] = {"", "", " OR REPLACE", " OR IGNORE",
@@ -153,7 +154,8 @@ static void remove_rows(struct gen *g, enum gen_table_id id)
 
     gen_say(g, "DELETE FROM %s", table->name);
     where(g, id);
-    if (gen_one_in(g, 4))
+    if (gen_one_in(g, 4) &&
+        sqlite3_compileoption_used("ENABLE_UPDATE_DELETE_LIMIT"))
         gen_say(g, " ORDER BY key%s, %s LIMIT %u",
                 gen_one_in(g, 2) ? " DESC" : "", table->columns[1],
                 1 + gen_below(g, 3));

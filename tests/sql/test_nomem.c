@@ -166,7 +166,6 @@ static const char *const writes[] = {
     "DELETE FROM users WHERE age = 7",
     "UPDATE strings SET value = d.v FROM (SELECT 'a' AS k, 'new' AS v) d"
     " WHERE d.k = strings.key",
-    "DELETE FROM sets WHERE member > '' ORDER BY member DESC LIMIT 1",
 };
 
 START_TEST(a_write_is_done_or_not_done)

@@ -8,7 +8,11 @@
 #include "tests/lib/unit.h"
 #include "tests/sql/twin.h"
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define STEPS 5000
+#else
 #define STEPS 20000
+#endif
 #define STEPS_PER_FILL 400
 #define STEPS_PER_HISTORY 2000
 
