@@ -1259,7 +1259,7 @@ START_TEST(no_allocation_of_sqlite_is_needed_silently)
         ck_assert_msg(rc == KVSQL_OK || (rc == KVSQL_NOMEM && sqlite_failed),
                       "%llu: %d %s", (unsigned long long)n, rc, err.text);
     }
-    ck_assert_uint_gt(n, 100);
+    ck_assert_uint_gt(n, 40);
     ck_assert_str_eq(ask("snap.db", "PRAGMA integrity_check"), "ok");
     for (n = 1, rc = KVSQL_NOMEM; rc != KVSQL_OK; n += 1 + n / 40) {
         kvsql *copy = store_new();
