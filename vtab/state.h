@@ -165,6 +165,14 @@ KV_INTERNAL struct vt_session *vt_session_new(kvsql *db);
 KV_INTERNAL void vt_session_free(struct vt_session *session);
 /* Close the statements that are kept for the next who prepares their text. */
 KV_INTERNAL void vt_statements_forget(struct vt_session *session);
+/* A turn begins, of a statement that is `fresh` or goes on: clock, flags,
+ * budget. What it returns goes to vt_budget_leave(). */
+KV_INTERNAL struct vt_budget *vt_session_enter(struct vt_session *session,
+                                               bool fresh);
+/* Tables that other sessions declared or dropped; nothing while a statement
+ * runs. */
+KV_INTERNAL kvsql_rc vt_session_learn(struct vt_session *session,
+                                      struct kvsql_error *err) KV_MUST_USE;
 
 /* ---- errors (error.c) ----------------------------------------------------- */
 
