@@ -1,10 +1,8 @@
-/* cursor.c - the two nested loops of a query: over keys, and over the elements
- * of each key (table.h).
+/* cursor.c - the two nested loops of a query: over keys, and inside it over the
+ * elements of each key (table.h, elem.c).
  *
  * Keys come from intervals in one direction; an interval of one key is a
- * lookup. Elements in key order come from intervals in the same way; list
- * positions, ranks and scores become a span of positions. Rank of keys becomes
- * an interval of keys at the start.
+ * lookup. Rank of keys becomes an interval of keys at the start.
  *
  * Each loop of its own looks at the cancel flag (RD8).
  *
@@ -64,28 +62,7 @@ int vt_cursor_interrupted(struct vt_cursor *cursor)
     return SQLITE_INTERRUPT;
 }
 
-/* ---- the loop over elements ---------------------------------------------------- */
-
-static struct kv_key vcursor_val_key(const struct kv_val *val)
-{
-    return (struct kv_key){val->p, val->size, val->cls};
-}
-
-/* Behind the interval, in the direction of the walk? */
-static bool vcursor_behind(const struct vt_range *range, const struct kv_key *key,
-                          bool desc)
-{
-    int order;
-
-    if (desc) {
-        if (!range->has_lo) return false;
-        order = kv_key_compare(key, &range->lo);
-        return order < 0 || (order == 0 && range->lo_open);
-    }
-    if (!range->has_hi) return false;
-    order = kv_key_compare(key, &range->hi);
-    return order > 0 || (order == 0 && range->hi_open);
-}
+/* ---- the loop over keys ------------------------------------------------------------- */
 
 /* What column 0 shows of a key. */
 static struct kv_key vcursor_name(const struct vt_cursor *cursor,
@@ -97,8 +74,8 @@ static struct kv_key vcursor_name(const struct vt_cursor *cursor,
     return (struct kv_key){key->p + skip, key->size - skip, key->cls};
 }
 
-static bool vcursor_glob(struct vt_cursor *cursor, const struct kv_key *pattern,
-                        const struct kv_key *key, int *rc)
+bool vt_cursor_glob(struct vt_cursor *cursor, const struct kv_key *pattern,
+                    const struct kv_key *key, int *rc)
 {
     bool stop = false, match;
 
@@ -109,202 +86,6 @@ static bool vcursor_glob(struct vt_cursor *cursor, const struct kv_key *pattern,
     if (stop) *rc = vt_cursor_interrupted(cursor);
     return match;
 }
-
-/* From a place of elem_walk to the next element that the interval holds. */
-static bool vcursor_elem_settle(struct vt_cursor *cursor, bool found, int *rc)
-{
-    const struct vt_range *range = &cursor->elems.ranges[cursor->elem_range];
-    bool desc = (cursor->plan & VT_PLAN_ELEM_DESC) != 0;
-
-    while (found) {
-        struct kv_key key = vcursor_val_key(&cursor->elem_walk.elem.key);
-        if (vcursor_behind(range, &key, desc)) return false;
-        if (vcursor_glob(cursor, &cursor->elem_glob, &key, rc)) {
-            cursor->elem = &cursor->elem_walk.elem;
-            return *rc == SQLITE_OK;
-        }
-        if (*rc != SQLITE_OK) return false;
-        if (vt_cursor_stop(cursor)) {
-            *rc = vt_cursor_interrupted(cursor);
-            return false;
-        }
-        found = desc ? kv_elems_prev(&cursor->elem_walk)
-                     : kv_elems_next(&cursor->elem_walk);
-    }
-    return false;
-}
-
-/* The first element of interval elem_range. */
-static bool vcursor_elem_enter(struct vt_cursor *cursor, int *rc)
-{
-    const struct vt_range *range = &cursor->elems.ranges[cursor->elem_range];
-    struct kv_elems *walk = &cursor->elem_walk;
-    bool found;
-
-    if (range->point) {
-        cursor->elem_walking = false;
-        cursor->elem = &cursor->found;
-        return kv_elem_find(&cursor->at, cursor->item, &range->lo,
-                            &cursor->found) &&
-               vcursor_glob(cursor, &cursor->elem_glob, &range->lo, rc);
-    }
-    cursor->elem_walking = true;
-    kv_elems_init(walk, &cursor->at, cursor->item, KV_ELEMS_KEY);
-    if (cursor->plan & VT_PLAN_ELEM_DESC)
-        found = range->has_hi ? kv_elems_seek_key_back(walk, &range->hi,
-                                                       range->hi_open)
-                              : kv_elems_last(walk);
-    else
-        found = range->has_lo
-                    ? kv_elems_seek_key(walk, &range->lo, range->lo_open)
-                    : kv_elems_first(walk);
-    return vcursor_elem_settle(cursor, found, rc);
-}
-
-/* The next interval that holds an element. */
-static bool vcursor_elem_ranges(struct vt_cursor *cursor, int *rc)
-{
-    bool desc = (cursor->plan & VT_PLAN_ELEM_DESC) != 0;
-
-    for (;;) {
-        if (vcursor_elem_enter(cursor, rc)) return true;
-        if (*rc != SQLITE_OK) return false;
-        if (desc ? cursor->elem_range == 0
-                 : cursor->elem_range + 1 >= cursor->elems.count)
-            return false;
-        cursor->elem_range += desc ? -1u : 1u;
-    }
-}
-
-/* Positions: of a list, or ranks of a zset, that the plan wants. */
-static void vcursor_places(struct vt_cursor *cursor, int64_t *lo, int64_t *hi)
-{
-    int64_t last = (int64_t)kv_item_length(cursor->item) - 1;
-    const struct vt_scores *scores = &cursor->scores;
-
-    *lo = cursor->span.lo > 0 ? cursor->span.lo : 0;
-    *hi = cursor->span.hi < last ? cursor->span.hi : last;
-    if (!(cursor->plan & VT_PLAN_ELEM_SCORE)) return;
-    if (scores->empty || scores->lo > scores->hi) {
-        *hi = -1;
-        return;
-    }
-    *lo = (int64_t)kv_elem_score_rank(&cursor->at, cursor->item, scores->lo,
-                                      scores->lo_open);
-    *hi = (int64_t)kv_elem_score_rank(&cursor->at, cursor->item, scores->hi,
-                                      !scores->hi_open) -
-          1;
-}
-
-static bool vcursor_place_first(struct vt_cursor *cursor)
-{
-    enum kv_elem_order order = cursor->table->def->elem == VT_ELEM_INDEX
-                                   ? KV_ELEMS_INDEX
-                                   : KV_ELEMS_SCORE;
-    int64_t lo, hi;
-
-    vcursor_places(cursor, &lo, &hi);
-    if (lo > hi) return false;
-    if (cursor->table->def->elem == VT_ELEM_INDEX && lo == hi) {
-        cursor->elem_walking = false;
-        cursor->place = cursor->place_end = lo;
-        cursor->elem = &cursor->found;
-        return kv_elem_at(&cursor->at, cursor->item, (uint64_t)lo,
-                          &cursor->found);
-    }
-    cursor->elem_walking = true;
-    if (cursor->plan & VT_PLAN_ELEM_DESC) {
-        cursor->place = hi;
-        cursor->place_end = lo;
-    } else {
-        cursor->place = lo;
-        cursor->place_end = hi;
-    }
-    kv_elems_init(&cursor->elem_walk, &cursor->at, cursor->item, order);
-    cursor->elem = &cursor->elem_walk.elem;
-    return kv_elems_seek_rank(&cursor->elem_walk, (uint64_t)cursor->place);
-}
-
-static bool vcursor_place_next(struct vt_cursor *cursor)
-{
-    if (!cursor->elem_walking || cursor->place == cursor->place_end)
-        return false;
-    if (cursor->plan & VT_PLAN_ELEM_DESC) {
-        cursor->place--;
-        return kv_elems_prev(&cursor->elem_walk);
-    }
-    cursor->place++;
-    return kv_elems_next(&cursor->elem_walk);
-}
-
-/* idx IN (...): from point on. */
-static bool vcursor_points(struct vt_cursor *cursor)
-{
-    bool desc = (cursor->plan & VT_PLAN_ELEM_DESC) != 0;
-
-    for (; cursor->point < cursor->point_count; cursor->point++) {
-        unsigned i = desc ? cursor->point_count - 1 - cursor->point
-                          : cursor->point;
-        if (kv_elem_at(&cursor->at, cursor->item,
-                       (uint64_t)cursor->points[i], &cursor->found)) {
-            cursor->elem = &cursor->found;
-            cursor->place = cursor->points[i];
-            cursor->point++;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool vcursor_by_points(const struct vt_cursor *cursor)
-{
-    return cursor->table->def->elem == VT_ELEM_INDEX &&
-           cursor->plan & (unsigned)VT_PLAN_IN << VT_PLAN_ELEM;
-}
-
-bool vt_elem_first(struct vt_cursor *cursor, int *rc)
-{
-    if (cursor->plan & VT_PLAN_FIRST) {
-        kv_elems_init(&cursor->elem_walk, &cursor->at, cursor->item,
-                      cursor->table->def->elem == VT_ELEM_INDEX
-                          ? KV_ELEMS_INDEX
-                          : KV_ELEMS_KEY);
-        cursor->elem = &cursor->elem_walk.elem;
-        return kv_elems_first(&cursor->elem_walk);
-    }
-    if (vcursor_by_points(cursor)) {
-        cursor->point = 0;
-        return vcursor_points(cursor);
-    }
-    if (cursor->by_place) return vcursor_place_first(cursor);
-    if (cursor->elems.count == 0) return false;
-    cursor->elem_range = cursor->plan & VT_PLAN_ELEM_DESC
-                             ? cursor->elems.count - 1
-                             : 0;
-    return vcursor_elem_ranges(cursor, rc);
-}
-
-bool vt_elem_next(struct vt_cursor *cursor, int *rc)
-{
-    bool desc = (cursor->plan & VT_PLAN_ELEM_DESC) != 0;
-
-    if (cursor->plan & VT_PLAN_FIRST) return false;
-    if (vcursor_by_points(cursor)) return vcursor_points(cursor);
-    if (cursor->by_place) return vcursor_place_next(cursor);
-    if (cursor->elem_walking) {
-        bool found = desc ? kv_elems_prev(&cursor->elem_walk)
-                          : kv_elems_next(&cursor->elem_walk);
-        if (vcursor_elem_settle(cursor, found, rc)) return true;
-        if (*rc != SQLITE_OK) return false;
-    }
-    if (desc ? cursor->elem_range == 0
-             : cursor->elem_range + 1 >= cursor->elems.count)
-        return false;
-    cursor->elem_range += desc ? -1u : 1u;
-    return vcursor_elem_ranges(cursor, rc);
-}
-
-/* ---- the loop over keys ------------------------------------------------------------- */
 
 static bool vcursor_type_fits(const struct vt_cursor *cursor,
                              const struct kv_item *item)
@@ -322,7 +103,7 @@ static bool vcursor_key_glob(struct vt_cursor *cursor, const struct kv_key *key,
 
     if (cursor->key_glob.p == NULL) return true;
     name = vcursor_name(cursor, key);
-    return vcursor_glob(cursor, &cursor->key_glob, &name, rc);
+    return vt_cursor_glob(cursor, &cursor->key_glob, &name, rc);
 }
 
 static bool vcursor_key_settle(struct vt_cursor *cursor, bool found, int *rc)
@@ -331,7 +112,7 @@ static bool vcursor_key_settle(struct vt_cursor *cursor, bool found, int *rc)
     bool desc = (cursor->plan & VT_PLAN_KEY_DESC) != 0;
 
     while (found) {
-        if (!cursor->ended && vcursor_behind(range, &cursor->walk.key, desc))
+        if (!cursor->ended && vt_range_behind(range, &cursor->walk.key, desc))
             return false;
         if (vcursor_type_fits(cursor, &cursor->walk.item) &&
             vcursor_key_glob(cursor, &cursor->walk.key, rc)) {
@@ -482,7 +263,7 @@ static int vcursor_row(struct vt_cursor *cursor, bool key)
  * follow, the walk learns where to end. */
 static bool vcursor_quick_end(struct vt_cursor *cursor)
 {
-    if (vcursor_behind(&cursor->keys.ranges[cursor->key_range],
+    if (vt_range_behind(&cursor->keys.ranges[cursor->key_range],
                        &cursor->walk.key, false))
         return true;
     if (++cursor->run == VCURSOR_RUN) vcursor_key_end(cursor);
@@ -611,7 +392,7 @@ static int vcursor_resolve_elems(struct vt_cursor *cursor)
     vt_set_init(&points);
     found = vt_elem_first(cursor, &rc);
     for (; ok && found; found = vt_elem_next(cursor, &rc)) {
-        struct kv_key key = vcursor_val_key(&cursor->elem->key);
+        struct kv_key key = vt_val_key(&cursor->elem->key);
         struct vt_number number;
         if (!cursor->elem_walking)
             key = cursor->elems.ranges[cursor->elem_range].lo;
@@ -648,7 +429,7 @@ static bool vcursor_single(const struct vt_cursor *cursor)
     if (cursor->keys.count != 1 || !cursor->keys.ranges[0].point) return false;
     if (def->elem == VT_ELEM_NONE) return true;
     if (def->elem == VT_ELEM_INDEX)
-        return !vcursor_by_points(cursor) && cursor->span.lo == cursor->span.hi;
+        return !vt_cursor_by_points(cursor) && cursor->span.lo == cursor->span.hi;
     return !cursor->by_place && cursor->elems.count == 1 &&
            cursor->elems.ranges[0].point;
 }

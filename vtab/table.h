@@ -195,6 +195,37 @@ KV_INTERNAL int vt_seek_next(struct vt_cursor *cursor, bool *found);
 KV_INTERNAL void vt_seek_end(struct vt_cursor *cursor);
 KV_INTERNAL void vt_seek_free(struct vt_cursor *cursor);
 
+/* Behind the interval, in the direction of the walk? */
+static inline bool vt_range_behind(const struct vt_range *range,
+                                   const struct kv_key *key, bool desc)
+{
+    int order;
+
+    if (desc) {
+        if (!range->has_lo) return false;
+        order = kv_key_compare(key, &range->lo);
+        return order < 0 || (order == 0 && range->lo_open);
+    }
+    if (!range->has_hi) return false;
+    order = kv_key_compare(key, &range->hi);
+    return order > 0 || (order == 0 && range->hi_open);
+}
+static inline struct kv_key vt_val_key(const struct kv_val *val)
+{
+    return (struct kv_key){val->p, val->size, val->cls};
+}
+/* idx IN (...). */
+static inline bool vt_cursor_by_points(const struct vt_cursor *cursor)
+{
+    return cursor->table->def->elem == VT_ELEM_INDEX &&
+           cursor->plan & (unsigned)VT_PLAN_IN << VT_PLAN_ELEM;
+}
+/* Whether a key or element is matched by the rest of a pattern, p NULL: there
+ * is none. *rc: the statement ends. */
+KV_INTERNAL bool vt_cursor_glob(struct vt_cursor *cursor,
+                                const struct kv_key *pattern,
+                                const struct kv_key *key, int *rc);
+
 /* Place elem_walk of `cursor` on the first element of `item` that the plan
  * wants, in its direction, and go on from there; false: none is left. */
 KV_INTERNAL bool vt_elem_first(struct vt_cursor *cursor, int *rc);
