@@ -155,6 +155,9 @@ static void vbudget_start(void)
         vbudget_malloc,  vbudget_free,     vbudget_realloc, vbudget_size,
         vbudget_roundup, vbudget_init,     vbudget_shutdown, NULL};
 
+    /* sessions count for themselves; SQLite's own count of all would take a
+     * lock at each call */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     if (sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) != SQLITE_OK)
         kv_diag(KV_WARN, "sql.no_budget",
                 "reason=\"SQLite was in use before; statements have no "

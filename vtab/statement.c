@@ -11,6 +11,12 @@
 
 #include <string.h>
 
+/* Bytes of parameters that lie beside a statement, for each of them, at most;
+ * what finds no room there SQLite copies for itself. */
+#define STATEMENT_BOUND_EACH 32u
+#define STATEMENT_BOUND_MIN 64u
+#define STATEMENT_BOUND_MAX 4096u
+
 struct vt_statement {
     struct vt_session *session;
     sqlite3_stmt *stmt;
@@ -22,6 +28,10 @@ struct vt_statement {
     struct vt_statement *older, *newer; /* of the kept ones */
     bool running, truncated;
     uint64_t rows, bytes;
+    /* Bytes of bound parameters. SQLite reads them here, so they stay until
+     * vt_finish() clears the bindings. */
+    uint8_t *bound;
+    uint32_t bound_used, bound_size;
 };
 
 /* ---- kept statements -------------------------------------------------------- */
@@ -48,6 +58,7 @@ static void statement_free(struct vt_statement *statement)
     vt_query_settle();
     if (statement->text != NULL)
         kv_mem_free(KV_MEM_CLIENT, statement->text, statement->text_size + 1);
+    kv_mem_free(KV_MEM_CLIENT, statement->bound, statement->bound_size);
     kv_mem_free(KV_MEM_CLIENT, statement, sizeof(*statement));
 }
 
@@ -277,13 +288,54 @@ int vt_param_index(const struct vt_statement *statement, const char *name)
     return 0;
 }
 
-kvsql_rc vt_bind(struct vt_statement *statement, int index,
-                 const struct vt_value *value, struct kvsql_error *err)
+/* Room for `size` bytes until the bindings are cleared; NULL: there is none. */
+static uint8_t *statement_bound(struct vt_statement *statement, size_t size)
+{
+    uint8_t *place;
+
+    if (statement->bound == NULL) {
+        uint32_t room = (uint32_t)vt_param_count(statement) *
+                        STATEMENT_BOUND_EACH;
+        if (room < STATEMENT_BOUND_MIN) room = STATEMENT_BOUND_MIN;
+        if (room > STATEMENT_BOUND_MAX) room = STATEMENT_BOUND_MAX;
+        statement->bound = kv_mem_alloc(KV_MEM_CLIENT, room);
+        if (statement->bound == NULL) return NULL;
+        statement->bound_size = room;
+    }
+    if (size > statement->bound_size - statement->bound_used) return NULL;
+    place = statement->bound + statement->bound_used;
+    statement->bound_used += (uint32_t)size;
+    return place;
+}
+
+/* Bind a text or blob where it lies, copied to `p`, or (`p` NULL) let SQLite
+ * copy it. */
+static int statement_bind_bytes(struct vt_statement *statement, int index,
+                                const struct vt_value *value, uint8_t *p)
+{
+    const char *from = value->p != NULL ? (const char *)value->p : "";
+    const bool copied = p != NULL;
+
+    if (copied) from = value->size > 0 ? memcpy(p, from, value->size) : "";
+    if (value->kind == VT_TEXT)
+        return sqlite3_bind_text64(statement->stmt, index, from, value->size,
+                                   copied ? SQLITE_STATIC : SQLITE_TRANSIENT,
+                                   SQLITE_UTF8);
+    return sqlite3_bind_blob64(statement->stmt, index, from, value->size,
+                               copied ? SQLITE_STATIC : SQLITE_TRANSIENT);
+}
+
+static int statement_bind(struct vt_statement *statement, int index,
+                          const struct vt_value *value)
 {
     struct vt_session *session = statement->session;
+    const bool bytes = value->kind == VT_TEXT || value->kind == VT_BLOB;
+    uint8_t *place = bytes ? statement_bound(statement, value->size) : NULL;
+    /* only a copy of SQLite's needs memory, and with it the clock */
     struct vt_budget *before =
-        vt_session_enter(session, session->active == NULL);
-    const void *p = value->p != NULL ? (const void *)value->p : "";
+        bytes && place == NULL
+            ? vt_session_enter(session, session->active == NULL)
+            : vt_budget_enter(&session->budget);
     int rc = SQLITE_OK;
 
     switch (value->kind) {
@@ -295,22 +347,26 @@ kvsql_rc vt_bind(struct vt_statement *statement, int index,
         rc = sqlite3_bind_double(statement->stmt, index, value->real);
         break;
     case VT_TEXT:
-        rc = sqlite3_bind_text64(statement->stmt, index, p, value->size,
-                                 SQLITE_TRANSIENT, SQLITE_UTF8);
-        break;
     case VT_BLOB:
-        rc = sqlite3_bind_blob64(statement->stmt, index, p, value->size,
-                                 SQLITE_TRANSIENT);
+        rc = statement_bind_bytes(statement, index, value, place);
         break;
     }
     vt_budget_leave(before);
-    if (rc == SQLITE_OK) return KVSQL_OK;
+    return rc;
+}
+
+kvsql_rc vt_bind(struct vt_statement *statement, int index,
+                 const struct vt_value *value, struct kvsql_error *err)
+{
+    const int rc = statement_bind(statement, index, value);
+
+    if (KV_LIKELY(rc == SQLITE_OK)) return KVSQL_OK;
     if (rc == SQLITE_RANGE)
         return kv_fail(err, KVSQL_RANGE,
                        "the statement has %d parameters, there is no number "
                        "%d",
                        vt_param_count(statement), index);
-    return vt_sqlite_error(session, rc, false, err);
+    return vt_sqlite_error(statement->session, rc, false, err);
 }
 
 /* ---- running ----------------------------------------------------------------------------- */
@@ -356,7 +412,9 @@ static void statement_end(struct vt_statement *statement)
 static bool statement_row_fits(struct vt_statement *statement)
 {
     const struct vt_limits *limits = &statement->session->limits;
-    int columns = sqlite3_data_count(statement->stmt);
+    /* nobody else asks for the bytes */
+    int columns = limits->byte_max > 0 ? sqlite3_data_count(statement->stmt)
+                                       : 0;
 
     statement->rows++;
     atomic_store_explicit(&statement->session->seen.rows, statement->rows,
@@ -437,27 +495,29 @@ bool vt_truncated(const struct vt_statement *statement)
     return statement->truncated;
 }
 
+/* The session is one thread's at a time: so SQLite's value may be looked at
+ * like one that is protected. */
 void vt_column(const struct vt_statement *statement, int column,
                struct vt_value *out)
 {
-    sqlite3_stmt *stmt = statement->stmt;
+    sqlite3_value *value = sqlite3_column_value(statement->stmt, column);
+    const int type = sqlite3_value_type(value);
 
     *out = (struct vt_value){.kind = VT_NULL, .p = (const uint8_t *)""};
-    switch (sqlite3_column_type(stmt, column)) {
+    switch (type) {
     case SQLITE_INTEGER:
         out->kind = VT_INTEGER;
-        out->integer = sqlite3_column_int64(stmt, column);
+        out->integer = sqlite3_value_int64(value);
         break;
     case SQLITE_FLOAT:
         out->kind = VT_REAL;
-        out->real = sqlite3_column_double(stmt, column);
+        out->real = sqlite3_value_double(value);
         break;
     case SQLITE_TEXT:
     case SQLITE_BLOB:
-        out->kind = sqlite3_column_type(stmt, column) == SQLITE_TEXT ? VT_TEXT
-                                                                     : VT_BLOB;
-        out->size = (size_t)sqlite3_column_bytes(stmt, column);
-        if (out->size > 0) out->p = sqlite3_column_blob(stmt, column);
+        out->kind = type == SQLITE_TEXT ? VT_TEXT : VT_BLOB;
+        out->size = (size_t)sqlite3_value_bytes(value);
+        if (out->size > 0) out->p = sqlite3_value_blob(value);
         break;
     default: break;
     }
@@ -474,6 +534,7 @@ void vt_finish(struct vt_statement *statement)
     before = vt_budget_enter(&session->budget);
     if (statement->running) statement_end(statement);
     (void)sqlite3_clear_bindings(statement->stmt);
+    statement->bound_used = 0;
     if (statement->keep)
         statement_cache_put(session, statement);
     else

@@ -293,6 +293,41 @@ START_TEST(parameters_are_bound_by_number_and_name)
 }
 END_TEST
 
+/* Short ones lie beside the statement, a long one SQLite copies: none of them
+ * is the caller's own. */
+START_TEST(what_was_bound_stays_whatever_becomes_of_the_callers_bytes)
+{
+    static const char sql[] = "SELECT a.column1, ?1, ?2, length(?3) FROM "
+                              "(VALUES (1), (2)) a";
+    struct vt_statement *statement;
+    uint8_t bytes[8192];
+
+    ck_assert_int_eq(vt_prepare(fx.session, sql, sizeof(sql) - 1, NULL,
+                                &statement, &fx.err),
+                     KVSQL_OK);
+    for (int again = 0; again < 40; again++) {
+        const struct vt_value v[] = {
+            {.kind = VT_TEXT, .p = bytes, .size = 4},
+            {.kind = VT_BLOB, .p = bytes, .size = 3},
+            {.kind = VT_TEXT, .p = bytes, .size = sizeof(bytes)}};
+        const int c = 'a' + again % 26;
+        char row[64], expected[160];
+
+        memset(bytes, c, sizeof(bytes));
+        for (int i = 0; i < 3; i++)
+            ck_assert_int_eq(vt_bind(statement, i + 1, &v[i], &fx.err),
+                             KVSQL_OK);
+        memset(bytes, '!', sizeof(bytes));
+        ck_assert_int_eq(rows_drain(&fx, statement), KVSQL_OK);
+        (void)snprintf(row, sizeof(row), "%c%c%c%c|x'%02x%02x%02x'|8192", c, c,
+                       c, c, (unsigned)c, (unsigned)c, (unsigned)c);
+        (void)snprintf(expected, sizeof(expected), "1|%s\n2|%s", row, row);
+        ck_assert_str_eq(fx.text, expected);
+    }
+    vt_finish(statement);
+}
+END_TEST
+
 START_TEST(one_statement_at_a_time_unless_the_tail_is_asked_for)
 {
     const char *sql = "SELECT 1; -- one\nSELECT 2 /* two */ ; ";
@@ -839,6 +874,8 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    a_row_expiring_between_reading_and_writing_is_noticed);
     tcase_add_test(tests, parameters_are_bound_by_number_and_name);
+    tcase_add_test(
+        tests, what_was_bound_stays_whatever_becomes_of_the_callers_bytes);
     tcase_add_test(tests, one_statement_at_a_time_unless_the_tail_is_asked_for);
     tcase_add_test(tests, an_untrusted_session_is_held_to_what_is_listed);
     tcase_add_test(tests, a_limit_that_is_met_is_named_with_its_value);
