@@ -96,7 +96,12 @@ struct kv_at {
  * is released (store.md 5.2). O(1). KVSQL_NOMEM; KVSQL_CLOSED. */
 KV_INTERNAL kvsql_rc kv_pin(kvsql *db, struct kv_view **view,
                             struct kvsql_error *err) KV_MUST_USE;
-/* The same; KVSQL_BUSY when a txn holds the store for longer than this. */
+/* The same, and where it reads as kv_at_view() says; what begins within some
+ * microseconds shares one reading of the clock, as txns do. */
+KV_INTERNAL kvsql_rc kv_pin_at(kvsql *db, struct kv_view **view,
+                               struct kv_at *at, struct kvsql_error *err)
+    KV_MUST_USE;
+/* The same as kv_pin; KVSQL_BUSY when a txn holds the store for longer. */
 KV_INTERNAL kvsql_rc kv_pin_within(kvsql *db, uint64_t timeout_ms,
                                    struct kv_view **view,
                                    struct kvsql_error *err) KV_MUST_USE;

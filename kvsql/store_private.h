@@ -552,6 +552,9 @@ KV_INTERNAL kvsql_rc kv_change_check(struct kv_txn *txn,
                                      enum kv_type type, bool *exists,
                                      const struct kv_cell *cell,
                                      struct kvsql_error *err) KV_MUST_USE;
+/* clock_now and clock_skew become right to TXN_CLOCK_NS, for what begins now.
+ * Under the lock (txn.c). */
+KV_INTERNAL void kv_txn_clock(struct kv_store *store);
 /* Tell the observer of a batch that has its position (observe.c). */
 KV_INTERNAL void kv_observe_done(const struct kv_txn *txn);
 /* Tell it now of what came behind a kv_txn_tell: it was nobody's doing. */

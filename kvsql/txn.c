@@ -26,7 +26,7 @@
  * begin within TXN_CLOCK_NS share a reading: deadlines are milliseconds. It is
  * one reading for all, so that what one txn saw expire stays so for the
  * next. */
-static void txn_clock(struct kv_store *store)
+void kv_txn_clock(struct kv_store *store)
 {
     const bool real = store->os == kv_os_real(); /* others are set by tests */
     const uint64_t now = real ? kv_os_quick_ns() : 0;
@@ -64,7 +64,7 @@ static kvsql_rc txn_open(struct kv_store *store, bool replay,
     txn->count = txn->told = 0;
     txn->base = txn->keep = kv_undo_mark(store);
     KV_ASSERT(txn->longs == 0 && txn->long_gen == 0);
-    txn_clock(store);
+    kv_txn_clock(store);
     txn->now = store->clock_now;
     txn->skew = store->clock_skew;
     txn->prepared = 0;

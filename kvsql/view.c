@@ -309,8 +309,22 @@ static struct kv_view *view_shared(const struct kv_store *store)
     return v;
 }
 
+/* Under the store lock. */
+static void view_at(const struct kv_view *view, struct kv_at *at)
+{
+    struct kv_store *const store = view->store;
+
+    kv_txn_clock(store);
+    *at = (struct kv_at){.store = store,
+                         .root = &view->root,
+                         .now = store->clock_now,
+                         .skew = store->clock_skew,
+                         .position = view->pos};
+}
+
 static kvsql_rc view_pin(kvsql *db, bool own, uint64_t timeout_ms,
-                         struct kv_view **view, struct kvsql_error *err)
+                         struct kv_view **view, struct kv_at *at,
+                         struct kvsql_error *err)
 {
     struct kv_store *const store = kv_db_store(db);
 
@@ -333,6 +347,8 @@ static kvsql_rc view_pin(kvsql *db, bool own, uint64_t timeout_ms,
             return kv_fail(err, KVSQL_NOMEM, "store: no memory for a view");
         }
         atomic_fetch_add(&v->refs, 1);
+        if (at != NULL)
+            view_at(v, at);
         kv_lock_drop(&store->lock);
 
         const struct kv_ticket ticket = {.position = v->pos,
@@ -353,18 +369,24 @@ static kvsql_rc view_pin(kvsql *db, bool own, uint64_t timeout_ms,
 
 kvsql_rc kv_pin(kvsql *db, struct kv_view **view, struct kvsql_error *err)
 {
-    return view_pin(db, false, VIEW_PATIENT, view, err);
+    return view_pin(db, false, VIEW_PATIENT, view, NULL, err);
+}
+
+kvsql_rc kv_pin_at(kvsql *db, struct kv_view **view, struct kv_at *at,
+                   struct kvsql_error *err)
+{
+    return view_pin(db, false, VIEW_PATIENT, view, at, err);
 }
 
 kvsql_rc kv_pin_within(kvsql *db, uint64_t timeout_ms, struct kv_view **view,
                        struct kvsql_error *err)
 {
-    return view_pin(db, false, timeout_ms, view, err);
+    return view_pin(db, false, timeout_ms, view, NULL, err);
 }
 
 kvsql_rc kv_pin_own(kvsql *db, struct kv_view **view, struct kvsql_error *err)
 {
-    return view_pin(db, true, VIEW_PATIENT, view, err);
+    return view_pin(db, true, VIEW_PATIENT, view, NULL, err);
 }
 
 /* Under the store lock. */

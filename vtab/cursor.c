@@ -16,7 +16,7 @@
 void vt_cursor_init(struct vt_cursor *cursor)
 {
     cursor->eof = true;
-    cursor->aborted = cursor->copy = cursor->live = false;
+    cursor->aborted = cursor->copy = cursor->live = cursor->single = false;
     cursor->quick = cursor->keyless = cursor->ended = false;
     cursor->left = 0;
     cursor->walking = cursor->elem_walking = false;
@@ -28,7 +28,6 @@ static void vcursor_unsettle(struct vt_cursor *cursor)
 {
     int columns = cursor->table->def->columns;
 
-    if (cursor->settled == NULL) return;
     for (int i = 0; i < columns; i++)
         if (cursor->settled[i].owned)
             sqlite3_free((void *)(uintptr_t)cursor->settled[i].p);
@@ -36,15 +35,21 @@ static void vcursor_unsettle(struct vt_cursor *cursor)
     cursor->settled = NULL;
 }
 
+/* What it made to walk. */
+static inline void vcursor_forget(struct vt_cursor *cursor)
+{
+    if (cursor->settled != NULL) vcursor_unsettle(cursor);
+    if (cursor->arms != NULL) vt_merge_free(cursor);
+    if (cursor->due != NULL) vt_due_free(cursor);
+    if (cursor->seeking) vt_seek_end(cursor);
+}
+
 void vt_cursor_fini(struct vt_cursor *cursor)
 {
-    vcursor_unsettle(cursor);
-    vt_merge_free(cursor);
-    vt_due_free(cursor);
-    vt_seek_end(cursor);
+    vcursor_forget(cursor);
     vt_set_fini(&cursor->keys);
     vt_set_fini(&cursor->elems);
-    sqlite3_free(cursor->points);
+    if (cursor->points != NULL) sqlite3_free(cursor->points);
     cursor->points = NULL;
     vt_snap_drop(cursor->snap);
     cursor->snap = NULL;
@@ -301,7 +306,7 @@ int vt_cursor_next(struct vt_cursor *cursor)
 
     if (cursor->quick && cursor->walking) return vcursor_quick_next(cursor);
     if (cursor->aborted) return SQLITE_ABORT;
-    if (cursor->live) { /* it was the only row */
+    if (cursor->live || cursor->single) { /* it was the only row */
         cursor->eof = true;
         return SQLITE_OK;
     }
@@ -463,36 +468,33 @@ static int vcursor_elem_numbers(struct vt_cursor *cursor)
     return rc;
 }
 
-int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
-                     sqlite3_value **argv)
+/* key = ? is all that the plan says, of a table without elements, and the value
+ * stands for one key, whatever the comparison (PL2). */
+static bool vcursor_is_point(const struct vt_cursor *cursor, unsigned plan,
+                             sqlite3_value *const *argv)
+{
+    const unsigned about = ((1u << VT_PLAN_ELEM) - 1) | VT_PLAN_KEY_RANK |
+                           VT_PLAN_KEY_TIME | VT_PLAN_KEY_INDEX;
+    const struct vt_def *def = cursor->table->def;
+    int type;
+
+    if ((plan & about) != VT_PLAN_EQ || def->elem != VT_ELEM_NONE ||
+        def->prefix != NULL)
+        return false;
+    type = sqlite3_value_type(argv[0]);
+    return type == SQLITE_TEXT || type == SQLITE_BLOB;
+}
+
+/* The state that the plan's rows are read from. */
+static int vcursor_read(struct vt_cursor *cursor)
 {
     struct vt_session *session = cursor->table->session;
     struct vt_snap *before = cursor->snap, *snap;
-    const unsigned bits = plan;
     struct kvsql_error err;
-    int rc;
 
-    vcursor_unsettle(cursor);
-    vt_merge_free(cursor);
-    vt_due_free(cursor);
-    vt_seek_end(cursor);
-    cursor->plan = plan;
-    cursor->eof = cursor->aborted = cursor->live = false;
-    cursor->by_place = cursor->table->def->elem == VT_ELEM_INDEX ||
-                       plan & VT_PLAN_BY_SCORE;
-    if (plan & VT_PLAN_KEY_INDEX) {
-        cursor->plan = plan = VT_PLAN_KEY_INDEX;
-        rc = vt_seek_args(cursor, bits, argv);
-    } else {
-        rc = vt_cursor_args(cursor, argc, argv);
-    }
-    if (rc != SQLITE_OK) return rc;
-    if (!cursor->seeking && cursor->table->def->prefix != NULL &&
-        !vt_set_prefix(&cursor->keys, cursor->table->def->prefix))
-        return vt_cursor_nomem(cursor);
     cursor->copy = session->txn != NULL; /* VS3 */
     cursor->live = cursor->copy && !cursor->seeking &&
-                   vcursor_single(cursor);
+                   (cursor->single || vcursor_single(cursor));
     if (before != NULL && before->store == NULL) { /* else it reads on: RD2 */
         vt_snap_drop(before);
         before = cursor->snap = NULL;
@@ -501,8 +503,50 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
         return vt_fail(session, &cursor->table->base, &err);
     vt_snap_drop(before);
     cursor->snap = snap;
+    return SQLITE_OK;
+}
+
+/* The one row of vcursor_is_point(). */
+static int vcursor_point(struct vt_cursor *cursor, sqlite3_value *value)
+{
+    int rc;
+
+    vt_set_reset(&cursor->keys);
+    if (!vt_set_equal(&cursor->keys, value)) return vt_cursor_nomem(cursor);
+    rc = vcursor_read(cursor);
+    if (rc != SQLITE_OK) return rc;
+    cursor->quick = cursor->counting = cursor->walking = false;
+    cursor->left = 0;
+    cursor->key = &cursor->keys.ranges[0].lo;
+    cursor->item = &cursor->looked_up;
+    cursor->eof = !kv_get(&cursor->at, cursor->key, &cursor->looked_up) ||
+                  !vcursor_type_fits(cursor, &cursor->looked_up);
+    return SQLITE_OK;
+}
+
+/* The plan's arguments, and how its rows will be walked. */
+static int vcursor_prepare(struct vt_cursor *cursor, int argc,
+                           sqlite3_value **argv)
+{
+    const unsigned bits = cursor->plan;
+    const struct vt_def *def = cursor->table->def;
+    unsigned plan = bits;
+    int rc;
+
+    if (plan & VT_PLAN_KEY_INDEX) {
+        cursor->plan = plan = VT_PLAN_KEY_INDEX;
+        rc = vt_seek_args(cursor, bits, argv);
+    } else {
+        rc = vt_cursor_args(cursor, argc, argv);
+    }
+    if (rc != SQLITE_OK) return rc;
+    if (!cursor->seeking && def->prefix != NULL &&
+        !vt_set_prefix(&cursor->keys, def->prefix))
+        return vt_cursor_nomem(cursor);
+    rc = vcursor_read(cursor);
+    if (rc != SQLITE_OK) return rc;
     cursor->quick = !cursor->live && !cursor->seeking &&
-                    cursor->table->def->elem == VT_ELEM_NONE &&
+                    def->elem == VT_ELEM_NONE &&
                     !(plan & (VT_PLAN_KEY_DESC | VT_PLAN_KEY_TIME)) &&
                     cursor->key_glob.p == NULL;
     cursor->keyless = cursor->quick && plan & VT_PLAN_NO_KEY;
@@ -511,15 +555,28 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
     if (plan & VT_PLAN_KEY_RANK && !vcursor_rank_range(cursor))
         return vt_cursor_nomem(cursor);
     if (!cursor->seeking) rc = vcursor_numbers(cursor);
-    if (rc == SQLITE_OK) rc = vcursor_elem_numbers(cursor);
+    return rc == SQLITE_OK ? vcursor_elem_numbers(cursor) : rc;
+}
+
+int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
+                     sqlite3_value **argv)
+{
+    bool key;
+    int rc;
+
+    vcursor_forget(cursor);
+    cursor->plan = plan;
+    cursor->eof = cursor->aborted = cursor->live = false;
+    cursor->single = vcursor_is_point(cursor, plan, argv);
+    if (cursor->single) return vcursor_point(cursor, argv[0]);
+    cursor->by_place = cursor->table->def->elem == VT_ELEM_INDEX ||
+                       plan & VT_PLAN_BY_SCORE;
+    rc = vcursor_prepare(cursor, argc, argv);
     if (rc != SQLITE_OK) return rc;
-    if (plan & VT_PLAN_MERGE && cursor->keys.count > 1)
+    if (cursor->plan & VT_PLAN_MERGE && cursor->keys.count > 1)
         return vt_merge_start(cursor);
-    {
-        bool key = vcursor_key_first(cursor, &rc);
-        if (rc != SQLITE_OK) return rc;
-        return vcursor_row(cursor, key);
-    }
+    key = vcursor_key_first(cursor, &rc);
+    return rc != SQLITE_OK ? rc : vcursor_row(cursor, key);
 }
 
 /* ---- changes under open cursors ------------------------------------------------------- */

@@ -168,7 +168,7 @@ const char *vt_query_holder(const struct vt_session *session,
 void vt_query_view_ages(const struct vt_session *session, struct vt_rows *rows,
                         unsigned from, unsigned to)
 {
-    const uint64_t now = kv_os_mono_ns();
+    const uint64_t now = kv_os_quick_ns();
     struct vt_value_at id;
 
     if (vt_rows_failed(rows)) return;

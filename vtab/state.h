@@ -68,7 +68,8 @@ struct vt_seen {
     _Atomic uint64_t cancelled;  /* the number of a query that is to end */
     _Atomic uint64_t started_ns; /* kv_os_quick_ns() */
     _Atomic uint64_t rows, steps;
-    _Atomic uint64_t view, view_ns; /* number of the pinned view, or 0 */
+    _Atomic uint64_t view, view_ns; /* number of the pinned view, or 0; when
+                                     it was pinned, kv_os_quick_ns() */
     _Atomic uint64_t client;
     _Atomic(const char *) user;
 };

@@ -127,6 +127,7 @@ struct vt_cursor {
     bool eof, aborted;
     bool copy;   /* VS3: hand out copies */
     bool live;   /* one entry of the live tree: settle before a change */
+    bool single; /* one lookup of a key */
     unsigned plan;
     unsigned steps;
 

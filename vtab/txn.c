@@ -31,7 +31,7 @@
 static void vtxn_show(struct vt_session *session, uint64_t view)
 {
     if (view != 0)
-        atomic_store_explicit(&session->seen.view_ns, kv_os_mono_ns(),
+        atomic_store_explicit(&session->seen.view_ns, kv_os_quick_ns(),
                               memory_order_relaxed);
     atomic_store_explicit(&session->seen.view, view, memory_order_relaxed);
 }
@@ -41,12 +41,11 @@ static kvsql_rc vtxn_pin(struct vt_session *session, struct kvsql_error *err)
     kvsql_rc rc;
 
     KV_ASSERT(session->txn == NULL); /* VS1 */
-    rc = kv_pin(session->db, &session->pin, err);
+    rc = kv_pin_at(session->db, &session->pin, &session->pin_at, err);
     if (rc != KVSQL_OK) {
         session->pin = NULL;
         return rc;
     }
-    kv_at_view(session->pin, &session->pin_at);
     vtxn_show(session, kv_view_id(session->pin));
     session->keys_hint = kv_count_all(&session->pin_at);
     session->position = kv_view_position(session->pin);

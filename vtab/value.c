@@ -342,7 +342,7 @@ void vt_set_init(struct vt_set *set)
     set->numeric = set->joins = set->text = false;
 }
 
-void vt_set_fini(struct vt_set *set)
+void vt_set_free(struct vt_set *set)
 {
     while (set->chunks != NULL) {
         struct vt_chunk *next = set->chunks->next;
@@ -357,7 +357,7 @@ void vt_set_reset(struct vt_set *set)
 {
     if (set->chunks != NULL) {
         const bool joins = set->joins, text = set->text;
-        vt_set_fini(set);
+        vt_set_free(set);
         set->joins = joins;
         set->text = text;
         return;

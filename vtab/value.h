@@ -70,7 +70,11 @@ struct vt_set {
     struct vt_number number;
 };
 KV_INTERNAL void vt_set_init(struct vt_set *set);
-KV_INTERNAL void vt_set_fini(struct vt_set *set);
+KV_INTERNAL void vt_set_free(struct vt_set *set);
+static inline void vt_set_fini(struct vt_set *set)
+{
+    if (set->chunks != NULL || set->ranges != set->first) vt_set_free(set);
+}
 /* Empty it; vt_set_all: everything. All below: false is "no memory". */
 KV_INTERNAL void vt_set_reset(struct vt_set *set);
 KV_INTERNAL void vt_set_all(struct vt_set *set);
