@@ -12,6 +12,8 @@
 #include <string.h>
 
 #define VCURSOR_RUN 16 /* keys compared with a bound before it is looked up */
+#define VCURSOR_GROUP 16      /* keys of a list that are looked up together */
+#define VCURSOR_GROUP_LEAST 4 /* ... of one that has so many */
 
 void vt_cursor_init(struct vt_cursor *cursor)
 {
@@ -42,6 +44,8 @@ static inline void vcursor_forget(struct vt_cursor *cursor)
     if (cursor->arms != NULL) vt_merge_free(cursor);
     if (cursor->due != NULL) vt_due_free(cursor);
     if (cursor->seeking) vt_seek_end(cursor);
+    if (cursor->group != NULL) sqlite3_free(cursor->group);
+    cursor->group = NULL;
 }
 
 void vt_cursor_fini(struct vt_cursor *cursor)
@@ -144,6 +148,55 @@ static void vcursor_key_end(struct vt_cursor *cursor)
     cursor->ended = true;
 }
 
+/* Keys of an IN list that were looked up together: their way down the tree
+ * waits for memory together, too. */
+struct vt_group {
+    unsigned from, count; /* intervals, by their numbers */
+    bool found[VCURSOR_GROUP];
+    struct kv_item items[VCURSOR_GROUP];
+};
+
+/* Look up the next keys from interval key_range on. */
+static void vcursor_group(struct vt_cursor *cursor)
+{
+    const struct vt_set *set = &cursor->keys;
+    struct vt_group *group = cursor->group;
+    struct kv_key keys[VCURSOR_GROUP];
+    const struct vt_range *sought = &set->ranges[cursor->key_range];
+    unsigned from = cursor->key_range, end = from + VCURSOR_GROUP;
+
+    if (cursor->plan & VT_PLAN_KEY_DESC) {
+        end = from + 1;
+        from = end > VCURSOR_GROUP ? end - VCURSOR_GROUP : 0;
+    }
+    if (end > set->count) end = set->count;
+    group->from = from;
+    group->count = end - from;
+    for (unsigned i = from; i < end; i++) /* an interval may be among them */
+        keys[i - from] = set->ranges[i].point ? set->ranges[i].lo : sought->lo;
+    kv_get_batch(&cursor->at, keys, group->items, group->found, end - from);
+}
+
+/* The item of interval key_range, which is one key; NULL: there is none. */
+static const struct kv_item *vcursor_look_up(struct vt_cursor *cursor)
+{
+    const struct vt_range *range = &cursor->keys.ranges[cursor->key_range];
+    struct vt_group *group = cursor->group;
+    unsigned i;
+
+    if (cursor->live || cursor->keys.count < VCURSOR_GROUP_LEAST ||
+        (group == NULL &&
+         (group = sqlite3_malloc64(sizeof(*group))) == NULL))
+        return kv_get(&cursor->at, &range->lo, &cursor->looked_up)
+                   ? &cursor->looked_up
+                   : NULL;
+    if (cursor->group == NULL) group->from = group->count = 0;
+    cursor->group = group;
+    if (cursor->key_range - group->from >= group->count) vcursor_group(cursor);
+    i = cursor->key_range - group->from;
+    return group->found[i] ? &group->items[i] : NULL;
+}
+
 static bool vcursor_key_enter(struct vt_cursor *cursor, int *rc)
 {
     const struct vt_range *range = &cursor->keys.ranges[cursor->key_range];
@@ -153,9 +206,9 @@ static bool vcursor_key_enter(struct vt_cursor *cursor, int *rc)
     cursor->walking = !range->point;
     if (range->point) {
         cursor->key = &range->lo;
-        cursor->item = &cursor->looked_up;
-        return kv_get(&cursor->at, &range->lo, &cursor->looked_up) &&
-               vcursor_type_fits(cursor, &cursor->looked_up) &&
+        cursor->item = vcursor_look_up(cursor);
+        return cursor->item != NULL &&
+               vcursor_type_fits(cursor, cursor->item) &&
                vcursor_key_glob(cursor, &range->lo, rc);
     }
     cursor->key = &walk->key;
@@ -216,6 +269,7 @@ static bool vcursor_key_first(struct vt_cursor *cursor, int *rc)
         return vcursor_key_due(cursor, rc);
     }
     if (cursor->keys.count == 0) return false;
+    if (cursor->group != NULL) cursor->group->count = 0; /* of other keys */
     cursor->key_range =
         cursor->plan & VT_PLAN_KEY_DESC ? cursor->keys.count - 1 : 0;
     return vcursor_key_ranges(cursor, rc);
@@ -499,6 +553,10 @@ static int vcursor_read(struct vt_cursor *cursor)
         vt_snap_drop(before);
         before = cursor->snap = NULL;
     }
+    if (session->pin != NULL && !cursor->copy && session->guest == NULL) {
+        cursor->at = session->pin_at; /* what the next call says, too */
+        return SQLITE_OK;
+    }
     if (vt_read_at(session, cursor->live, &cursor->at, &snap, &err) != KVSQL_OK)
         return vt_fail(session, &cursor->table->base, &err);
     vt_snap_drop(before);
@@ -506,20 +564,25 @@ static int vcursor_read(struct vt_cursor *cursor)
     return SQLITE_OK;
 }
 
-/* The one row of vcursor_is_point(). */
+/* The one row of vcursor_is_point(). Its key is kept, unless it is never asked
+ * for: a row of the live tree may have to be saved whole. */
 static int vcursor_point(struct vt_cursor *cursor, sqlite3_value *value)
 {
-    int rc;
+    const struct vt_session *session = cursor->table->session;
+    const bool keep = session->txn != NULL || !(cursor->plan & VT_PLAN_NO_KEY);
+    struct kv_key *key = &cursor->sought;
+    int rc = vcursor_read(cursor);
 
-    vt_set_reset(&cursor->keys);
-    if (!vt_set_equal(&cursor->keys, value)) return vt_cursor_nomem(cursor);
-    rc = vcursor_read(cursor);
     if (rc != SQLITE_OK) return rc;
+    vt_set_reset(&cursor->keys);
+    if (!vt_key_of_value(value, key) ||
+        (keep && !vt_set_keep(&cursor->keys, key, key)))
+        return vt_cursor_nomem(cursor);
     cursor->quick = cursor->counting = cursor->walking = false;
     cursor->left = 0;
-    cursor->key = &cursor->keys.ranges[0].lo;
+    cursor->key = keep ? key : NULL;
     cursor->item = &cursor->looked_up;
-    cursor->eof = !kv_get(&cursor->at, cursor->key, &cursor->looked_up) ||
+    cursor->eof = !kv_get(&cursor->at, key, &cursor->looked_up) ||
                   !vcursor_type_fits(cursor, &cursor->looked_up);
     return SQLITE_OK;
 }

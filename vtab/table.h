@@ -112,8 +112,9 @@ KV_INTERNAL int vt_plan(struct vt_table *table, sqlite3_index_info *info);
 
 /* ---- cursors ------------------------------------------------------------------ */
 
-struct vt_seek; /* entries of an index (khash_rows.c) */
-struct vt_due; /* keys with a deadline, in order of it (cursor.c) */
+struct vt_seek;  /* entries of an index (khash_rows.c) */
+struct vt_due;   /* keys with a deadline, in order of it (due.c) */
+struct vt_group; /* keys that were looked up together (cursor.c) */
 
 /* One of several equal keys whose elements are merged. */
 struct vt_arm;
@@ -141,6 +142,8 @@ struct vt_cursor {
     const struct kv_key *key; /* of the current row: of walk, a lookup, due */
     const struct kv_item *item;
     struct kv_item looked_up;
+    struct kv_key sought; /* `single` */
+    struct vt_group *group; /* keys of a list, looked up together */
     bool walking;
     bool quick; /* rows follow from kv_keys_next() with few questions asked */
     bool keyless; /* ... or from kv_keys_next_item() */

@@ -327,8 +327,11 @@ void vt_scores_narrow(struct vt_scores *scores, int op,
 
 /* ---- memory of a set -------------------------------------------------------------- */
 
+#define VVALUE_CHUNK 1000 /* bytes of a chunk, or what one key needs */
+
 struct vt_chunk {
     struct vt_chunk *next;
+    uint32_t used, size;
     uint8_t bytes[];
 };
 
@@ -367,22 +370,32 @@ void vt_set_reset(struct vt_set *set)
     set->numeric = false;
 }
 
+/* Room for `size` bytes; NULL: no memory. */
+static uint8_t *vvalue_room(struct vt_set *set, uint32_t size)
+{
+    struct vt_chunk *chunk = set->chunks;
+
+    if (size <= sizeof(set->first_bytes) - set->used) {
+        set->used += size;
+        return set->first_bytes + set->used - size;
+    }
+    if (chunk == NULL || size > chunk->size - chunk->used) {
+        const uint32_t room = size > VVALUE_CHUNK ? size : VVALUE_CHUNK;
+        chunk = sqlite3_malloc64(sizeof(*chunk) + room);
+        if (chunk == NULL) return NULL;
+        *chunk = (struct vt_chunk){.next = set->chunks, .size = room};
+        set->chunks = chunk;
+    }
+    chunk->used += size;
+    return chunk->bytes + chunk->used - size;
+}
+
 bool vt_set_keep(struct vt_set *set, const struct kv_key *key,
                  struct kv_key *out)
 {
-    struct vt_chunk *chunk;
-    uint8_t *place;
+    uint8_t *place = vvalue_room(set, key->size);
 
-    if (key->size <= sizeof(set->first_bytes) - set->used) {
-        place = set->first_bytes + set->used;
-        set->used += key->size;
-    } else {
-        chunk = sqlite3_malloc64(sizeof(*chunk) + key->size);
-        if (chunk == NULL) return false;
-        chunk->next = set->chunks;
-        set->chunks = chunk;
-        place = chunk->bytes;
-    }
+    if (place == NULL) return false;
     memcpy(place, key->p, key->size);
     *out = (struct kv_key){place, key->size, key->cls};
     return true;
@@ -475,6 +488,19 @@ static bool vvalue_computed(const struct vt_set *set, sqlite3_value *value)
            (set->joins || !sqlite3_value_frombind(value));
 }
 
+bool vt_key_of_value(sqlite3_value *value, struct kv_key *out)
+{
+    const int size = sqlite3_value_bytes(value);
+    const void *p = sqlite3_value_blob(value);
+
+    *out = (struct kv_key){p != NULL ? (const uint8_t *)p
+                                     : (const uint8_t *)"",
+                           (uint32_t)size,
+                           sqlite3_value_type(value) == SQLITE_BLOB ? KV_BLOB
+                                                                    : KV_TEXT};
+    return p != NULL || size == 0;
+}
+
 bool vt_set_equal(struct vt_set *set, sqlite3_value *value)
 {
     const int type = sqlite3_value_type(value);
@@ -483,13 +509,8 @@ bool vt_set_equal(struct vt_set *set, sqlite3_value *value)
 
     if (type == SQLITE_NULL) return true;
     if (type == SQLITE_TEXT || type == SQLITE_BLOB) {
-        const uint32_t size = (uint32_t)sqlite3_value_bytes(value);
-        const void *p = sqlite3_value_blob(value);
-        return vt_set_point(set, &(struct kv_key){
-                                     p != NULL ? (const uint8_t *)p
-                                               : (const uint8_t *)"",
-                                     size,
-                                     type == SQLITE_BLOB ? KV_BLOB : KV_TEXT});
+        struct kv_key key;
+        return vt_key_of_value(value, &key) && vt_set_point(set, &key);
     }
     if (!vvalue_rhs(&input, value)) return false;
     ok = vt_set_point(set, &input.key);
@@ -535,11 +556,21 @@ static bool vvalue_overlaps(const struct vt_range *a, const struct vt_range *b)
     return order < 0 || (order == 0 && !a->hi_open && !b->lo_open);
 }
 
+/* One key before another? */
+static bool vvalue_before(const struct vt_range *a, const struct vt_range *b)
+{
+    return a->point && b->point && kv_key_compare(&a->lo, &b->lo) < 0;
+}
+
 void vt_set_sort(struct vt_set *set)
 {
-    unsigned kept = 0;
+    unsigned kept = 0, sorted = 1;
 
     if (set->count < 2) return;
+    while (sorted < set->count && /* as SQLite hands lists over */
+           vvalue_before(&set->ranges[sorted - 1], &set->ranges[sorted]))
+        sorted++;
+    if (sorted == set->count) return;
     qsort(set->ranges, set->count, sizeof(set->ranges[0]), vvalue_sort_compare);
     for (unsigned i = 1; i < set->count; i++) {
         struct vt_range *last = &set->ranges[kept], *next = &set->ranges[i];

@@ -78,6 +78,9 @@ static inline void vt_set_fini(struct vt_set *set)
 /* Empty it; vt_set_all: everything. All below: false is "no memory". */
 KV_INTERNAL void vt_set_reset(struct vt_set *set);
 KV_INTERNAL void vt_set_all(struct vt_set *set);
+/* The key that TEXT or a BLOB stands for, where it lies: its class is its SQL
+ * type, whatever its bytes (VA5). False: no memory. */
+KV_INTERNAL bool vt_key_of_value(sqlite3_value *value, struct kv_key *out);
 /* Add what may be equal to `value`; vt_set_sort() after the last one. */
 KV_INTERNAL bool vt_set_equal(struct vt_set *set, sqlite3_value *value);
 KV_INTERNAL bool vt_set_point(struct vt_set *set, const struct kv_key *key);

@@ -695,6 +695,48 @@ START_TEST(a_walk_ends_at_its_upper_bound_however_many_rows_it_has)
 }
 END_TEST
 
+/* Keys of a list are looked up in groups; every third of these is there, and
+ * one is longer than what is kept together. */
+static void list_of_keys(char *sql, size_t size, const char *order)
+{
+    size_t used = (size_t)snprintf(
+        sql, size, "SELECT count(*), min(key), max(key), group_concat(value) "
+                   "FROM (SELECT key, value FROM strings WHERE key IN (");
+
+    for (int i = 99; i >= 0; i--)
+        used += (size_t)snprintf(sql + used, size - used, "'k%02d', ", i);
+    (void)snprintf(sql + used, size - used,
+                   "printf('%%.*c', 2000, 'x'), x'ff') ORDER BY key %s)",
+                   order);
+}
+
+START_TEST(a_long_list_of_keys_is_found_whole_in_both_directions)
+{
+    char sql[4096];
+
+    ok("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE "
+       "i < 99) INSERT INTO strings(key, value) SELECT printf('k%02d', i), i "
+       "FROM n WHERE i % 3 = 0");
+    ok("INSERT INTO strings(key, value) VALUES (printf('%.*c', 2000, 'x'), "
+       "'long'), (x'ff', 'blob')");
+    ok("INSERT INTO sets(key, member) VALUES ('k01', 'a')");
+    for (int writing = 0; writing < 2; writing++) {
+        list_of_keys(sql, sizeof(sql), "");
+        ok(sql);
+        ck_assert_ptr_nonnull(strstr(fx.text, "36|k00|x'ff'|0,3,6,9,12,15,18"));
+        ck_assert_ptr_nonnull(strstr(fx.text, ",96,99,long,blob"));
+        list_of_keys(sql, sizeof(sql), "DESC");
+        ok(sql);
+        ck_assert_ptr_nonnull(strstr(fx.text, "|blob,long,99,96,93"));
+        ck_assert_ptr_nonnull(strstr(fx.text, ",9,6,3,0"));
+        if (writing > 0) break;
+        ok("BEGIN");
+        ok("UPDATE strings SET value = value WHERE key = 'k00'");
+    }
+    ok("ROLLBACK");
+}
+END_TEST
+
 START_TEST(functions_read_what_the_statement_reads)
 {
     ok("INSERT INTO strings(key, value, expires_at)"
@@ -890,6 +932,8 @@ static void add(TCase *tests)
                    only_what_compares_text_alone_is_not_looked_at_again);
     tcase_add_test(tests,
                    a_walk_ends_at_its_upper_bound_however_many_rows_it_has);
+    tcase_add_test(
+        tests, a_long_list_of_keys_is_found_whole_in_both_directions);
     tcase_add_test(tests, functions_read_what_the_statement_reads);
     tcase_add_test(tests, kv_num_agrees_with_what_a_file_can_say);
     tcase_add_test(tests, kv_count_agrees_with_glob);
