@@ -158,6 +158,11 @@ struct kv_item {
 /* False when the key is absent or expired. O(log n). */
 KV_INTERNAL bool kv_get(const struct kv_at *at, const struct kv_key *key,
                         struct kv_item *item);
+/* The same in a txn, for a key that is to be changed: its change need not look
+ * for it again. `near`: the key before it, looked for or changed last, is likely
+ * to lie beside it, or is the same. */
+KV_INTERNAL bool kv_txn_get(struct kv_txn *txn, const struct kv_key *key,
+                            bool near, struct kv_item *item);
 #define KV_BATCH_MAX 32
 /* n <= KV_BATCH_MAX keys at once, prefetched (store.md section 6); found[i]
  * tells. */
@@ -478,6 +483,12 @@ KV_INTERNAL void kv_txn_command_done(struct kv_txn *txn);
  * A key that is expired is deleted first by an op of its own (T4). Collections
  * that become empty vanish. Bytes are copied. Out parameters may be NULL. */
 
+/* The same as kv_set below, but only where no key is: else *existed, and nothing
+ * changed. */
+KV_INTERNAL kvsql_rc kv_set_new(struct kv_txn *txn, const struct kv_key *key,
+                                kvsql_slice value, int64_t expires_at,
+                                bool *existed, struct kvsql_error *err)
+    KV_MUST_USE;
 /* Whole value of a string; replaces any type and expiry. */
 KV_INTERNAL kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key,
                             kvsql_slice value, int64_t expires_at,
@@ -501,6 +512,10 @@ KV_INTERNAL kvsql_rc kv_patch(struct kv_txn *txn, const struct kv_key *key,
                               struct kvsql_error *err);
 KV_INTERNAL kvsql_rc kv_del(struct kv_txn *txn, const struct kv_key *key,
                             bool *existed, struct kvsql_error *err);
+/* The same; WRONGTYPE when the key holds another type. */
+KV_INTERNAL kvsql_rc kv_del_as(struct kv_txn *txn, const struct kv_key *key,
+                               enum kv_type type, bool *existed,
+                               struct kvsql_error *err);
 /* expires_at 0 = persist; in the past = delete. NOTFOUND. */
 KV_INTERNAL kvsql_rc kv_expire(struct kv_txn *txn, const struct kv_key *key,
                                int64_t expires_at, struct kvsql_error *err);

@@ -102,6 +102,20 @@ bool kv_get(const struct kv_at *at, const struct kv_key *key,
            read_any(at, leaf, index, item);
 }
 
+bool kv_txn_get(struct kv_txn *txn, const struct kv_key *key, bool near,
+                struct kv_item *item)
+{
+    struct kv_at at;
+
+    txn->near = near;
+    const struct kv_path *const path = kv_key_path(txn, key);
+    if (!path->found)
+        return false;
+    kv_at_txn(txn, &at);
+    return read_any(&at, path->at[path->depth - 1].node,
+                    path->at[path->depth - 1].index, item);
+}
+
 struct read_batch {
     const struct kv_node *roots[KV_BATCH_MAX];
     const uint8_t *keys[KV_BATCH_MAX];

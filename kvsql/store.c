@@ -185,6 +185,19 @@ uint64_t kv_store_clock(struct kv_store *store, int64_t *skew)
 
 /* ---- keys ------------------------------------------------------------------------ */
 
+/* What is looked for is mostly changed next, and in bulk what lies beside it:
+ * so the way there is kept. It is a hint, held against the tree before it is
+ * taken again; `near` says that this may be worth it. */
+struct kv_path *kv_key_path(struct kv_txn *txn, const struct kv_key *key)
+{
+    struct kv_node *const root = txn->store->live.keys[key->cls];
+
+    if (!txn->near || !kv_tree_path_near(root, key->p, key->size, &txn->path))
+        (void)kv_tree_path(root, key->p, key->size, &txn->path);
+    txn->near = txn->path.found;
+    return &txn->path;
+}
+
 bool kv_key_find(struct kv_store *store, const struct kv_key *key,
                  struct kv_cell *cell)
 {
@@ -196,6 +209,23 @@ bool kv_key_find(struct kv_store *store, const struct kv_key *key,
         return false;
     entry_cell(leaf, index, cell);
     return true;
+}
+
+/* The path to the key that is about to change, when it was looked for; NULL: it
+ * was not. False: no memory. */
+static bool store_path_owned(struct kv_txn *txn, const struct kv_key *key,
+                             struct kv_path **path)
+{
+    struct kv_node **const root = &txn->store->live.keys[key->cls];
+
+    *path = NULL;
+    if (!txn->near)
+        return true;
+    txn->near = false; /* the next change is another one's */
+    if (!kv_tree_path_near(*root, key->p, key->size, &txn->path))
+        return true;
+    *path = &txn->path;
+    return kv_tree_path_own(txn->store, root, &txn->path);
 }
 
 void kv_cell_drop(struct kv_store *store, const struct kv_cell *cell)
@@ -230,7 +260,10 @@ static void store_count_expiry(struct kv_store *store, int change)
 bool kv_key_put(struct kv_txn *txn, const struct kv_key *key,
                 const struct kv_cell *given, bool keep)
 {
-    return kv_key_put_at(txn, key, NULL, given, keep);
+    struct kv_path *path;
+
+    return store_path_owned(txn, key, &path) &&
+           kv_key_put_at(txn, key, path, given, keep);
 }
 
 bool kv_key_put_at(struct kv_txn *txn, const struct kv_key *key,
@@ -273,13 +306,16 @@ bool kv_key_remove(struct kv_txn *txn, const struct kv_key *key, bool keep,
                    bool *existed)
 {
     struct kv_store *const store = txn->store;
+    struct kv_node **const root = &store->live.keys[key->cls];
+    struct kv_path *path;
     struct kv_cell old;
-    bool found;
+    bool found = true;
 
-    if (!kv_index_gone(store, key))
+    if (!kv_index_gone(store, key) || !store_path_owned(txn, key, &path))
         return false;
-    if (!kv_tree_remove(store, &store->live.keys[key->cls], key->p, key->size,
-                        &old, &found))
+    if (path != NULL
+            ? !kv_tree_remove_at(store, root, path, &old)
+            : !kv_tree_remove(store, root, key->p, key->size, &old, &found))
         return false;
     if (existed != NULL)
         *existed = found;

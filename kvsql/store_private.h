@@ -106,6 +106,8 @@ struct kv_txn {
     bool keep_bounds; /* a txn without ops whose bounds are worth keeping */
     bool lenient;     /* kv_txn_lenient */
     bool roomy;       /* a command runs that has its room: maxmemory waits */
+    struct kv_path path; /* where the last lookup for a change led (store.c) */
+    bool near; /* the change to come is of that key, or beside it */
     const uint8_t *used_key; /* the key that was used last (LR3); by address */
     uint32_t used_size;
 };
@@ -478,6 +480,11 @@ KV_INTERNAL bool kv_key_remove(struct kv_txn *txn, const struct kv_key *key,
                                bool keep, bool *existed) KV_MUST_USE;
 KV_INTERNAL void kv_cell_drop(struct kv_store *store,
                               const struct kv_cell *cell);
+/* The path to the key in the live tree (txn->path), expired or not, found or
+ * not; with txn->near the leaf of the last one is tried first. The next change
+ * of what was found does not look again. */
+KV_INTERNAL struct kv_path *kv_key_path(struct kv_txn *txn,
+                                        const struct kv_key *key);
 /* The key's cell in the live tree, expired or not. */
 KV_INTERNAL bool kv_key_find(struct kv_store *store, const struct kv_key *key,
                              struct kv_cell *cell);

@@ -237,6 +237,95 @@ bool kv_tree_own(struct kv_store *store, struct kv_node **root,
     return tree_descend(store, root, key, size, path);
 }
 
+bool kv_tree_path(struct kv_node *root, const uint8_t *key, uint32_t size,
+                  struct kv_path *path)
+{
+    struct kv_node *node = root;
+    unsigned d = 0;
+
+    path->depth = 0;
+    path->found = false;
+    if (node == NULL)
+        return false;
+    for (; node->level > 0; d++) {
+        const unsigned level = node->level;
+        const uint32_t at = inner_find(node, key, size);
+        path->at[d].node = node;
+        path->at[d].index = at;
+        node = inner_slots(node)[at].child;
+        node_prefetch(node, level - 1);
+    }
+    path->at[d].node = node;
+    path->at[d].index = leaf_find(node, key, size, &path->found);
+    path->depth = d + 1;
+    return path->found;
+}
+
+/* Is the suffix that of entry `index`? False, too, when that is dear to say. */
+static bool tree_is_at(const struct kv_node *leaf, uint32_t index,
+                       const uint8_t *s, uint32_t size)
+{
+    return index < leaf->n &&
+           leaf_slots(leaf)[index].head == key_head(s, size) &&
+           leaf_equal(leaf, index, s, size);
+}
+
+/* From the root down, each node is looked at only when its parent says that it
+ * is in the tree: so one that was freed meanwhile is not. The key is mostly
+ * the one that the path led to, or the next. */
+bool kv_tree_path_near(struct kv_node *root, const uint8_t *key, uint32_t size,
+                       struct kv_path *path)
+{
+    struct kv_node *node = root;
+    unsigned d = 0;
+
+    if (path->depth == 0)
+        return false;
+    for (; d + 1 < path->depth; d++) {
+        if (node != path->at[d].node || node->level == 0 ||
+            path->at[d].index >= node->n)
+            return false;
+        node = inner_slots(node)[path->at[d].index].child;
+    }
+    if (node != path->at[d].node || node->level > 0 ||
+        !node_shares(node, key, size))
+        return false;
+    const uint8_t *const s = key + node->plen;
+    const uint32_t rest = size - node->plen, last = path->at[d].index;
+    path->found = tree_is_at(node, last, s, rest);
+    if (!path->found && tree_is_at(node, last + 1, s, rest)) {
+        path->at[d].index = last + 1;
+        path->found = true;
+    }
+    if (!path->found)
+        path->at[d].index = leaf_find(node, key, size, &path->found);
+    return path->found;
+}
+
+bool kv_tree_path_own(struct kv_store *store, struct kv_node **root,
+                      struct kv_path *path)
+{
+    struct kv_node **place = root;
+    bool in_copy = false;
+
+    if (!kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS))
+        return false;
+    for (unsigned d = 0; d < path->depth; d++) {
+        struct kv_node *node = path->at[d].node;
+        KV_ASSERT(*place == node);
+        if (KV_UNLIKELY(!kv_block_newer(node, store->viewgen))) {
+            node = tree_own_node(store, place, in_copy);
+            in_copy = true;
+        }
+        if (node == NULL)
+            return false;
+        path->at[d].node = node;
+        if (d + 1 < path->depth)
+            place = &inner_slots(node)[path->at[d].index].child;
+    }
+    return true;
+}
+
 /* Replace node number d of the path by `node`. */
 static void tree_replace(struct kv_store *store, struct kv_node **root,
                          struct kv_path *path, unsigned d,
@@ -1367,6 +1456,37 @@ bool kv_tree_fit(struct kv_store *store, struct kv_node **root,
            tree_fit(store, root, &path);
 }
 
+bool kv_tree_remove_at(struct kv_store *store, struct kv_node **root,
+                       struct kv_path *path, struct kv_cell *old)
+{
+    const unsigned d = path->depth - 1;
+    struct kv_node *const leaf = path->at[d].node;
+    const uint32_t index = path->at[d].index;
+    const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
+    const uint8_t *const tail = entry_cell(leaf, index, old);
+    struct kv_blob *const keyblob =
+        leaf->flags & KV_NODE_SCORE ? NULL /* EN4: the member tree's */
+                                    : entry_keyblob(leaf, index);
+
+    if (!kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS))
+        return false;
+    kv_node_cut(store, leaf, index,
+                (uint32_t)(tail - e) + cell_tail_size(old));
+    if (keyblob != NULL)
+        kv_retire(store, keyblob);
+    for (unsigned i = d; i-- > 0;) {
+        struct kv_inner_slot *const slot =
+            &inner_slots(path->at[i].node)[path->at[i].index];
+        kv_edit(store, &slot->count, sizeof(slot->count));
+        slot->count--;
+    }
+    if (!tree_shrink(store, root, path) || !tree_settle(store, root, path))
+        return false;
+    if (*root != NULL && path->at[d].node->n == 0 && (*root)->level > 0)
+        kv_tree_rebound(store, path); /* T3: nothing is due in an empty leaf */
+    return true;
+}
+
 bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
                     const uint8_t *key, uint32_t size, struct kv_cell *old,
                     bool *found)
@@ -1380,31 +1500,7 @@ bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
         !tree_descend(store, root, key, size, &path))
         return false;
     *found = path.found;
-    if (!path.found)
-        return true;
-    const unsigned d = path.depth - 1;
-    struct kv_node *const leaf = path.at[d].node;
-    const uint32_t index = path.at[d].index;
-    const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
-    const uint8_t *const tail = entry_cell(leaf, index, old);
-    struct kv_blob *const keyblob =
-        leaf->flags & KV_NODE_SCORE ? NULL /* EN4: the member tree's */
-                                    : entry_keyblob(leaf, index);
-    kv_node_cut(store, leaf, index,
-                (uint32_t)(tail - e) + cell_tail_size(old));
-    if (keyblob != NULL)
-        kv_retire(store, keyblob);
-    for (unsigned i = d; i-- > 0;) {
-        struct kv_inner_slot *const slot =
-            &inner_slots(path.at[i].node)[path.at[i].index];
-        kv_edit(store, &slot->count, sizeof(slot->count));
-        slot->count--;
-    }
-    if (!tree_shrink(store, root, &path) || !tree_settle(store, root, &path))
-        return false;
-    if (*root != NULL && path.at[d].node->n == 0 && (*root)->level > 0)
-        kv_tree_rebound(store, &path); /* T3: nothing is due in an empty leaf */
-    return true;
+    return !path.found || kv_tree_remove_at(store, root, &path, old);
 }
 
 /* ---- deadlines ------------------------------------------------------------------- */

@@ -75,6 +75,22 @@ KV_INTERNAL bool kv_tree_fit(struct kv_store *store, struct kv_node **root,
 KV_INTERNAL bool kv_tree_own(struct kv_store *store, struct kv_node **root,
                              const uint8_t *key, uint32_t size,
                              struct kv_path *path) KV_MUST_USE;
+/* The path to a key, or to the place where it would be (`found`), to look at
+ * what is there and perhaps to own it; depth 0: the tree is empty. */
+KV_INTERNAL bool kv_tree_path(struct kv_node *root, const uint8_t *key,
+                              uint32_t size, struct kv_path *path);
+/* The same when the key lies in the leaf where `path` led, which then leads to
+ * it. False: it may lie elsewhere, or nowhere. Asks nothing of the path: it may
+ * be of another time or tree. */
+KV_INTERNAL bool kv_tree_path_near(struct kv_node *root, const uint8_t *key,
+                                   uint32_t size, struct kv_path *path);
+/* Own a path from kv_tree_path(), since when nothing of the tree was moved. */
+KV_INTERNAL bool kv_tree_path_own(struct kv_store *store, struct kv_node **root,
+                                  struct kv_path *path) KV_MUST_USE;
+/* Remove where an owned path has found something. It is good no longer. */
+KV_INTERNAL bool kv_tree_remove_at(struct kv_store *store,
+                                   struct kv_node **root, struct kv_path *path,
+                                   struct kv_cell *old) KV_MUST_USE;
 /* Lower the deadline bounds on an owned path. */
 KV_INTERNAL void kv_tree_lower(struct kv_store *store, struct kv_path *path,
                                uint64_t exp);

@@ -70,7 +70,7 @@ static kvsql_rc txn_open(struct kv_store *store, bool replay,
     txn->prepared = 0;
     txn->replay = replay;
     txn->keep_bounds = false;
-    txn->roomy = txn->lenient = false;
+    txn->roomy = txn->lenient = txn->near = false;
     txn->used_key = NULL;
     txn->open = true;
     return KVSQL_OK;
@@ -391,9 +391,14 @@ kvsql_rc kv_change_find(struct kv_txn *txn, const struct kv_key *key,
                         enum kv_type type, bool *exists, struct kv_cell *cell,
                         struct kvsql_error *err)
 {
-    *exists = kv_key_find(txn->store, key, cell);
-    return *exists ? kv_change_check(txn, key, type, exists, cell, err)
-                   : KVSQL_OK;
+    const struct kv_path *const path = kv_key_path(txn, key);
+
+    *exists = path->found;
+    if (!path->found)
+        return KVSQL_OK;
+    entry_cell(path->at[path->depth - 1].node, path->at[path->depth - 1].index,
+               cell);
+    return kv_change_check(txn, key, type, exists, cell, err);
 }
 
 kvsql_rc kv_change_check(struct kv_txn *txn, const struct kv_key *key,

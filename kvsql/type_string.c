@@ -14,8 +14,8 @@
 #define PATCH_SLACK_MAX (1u << 20)
 #define PATCH_SCAN_MAX 1024     /* EN5 */
 
-kvsql_rc kv_del(struct kv_txn *txn, const struct kv_key *key, bool *existed,
-                struct kvsql_error *err)
+kvsql_rc kv_del_as(struct kv_txn *txn, const struct kv_key *key,
+                   enum kv_type type, bool *existed, struct kvsql_error *err)
 {
     const struct kv_op op = {.kind = KV_OP_DEL, .key = kv_slice_of(key)};
     struct kv_mark mark;
@@ -24,7 +24,7 @@ kvsql_rc kv_del(struct kv_txn *txn, const struct kv_key *key, bool *existed,
     kvsql_rc rc = kv_change_begin(txn, key, 0, false, &mark, err);
 
     if (rc == KVSQL_OK)
-        rc = kv_change_find(txn, key, KV_NONE, &exists, &cell, err);
+        rc = kv_change_find(txn, key, type, &exists, &cell, err);
     if (rc != KVSQL_OK)
         return rc;
     if (existed != NULL)
@@ -34,6 +34,12 @@ kvsql_rc kv_del(struct kv_txn *txn, const struct kv_key *key, bool *existed,
     mark = kv_txn_mark(txn);
     return kv_change_end(txn, &mark, kv_key_remove(txn, key, false, NULL),
                          &op, err);
+}
+
+kvsql_rc kv_del(struct kv_txn *txn, const struct kv_key *key, bool *existed,
+                struct kvsql_error *err)
+{
+    return kv_del_as(txn, key, KV_NONE, existed, err);
 }
 
 /* A time that has come already means "delete", but not at replay (T5). */
@@ -66,6 +72,47 @@ kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key, kvsql_slice value,
         cell.type = KV_STRING;
         cell.exp = kv_time_keep(expires_at, txn->skew);
         ok = kv_key_put(txn, key, &cell, false);
+    }
+    return kv_change_end(txn, &mark, ok, &op, err);
+}
+
+/* One search, but for a key whose time has come: that one is removed first. */
+kvsql_rc kv_set_new(struct kv_txn *txn, const struct kv_key *key,
+                    kvsql_slice value, int64_t expires_at, bool *existed,
+                    struct kvsql_error *err)
+{
+    const struct kv_op op = {.kind = KV_OP_SET,
+                             .key = kv_slice_of(key),
+                             .a = value,
+                             .time = expires_at};
+    struct kv_store *const store = txn->store;
+    struct kv_path *const path = kv_key_path(txn, key);
+    const uint64_t seen = kv_undo_mark(store);
+    struct kv_mark mark;
+    struct kv_cell cell;
+
+    *existed = false;
+    if (path->found) {
+        const kvsql_rc rc =
+            kv_change_find(txn, key, KV_NONE, existed, &cell, err);
+        if (rc != KVSQL_OK || *existed)
+            return rc;
+    }
+    if (path->found || path->depth == 0 || string_is_past(txn, expires_at))
+        return kv_set(txn, key, value, expires_at, err);
+    const kvsql_rc rc =
+        kv_change_begin(txn, key, value.size, true, &mark, err);
+    if (rc != KVSQL_OK)
+        return rc;
+    if (kv_undo_mark(store) != seen) /* keys went: the path may be another */
+        return kv_set(txn, key, value, expires_at, err);
+    const struct kv_key bytes = kv_key_of(value.p, value.size);
+    bool ok = kv_cell_value(store, &bytes, &cell);
+    if (ok) {
+        cell.type = KV_STRING;
+        cell.exp = kv_time_keep(expires_at, txn->skew);
+        ok = kv_tree_path_own(store, &store->live.keys[key->cls], path) &&
+             kv_key_put_at(txn, key, path, &cell, false);
     }
     return kv_change_end(txn, &mark, ok, &op, err);
 }

@@ -582,7 +582,10 @@ static int vcursor_point(struct vt_cursor *cursor, sqlite3_value *value)
     cursor->left = 0;
     cursor->key = keep ? key : NULL;
     cursor->item = &cursor->looked_up;
-    cursor->eof = !kv_get(&cursor->at, key, &cursor->looked_up) ||
+    cursor->eof = !(cursor->live ? kv_txn_get(session->txn, key, false,
+                                              &cursor->looked_up)
+                                 : kv_get(&cursor->at, key,
+                                          &cursor->looked_up)) ||
                   !vcursor_type_fits(cursor, &cursor->looked_up);
     return SQLITE_OK;
 }

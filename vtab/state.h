@@ -80,6 +80,7 @@ struct vt_seen {
 #define VT_SAVE_MAX 10000      /* savepoints open at once */
 #define VT_BUSY_MS 5000        /* waiting for the store lock */
 #define VT_SPARES_MAX 8        /* closed cursors that are kept */
+#define VT_ROW_MAX 512         /* bytes of cells that are copied without malloc */
 #define VT_CHECK_EVERY 1024    /* steps of a loop between looks at `cancel` */
 
 /* What the running prepare reads, as far as PL6 asks (texts.c). */
@@ -125,6 +126,8 @@ struct vt_session {
     char *define_name, *define_text, *define_view;
     uint64_t keys_hint; /* size of the keyspace when last seen, for costs */
     uint64_t position;
+    uint8_t row[VT_ROW_MAX]; /* copies of cells of the running statement */
+    unsigned row_used;
 
     /* Writing: the one transaction object (section 6). */
     struct kv_txn *txn;

@@ -54,6 +54,20 @@ static int strings_set(struct vt_write *write, const struct kv_key *key,
     return vt_done(write, rc);
 }
 
+/* The same, where no key may be. */
+static int strings_set_new(struct vt_write *write, const struct kv_key *key,
+                           kvsql_slice value, int64_t expires_at)
+{
+    struct kv_item item;
+    bool found = false;
+    int rc = vt_done(write, kv_set_new(write->txn, key, value, expires_at,
+                                       &found, &write->err));
+
+    if (rc != SQLITE_OK || !found) return rc;
+    rc = vt_take_item(write, key, &item, &found); /* of another type? */
+    return rc == SQLITE_OK ? vt_duplicate(write) : rc;
+}
+
 /* incr or append on the string `item` (NULL: none yet). */
 static int strings_command(struct vt_write *write, const struct kv_key *key,
                            const struct kv_item *item)
@@ -112,21 +126,16 @@ static int strings_insert_value(struct vt_write *write,
                                 const struct kv_key *key)
 {
     struct vt_input value;
-    struct kv_item item;
     int64_t expires_at = 0;
-    bool found = false;
+    kvsql_slice bytes;
     int rc = vt_take_bytes(write, STRINGS_VALUE, &value);
 
     if (rc != SQLITE_OK) return rc;
+    bytes = (kvsql_slice){value.key.p, value.key.size};
     rc = vt_take_time(write, STRINGS_EXPIRES, &expires_at);
-    if (rc == SQLITE_OK && !write->replace) {
-        rc = vt_take_item(write, key, &item, &found);
-        if (rc == SQLITE_OK && found) rc = vt_duplicate(write);
-    }
     if (rc == SQLITE_OK)
-        rc = strings_set(write, key,
-                         (kvsql_slice){value.key.p, value.key.size},
-                         expires_at);
+        rc = write->replace ? strings_set(write, key, bytes, expires_at)
+                            : strings_set_new(write, key, bytes, expires_at);
     vt_input_fini(&value);
     return rc;
 }
@@ -248,13 +257,15 @@ static int strings_remove(struct vt_write *write)
 {
     struct vt_input input;
     struct kv_item item;
-    bool found = false;
+    kvsql_rc done;
+    bool found;
     int rc;
 
     if (!vt_input_init(&input, write->old_key)) return SQLITE_NOMEM;
-    rc = vt_take_item(write, &input.key, &item, &found);
-    if (rc == SQLITE_OK && found)
-        rc = vt_done(write, kv_del(write->txn, &input.key, NULL, &write->err));
+    done = kv_del_as(write->txn, &input.key, KV_STRING, NULL, &write->err);
+    rc = done == KVSQL_WRONGTYPE /* it says so, too, in words of a table */
+             ? vt_take_item(write, &input.key, &item, &found)
+             : vt_done(write, done);
     vt_input_fini(&input);
     return rc;
 }

@@ -174,8 +174,27 @@ static int vtable_eof(sqlite3_vtab_cursor *base)
     return ((struct vt_cursor *)base)->eof;
 }
 
-static void vtable_emit(sqlite3_context *context, struct vt_cell *cell,
-                        bool copy)
+/* A copy that lives until the statement is over, beside the session while there
+ * is room: a row that is changed by its key has little else to hand out. */
+static void vtable_emit_copy(struct vt_session *session,
+                             sqlite3_context *context,
+                             const struct vt_cell *cell)
+{
+    uint8_t *place = session->row + session->row_used;
+
+    if (session->guest != NULL || /* nobody says when its statement is over */
+        cell->size >= sizeof(session->row) - session->row_used) {
+        vt_result_bytes(context, cell->p, cell->size, cell->cls, false);
+        return;
+    }
+    if (cell->size > 0) memcpy(place, cell->p, cell->size);
+    place[cell->size] = 0;
+    session->row_used += (unsigned)cell->size + 1;
+    vt_result_bytes(context, place, cell->size, cell->cls, true);
+}
+
+static void vtable_emit(struct vt_session *session, sqlite3_context *context,
+                        struct vt_cell *cell, bool copy)
 {
     switch (cell->kind) {
     case VT_CELL_NULL: sqlite3_result_null(context); break;
@@ -187,9 +206,10 @@ static void vtable_emit(sqlite3_context *context, struct vt_cell *cell,
                                   sqlite3_free, SQLITE_UTF8);
         else if (cell->owned)
             sqlite3_result_blob64(context, cell->p, cell->size, sqlite3_free);
+        else if (cell->keep && !copy)
+            vt_result_bytes(context, cell->p, cell->size, cell->cls, true);
         else
-            vt_result_bytes(context, cell->p, cell->size, cell->cls,
-                            cell->keep && !copy);
+            vtable_emit_copy(session, context, cell);
         break;
     case VT_CELL_FAILED: break;
     }
@@ -208,14 +228,14 @@ static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
         cell = cursor->settled[column];
         cell.owned = cell.keep = false;
         if (cell.kind == VT_CELL_FAILED) return (int)cell.integer;
-        vtable_emit(context, &cell, true);
+        vtable_emit(cursor->table->session, context, &cell, true);
         return SQLITE_OK;
     }
     cell.kind = VT_CELL_NULL;
     cell.owned = false;
     cursor->table->def->column(cursor, column, &cell);
     if (cell.kind == VT_CELL_FAILED) return (int)cell.integer;
-    vtable_emit(context, &cell, cursor->copy);
+    vtable_emit(cursor->table->session, context, &cell, cursor->copy);
     return SQLITE_OK;
 }
 

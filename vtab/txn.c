@@ -148,6 +148,7 @@ bool vt_peek_at(struct vt_session *session, struct kv_at *at,
 
 void vt_read_end(struct vt_session *session)
 {
+    session->row_used = 0;
     vtxn_snap_forget(session);
     if (session->txn != NULL) return; /* unpinning takes the lock we hold */
     kv_unpin(session->stale);

@@ -154,7 +154,8 @@ int vt_take_item(struct vt_write *write, const struct kv_key *key,
     enum kv_type type = write->table->def->type;
     char shown[80];
 
-    *found = kv_get(&write->at, key, item);
+    /* the row that SQLite stands on, or the next one of many */
+    *found = kv_txn_get(write->txn, key, true, item);
     if (!*found || type == KV_NONE || item->type == type) return SQLITE_OK;
     (void)kv_fail(&write->err, KVSQL_WRONGTYPE, "WRONGTYPE key '%s' holds a %s",
                   kv_text_show(shown, sizeof(shown), key->p, key->size),
