@@ -36,7 +36,8 @@ enum cli_kind {
     CLI_UINT,
     CLI_PORT,     /* 0 to 65535 */
     CLI_SIZE,     /* bytes, with kb mb gb k m g */
-    CLI_DURATION, /* with ms s m h d; bare numbers are seconds */
+    CLI_DURATION, /* with ms s m h d; bare numbers are seconds; 0 is none, but
+                     where it is the default */
     CLI_CHOICE,   /* one of the words in `argument`, '|' between */
     CLI_SAVE,     /* SECONDS CHANGES, several pairs, or nothing */
     CLI_RANGE,    /* a number in LOW..HIGH of `argument` */

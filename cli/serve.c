@@ -73,6 +73,7 @@ static void serve_store_options(const struct cli_settings *settings,
         .maxmemory_samples =
             (unsigned)cli_number(settings, CLI_OPT_MAXMEMORY_SAMPLES),
         .snapshot_keep = (unsigned)cli_number(settings, CLI_OPT_SNAPSHOT_KEEP),
+        .wal_keep_ms = cli_duration_ms(settings, CLI_OPT_WAL_KEEP),
         .snapshot_every_s = every > 0 ? every : SERVE_NEVER_S,
         .snapshot_wal_size = cli_number(settings, CLI_OPT_SNAPSHOT_WAL),
         .repair = cli_flag(settings, CLI_OPT_REPAIR)};

@@ -227,7 +227,9 @@ kvsql_rc cli_value_check(const struct cli_option *row, const char *text,
                        "%s: '%s' is not a size like 512kb, 64mb or 2gb",
                        row->name, text);
     case CLI_DURATION:
-        if (kv_num_duration(text, 1000, &number) && number > 0)
+        /* 0 is one where it is the default */
+        if (kv_num_duration(text, 1000, &number) &&
+            (number > 0 || strcmp(row->initial, "0") == 0))
             return KVSQL_OK;
         return kv_fail(err, KVSQL_INVALID,
                        "%s: '%s' is not a time like 500ms, 10s or 5m",

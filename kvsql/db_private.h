@@ -54,6 +54,19 @@ KV_INTERNAL kvsql_rc kv_db_open_at(const char *dir, const struct kv_os *os,
 /* Does the schedule ask for a snapshot? Sets snapshot_wanted. Lock held. */
 KV_INTERNAL void kv_db_snapshot_due(kvsql *db);
 KV_INTERNAL void *kv_db_snapshot_thread(void *arg);
+/* history.c */
+
+/* Which of `count` snapshots, newest first and made at[i] (wall ms), stay: the
+ * newest `keep`, and with a span those that it takes to go back to `since`. */
+KV_INTERNAL void kv_history_keep(const int64_t *at, unsigned count,
+                                 unsigned keep, int64_t since,
+                                 uint64_t span_ms, bool *kept);
+/* The same for a new snapshot, kept[0], and those of the manifest behind it.
+ * *from_begin: the wal from position 1 on stays, too. */
+KV_INTERNAL void kv_history_choose(kvsql *db, int64_t now,
+                                   bool kept[KV_MANIFEST_SNAPSHOTS_MAX + 1],
+                                   bool *from_begin);
+
 /* One tick of the store. True when there is more to do. */
 KV_INTERNAL bool kv_db_tick(kvsql *db);
 

@@ -8,7 +8,7 @@
  *   new segment: all frames up to P are in sealed, synced files
  *   snap-P.db.tmp written and synced; renamed; directory synced
  *   read again for size and CRC32C
- *   MANIFEST names it and no longer the oldest
+ *   MANIFEST names it and no longer what is too old (history.c)
  *   the oldest file and the segments that only it needed are removed
  *
  * Thread: taking is done by one thread at a time, the caller's or the
@@ -215,13 +215,14 @@ static kvsql_rc dbsnap_write(kvsql *db, const struct kv_view *view,
                              err);
 }
 
-/* Rename, sync, read again, name. */
+/* Rename, sync, read again, name. *oldest: no segment up to it is needed. */
 static kvsql_rc dbsnap_publish(kvsql *db, const char *tmp,
                                struct kv_manifest_snapshot *snapshot,
                                char dropped[][40], unsigned *dropped_count,
                                uint64_t *oldest, struct kvsql_error *err)
 {
     const struct kv_os *os = db->os;
+    bool kept[KV_MANIFEST_SNAPSHOTS_MAX + 1], from_begin;
 
     int rc = os->rename(os->arg, db->dir, tmp, db->dir, snapshot->name);
     if (rc == 0) {
@@ -236,9 +237,12 @@ static kvsql_rc dbsnap_publish(kvsql *db, const char *tmp,
     if (read != KVSQL_OK) {
         return read;
     }
-    return kv_manifest_add_snapshot(&db->manifest, snapshot,
-                                    db->options.snapshot_keep, dropped,
-                                    dropped_count, oldest, err);
+    kv_history_choose(db, os->wall_ms(os->arg), kept, &from_begin);
+    const kvsql_rc named =
+        kv_manifest_add_snapshot(&db->manifest, snapshot, kept, dropped,
+                                 dropped_count, oldest, err);
+    *oldest = from_begin ? 0 : *oldest;
+    return named;
 }
 
 /* What nobody needs any more. A failure here costs room, not truth: it is

@@ -219,6 +219,8 @@ struct kvsql_options {
     enum kvsql_maxmemory_policy maxmemory_policy;
     unsigned maxmemory_samples; /* places looked at for keys to evict; 0 = 5 */
     unsigned snapshot_keep;    /* 0 = 2 */
+    uint64_t wal_keep_ms;      /* how far back in time at least; 0 = as far as
+                                  snapshot_keep goes */
     uint64_t snapshot_every_s; /* with at least one change; 0 = 3600 */
     /* ... or when the wal since then passes this; 0 = 1 GiB */
     uint64_t snapshot_wal_size;

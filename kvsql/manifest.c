@@ -620,23 +620,28 @@ kvsql_rc kv_manifest_add_segment(struct kv_manifest *manifest, uint64_t number,
 
 kvsql_rc kv_manifest_add_snapshot(struct kv_manifest *manifest,
                                   const struct kv_manifest_snapshot *snapshot,
-                                  unsigned keep, char dropped[][40],
+                                  const bool *kept, char dropped[][40],
                                   unsigned *dropped_count, uint64_t *oldest,
                                   struct kvsql_error *err)
 {
     struct kv_manifest_snapshot *list = manifest->snapshots;
     struct kv_manifest_snapshot before[KV_MANIFEST_SNAPSHOTS_MAX];
 
-    KV_ASSERT(keep > 0 && keep <= KV_MANIFEST_SNAPSHOTS_MAX);
+    KV_ASSERT(kept[0]);
     kv_lock_take(&manifest->lock);
     const unsigned count = manifest->snapshot_count;
     const uint64_t durable = manifest->durable;
-    const unsigned moved = count < keep ? count : keep - 1;
+    unsigned stay = 1;
 
     memcpy(before, list, sizeof(before));
-    memmove(&list[1], &list[0], moved * sizeof(list[0]));
+    for (unsigned i = 0; i < count; i++) {
+        KV_ASSERT(!kept[i + 1] || stay < KV_MANIFEST_SNAPSHOTS_MAX);
+        if (kept[i + 1]) {
+            list[stay++] = before[i];
+        }
+    }
     list[0] = *snapshot;
-    manifest->snapshot_count = moved + 1;
+    manifest->snapshot_count = stay;
     /* The wal up to a snapshot is synced before the snapshot is entered. */
     if (durable < snapshot->position) {
         manifest->durable = snapshot->position;
@@ -648,10 +653,12 @@ kvsql_rc kv_manifest_add_snapshot(struct kv_manifest *manifest,
         manifest->snapshot_count = count;
         manifest->durable = durable;
     } else {
-        for (unsigned i = moved; i < count; i++) {
-            memcpy(dropped[(*dropped_count)++], before[i].name, 40);
+        for (unsigned i = 0; i < count; i++) {
+            if (!kept[i + 1]) {
+                memcpy(dropped[(*dropped_count)++], before[i].name, 40);
+            }
         }
-        *oldest = list[moved].position;
+        *oldest = list[stay - 1].position;
     }
     kv_lock_drop(&manifest->lock);
     return rc;

@@ -76,13 +76,14 @@ KV_INTERNAL kvsql_rc kv_manifest_add_segment(struct kv_manifest *manifest,
                                              struct kvsql_error *err)
     KV_MUST_USE;
 
-/* Snapshot writer: enter a finished snapshot (newest first), drop those beyond
- * `keep` from the list, write. Names that fell out go to dropped[] for
+/* Snapshot writer: enter a finished snapshot (newest first), drop those from the
+ * list that are not kept[] (of the new one, which is, then of the list), write.
+ * Names that fell out go to dropped[] for
  * removal by the caller; *oldest is the position of the oldest kept. Takes the
  * lock. On failure the list is as before, and nothing may be removed. */
 KV_INTERNAL kvsql_rc kv_manifest_add_snapshot(
     struct kv_manifest *manifest, const struct kv_manifest_snapshot *snapshot,
-    unsigned keep, char dropped[][40], unsigned *dropped_count,
+    const bool *kept, char dropped[][40], unsigned *dropped_count,
     uint64_t *oldest, struct kvsql_error *err) KV_MUST_USE;
 
 #endif

@@ -195,28 +195,38 @@ START_TEST(the_oldest_snapshot_falls_out_when_a_newer_one_is_in)
     struct kv_manifest_snapshot newer = {.name = "snap-0000000000088100.db",
                                          .size = 1, .position = 88100};
     char dropped[KV_MANIFEST_SNAPSHOTS_MAX][40];
+    const bool one[] = {true, false}, two[] = {true, true, false},
+               ends[] = {true, false, true};
     struct kvsql_error err;
     unsigned count;
     uint64_t oldest = 0;
 
     fill();
     fakeos_fail(fake, FAKEOS_SYNC, 1, ENOSPC, false);
-    ck_assert_int_eq(kv_manifest_add_snapshot(&manifest, &newer, 1, dropped,
+    ck_assert_int_eq(kv_manifest_add_snapshot(&manifest, &newer, one, dropped,
                                               &count, &oldest, &err),
                      KVSQL_FULL);
     ck_assert_uint_eq(manifest.snapshot_count, 1);
     ck_assert_uint_eq(manifest.snapshots[0].position, 88000);
-    ck_assert_int_eq(kv_manifest_add_snapshot(&manifest, &newer, 2, dropped,
+    ck_assert_int_eq(kv_manifest_add_snapshot(&manifest, &newer, two, dropped,
                                               &count, &oldest, &err),
                      KVSQL_OK);
     ck_assert_uint_eq(count, 0);
     ck_assert_uint_eq(oldest, 88000);
     newer.position = 88200;
-    ck_assert_int_eq(kv_manifest_add_snapshot(&manifest, &newer, 2, dropped,
+    ck_assert_int_eq(kv_manifest_add_snapshot(&manifest, &newer, two, dropped,
                                               &count, &oldest, &err),
                      KVSQL_OK);
     ck_assert_uint_eq(count, 1);
     ck_assert_str_eq(dropped[0], "snap-0000000000088000.db");
+    ck_assert_uint_eq(oldest, 88100);
+    memcpy(newer.name, "snap-0000000000088300.db", 25);
+    newer.position = 88300;
+    ck_assert_int_eq(kv_manifest_add_snapshot(&manifest, &newer, ends, dropped,
+                                              &count, &oldest, &err),
+                     KVSQL_OK);
+    ck_assert_uint_eq(manifest.snapshot_count, 2);
+    ck_assert_uint_eq(manifest.snapshots[1].position, 88100);
     ck_assert_uint_eq(oldest, 88100);
 }
 END_TEST

@@ -7,6 +7,7 @@
 #include "cli/moment.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/mem.h"
+#include "kvsql/db_private.h"
 #include "tests/lib/fakevfs.h"
 #include "tests/lib/run.h"
 #include "tests/lib/unit.h"
@@ -211,6 +212,72 @@ START_TEST(under_load_the_wal_tells_the_time_once_a_second)
 }
 END_TEST
 
+/* With wal_keep_ms the directory goes back so far, whatever snapshot_keep says,
+ * and does not grow without end. */
+START_TEST(the_directory_goes_back_as_far_as_wal_keep_says)
+{
+    const int rounds = 20, wanted = 6;
+    char dir[32];
+
+    run.options.snapshot_keep = 1;
+    run.options.wal_keep_ms = wanted * ROUND_MS;
+    for (int i = 0; i < rounds; i++) {
+        struct kv_snapshot_info list[KV_MANIFEST_SNAPSHOTS_MAX];
+        ck_assert_int_eq(run_open(&run), KVSQL_OK);
+        ck_assert_int_eq(run_put(&run, i), KVSQL_OK);
+        ck_assert_int_eq(kv_snapshot_run(run.db, NULL, NULL, NULL, &run.err),
+                         KVSQL_OK);
+        ck_assert_uint_le(kv_snapshot_list(run.db, list,
+                                           KV_MANIFEST_SNAPSHOTS_MAX), 6);
+        ck_assert_int_eq(run_close(&run), KVSQL_OK);
+        for (int back = 0; back <= (i < wanted ? i : wanted); back++) {
+            snprintf(dir, sizeof(dir), "to-%d-%d", i, back);
+            ck_assert_msg(
+                restore_to(dir, 0, began + (i - back) * ROUND_MS) == KVSQL_OK,
+                "%d back of %d: %s", back, i, run.err.text);
+            ck_assert_uint_eq(restored.position, (uint64_t)(i - back) + 1);
+        }
+        if (i > wanted * 2) { /* ... and not for ever */
+            snprintf(dir, sizeof(dir), "old-%d", i);
+            ck_assert_int_eq(
+                restore_to(dir, 0, began + (i - wanted * 2) * ROUND_MS),
+                KVSQL_INVALID);
+        }
+        fakeos_advance(run.fake, ROUND_MS);
+    }
+    ck_assert_int_eq(restore_to("end", rounds - wanted, 0), KVSQL_OK);
+    check_restored("end", rounds - wanted);
+}
+END_TEST
+
+START_TEST(of_the_snapshots_those_stay_that_lead_back)
+{
+    static const struct {
+        int64_t at[8];
+        unsigned count, keep;
+        uint64_t span;
+        const char *kept;
+    } rows[] = {
+        {{90, 80, 70}, 3, 2, 0, "110"},         {{90}, 1, 2, 40, "1"},
+        {{90, 80, 70}, 3, 1, 40, "111"},        {{90, 80, 50}, 3, 1, 40, "111"},
+        {{90, 80, 60, 50}, 4, 1, 40, "1110"},   {{95, 94, 93, 92}, 4, 1, 40, "1001"},
+        {{95, 94, 93, 60, 50}, 5, 3, 40, "11110"},
+        {{95, 70, 69, 65, 55}, 5, 1, 40, "10011"},
+        {{95, INT64_MIN, 80}, 3, 1, 40, "110"}, {{10, 90, 95}, 3, 1, 40, "100"}};
+    bool kept[8];
+    char text[9];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        kv_history_keep(rows[i].at, rows[i].count, rows[i].keep,
+                        100 - (int64_t)rows[i].span, rows[i].span, kept);
+        for (unsigned k = 0; k < rows[i].count; k++)
+            text[k] = kept[k] ? '1' : '0';
+        text[rows[i].count] = '\0';
+        ck_assert_msg(strcmp(text, rows[i].kept) == 0, "%d: %s", (int)i, text);
+    }
+}
+END_TEST
+
 START_TEST(what_is_no_place_for_it_is_refused_and_left_alone)
 {
     history(2, 1 << 1);
@@ -407,6 +474,8 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    of_a_clock_that_was_put_back_the_last_showing_counts);
     tcase_add_test(tests, under_load_the_wal_tells_the_time_once_a_second);
+    tcase_add_test(tests, the_directory_goes_back_as_far_as_wal_keep_says);
+    tcase_add_test(tests, of_the_snapshots_those_stay_that_lead_back);
     tcase_add_test(tests,
                    what_is_no_place_for_it_is_refused_and_left_alone);
     tcase_add_test(tests,
