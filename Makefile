@@ -271,7 +271,8 @@ check-compat: build ## directories of every format open, and newer ones are refu
 	$(suite) compat tests/compat/run
 check-crash-long: build ## the same at full length: an hour or two
 	@KVSQL_KILLS=200 KVSQL_CUTS=100 KVSQL_SECONDS=6 KVSQL_FAULTS=40 \
-		KVSQL_DAMAGES=3000 KVSQL_VARIANTS=6 KVSQL_CRASH_SECONDS=7200 \
+		KVSQL_DAMAGES=3000 KVSQL_VARIANTS=6 KVSQL_ALLOCATIONS=400 \
+		KVSQL_CRASH_SECONDS=7200 \
 		$(suite_of) crash-long tests/crash/run
 check-docs: build ## every block of the tutorial
 	$(suite) docs tests/docs/run

@@ -1,6 +1,6 @@
 /* shim.c - stands between a program and its files (LD_PRELOAD): lets the n-th
- * call fail, and writes down what is done, so that a power cut can be played
- * afterwards at any moment.
+ * call fail, or the n-th allocation, moves the wall clock, and writes down what is
+ * done, so that a power cut can be played afterwards at any moment.
  *
  *   KVSQL_SHIM_DIR   what lies below this directory is watched, nothing else
  *   KVSQL_SHIM_CTL   file of SHIM_WORDS u64, mapped by both sides:
@@ -9,6 +9,7 @@
  *                        said to be done, and is not
  *                      3 not 0: for good
  *                      4 how many have failed              5 records so far
+ *                      6 ms that the wall clock is off, signed
  *                      8.. calls of each kind
  *   KVSQL_SHIM_LOG   file that gets a record for each change; without it none
  *
@@ -33,6 +34,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,14 +46,14 @@
 
 enum shim_kind {
     SHIM_WRITE, SHIM_FSYNC, SHIM_FDATASYNC, SHIM_OPEN, SHIM_RENAME,
-    SHIM_TRUNCATE, SHIM_ALLOCATE, SHIM_UNLINK, SHIM_MKDIR
+    SHIM_TRUNCATE, SHIM_ALLOCATE, SHIM_UNLINK, SHIM_MKDIR, SHIM_MALLOC
 };
 enum shim_record {
     REC_OPEN, REC_CREATE, REC_WRITE, REC_TRUNCATE, REC_SYNC, REC_SYNCED,
     REC_RENAME, REC_UNLINK, REC_DIR, REC_MKDIR
 };
 enum shim_word { CTL_KINDS, CTL_N, CTL_ERRNO, CTL_GOOD, CTL_FIRED, CTL_RECORDS,
-                 CTL_CALLS = 8 };
+                 CTL_CLOCK, CTL_CALLS = 8 };
 
 static char shim_dir[PATH_MAX];
 static size_t shim_dir_size;
@@ -359,6 +361,76 @@ int fdatasync(int fd)
 {
     SHIM_REAL("fdatasync", fd_fn);
     return shim_sync(fd, SHIM_FDATASYNC, real);
+}
+
+/* ---- memory --------------------------------------------------------------------------- */
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *p, size_t size);
+
+static bool shim_no_memory(void)
+{
+    bool half;
+
+    if (!shim_fails(SHIM_MALLOC, &half))
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
+void *malloc(size_t size)
+{
+    return shim_no_memory() ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    return shim_no_memory() ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *p, size_t size)
+{
+    return shim_no_memory() ? NULL : __libc_realloc(p, size);
+}
+
+/* ---- the wall clock ---------------------------------------------------------------------- */
+
+typedef int (*clock_fn)(clockid_t, struct timespec *);
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    SHIM_REAL("clock_gettime", clock_fn);
+    const int rc = real(clock, now);
+
+    if (rc == 0 && shim_ctl != NULL &&
+        (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
+        const int64_t off = (int64_t)__atomic_load_n(&shim_ctl[CTL_CLOCK],
+                                                     __ATOMIC_SEQ_CST);
+        now->tv_sec += off / 1000; /* whole seconds are asked for */
+    }
+    return rc;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+    struct timespec spec;
+    const int rc = clock_gettime(CLOCK_REALTIME, &spec);
+
+    (void)zone;
+    now->tv_sec = spec.tv_sec;
+    now->tv_usec = spec.tv_nsec / 1000;
+    return rc;
+}
+
+time_t time(time_t *out)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    if (out != NULL)
+        *out = now.tv_sec;
+    return now.tv_sec;
 }
 
 /* ---- names ------------------------------------------------------------------------------- */

@@ -317,7 +317,7 @@ def kvsql(*words, timeout=PATIENCE):
 # ---- the shim ---------------------------------------------------------------------
 
 KINDS = ["write", "fsync", "fdatasync", "open", "rename", "truncate", "allocate",
-         "unlink", "mkdir"]
+         "unlink", "mkdir", "malloc"]
 SHORT, LIE = 9999, 9998
 
 
@@ -360,6 +360,10 @@ class Shim:
     def disarm(self):
         self.words[0] = 0
         return self.words[4]  # how many have failed
+
+    def clock(self, seconds):
+        """The wall clock is off by this much from now on."""
+        self.words[6] = seconds * 1000 & (1 << 64) - 1
 
     def fired(self):
         return self.words[4]
