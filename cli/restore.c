@@ -71,6 +71,8 @@ static int restore_settings(const struct cli_settings *settings)
                           "--at %s: a position, from 1, or a time like "
                           "2026-01-31T18:30:00Z or 2026-01-31T18:30+01:00",
                           at);
+    if (!number && at[0] != '\0' && what.time <= 0)
+        what.time = 1; /* 0 is none, and no wal goes back so far */
     return restore_run(&what, cli_flag(settings, CLI_OPT_JSON));
 }
 

@@ -97,7 +97,8 @@ static const char *key_value_sql(const char *type)
     return NULL;
 }
 
-/* A hash with a field that is no text cannot be an object. */
+/* A hash with a field that is no text cannot be an object, nor one whose field
+ * could be taken for a form of ours (value.c). */
 static kvsql_rc key_shape(struct http_key_read *one, struct kvsql_error *err)
 {
     struct vt_statement *statement;
@@ -108,7 +109,9 @@ static kvsql_rc key_shape(struct http_key_read *one, struct kvsql_error *err)
     one->pairs = http_is(http_param(one->request, "shape"), "pairs");
     kvsql_rc rc = key_query(one,
                              "SELECT 1 FROM hashes WHERE key = ?1 "
-                             "AND field >= x'' LIMIT 1",
+                             "AND field >= x'' UNION ALL "
+                             "SELECT 1 FROM hashes WHERE key = ?1 "
+                             "AND field >= '$' AND field < '%' LIMIT 1",
                              &statement, err);
     if (rc == KVSQL_OK)
         rc = vt_step(statement, &row, err);

@@ -294,7 +294,7 @@ void http_value_path(struct kv_buf *out, enum kv_type type, kvsql_slice key)
         [KV_STREAM] = "keys"};
     const uint8_t *p = key.p;
 
-    kv_buf_printf(out, "/v1/%s/", rooms[type]);
+    kv_buf_printf(out, key.size > 0 ? "/v1/%s/" : "/v1/%s//", rooms[type]);
     for (size_t i = 0; i < key.size; i++) {
         bool plain = (p[i] >= '0' && p[i] <= '9') ||
                      (p[i] >= 'a' && p[i] <= 'z') ||
