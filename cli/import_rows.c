@@ -208,18 +208,28 @@ static const char *rows_command(const void *type, size_t size)
     return NULL;
 }
 
-/* Field times: {"f":ms,..} */
+/* Field times: {"f":ms,..}, or {"$pairs":[[f,ms],..]}. */
 static bool rows_field_times(struct rows_reader *reader, struct rows_key key,
                              uint32_t at)
 {
     const struct http_json *json = key.json;
+    const struct http_json_token *tokens = json->tokens;
     struct cli_batch *batch = &reader->import->batch;
-    uint32_t next = at + 1;
 
-    if (json->tokens[at].kind != HTTP_JSON_OBJECT)
+    if (tokens[at].kind != HTTP_JSON_OBJECT)
         return false;
-    for (uint32_t i = 0; i < json->tokens[at].count; i++) {
-        const uint32_t value = json->tokens[next].next;
+    const uint32_t found =
+        tokens[at].count == 1 ? http_json_find(json, at, "$pairs") : 0;
+    const bool pairs = tokens[found].kind == HTTP_JSON_ARRAY;
+    const uint32_t list = pairs ? found : at;
+    uint32_t next = list + 1;
+
+    for (uint32_t i = 0; i < tokens[list].count; i++) {
+        if (pairs &&
+            (tokens[next].kind != HTTP_JSON_ARRAY || tokens[next].count != 2))
+            return false;
+        next += pairs;
+        const uint32_t value = tokens[next].next;
 
         cli_batch_command(batch, "HPEXPIREAT");
         if (!rows_key_word(reader, key) || !rows_word(reader, json, value))
@@ -228,7 +238,7 @@ static bool rows_field_times(struct rows_reader *reader, struct rows_key key,
         cli_batch_word(batch, "1", 1);
         if (!rows_word(reader, json, next))
             return false;
-        next = json->tokens[value].next;
+        next = tokens[value].next;
     }
     return true;
 }

@@ -1,7 +1,9 @@
 /* export.c - /v1/export: keys with their values as NDJSON, a key on each line,
  * in the form that `kvsql import` and /v1/import read.
  *
- *   {"key":K,"type":T,"value":V,"expires_at":MS}
+ *   {"key":K,"type":T,"value":V,"field_expires_at":{F:MS},"expires_at":MS}
+ *
+ * Times only where there are some; those of fields are pairs where the value is.
  *
  * All of it is one state: one SQL transaction, whose view is pinned until the
  * end. Blocks are handed on as they are made, so that an export of any size
@@ -118,6 +120,8 @@ static kvsql_rc export_key(struct export *export, const struct export_key *key,
     http_json_bytes(out, read.key.p, read.key.size, blob);
     kv_buf_printf(out, ",\"type\":\"%s\"", read.type);
     rc = http_key_value(&read, err);
+    if (rc == KVSQL_OK)
+        rc = http_key_times(&read, err);
     if (key->until > 0)
         kv_buf_printf(out, ",\"expires_at\":%lld", (long long)key->until);
     kv_buf_text(out, "}\n");

@@ -2,6 +2,8 @@
  *
  *   {"key":K,"type":T,"value":V,"expires_at":MS,"field_expires_at":{F:MS}}
  *
+ * or, for names that are no text, "field_expires_at":{"$pairs":[[F,MS],..]}:
+ *
  * the form that /v1/export and `kvsql export` write: values as in value.h,
  * times in ms since the epoch, both may be absent. A key replaces what was
  * there, in one batch; with "continue":true its elements are added to those of
@@ -101,25 +103,46 @@ static bool import_command(struct import *import, struct kv_txn *txn,
     return good;
 }
 
-/* {"field":ms,..} */
+static bool import_field(struct import *import, struct kv_txn *txn,
+                         uint32_t field, uint32_t at)
+{
+    struct http_call *call = &import->call;
+    kvsql_slice time = http_json_slice(&call->json.tokens[at]);
+    kvsql_slice argv[] = {HTTP_WORD("HPEXPIREAT"), call->key,
+                          time,                    HTTP_WORD("FIELDS"),
+                          HTTP_WORD("1"),          {NULL, 0}};
+
+    return http_value_bytes(call, field, "a field", &argv[5]) &&
+           import_time(call, time) && import_command(import, txn, 6, argv);
+}
+
+/* {"field":ms,..}, or {"$pairs":[[field,ms],..]}. */
 static bool import_fields(struct import *import, struct kv_txn *txn)
 {
     struct http_call *call = &import->call;
     const struct http_json_token *tokens = call->json.tokens;
-    uint32_t at = import->fields;
+    uint32_t at = import->fields, pairs = 0;
 
     if (at == 0)
         return true;
     if (tokens[at].kind != HTTP_JSON_OBJECT)
         return http_call_refuse(call, HTTP_P_JSON,
                                 "\"field_expires_at\" is an object");
-    for (uint32_t i = at + 1; i < tokens[at].next; i = tokens[i + 1].next) {
-        kvsql_slice time = http_json_slice(&tokens[i + 1]);
-        const kvsql_slice argv[] = {HTTP_WORD("HPEXPIREAT"), call->key, time,
-                                    HTTP_WORD("FIELDS"),     HTTP_WORD("1"),
-                                    http_json_slice(&tokens[i])};
-        if (!import_time(call, time) || !import_command(import, txn, 6, argv))
+    if (tokens[at].count == 1)
+        pairs = http_json_find(&call->json, at, "$pairs");
+    if (tokens[pairs].kind == HTTP_JSON_ARRAY)
+        at = pairs;
+    for (uint32_t i = at + 1; i < tokens[at].next; i = tokens[i].next) {
+        uint32_t field = i + (at == pairs);
+        if (at == pairs &&
+            (tokens[i].kind != HTTP_JSON_ARRAY || tokens[i].count != 2))
+            return http_call_refuse(call, HTTP_P_JSON,
+                                    "an element of \"$pairs\" is "
+                                    "[field,time]");
+        if (!import_field(import, txn, field, tokens[field].next))
             return false;
+        if (at != pairs)
+            i++; /* the time is behind it */
     }
     return true;
 }

@@ -72,8 +72,28 @@ static void key_element(struct http_key_read *one,
         kv_buf_byte(out, one->pairs ? ',' : ':');
         vt_column(statement, 1, &second);
         key_bytes(one, &second);
+        vt_column(statement, 2, &second);
+        one->times = one->times || second.kind == VT_INTEGER;
     }
     if (hash && one->pairs)
+        kv_buf_byte(out, ']');
+}
+
+/* A field with its time. */
+static void key_time(struct http_key_read *one,
+                     const struct vt_statement *statement)
+{
+    struct kv_buf *out = &one->request->answer.body;
+    struct vt_value field, time;
+
+    vt_column(statement, 0, &field);
+    vt_column(statement, 1, &time);
+    if (one->pairs)
+        kv_buf_byte(out, '[');
+    key_bytes(one, &field);
+    kv_buf_byte(out, one->pairs ? ',' : ':');
+    http_json_int(out, time.integer);
+    if (one->pairs)
         kv_buf_byte(out, ']');
 }
 
@@ -83,7 +103,7 @@ static const char *key_value_sql(const char *type)
         const char *type, *sql;
     } rows[] = {
         {"string", "SELECT value FROM strings WHERE key = ?1"},
-        {"hash", "SELECT field, value FROM hashes WHERE key = ?1 "
+        {"hash", "SELECT field, value, expires_at FROM hashes WHERE key = ?1 "
                  "ORDER BY field"},
         {"list", "SELECT value FROM lists WHERE key = ?1 ORDER BY idx"},
         {"set", "SELECT member FROM sets WHERE key = ?1 ORDER BY member"},
@@ -135,22 +155,18 @@ static void key_brackets(struct http_key_read *one, bool open)
         kv_buf_byte(out, open ? '[' : ']');
 }
 
-kvsql_rc http_key_value(struct http_key_read *one, struct kvsql_error *err)
+/* All rows of a statement, handed on as they become blocks. */
+static kvsql_rc key_rows(struct http_key_read *one, const char *sql,
+                         void (*put)(struct http_key_read *one,
+                                     const struct vt_statement *statement),
+                         struct kvsql_error *err)
 {
     struct kv_buf *out = &one->request->answer.body;
-    const char *sql = key_value_sql(one->type);
     struct vt_statement *statement = NULL;
     uint64_t count = 0;
     bool row = false;
+    kvsql_rc rc = key_query(one, sql, &statement, err);
 
-    kv_buf_text(out, ",\"value\":");
-    if (sql == NULL) {
-        kv_buf_text(out, "null");
-        return KVSQL_OK;
-    }
-    kvsql_rc rc = key_shape(one, err);
-    if (rc == KVSQL_OK)
-        rc = key_query(one, sql, &statement, err);
     key_brackets(one, true);
     while (rc == KVSQL_OK && (rc = vt_step(statement, &row, err)) == KVSQL_OK &&
            row) {
@@ -160,7 +176,7 @@ kvsql_rc http_key_value(struct http_key_read *one, struct kvsql_error *err)
         }
         if (count++ > 0)
             kv_buf_byte(out, ',');
-        key_element(one, statement);
+        put(one, statement);
         if (out->size >= HTTP_BLOCK && !http_stream_push(one->request)) {
             rc = kv_fail(err, KVSQL_INTERRUPT, "the answer was not taken");
             break;
@@ -175,6 +191,31 @@ kvsql_rc http_key_value(struct http_key_read *one, struct kvsql_error *err)
         vt_finish(statement);
     key_brackets(one, false);
     return rc;
+}
+
+kvsql_rc http_key_value(struct http_key_read *one, struct kvsql_error *err)
+{
+    struct kv_buf *out = &one->request->answer.body;
+    const char *sql = key_value_sql(one->type);
+
+    kvsql_rc rc = key_shape(one, err);
+
+    kv_buf_text(out, ",\"value\":");
+    if (rc == KVSQL_OK && sql != NULL)
+        return key_rows(one, sql, key_element, err);
+    kv_buf_text(out, "null");
+    return rc;
+}
+
+kvsql_rc http_key_times(struct http_key_read *one, struct kvsql_error *err)
+{
+    if (!one->times)
+        return KVSQL_OK;
+    kv_buf_text(&one->request->answer.body, ",\"field_expires_at\":");
+    return key_rows(one,
+                    "SELECT field, expires_at FROM hashes WHERE key = ?1 AND "
+                    "expires_at IS NOT NULL ORDER BY field",
+                    key_time, err);
 }
 
 /* The answer's head and metadata. False: it is complete (304) or failed. */
