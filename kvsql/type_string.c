@@ -76,7 +76,8 @@ kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key, kvsql_slice value,
     return kv_change_end(txn, &mark, ok, &op, err);
 }
 
-/* One search, but for a key whose time has come: that one is removed first. */
+/* One search, but for a key whose time has come: that one is replaced, with the
+ * op of SET alone. */
 kvsql_rc kv_set_new(struct kv_txn *txn, const struct kv_key *key,
                     kvsql_slice value, int64_t expires_at, bool *existed,
                     struct kvsql_error *err)
@@ -93,10 +94,12 @@ kvsql_rc kv_set_new(struct kv_txn *txn, const struct kv_key *key,
 
     *existed = false;
     if (path->found) {
-        const kvsql_rc rc =
-            kv_change_find(txn, key, KV_NONE, existed, &cell, err);
-        if (rc != KVSQL_OK || *existed)
-            return rc;
+        struct kv_item item;
+        struct kv_at at;
+        kv_at_txn(txn, &at);
+        *existed = kv_get(&at, key, &item);
+        if (*existed)
+            return KVSQL_OK;
     }
     if (path->found || path->depth == 0 || string_is_past(txn, expires_at))
         return kv_set(txn, key, value, expires_at, err);

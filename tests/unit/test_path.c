@@ -206,7 +206,7 @@ START_TEST(a_new_string_takes_the_place_of_one_whose_time_has_come)
     txn->now = 3000;
     ck_assert_int_eq(kv_set_new(txn, &key, a, 0, &existed, &err), KVSQL_OK);
     ck_assert(!existed);
-    ck_assert_uint_eq(kv_txn_count(txn), 4); /* a DEL went before (T4) */
+    ck_assert_uint_eq(kv_txn_count(txn), 3); /* the op of SETNX: no DEL before */
     ck_assert(kv_txn_get(txn, &key, true, &item));
     ck_assert_int_eq(item.expires_at, 0);
     ck_assert_int_eq(kv_set_new(txn, &key, a, 2000, &existed, &err), KVSQL_OK);
