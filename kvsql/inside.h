@@ -293,6 +293,16 @@ KV_INTERNAL bool kv_keys_next(struct kv_keys *keys);
 /* The same, but `key` need not be filled: it holds nothing of use until the
  * next seek. For who reads items alone; a third cheaper. */
 KV_INTERNAL bool kv_keys_next_item(struct kv_keys *keys);
+/* The same for who may want nothing of the row: when the next key lies in the
+ * same leaf and is a string without a deadline, step on it, and fill neither
+ * key nor item. False: nothing was done, it is for kv_keys_next(). Not at the
+ * end, not in a walk by types. */
+KV_INTERNAL bool kv_keys_next_plain(struct kv_keys *keys);
+/* Of such a string: its bytes, when they are TEXT and written out; or key and
+ * item after all. */
+KV_INTERNAL bool kv_keys_plain_text(const struct kv_keys *keys,
+                                    kvsql_slice *out);
+KV_INTERNAL void kv_keys_plain_fill(struct kv_keys *keys);
 /* Step over keys of the types in the mask (0: all) that follow in the same
  * leaf, where it is cheap to know that they are and have not expired: on to the
  * last of them. Returns how many they are. Key and item hold nothing of use

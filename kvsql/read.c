@@ -509,6 +509,47 @@ bool kv_keys_next_item(struct kv_keys *keys)
     return keys_next_near(keys, false);
 }
 
+bool kv_keys_next_plain(struct kv_keys *keys)
+{
+    struct kv_walk *const walk = &keys->walk;
+    struct kv_cursor_step *const step = &walk->path[walk->depth - 1];
+    const struct kv_node *const leaf = step->node;
+    const uint32_t index = step->index + 1;
+
+    if (KV_UNLIKELY(index >= (leaf == keys->end_leaf ? keys->end_index
+                                                     : leaf->n) ||
+                    !read_plain(entry_at(leaf, leaf_slots(leaf)[index].off))))
+        return false;
+    step->index = index;
+    return true;
+}
+
+bool kv_keys_plain_text(const struct kv_keys *keys, kvsql_slice *out)
+{
+    const struct kv_cursor_step *const step =
+        &keys->walk.path[keys->walk.depth - 1];
+    const uint8_t *const e =
+        entry_at(step->node, leaf_slots(step->node)[step->index].off);
+    const uint8_t *const tail = e + (e[0] > 4 ? e[0] - 1 : 3);
+
+    if ((e[1] & META_FORM) != KV_FORM_BYTES ||
+        ((e[1] >> META_CLASS_SHIFT) & 3) != KV_TEXT)
+        return false;
+    *out = (kvsql_slice){tail + 1, *tail};
+    return true;
+}
+
+void kv_keys_plain_fill(struct kv_keys *keys)
+{
+    const struct kv_node *const leaf = kv_walk_leaf(&keys->walk);
+    const uint32_t index = kv_walk_index(&keys->walk);
+    bool filled = keys_plain(keys, leaf, index);
+
+    if (!filled)
+        filled = keys_wanted(keys);
+    KV_ASSERT(filled); /* plain: of every type, and never hidden */
+}
+
 /* Are all entries of the leaf of these types, and none has expired? The inner
  * node above tells. */
 static bool keys_leaf_all(const struct kv_keys *keys, unsigned types)

@@ -20,6 +20,7 @@ void vt_cursor_init(struct vt_cursor *cursor)
     cursor->eof = true;
     cursor->aborted = cursor->copy = cursor->live = cursor->single = false;
     cursor->quick = cursor->keyless = cursor->ended = false;
+    cursor->plain = cursor->lazy = cursor->stale = cursor->asked = false;
     cursor->left = 0;
     cursor->walking = cursor->elem_walking = false;
     vt_set_init(&cursor->keys);
@@ -213,7 +214,7 @@ static bool vcursor_key_enter(struct vt_cursor *cursor, int *rc)
     }
     cursor->key = &walk->key;
     cursor->item = &walk->item;
-    cursor->ended = false;
+    cursor->ended = cursor->lazy = cursor->stale = false;
     cursor->run = 0;
     kv_keys_init(walk, &cursor->at, 0);
     if (cursor->plan & VT_PLAN_KEY_DESC)
@@ -345,9 +346,14 @@ static int vcursor_quick_next(struct vt_cursor *cursor)
                                  : kv_keys_next(&cursor->walk);
     int rc = SQLITE_OK;
 
+    cursor->stale = false;
     if (KV_LIKELY(found) && vcursor_type_fits(cursor, &cursor->walk.item) &&
-        (cursor->ended || !vcursor_quick_end(cursor)))
+        (cursor->ended || !vcursor_quick_end(cursor))) {
+        cursor->lazy = cursor->plain && cursor->ended && !cursor->asked;
+        cursor->asked = false;
         return SQLITE_OK;
+    }
+    cursor->lazy = false;
     if (!vcursor_key_settle(cursor, found, &rc) &&
         (rc != SQLITE_OK || !vcursor_key_on(cursor, &rc)))
         cursor->eof = true;
@@ -579,6 +585,7 @@ static int vcursor_point(struct vt_cursor *cursor, sqlite3_value *value)
         (keep && !vt_set_keep(&cursor->keys, key, key)))
         return vt_cursor_nomem(cursor);
     cursor->quick = cursor->counting = cursor->walking = false;
+    cursor->lazy = cursor->stale = false;
     cursor->left = 0;
     cursor->key = keep ? key : NULL;
     cursor->item = &cursor->looked_up;
@@ -617,6 +624,9 @@ static int vcursor_prepare(struct vt_cursor *cursor, int argc,
                     cursor->key_glob.p == NULL;
     cursor->keyless = cursor->quick && plan & VT_PLAN_NO_KEY;
     cursor->counting = cursor->keyless && plan & VT_PLAN_BARE;
+    cursor->plain = cursor->quick && !cursor->copy && !cursor->counting &&
+                    (def->type == KV_STRING || def->type == KV_NONE);
+    cursor->lazy = cursor->stale = cursor->asked = false;
     cursor->left = 0;
     if (plan & VT_PLAN_KEY_RANK && !vcursor_rank_range(cursor))
         return vt_cursor_nomem(cursor);
@@ -654,7 +664,7 @@ void vt_cursors_abort(struct vt_session *session)
     for (; cursor != NULL; cursor = cursor->next) {
         if (!cursor->copy) continue;
         cursor->aborted = true;
-        cursor->quick = false;
+        cursor->quick = cursor->lazy = cursor->stale = false;
         cursor->left = 0;
         vt_snap_drop(cursor->snap);
         cursor->snap = NULL;

@@ -274,6 +274,7 @@ KV_INTERNAL const struct vt_def vt_strings_def = {
     .name = "strings", .type = KV_STRING, .elem = VT_ELEM_NONE,
     .col_elem = -1, .col_score = -1, .col_rank = STRINGS_RANK,
     .col_expires = -1, .col_id = -1, .columns = STRINGS_COLUMNS,
+    .col_plain = STRINGS_VALUE,
     .keyless = 1u << STRINGS_VALUE | 1u << STRINGS_EXPIRES,
     .elem_name = "", .unique = "strings.key",
     .column = strings_column, .insert = strings_insert,

@@ -166,6 +166,10 @@ static int vtable_next(sqlite3_vtab_cursor *base)
         cursor->left--;
         return SQLITE_OK;
     }
+    if (cursor->lazy && kv_keys_next_plain(&cursor->walk)) {
+        cursor->stale = true;
+        return SQLITE_OK;
+    }
     return vt_cursor_next(cursor);
 }
 
@@ -206,13 +210,31 @@ static void vtable_emit(struct vt_session *session, sqlite3_context *context,
                                   sqlite3_free, SQLITE_UTF8);
         else if (cell->owned)
             sqlite3_result_blob64(context, cell->p, cell->size, sqlite3_free);
-        else if (cell->keep && !copy)
-            vt_result_bytes(context, cell->p, cell->size, cell->cls, true);
-        else
+        else if (copy)
             vtable_emit_copy(session, context, cell);
+        else
+            vt_result_bytes(context, cell->p, cell->size, cell->cls,
+                            cell->keep);
         break;
     case VT_CELL_FAILED: break;
     }
+}
+
+/* The value of a row that nobody has looked at yet; false: all of the row is
+ * there now. */
+static bool vtable_plain(struct vt_cursor *cursor, sqlite3_context *context,
+                         int column)
+{
+    kvsql_slice bytes;
+
+    if (column == cursor->table->def->col_plain && column > 0 &&
+        kv_keys_plain_text(&cursor->walk, &bytes)) {
+        vt_result_bytes(context, bytes.p, bytes.size, KV_TEXT, true);
+        return true;
+    }
+    kv_keys_plain_fill(&cursor->walk);
+    cursor->lazy = cursor->stale = false; /* the next row will be wanted, too */
+    return false;
 }
 
 static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
@@ -221,7 +243,10 @@ static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
     struct vt_cursor *cursor = (struct vt_cursor *)base;
     struct vt_cell cell;
 
+    if (cursor->stale && vtable_plain(cursor, context, column))
+        return SQLITE_OK;
     if (cursor->aborted) return SQLITE_ABORT;
+    cursor->asked |= column != cursor->table->def->col_plain;
     /* what changes nothing reads no live tree */
     if (cursor->copy && sqlite3_vtab_nochange(context)) return SQLITE_OK;
     if (cursor->settled != NULL) {

@@ -39,6 +39,7 @@ struct vt_def {
     /* Columns that plans use; -1 where there is none. */
     int col_elem, col_score, col_rank, col_expires, col_id;
     int columns;
+    int col_plain; /* the value of a string, or 0 */
     uint64_t keyless; /* bits: columns that an item has without its key */
     const char *elem_name, *unique; /* "field"; "hashes.key, hashes.field" */
     /* Declared tables; NULL of those in columns.def. */
@@ -149,6 +150,10 @@ struct vt_cursor {
     bool keyless; /* ... or from kv_keys_next_item() */
     bool counting; /* ... or a leaf's strings at once by kv_keys_run() */
     uint32_t left; /* of those, rows not given yet */
+    bool plain;   /* rows may be stepped on without a look at them */
+    bool lazy;    /* ... and are, as the row before was not looked at */
+    bool stale;   /* ... and so were: key and item are not filled yet */
+    bool asked;   /* more than `col_plain` was asked of this row */
     bool ended;   /* kv_keys_end() knows the upper bound of this interval */
     unsigned run; /* rows compared with it so far */
     struct kv_keys walk;

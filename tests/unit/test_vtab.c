@@ -2,6 +2,7 @@
  * side (sql.md). */
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/lib/rows_fx.h"
@@ -737,6 +738,49 @@ START_TEST(a_long_list_of_keys_is_found_whole_in_both_directions)
 }
 END_TEST
 
+/* Rows that nobody looks at are stepped over; the same rows, all of which are
+ * looked at, say what should come. */
+START_TEST(a_scan_gives_what_it_is_asked_for_wherever_that_is)
+{
+    static const char *const wanted[] = {
+        "value", "key", "expires_at", "rank",
+        "CASE WHEN value LIKE '%7' THEN key ELSE value END",
+        "CASE WHEN length(value) > 3 THEN expires_at ELSE value END",
+        "CASE WHEN value LIKE '%3' THEN key || value || rank END"};
+    static const char *const from[] = {"strings",
+                                       "strings WHERE key > 'k100'",
+                                       "strings WHERE key < 'k300'"};
+    char sql[512];
+
+    ok("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE "
+       "i < 399) INSERT INTO strings(key, value, expires_at) SELECT "
+       "printf('k%03d', i), CASE i % 5 WHEN 0 THEN i WHEN 1 THEN 'v' || i "
+       "WHEN 2 THEN CAST('b' || i AS BLOB) || x'ff' WHEN 3 THEN printf('%.*c', "
+       "i, 'x') || i ELSE '' END, iif(i % 11 = 0, 1800000000000 + i, NULL) "
+       "FROM n");
+    ok("INSERT INTO sets(key, member) VALUES ('k200x', 'b')");
+    for (size_t f = 0; f < sizeof(from) / sizeof(from[0]); f++)
+        for (size_t w = 0; w < sizeof(wanted) / sizeof(wanted[0]); w++) {
+            char *expected;
+            (void)snprintf(sql, sizeof(sql),
+                           "WITH m AS MATERIALIZED (SELECT key, value, "
+                           "expires_at, rank FROM %s) SELECT count(*), "
+                           "group_concat(ifnull(hex(%s), '-')) FROM m",
+                           from[f], wanted[w]);
+            ok(sql);
+            expected = strdup(fx.text);
+            ck_assert_ptr_nonnull(expected);
+            (void)snprintf(sql, sizeof(sql),
+                           "SELECT count(*), group_concat(ifnull(hex(%s), "
+                           "'-')) FROM %s",
+                           wanted[w], from[f]);
+            ok(sql);
+            ck_assert_str_eq(fx.text, expected);
+            free(expected);
+        }
+}
+END_TEST
+
 START_TEST(functions_read_what_the_statement_reads)
 {
     ok("INSERT INTO strings(key, value, expires_at)"
@@ -934,6 +978,7 @@ static void add(TCase *tests)
                    a_walk_ends_at_its_upper_bound_however_many_rows_it_has);
     tcase_add_test(
         tests, a_long_list_of_keys_is_found_whole_in_both_directions);
+    tcase_add_test(tests, a_scan_gives_what_it_is_asked_for_wherever_that_is);
     tcase_add_test(tests, functions_read_what_the_statement_reads);
     tcase_add_test(tests, kv_num_agrees_with_what_a_file_can_say);
     tcase_add_test(tests, kv_count_agrees_with_glob);
