@@ -349,6 +349,9 @@ void resp_send_some(struct resp_conn *conn)
         cmd_stat_add(CMD_STAT_WRITES, 1);
         conn->stalled_ns = 0;
         conn->half_ns = conn->loop->now_ns; /* it reads: it is there (L6) */
+        atomic_store_explicit(&conn->client.used_ns,
+                              (int64_t)conn->loop->now_ns,
+                              memory_order_relaxed);
     }
     if (conn->out_at < allowed && conn->stalled_ns == 0) {
         conn->stalled_ns = conn->loop->now_ns;
