@@ -220,6 +220,17 @@ static kvsql_rc deadline_batch(struct kv_txn *txn, uint64_t limit,
     return rc;
 }
 
+bool kv_expire_pending(struct kv_store *store)
+{
+    int64_t skew;
+    const uint64_t now = kv_store_clock(store, &skew);
+
+    kv_lock_take(&store->lock);
+    const bool pending = deadline_due(store, (now >> 6) + 1);
+    kv_lock_drop(&store->lock);
+    return pending;
+}
+
 bool kv_expire_some(struct kv_store *store)
 {
     struct kvsql_error err;

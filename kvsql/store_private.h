@@ -391,6 +391,11 @@ KV_INTERNAL void kv_long_release(struct kv_store *store);
 /* deadline.c: delete what has expired, as ordinary batches; takes the lock
  * itself. True when there is more to do now. */
 KV_INTERNAL bool kv_expire_some(struct kv_store *store);
+/* Bounds of deadlines are in steps of so many ms: what has expired is hidden at
+ * once and removed a step later at most. */
+#define KV_EXPIRE_STEP_MS 64
+/* Is there something that has expired, or will within a step? Takes the lock. */
+KV_INTERNAL bool kv_expire_pending(struct kv_store *store);
 
 /* index.c: before and behind changes of a hash; nothing when there is no index.
  * False: no memory, the change is to be taken back. */
