@@ -44,7 +44,7 @@ static void takes(uint64_t position, const char *text, bool more)
 {
     resp_push_take(&conn, position, &out);
     ck_assert_uint_eq(out.size, strlen(text));
-    ck_assert_mem_eq(out.p, text, out.size);
+    ck_assert(out.size == 0 || memcmp(out.p, text, out.size) == 0);
     ck_assert_int_eq(atomic_load(&conn.pushed), more);
     kv_buf_reset(&out, 0);
 }
