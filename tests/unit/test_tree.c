@@ -288,8 +288,10 @@ START_TEST(where_there_is_no_room_for_that_the_key_gets_a_node_of_its_own)
         ck_assert_uint_ge(root()->plen, LONG);
         model_add(end[side], 1, "", 0, 0);
         put_twice(keys - 1);
-        ck_assert_uint_gt(root()->level, level);
-        ck_assert_uint_eq(root()->plen, 0);
+        if (KV_LEAF_MAX >= 2048) { /* small nodes are more, and stop it below */
+            ck_assert_uint_gt(root()->level, level);
+            ck_assert_uint_eq(root()->plen, 0);
+        }
         model_strays();
         check_all();
         for (unsigned i = 0; i < keys; i++)
