@@ -445,8 +445,9 @@ bool kv_tree_fit(struct kv_store *store, struct kv_node **root,
            tree_fit(store, root, &path);
 }
 
-bool kv_tree_remove_at(struct kv_store *store, struct kv_node **root,
-                       struct kv_path *path, struct kv_cell *old)
+/* Remove where the owned path leads. */
+KV_INLINE bool tree_take_out(struct kv_store *store, struct kv_node **root,
+                             struct kv_path *path, struct kv_cell *old)
 {
     const unsigned d = path->depth - 1;
     struct kv_node *const leaf = path->at[d].node;
@@ -457,8 +458,6 @@ bool kv_tree_remove_at(struct kv_store *store, struct kv_node **root,
         leaf->flags & KV_NODE_SCORE ? NULL /* EN4: the member tree's */
                                     : entry_keyblob(leaf, index);
 
-    if (!kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS))
-        return false;
     kv_node_cut(store, leaf, index,
                 (uint32_t)(tail - e) + cell_tail_size(old));
     if (keyblob != NULL)
@@ -469,11 +468,22 @@ bool kv_tree_remove_at(struct kv_store *store, struct kv_node **root,
         kv_edit(store, &slot->count, sizeof(slot->count));
         slot->count--;
     }
-    if (!tree_shrink(store, root, path) || !kv_tree_settle(store, root, path))
+    if (!tree_shrink(store, root, path))
+        return false;
+    if (!tree_is_small(path->at[d].node))
+        return true;
+    if (!kv_tree_settle(store, root, path))
         return false;
     if (*root != NULL && path->at[d].node->n == 0 && (*root)->level > 0)
         kv_tree_rebound(store, path); /* T3: nothing is due in an empty leaf */
     return true;
+}
+
+bool kv_tree_remove_at(struct kv_store *store, struct kv_node **root,
+                       struct kv_path *path, struct kv_cell *old)
+{
+    return kv_room(store, KV_ROOM_STEP, KV_ROOM_BLOCKS) &&
+           tree_take_out(store, root, path, old);
 }
 
 bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
@@ -489,7 +499,7 @@ bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
         !kv_tree_descend(store, root, key, size, &path))
         return false;
     *found = path.found;
-    return !path.found || kv_tree_remove_at(store, root, &path, old);
+    return !path.found || tree_take_out(store, root, &path, old);
 }
 
 /* ---- deadlines ------------------------------------------------------------------- */

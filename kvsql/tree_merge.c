@@ -158,13 +158,9 @@ bool kv_tree_settle(struct kv_store *store, struct kv_node **root,
                     struct kv_path *path)
 {
     for (unsigned d = path->depth - 1; d > 0; d--) {
-        struct kv_node *const node = path->at[d].node;
-        const uint32_t limit = KV_LEAF_MAX / 4;
-        const bool small = node_live(node) < limit || node->n == 0 ||
-                           (node->level > 0 && node->n == 1);
         bool done = false;
 
-        if (!small)
+        if (!tree_is_small(path->at[d].node))
             break;
         const struct kv_node *const up = path->at[d - 1].node;
         const uint32_t index = path->at[d - 1].index;

@@ -116,7 +116,13 @@ KV_INTERNAL bool kv_tree_split(struct kv_store *store, struct kv_node **root,
                                const struct tree_sequence *seq,
                                struct kv_fresh *up,
                                uint8_t *key_buffer) KV_MUST_USE;
-/* Something was removed from the path's leaf: merge what became small with a
+/* Is the node to be merged with a neighbour (ST7)? */
+static inline bool tree_is_small(const struct kv_node *node)
+{
+    return node_live(node) < KV_LEAF_MAX / 4 || node->n == 0 ||
+           (node->level > 0 && node->n == 1);
+}
+/* Something was removed from the path's leaf, which is small: merge what became small with a
  * neighbour, from the leaf up; lower the tree (ST7). */
 KV_INTERNAL bool kv_tree_settle(struct kv_store *store, struct kv_node **root,
                                 struct kv_path *path) KV_MUST_USE;
