@@ -254,7 +254,8 @@ START_TEST(a_key_that_does_not_share_the_prefix_makes_it_shorter)
     model_sort();
     for (unsigned i = 20; i-- > 0;)
         put_now(i, true);
-    ck_assert_uint_eq(root()->level, 0);
+    if (KV_LEAF_MAX >= 2048)
+        ck_assert_uint_eq(root()->level, 0);
     ck_assert_uint_ge(root()->plen, strlen("key:000"));
     for (unsigned i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
         model_add('k', 0, other[i], 0, 0);
