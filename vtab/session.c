@@ -312,10 +312,10 @@ static kvsql_rc session_own(struct vt_session *session, sqlite3_stmt **stmt,
 {
     struct vt_budget *before;
     struct kvsql_error gate;
-    kvsql_rc result = KVSQL_OK, waited;
+    kvsql_rc result = vt_session_idle(session, err), waited;
     int rc = SQLITE_OK;
 
-    KV_ASSERT(session->active == NULL);
+    if (result != KVSQL_OK) return result;
     before = vt_session_enter(session, true);
     session->internal = true;
     if (*stmt == NULL)
@@ -343,8 +343,10 @@ kvsql_rc vt_begin(struct vt_session *session, struct kvsql_error *err)
 
 kvsql_rc vt_commit(struct vt_session *session, struct kvsql_error *err)
 {
-    kvsql_rc rc = session_own(session, &session->commit, "COMMIT", err);
+    kvsql_rc rc = vt_session_idle(session, err);
 
+    if (rc != KVSQL_OK) return rc;
+    rc = session_own(session, &session->commit, "COMMIT", err);
     if (rc != KVSQL_OK) vt_rollback(session);
     return rc;
 }
@@ -354,6 +356,7 @@ void vt_rollback(struct vt_session *session)
     struct kvsql_error err;
 
     if (sqlite3_get_autocommit(session->sql)) return;
+    vt_statement_stop(session);
     if (session_own(session, &session->rollback, "ROLLBACK", &err) != KVSQL_OK)
         session->failure = err;
     KV_ASSERT(session->txn == NULL);

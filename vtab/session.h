@@ -105,8 +105,9 @@ KV_INTERNAL const char *vt_column_type(const struct vt_statement *statement,
 
 /* One row: KVSQL_OK with *row true, or at the end false. At the end of a
  * statement outside a transaction the session has waited at the gate for what
- * the statement changed. Errors by section 2.6 of the SQL reference. Rows and
- * bytes beyond the limits end the statement with *truncated. */
+ * the statement changed. Errors by section 2.6 of the SQL reference;
+ * KVSQL_INVALID, and nothing happens, while another statement of the session
+ * runs. Rows and bytes beyond the limits end the statement with *truncated. */
 KV_INTERNAL kvsql_rc vt_step(struct vt_statement *statement, bool *row,
                              struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL bool vt_truncated(const struct vt_statement *statement);
@@ -119,7 +120,9 @@ KV_INTERNAL int64_t vt_changes(const struct vt_session *session);
 KV_INTERNAL uint64_t vt_position(const struct vt_session *session);
 
 /* Several statements in one SQL transaction: the session issues BEGIN and
- * COMMIT itself; the local shell may also send them as text. */
+ * COMMIT itself; the local shell may also send them as text. KVSQL_INVALID, and
+ * the transaction stays what it is, while a statement runs; a rollback ends that
+ * statement, which is still to be finished. */
 KV_INTERNAL kvsql_rc vt_begin(struct vt_session *session,
                               struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL kvsql_rc vt_commit(struct vt_session *session,

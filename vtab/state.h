@@ -167,6 +167,11 @@ struct vt_session {
 /* An empty one, and its end (session.c). NULL: no memory. */
 KV_INTERNAL struct vt_session *vt_session_new(kvsql *db);
 KV_INTERNAL void vt_session_free(struct vt_session *session);
+/* One statement runs at a time: KVSQL_INVALID while there is one. */
+KV_INTERNAL kvsql_rc vt_session_idle(const struct vt_session *session,
+                                     struct kvsql_error *err) KV_MUST_USE;
+/* End the statement that runs, if one does; its owner still finishes it. */
+KV_INTERNAL void vt_statement_stop(struct vt_session *session);
 /* Close the statements that are kept for the next who prepares their text. */
 KV_INTERNAL void vt_statements_forget(struct vt_session *session);
 /* A turn begins, of a statement that is `fresh` or goes on: clock, flags,

@@ -395,6 +395,15 @@ const char *vt_column_type(const struct vt_statement *statement, int column)
     return type != NULL ? type : "";
 }
 
+kvsql_rc vt_session_idle(const struct vt_session *session,
+                         struct kvsql_error *err)
+{
+    if (KV_LIKELY(session->active == NULL)) return KVSQL_OK;
+    return kv_fail(err, KVSQL_INVALID,
+                   "another statement of this session is running: read it to "
+                   "its end, or finish it, first");
+}
+
 /* The statement no longer runs: reset it, let pins go. */
 static void statement_end(struct vt_statement *statement)
 {
@@ -434,7 +443,7 @@ static void statement_start(struct vt_statement *statement)
 {
     struct vt_session *session = statement->session;
 
-    KV_ASSERT(session->active == NULL); /* one running statement */
+    KV_ASSERT(session->active == NULL);
     session->active = statement;
     session->statement++;
     /* SQLite may prepare it anew */
@@ -471,10 +480,14 @@ kvsql_rc vt_step(struct vt_statement *statement, bool *row,
 {
     struct vt_session *session = statement->session;
     bool fresh = !statement->running;
-    struct vt_budget *before = vt_session_enter(session, fresh);
+    struct vt_budget *before;
     struct kvsql_error gate;
     kvsql_rc rc, waited;
 
+    *row = false;
+    rc = fresh ? vt_session_idle(session, err) : KVSQL_OK;
+    if (rc != KVSQL_OK) return rc;
+    before = vt_session_enter(session, fresh);
     if (fresh) statement_start(statement);
     rc = statement_turn(statement, row, err);
     vt_budget_leave(before);
@@ -483,6 +496,16 @@ kvsql_rc vt_step(struct vt_statement *statement, bool *row,
     waited = vt_txn_gate(session, &gate);
     if (rc != KVSQL_OK || waited == KVSQL_OK) return rc;
     return kv_fail(err, waited, "%s", gate.text);
+}
+
+void vt_statement_stop(struct vt_session *session)
+{
+    struct vt_budget *before;
+
+    if (session->active == NULL) return;
+    before = vt_budget_enter(&session->budget);
+    statement_end(session->active);
+    vt_budget_leave(before);
 }
 
 uint64_t vt_byte_max(const struct vt_session *session)

@@ -357,6 +357,62 @@ START_TEST(one_statement_at_a_time_unless_the_tail_is_asked_for)
 }
 END_TEST
 
+static struct vt_statement *first_row(const char *sql)
+{
+    struct vt_statement *statement;
+    bool row;
+
+    ck_assert_int_eq(vt_prepare(fx.session, sql, strlen(sql), NULL, &statement,
+                                &fx.err),
+                     KVSQL_OK);
+    ck_assert_int_eq(vt_step(statement, &row, &fx.err), KVSQL_OK);
+    ck_assert(row);
+    return statement;
+}
+
+/* Nothing happens to either of them. */
+START_TEST(a_second_statement_waits_until_the_first_is_finished)
+{
+    static const char text[] = "another statement of this session is running: "
+                               "read it to its end, or finish it, first";
+    struct vt_statement *running;
+    struct vt_value key;
+    struct kv_txn *txn;
+    bool row;
+
+    ok("INSERT INTO strings(key, value) VALUES('a', 1), ('b', 2)");
+    running = first_row("SELECT key FROM keys");
+    FAILS("INSERT INTO strings(key, value) VALUES('c', 3)", KVSQL_INVALID, text);
+    FAILS("SELECT key FROM keys", KVSQL_INVALID, text); /* the same text */
+    ck_assert_int_eq(vt_begin(fx.session, &fx.err), KVSQL_INVALID);
+    ck_assert_int_eq(vt_step(running, &row, &fx.err), KVSQL_OK);
+    vt_column(running, 0, &key);
+    ck_assert(row && key.size == 1 && key.p[0] == 'b');
+    ck_assert_int_eq(vt_step(running, &row, &fx.err), KVSQL_OK);
+    ck_assert(!row);
+    GIVES("SELECT key FROM keys", "a\nb"); /* it has ended: no need to finish */
+    vt_finish(running);
+
+    ck_assert_int_eq(vt_begin(fx.session, &fx.err), KVSQL_OK);
+    ok("INSERT INTO strings(key, value) VALUES('c', 3)");
+    running = first_row("SELECT key FROM keys");
+    ck_assert_int_eq(vt_commit(fx.session, &fx.err), KVSQL_INVALID);
+    ck_assert_str_eq(fx.err.text, text);
+    ck_assert(vt_in_transaction(fx.session));
+    vt_finish(running);
+    ck_assert_int_eq(vt_commit(fx.session, &fx.err), KVSQL_OK);
+
+    ck_assert_int_eq(vt_begin(fx.session, &fx.err), KVSQL_OK);
+    running = first_row("SELECT key FROM keys WHERE key < 'c'");
+    ck_assert_int_eq(vt_write(fx.session, &txn, &fx.err), KVSQL_INVALID);
+    vt_rollback(fx.session);
+    ck_assert(!vt_in_transaction(fx.session));
+    GIVES("SELECT count(*) FROM keys", "3");
+    vt_finish(running);
+    GIVES("SELECT key FROM keys WHERE key < 'c'", "a\nb");
+}
+END_TEST
+
 START_TEST(an_untrusted_session_is_held_to_what_is_listed)
 {
     const struct vt_limits strict = {.deadline_ms = 200, .row_max = 3};
@@ -963,6 +1019,8 @@ static void add(TCase *tests)
     tcase_add_test(
         tests, what_was_bound_stays_whatever_becomes_of_the_callers_bytes);
     tcase_add_test(tests, one_statement_at_a_time_unless_the_tail_is_asked_for);
+    tcase_add_test(tests,
+                   a_second_statement_waits_until_the_first_is_finished);
     tcase_add_test(tests, an_untrusted_session_is_held_to_what_is_listed);
     tcase_add_test(tests, a_limit_that_is_met_is_named_with_its_value);
     tcase_add_test(
