@@ -62,6 +62,13 @@ static bool host_item(void *arg, const struct cmd_item *item)
     return command->take(command->arg, &out);
 }
 
+static kvsql_rc host_stopped(void *arg, struct kvsql_error *err)
+{
+    const struct vt_command *command = arg;
+
+    return vt_command_stopped(command, err);
+}
+
 static kvsql_rc host_command_run(const struct vt_command *command,
                                  struct kvsql_error *err)
 {
@@ -72,7 +79,8 @@ static kvsql_rc host_command_run(const struct vt_command *command,
                                     .argv = command->argv,
                                     .size_max = command->size_max,
                                     .take = host_item,
-                                    .arg = (void *)(uintptr_t)command};
+                                    .arg = (void *)(uintptr_t)command,
+                                    .stopped = host_stopped};
 
     return cmd_embed_run(&embed, err);
 }

@@ -42,7 +42,7 @@ static void list_answer(struct cmd_context *c, struct kv_elems *elems,
 {
     struct kv_val value[LIST_VALUES];
 
-    while (count > 0 && !cmd_reply_failed(c->reply)) {
+    while (count > 0 && cmd_goes_on(c)) {
         const uint32_t n = kv_elems_values(
             elems, value, count < LIST_VALUES ? (uint32_t)count : LIST_VALUES);
 
@@ -127,7 +127,7 @@ static void list_pop_many(struct cmd_context *c, const struct kv_key *key,
     } else {
         bool valid = kv_elems_last(&elems);
 
-        for (uint64_t i = 0; i < count && !cmd_reply_failed(c->reply); i++) {
+        for (uint64_t i = 0; i < count && cmd_goes_on(c); i++) {
             KV_ASSERT(valid);
             cmd_answer_val(c, &elems.elem.value);
             valid = kv_elems_prev(&elems);

@@ -21,7 +21,7 @@ static bool list_search(struct cmd_context *c, const struct kv_item *item,
     bool valid;
 
     kv_elems_init(&elems, &c->at, item, KV_ELEMS_INDEX);
-    for (valid = kv_elems_first(&elems); valid;
+    for (valid = kv_elems_first(&elems); valid && cmd_goes_on(c);
          valid = kv_elems_next(&elems)) {
         if (list_equal(&elems.elem.value, pivot)) {
             *index = elems.elem.index;
@@ -98,7 +98,7 @@ static bool list_remove_found(struct cmd_context *c, const struct kv_key *key,
 {
     uint64_t i = 0;
 
-    while (i < found->count) {
+    while (i < found->count && cmd_goes_on(c)) {
         uint64_t high, low;
 
         high = (uint64_t)cmd_list_at(found, backwards ? i

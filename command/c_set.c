@@ -159,7 +159,7 @@ static void set_pop_many(struct cmd_context *c, const struct kv_key *key,
         return;
     }
     cmd_reply_set(c->reply, count);
-    for (uint64_t i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < count && cmd_goes_on(c); i++) {
         if (!set_pop_one(c, key, item) || !cmd_get(c, key, item)) {
             break;
         }

@@ -386,7 +386,7 @@ static void sort_store(struct cmd_context *c, const struct sort *s,
         !cmd_ok(c, kv_del(c->txn, &key, NULL, &c->err))) {
         return;
     }
-    for (uint64_t i = 0; i < stored->count; i++) {
+    for (uint64_t i = 0; i < stored->count && cmd_goes_on(c); i++) {
         const struct cmd_list_item item = cmd_list_at(stored, i);
 
         if (!cmd_ok(c, kv_push(c->txn, &key, KV_RIGHT,
@@ -427,7 +427,8 @@ static void sort_answer(struct cmd_context *c, struct sort *s)
         return;
     }
     cmd_list_init(&stored);
-    for (uint64_t i = s->start; i < s->end && !stored.bytes.failed; i++) {
+    for (uint64_t i = s->start;
+         i < s->end && !stored.bytes.failed && cmd_goes_on(c); i++) {
         sort_put_element(c, s, s->places[i].index, &stored);
     }
     if (s->no_memory) {

@@ -14,7 +14,8 @@ static bool zpop_take(struct cmd_context *c, const struct kv_key *key,
 
     kv_elems_init(&elems, &c->at, item, KV_ELEMS_SCORE);
     valid = high ? kv_elems_last(&elems) : kv_elems_first(&elems);
-    while (valid && list->count < count && !list->bytes.failed) {
+    while (valid && list->count < count && !list->bytes.failed &&
+           cmd_goes_on(c)) {
         cmd_list_add(list, elems.elem.key.p, elems.elem.key.size,
                      elems.elem.score, 0);
         valid = high ? kv_elems_prev(&elems) : kv_elems_next(&elems);

@@ -226,7 +226,8 @@ static void zrange_copy(struct cmd_context *c, const struct kv_item *item,
         return;
     }
     zrange_seek(c, item, run, reverse, &elems);
-    for (uint64_t i = 0; i < run.count && !out->bytes.failed; i++) {
+    for (uint64_t i = 0;
+         i < run.count && !out->bytes.failed && cmd_goes_on(c); i++) {
         cmd_list_add(out, elems.elem.key.p, elems.elem.key.size,
                      elems.elem.score, 0);
         zrange_step(&elems, reverse);

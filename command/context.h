@@ -17,6 +17,7 @@
 #include "command/stats.h"
 
 struct cmd_client;
+struct cmd_embed;
 struct cmd_later;
 struct cmd_slice;
 struct cmd_pipe;
@@ -32,6 +33,7 @@ struct cmd_context {
     const struct kv_at *view; /* where to read without a txn */
     const struct kv_view *pinned; /* ... that of this view */
     struct cmd_slice *slice; /* the answer may be made in slices, or NULL */
+    const struct cmd_embed *embed; /* it is a part of a statement, or NULL */
     kvsql_rc stopped;        /* why the work was given up: c->err */
     unsigned steps;          /* of loops, for a look at that now and then */
     struct kv_at at;         /* where cmd_get() read last */
@@ -184,7 +186,7 @@ KV_INTERNAL bool cmd_defer(struct cmd_context *c, uint64_t count);
 KV_INTERNAL bool cmd_still_wanted(struct cmd_context *c);
 #define CMD_CHECK_EVERY 1024 /* steps between looks at who still wants it */
 /* For loops that may be long: false when the reply has failed, the client has
- * left or the view was ended. What was written is thrown away then. */
+ * left, the view was ended or the statement around it is to end. What was written is thrown away then. */
 static inline bool cmd_goes_on(struct cmd_context *c)
 {
     return !cmd_reply_failed(c->reply) &&

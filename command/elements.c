@@ -197,7 +197,7 @@ void cmd_list_store(struct cmd_context *c, unsigned index, enum kv_type type,
     const struct kv_key to = cmd_key(c, index);
     bool ok = cmd_ok(c, kv_del(c->txn, &to, NULL, &c->err));
 
-    for (uint64_t i = 0; ok && i < list->count; i++) {
+    for (uint64_t i = 0; ok && i < list->count && cmd_goes_on(c); i++) {
         const struct cmd_list_item one = cmd_list_at(list, i);
         const struct kv_key member = kv_key_of(one.p, one.size);
 
@@ -214,7 +214,7 @@ void cmd_list_store(struct cmd_context *c, unsigned index, enum kv_type type,
 bool cmd_list_zrem(struct cmd_context *c, const struct kv_key *key,
                    const struct cmd_list *list)
 {
-    for (uint64_t i = 0; i < list->count; i++) {
+    for (uint64_t i = 0; i < list->count && cmd_goes_on(c); i++) {
         const struct cmd_list_item one = cmd_list_at(list, i);
         const struct kv_key member = kv_key_of(one.p, one.size);
 

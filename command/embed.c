@@ -46,13 +46,17 @@ static kvsql_rc embed_check(const struct cmd_embed *embed,
 }
 
 /* The reply to the caller; it may keep all of it or nothing. */
-static kvsql_rc embed_hand_out(const struct cmd_embed *embed,
-                               const struct cmd_reply *reply,
+static kvsql_rc embed_hand_out(const struct cmd_context *c,
                                struct kvsql_error *err)
 {
+    const struct cmd_embed *embed = c->embed;
+    const struct cmd_reply *reply = c->reply;
     struct cmd_item item;
     size_t offset = 0;
 
+    if (c->stopped != KVSQL_OK) { /* the statement's end, in its own words */
+        return kv_fail(err, c->stopped, "%s", c->err.text);
+    }
     if (reply->rc != KVSQL_OK) {
         const kvsql_slice line = cmd_reply_line(reply);
 
@@ -75,6 +79,7 @@ kvsql_rc cmd_embed_run(const struct cmd_embed *embed, struct kvsql_error *err)
 
     cmd_reply_init(&reply, embed->size_max);
     cmd_context_init(&c, embed->db, embed->argc, embed->argv, &reply);
+    c.embed = embed;
     rc = cmd_resolve(embed->argc, embed->argv, &c.row, err);
     if (rc == KVSQL_OK) {
         rc = embed_check(embed, c.row, err);
@@ -84,14 +89,14 @@ kvsql_rc cmd_embed_run(const struct cmd_embed *embed, struct kvsql_error *err)
     } else if (embed->txn != NULL) {
         c.txn = embed->txn;
         (void)cmd_execute_in(&c);
-        rc = embed_hand_out(embed, &reply, err);
+        rc = embed_hand_out(&c, err);
         if (rc != KVSQL_OK && reply.rc == KVSQL_OK) {
             kv_txn_restore(c.txn, c.began); /* CM2 */
         }
     } else {
         c.read_only = true;
         cmd_execute_at(&c, embed->at);
-        rc = embed_hand_out(embed, &reply, err);
+        rc = embed_hand_out(&c, err);
     }
     cmd_reply_fini(&reply);
     return rc;

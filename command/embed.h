@@ -16,6 +16,9 @@ struct cmd_embed {
     size_t size_max;        /* bytes of the reply */
     cmd_embed_fn take;
     void *arg;
+    /* NULL, or asked now and then by commands that are long: KVSQL_OK, or why
+     * this one is to end. */
+    kvsql_rc (*stopped)(void *arg, struct kvsql_error *err);
 };
 
 /* Not KVSQL_OK: nothing has changed; err has the whole error line. */

@@ -23,6 +23,7 @@
 
 #include "command/client.h"
 #include "command/context.h"
+#include "command/embed.h"
 
 bool cmd_still_wanted(struct cmd_context *c)
 {
@@ -31,6 +32,8 @@ bool cmd_still_wanted(struct cmd_context *c)
         c->stopped = kv_fail(&c->err, KVSQL_INTERRUPT, "the client has left");
     } else if (c->pinned != NULL) {
         c->stopped = kv_view_ended(c->pinned, &c->err);
+    } else if (c->embed != NULL && c->embed->stopped != NULL) {
+        c->stopped = c->embed->stopped(c->embed->arg, &c->err);
     }
     if (c->stopped == KVSQL_OK) {
         return true;

@@ -116,6 +116,30 @@ static kvsql_rc verror_result(int code, bool preparing)
     }
 }
 
+/* Why a statement was stopped. */
+static kvsql_rc verror_stopped(const struct vt_session *session,
+                               struct kvsql_error *err)
+{
+    if (session->timed_out || session->budget.late)
+        return kv_fail(err, KVSQL_INTERRUPT,
+                       "the statement ran into its deadline of %llu ms "
+                       "(sql-timeout)",
+                       (unsigned long long)session->limits.deadline_ms);
+    if (session->pin != NULL &&
+        kv_view_ended(session->pin, err) != KVSQL_OK) /* RD7 */
+        return KVSQL_INTERRUPT;
+    return kv_fail(err, KVSQL_INTERRUPT, "the statement was cancelled");
+}
+
+kvsql_rc vt_command_stopped(const struct vt_command *command,
+                            struct kvsql_error *err)
+{
+    KV_ASSERT(command->session != NULL);
+    return vt_cancelled(command->session)
+               ? verror_stopped(command->session, err)
+               : KVSQL_OK;
+}
+
 kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
                          struct kvsql_error *err)
 {
@@ -130,16 +154,7 @@ kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
         code == vt_code(session->failure.rc) &&
         strcmp(text, session->failure.text) == 0)
         return kv_fail(err, session->failure.rc, "%s", text);
-    if (stopped && (session->timed_out || session->budget.late))
-        return kv_fail(err, KVSQL_INTERRUPT,
-                       "the statement ran into its deadline of %llu ms "
-                       "(sql-timeout)",
-                       (unsigned long long)session->limits.deadline_ms);
-    if (stopped && session->pin != NULL &&
-        kv_view_ended(session->pin, err) != KVSQL_OK) /* RD7 */
-        return KVSQL_INTERRUPT;
-    if (stopped)
-        return kv_fail(err, KVSQL_INTERRUPT, "the statement was cancelled");
+    if (stopped) return verror_stopped(session, err);
     if (preparing && session->denied)
         return kv_fail(err, KVSQL_AUTH, "%s", text);
     rc = verror_result(code, preparing);

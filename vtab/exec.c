@@ -107,9 +107,10 @@ static int exec_run(struct vt_table *table, const struct exec_words *words)
     struct vt_answer answer;
     struct kvsql_error err;
     const struct vt_command command = {
-        .db = session->db, .txn = session->txn, .argc = words->argc,
-        .argv = words->argv, .size_max = vt_answer_room(session),
-        .take = vt_answer_take, .arg = &answer};
+        .db = session->db, .session = session, .txn = session->txn,
+        .argc = words->argc, .argv = words->argv,
+        .size_max = vt_answer_room(session), .take = vt_answer_take,
+        .arg = &answer};
 
     vt_answer_init(&answer);
     if (vt_host_get()->command_run(&command, &err) != KVSQL_OK) {

@@ -169,7 +169,13 @@ struct vt_command {
     size_t size_max;        /* bytes of what it says */
     vt_reply_fn take;
     void *arg;
+    struct vt_session *session; /* whose statement it is a part of */
 };
+/* KVSQL_OK, or why the command is to end (INTERRUPT): its statement was
+ * cancelled, or has run out of time, or its view was ended. For commands that
+ * take long, about every thousand steps. */
+KV_INTERNAL kvsql_rc vt_command_stopped(const struct vt_command *command,
+                                        struct kvsql_error *err) KV_MUST_USE;
 #define VT_COMMAND_ARGS_MAX 1024 /* words of a line */
 
 /* Rows of a table that upper rooms fill: begin one, then its values in the

@@ -138,9 +138,9 @@ static int tvf_run(struct tvf_cursor *cursor, unsigned argc,
     struct kvsql_error err;
     kvsql_rc rc = vt_read_at(session, true, &at, &snap, &err);
     const struct vt_command command = {
-        .db = session->db, .at = &at, .argc = argc, .argv = argv,
-        .size_max = vt_answer_room(session), .take = vt_answer_take,
-        .arg = &cursor->answer};
+        .db = session->db, .session = session, .at = &at, .argc = argc,
+        .argv = argv, .size_max = vt_answer_room(session),
+        .take = vt_answer_take, .arg = &cursor->answer};
 
     if (rc == KVSQL_OK) rc = vt_host_get()->command_run(&command, &err);
     if (rc != KVSQL_OK) return vt_fail(session, &table->base, &err);

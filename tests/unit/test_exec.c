@@ -5,6 +5,8 @@
 #include "cli/cli.h"
 #include "tests/lib/rows_fx.h"
 
+static struct vt_host fx_host; /* the host as it was */
+
 START_TEST(a_line_is_split_as_redis_cli_does_and_arguments_are_not)
 {
     ok("INSERT INTO kv_exec(cmd) VALUES('SET \"a b\" \"x\\ty\"')");
@@ -241,6 +243,111 @@ START_TEST(a_remote_session_runs_commands_and_a_read_only_one_reads)
 }
 END_TEST
 
+/* A client leaves, or time runs out, when a command has just begun. */
+static struct vt_session *leaving;
+static bool leaving_late;
+
+static kvsql_rc leave_and_run(const struct vt_command *command,
+                              struct kvsql_error *err)
+{
+    if (leaving == NULL || leaving != command->session)
+        return fx_host.command_run(command, err);
+    if (leaving_late)
+        leaving->budget.deadline_ns = 1;
+    else
+        vt_interrupt(leaving);
+    return fx_host.command_run(command, err);
+}
+
+static void leave(bool late)
+{
+    struct vt_host host;
+
+    if (fx_host.command_run == NULL) fx_host = *vt_host_get();
+    host = fx_host;
+    host.command_run = leave_and_run;
+    vt_host_set(&host);
+    leaving_late = late;
+}
+
+/* Elements of every type, more than a loop does between two looks. */
+static void fill_long(void)
+{
+    static const char *const fill[] = {
+        "INSERT INTO sets(key, member) SELECT 's', n FROM n",
+        "INSERT INTO sets(key, member) SELECT 't', n + 1 FROM n",
+        "INSERT INTO lists(key, value) SELECT 'l', a.n % 7 FROM n a, n b"
+        " WHERE b.n < 8", /* values are taken in groups */
+        "INSERT INTO zsets(key, member, score) SELECT 'z', n, n FROM n",
+        "INSERT INTO hashes(key, field, value) SELECT 'h', n, n FROM n",
+        "INSERT INTO strings(key, value) SELECT 'k' || n, n FROM n",
+        "INSERT INTO kv_exec(cmd, a1, a2, a3, a4)"
+        " SELECT 'GEOADD', 'g', n / 100000.0, 1, n FROM n",
+        "INSERT INTO strings(key, value)"
+        " VALUES('a', replace(hex(zeroblob(2500)), '0', 'x')),"
+        " ('b', replace(hex(zeroblob(2500)), '0', 'y'))"};
+
+    ok("CREATE TEMP VIEW n AS WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL"
+       " SELECT n + 1 FROM c LIMIT 5000) SELECT n FROM c");
+    for (size_t i = 0; i < sizeof(fill) / sizeof(*fill); i++) ok(fill[i]);
+}
+
+/* A command by itself would run to its end: it ends with its statement, and
+ * what it has changed is taken back. */
+static void ends_early(const char *line, bool late)
+{
+    char sql[256];
+
+    sqlite3_snprintf(sizeof(sql), sql, "INSERT INTO kv_exec(cmd) VALUES(%Q)",
+                     line);
+    leave(late);
+    leaving = fx.other;
+    vt_session_limits(fx.other, &(struct vt_limits){.deadline_ms = 777});
+    ck_assert_msg(rows_run(&fx, fx.other, sql) == KVSQL_INTERRUPT, "%s: %s",
+                  line, fx.err.text);
+    leaving = NULL;
+    ck_assert_str_eq(fx.err.text,
+                     late ? "the statement ran into its deadline of 777 ms "
+                            "(sql-timeout)"
+                          : "the statement was cancelled");
+    GIVES("SELECT (SELECT count(*) FROM keys), (SELECT count(*) FROM sets),"
+          " (SELECT count(*) FROM lists), (SELECT count(*) FROM zsets)",
+          "5008|10000|40000|10000"); /* as fill_long() leaves it */
+}
+
+START_TEST(a_long_command_ends_with_its_statement)
+{
+    static const char *const lines[] = {
+        "SUNIONSTORE u s t", "SINTERSTORE u s t", "SDIFFSTORE u s t",
+        "SINTERCARD 2 s t", "SUNION s t", "SMEMBERS s", "SPOP s 4000",
+        "SORT l", "SORT l STORE u", "SORT l BY nosort STORE u",
+        "LREM l 0 3", "LPOS l none", "LINSERT l BEFORE none x",
+        "LPOP l 39000", "RPOP l 39000", "LRANGE l 0 -1",
+        "ZUNIONSTORE u 2 z s", "ZINTERSTORE u 2 z s", "ZDIFFSTORE u 2 z t",
+        "ZRANGESTORE u z 0 -1", "ZPOPMIN z 4000", "ZPOPMAX z 4000",
+        "ZREMRANGEBYRANK z 0 4000", "ZREMRANGEBYSCORE z 0 4000",
+        "ZREMRANGEBYLEX z - +", "ZRANGE z 0 -1", "HGETALL h", "KEYS *",
+        "GEOSEARCHSTORE u g FROMLONLAT 0 1 BYRADIUS 100 km",
+        "GEOSEARCH g FROMLONLAT 0 1 BYRADIUS 100 km", "LCS a b"};
+
+    fill_long();
+    for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+        ends_early(lines[i], i % 2 != 0);
+    leaving = fx.other; /* a read of a view */
+    vt_session_limits(fx.other, &(struct vt_limits){0});
+    ck_assert_int_eq(rows_run(&fx, fx.other,
+                              "SELECT value FROM kv('SINTERCARD', 2, 's', 't')"),
+                     KVSQL_INTERRUPT);
+    leaving = NULL;
+    vt_session_limits(fx.other, &(struct vt_limits){0});
+    ck_assert_int_eq(rows_run(&fx, fx.other,
+                              "SELECT value FROM kv('SINTERCARD', 2, 's', 't')"),
+                     KVSQL_OK);
+    ck_assert_str_eq(fx.text, "4999");
+    vt_host_set(&fx_host);
+}
+END_TEST
+
 START_TEST(a_reply_longer_than_the_session_may_have_is_refused)
 {
     ok("INSERT INTO strings(key, value) VALUES('big', zeroblob(4000000))");
@@ -326,6 +433,7 @@ static void add(TCase *tests)
                    views_and_triggers_may_read_by_kv_but_not_run_kv_exec);
     tcase_add_test(tests,
                    a_remote_session_runs_commands_and_a_read_only_one_reads);
+    tcase_add_test(tests, a_long_command_ends_with_its_statement);
     tcase_add_test(tests,
                    a_reply_longer_than_the_session_may_have_is_refused);
     tcase_add_test(tests, idle_is_kept_from_the_first_question_on);
