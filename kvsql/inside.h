@@ -836,6 +836,17 @@ KV_INTERNAL kvsql_rc kv_snapshot_run(kvsql *db, kv_progress_fn progress,
 /* Ask the background thread for one; returns at once. KVSQL_BUSY when one is
  * running. */
 KV_INTERNAL kvsql_rc kv_snapshot_start(kvsql *db, struct kvsql_error *err);
+/* The format of its file (docs/FORMATS.md), and its tables but kv_meta in the
+ * order of the file; index < KV_SNAPSHOT_TABLES. */
+#define KV_SNAPSHOT_FORMAT "1.0"
+#define KV_SNAPSHOT_TABLES 12
+KV_INTERNAL const char *kv_snapshot_table(unsigned index);
+/* How many rows each would have in a snapshot of `at`. O(keys), and of hashes
+ * whose fields expire O(fields). False: stop(arg), which is asked now and then,
+ * said so. */
+KV_INTERNAL bool kv_snapshot_count(const struct kv_at *at,
+                                   bool (*stop)(void *arg), void *arg,
+                                   uint64_t rows[KV_SNAPSHOT_TABLES]);
 /* Kept snapshots, newest first; returns how many were filled. */
 KV_INTERNAL unsigned kv_snapshot_list(kvsql *db, struct kv_snapshot_info *out,
                                       unsigned max);

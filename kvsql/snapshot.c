@@ -25,6 +25,70 @@ KV_INTERNAL const char kv_snapshot_meta_create[SNAPSHOT_META_SIZE] =
     "CREATE TABLE kv_meta(name TEXT NOT NULL PRIMARY KEY, value) "
     "WITHOUT ROWID";
 
+const char *kv_snapshot_table(unsigned index)
+{
+    KV_ASSERT(index < KV_SNAPSHOT_TABLES);
+    return kv_snapshot_layouts[index].name;
+}
+
+#define SNAPSHOT_STOP_EVERY 1024 /* keys and fields between questions */
+
+/* What a count goes on with. */
+struct snapshot_count {
+    const struct kv_at *at;
+    bool (*stop)(void *arg);
+    void *arg;
+    uint64_t steps;
+    bool stopped;
+};
+
+static bool snapshot_count_on(struct snapshot_count *count)
+{
+    if (!count->stopped && ++count->steps % SNAPSHOT_STOP_EVERY == 0)
+        count->stopped = count->stop(count->arg);
+    return !count->stopped;
+}
+
+/* Rows of one key. Its length counts fields that have expired and are still to
+ * be removed, too. */
+static uint64_t snapshot_count_key(struct snapshot_count *count,
+                                   const struct kv_item *item)
+{
+    struct kv_elems elems;
+    uint64_t rows = 0;
+
+    if (item->type == KV_STRING)
+        return 1;
+    if (item->type != KV_HASH || !kv_item_fields_expire(item))
+        return kv_item_length(item);
+    kv_elems_init(&elems, count->at, item, KV_ELEMS_KEY);
+    for (bool valid = kv_elems_first(&elems);
+         valid && snapshot_count_on(count); valid = kv_elems_next(&elems))
+        rows++;
+    return rows;
+}
+
+bool kv_snapshot_count(const struct kv_at *at, bool (*stop)(void *arg),
+                       void *arg, uint64_t rows[KV_SNAPSHOT_TABLES])
+{
+    struct snapshot_count count = {.at = at, .stop = stop, .arg = arg};
+    struct kv_keys keys;
+    struct kv_def def;
+
+    memset(rows, 0, KV_SNAPSHOT_TABLES * sizeof(*rows));
+    kv_keys_init(&keys, at, 0);
+    for (bool valid = kv_keys_first(&keys);
+         valid && snapshot_count_on(&count); valid = kv_keys_next(&keys)) {
+        const uint64_t found = snapshot_count_key(&count, &keys.item);
+
+        rows[keys.item.type] += found;
+        rows[SNAPSHOT_KEYS] += found > 0;
+    }
+    for (size_t place = 0; kv_def_next(at, &place, &def);)
+        rows[SNAPSHOT_SCHEMA]++;
+    return !count.stopped;
+}
+
 /* ---- results and paths -------------------------------------------------- */
 
 kvsql_rc kv_snapshot_fail(struct kvsql_error *err, sqlite3 *db, int code,

@@ -10,10 +10,10 @@
 #include "kvsql/store.h"
 
 #define KV_SNAPSHOT_APPLICATION_ID 0x6B767371 /* "kvsq", bytes 68..71 */
-/* user_version = 1000 * major + minor of the format (V1). */
+/* user_version = 1000 * major + minor of the format (V1), which
+ * KV_SNAPSHOT_FORMAT says as text. */
 #define KV_SNAPSHOT_MAJOR 1
 #define KV_SNAPSHOT_MINOR 0
-#define KV_SNAPSHOT_FORMAT "1.0"
 #define KV_SNAPSHOT_USER_VERSION                                              \
     (KV_SNAPSHOT_MAJOR * 1000 + KV_SNAPSHOT_MINOR)
 

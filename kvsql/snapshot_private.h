@@ -43,6 +43,8 @@ enum snapshot_table {
     SNAPSHOT_SCHEMA = 11, /* ... but for the definitions */
     SNAPSHOT_TABLES
 };
+_Static_assert((int)SNAPSHOT_TABLES == KV_SNAPSHOT_TABLES,
+               "what inside.h says");
 _Static_assert(SNAPSHOT_STRINGS == (int)KV_STRING &&
                    SNAPSHOT_HASHES == (int)KV_HASH &&
                    SNAPSHOT_LISTS == (int)KV_LIST &&

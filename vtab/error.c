@@ -116,9 +116,7 @@ static kvsql_rc verror_result(int code, bool preparing)
     }
 }
 
-/* Why a statement was stopped. */
-static kvsql_rc verror_stopped(const struct vt_session *session,
-                               struct kvsql_error *err)
+kvsql_rc vt_stopped(const struct vt_session *session, struct kvsql_error *err)
 {
     if (session->timed_out || session->budget.late)
         return kv_fail(err, KVSQL_INTERRUPT,
@@ -136,7 +134,7 @@ kvsql_rc vt_command_stopped(const struct vt_command *command,
 {
     KV_ASSERT(command->session != NULL);
     return vt_cancelled(command->session)
-               ? verror_stopped(command->session, err)
+               ? vt_stopped(command->session, err)
                : KVSQL_OK;
 }
 
@@ -154,7 +152,7 @@ kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
         code == vt_code(session->failure.rc) &&
         strcmp(text, session->failure.text) == 0)
         return kv_fail(err, session->failure.rc, "%s", text);
-    if (stopped) return verror_stopped(session, err);
+    if (stopped) return vt_stopped(session, err);
     if (preparing && session->denied)
         return kv_fail(err, KVSQL_AUTH, "%s", text);
     rc = verror_result(code, preparing);

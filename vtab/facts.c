@@ -10,6 +10,8 @@
 #define FACTS_SNAPSHOTS_MAX 64
 #define FACTS_VIEWS_MAX 256
 #define FACTS_HOLDER_MAX 256
+#define FACTS_ROWS_OF "rows."
+#define FACTS_NAME_MAX 40
 
 kvsql_rc vt_fill_columns(struct vt_rows *rows, struct vt_session *session,
                          struct kvsql_error *err)
@@ -68,6 +70,7 @@ static void facts_info(const struct vt_session *session, struct kv_info *info)
 kvsql_rc vt_fill_meta(struct vt_rows *rows, struct vt_session *session,
                       struct kvsql_error *err)
 {
+    char name[FACTS_NAME_MAX];
     struct kv_info info;
     struct kv_at at;
     struct vt_snap *snap;
@@ -76,9 +79,40 @@ kvsql_rc vt_fill_meta(struct vt_rows *rows, struct vt_session *session,
     if (rc != KVSQL_OK) return rc;
     facts_info(session, &info);
     facts_pair_int(rows, "created_at", kv_at_wall(&at));
+    facts_pair_text(rows, "format", KV_SNAPSHOT_FORMAT);
     facts_pair_int(rows, "position", (int64_t)at.position);
     facts_pair_text(rows, "store_id", info.store_id);
     facts_pair_text(rows, "written_by", "kvsql " KVSQL_VERSION);
+    for (unsigned i = 0; i < KV_SNAPSHOT_TABLES; i++) {
+        (void)sqlite3_snprintf(sizeof(name), name, FACTS_ROWS_OF "%s",
+                               kv_snapshot_table(i));
+        vt_row(rows);
+        vt_row_text(rows, name);
+        vt_row_null(rows); /* vt_walk_meta() */
+    }
+    return KVSQL_OK;
+}
+
+static bool facts_stop(void *session)
+{
+    return vt_cancelled((struct vt_session *)session);
+}
+
+kvsql_rc vt_walk_meta(struct vt_rows *rows, struct vt_session *session,
+                      struct kvsql_error *err)
+{
+    uint64_t count[KV_SNAPSHOT_TABLES];
+    struct kv_at at;
+    struct vt_snap *snap;
+    const kvsql_rc rc = vt_read_at(session, true, &at, &snap, err);
+
+    if (rc != KVSQL_OK) return rc;
+    if (!kv_snapshot_count(&at, facts_stop, session, count))
+        return vt_stopped(session, err);
+    KV_ASSERT(rows->count > KV_SNAPSHOT_TABLES);
+    for (unsigned i = 0; i < KV_SNAPSHOT_TABLES; i++)
+        vt_rows_set_int(rows, rows->count - KV_SNAPSHOT_TABLES + i, 1,
+                        (int64_t)count[i]);
     return KVSQL_OK;
 }
 

@@ -14,7 +14,7 @@
 
 static const struct vt_info info_tables[] = {
     {.name = "kv_columns", .fill = vt_fill_columns},
-    {.name = "kv_meta", .fill = vt_fill_meta},
+    {.name = "kv_meta", .fill = vt_fill_meta, .walk = vt_walk_meta},
     {.name = "kv_schema", .fill = vt_fill_schema},
     {.name = "stats", .fill = vt_fill_stats},
     {.name = "snapshots", .fill = vt_fill_snapshots},
@@ -42,6 +42,7 @@ struct info_cursor {
     sqlite3_vtab_cursor base;
     struct vt_rows rows;
     uint64_t at;
+    bool whole; /* nothing is left to be walked for */
 };
 
 /* What a module is registered with. */
@@ -111,6 +112,20 @@ static int info_close(sqlite3_vtab_cursor *base)
     return SQLITE_OK;
 }
 
+/* What needs a walk over the store. Outside of a write the statement's view
+ * stays what it is, so it can wait until somebody asks. */
+static int info_walk(struct info_cursor *cursor)
+{
+    struct info_table *table = (struct info_table *)cursor->base.pVtab;
+    struct vt_session *session = table->session;
+    struct kvsql_error err;
+
+    cursor->whole = true;
+    if (table->info->walk(&cursor->rows, session, &err) != KVSQL_OK)
+        return vt_fail(session, &table->base, &err);
+    return SQLITE_OK;
+}
+
 static int info_filter(sqlite3_vtab_cursor *base, int plan, const char *text,
                        int argc, sqlite3_value **argv)
 {
@@ -126,11 +141,16 @@ static int info_filter(sqlite3_vtab_cursor *base, int plan, const char *text,
     vt_rows_fini(&cursor->rows);
     vt_rows_init(&cursor->rows, table->columns);
     cursor->at = 0;
+    cursor->whole = table->info->walk == NULL;
     rc = vt_guest_turn(table->session, &err);
     if (rc == KVSQL_OK)
         rc = table->info->fill(&cursor->rows, table->session, &err);
     if (rc != KVSQL_OK) return vt_fail(table->session, &table->base, &err);
-    return vt_rows_failed(&cursor->rows) ? SQLITE_NOMEM : SQLITE_OK;
+    if (vt_rows_failed(&cursor->rows)) return SQLITE_NOMEM;
+    if (!cursor->whole &&
+        (table->session->txn != NULL || table->session->guest != NULL))
+        return info_walk(cursor);
+    return SQLITE_OK;
 }
 
 static int info_next(sqlite3_vtab_cursor *base)
@@ -149,8 +169,15 @@ static int info_eof(sqlite3_vtab_cursor *base)
 static int info_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
                        int column)
 {
-    const struct info_cursor *cursor = (const struct info_cursor *)base;
+    struct info_cursor *cursor = (struct info_cursor *)base;
+    struct vt_value_at value;
+    int rc = SQLITE_OK;
 
+    if (!cursor->whole && column == 1) {
+        vt_rows_get(&cursor->rows, cursor->at, 1, &value);
+        if (value.kind == VT_NULL) rc = info_walk(cursor);
+        if (rc != SQLITE_OK) return rc;
+    }
     vt_rows_result(&cursor->rows, cursor->at, (unsigned)column, context);
     return SQLITE_OK;
 }

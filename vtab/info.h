@@ -11,6 +11,10 @@ struct vt_info {
     const char *name;
     kvsql_rc (*fill)(struct vt_rows *rows, struct vt_session *session,
                      struct kvsql_error *err);
+    /* NULL, or what puts in values that need a walk over the store: those of
+     * the second column that are still NULL. Called when one is asked for. */
+    kvsql_rc (*walk)(struct vt_rows *rows, struct vt_session *session,
+                     struct kvsql_error *err);
     bool (*there)(const struct vt_host *host); /* NULL: always */
     bool direct;   /* not in views and triggers (WR8) */
     bool numbered; /* the first column is the row's number */
@@ -29,6 +33,8 @@ KV_INTERNAL bool vt_table_there(const char *name);
 KV_INTERNAL kvsql_rc vt_fill_columns(struct vt_rows *, struct vt_session *,
                                      struct kvsql_error *);
 KV_INTERNAL kvsql_rc vt_fill_meta(struct vt_rows *, struct vt_session *,
+                                  struct kvsql_error *);
+KV_INTERNAL kvsql_rc vt_walk_meta(struct vt_rows *, struct vt_session *,
                                   struct kvsql_error *);
 KV_INTERNAL kvsql_rc vt_fill_schema(struct vt_rows *, struct vt_session *,
                                     struct kvsql_error *);

@@ -197,6 +197,9 @@ KV_INTERNAL int vt_fail(struct vt_session *session, sqlite3_vtab *vtab,
 KV_INTERNAL int vt_constraint(struct vt_session *session, sqlite3_vtab *vtab,
                               int code, const char *format, ...)
     KV_PRINTF(4, 5);
+/* Why a statement that is to end was stopped: KVSQL_INTERRUPT. */
+KV_INTERNAL kvsql_rc vt_stopped(const struct vt_session *session,
+                                struct kvsql_error *err);
 /* What SQLite reports now, as a result of ours with its sentence. */
 KV_INTERNAL kvsql_rc vt_sqlite_error(struct vt_session *session, int code,
                                      bool preparing, struct kvsql_error *err);

@@ -412,6 +412,60 @@ START_TEST(kv_columns_lists_the_tables_that_are_there)
 }
 END_TEST
 
+START_TEST(kv_meta_says_what_a_file_of_the_statements_view_would_say)
+{
+    static const char rows[] = "SELECT substr(name, 6) || '=' || value FROM"
+                               " kv_meta WHERE name GLOB 'rows.*' AND value > 0"
+                               " ORDER BY name";
+
+    GIVES("SELECT group_concat(name, ' ') FROM kv_meta",
+          "created_at format position store_id written_by rows.keys"
+          " rows.strings rows.hashes rows.lists rows.sets rows.zsets"
+          " rows.streams rows.stream_state rows.stream_groups"
+          " rows.stream_consumers rows.stream_pending rows.kv_schema");
+    GIVES("SELECT value FROM kv_meta WHERE name = 'format'", "1.0");
+    GIVES("SELECT typeof(value), count(*), sum(value) FROM kv_meta"
+          " WHERE name LIKE 'rows.%'", "integer|12|0");
+    ok("INSERT INTO strings(key, value) VALUES('a', 1), ('b', 2)");
+    ok("INSERT INTO strings(key, value, expires_at) SELECT 'gone', 1, value + 50"
+       " FROM kv_meta WHERE name = 'created_at'");
+    ok("INSERT INTO lists(key, value) VALUES('l', 1), ('l', 2), ('l', 3)");
+    ok("INSERT INTO sets(key, member) VALUES('s', 1), ('s', 2)");
+    ok("INSERT INTO zsets(key, member, score) VALUES('z', 1, 1)");
+    ok("INSERT INTO hashes(key, field, value) VALUES('h', 1, 1), ('h', 2, 2)");
+    ok("INSERT INTO hashes(key, field, value, expires_at) SELECT 'h' || n, 'f',"
+       " 1, value + 50 FROM kv_meta, (SELECT '' AS n UNION SELECT 2)"
+       " WHERE name = 'created_at'");
+    GIVES(rows, "hashes=4\nkeys=8\nlists=3\nsets=2\nstrings=3\nzsets=1");
+    fx.wall += 60; /* hidden at once, whenever they are removed */
+    GIVES(rows, "hashes=2\nkeys=6\nlists=3\nsets=2\nstrings=2\nzsets=1");
+    ok("BEGIN");
+    ok("DELETE FROM keys WHERE key = 'l'");
+    GIVES(rows, "hashes=2\nkeys=5\nsets=2\nstrings=2\nzsets=1");
+    ok("COMMIT");
+    ok("CREATE VIRTUAL TABLE people USING kv_hash('p:{id}', id, name)");
+    GIVES(rows, "hashes=2\nkeys=5\nkv_schema=1\nsets=2\nstrings=2\nzsets=1");
+}
+END_TEST
+
+/* It is a walk over all keys: it ends with its statement. */
+START_TEST(counting_the_rows_of_kv_meta_can_be_cancelled)
+{
+    ok("INSERT INTO strings(key, value) WITH RECURSIVE c(n) AS (SELECT 0 UNION"
+       " ALL SELECT n + 1 FROM c LIMIT 2000) SELECT n, n FROM c");
+    vt_session_limits(fx.other, &(struct vt_limits){.deadline_ms = 0});
+    vt_interrupt(fx.other);
+    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT count(*) FROM kv_meta"),
+                     KVSQL_OK);
+    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT value FROM kv_meta"),
+                     KVSQL_INTERRUPT);
+    ck_assert_str_eq(fx.err.text, "the statement was cancelled");
+    vt_session_limits(fx.other, &(struct vt_limits){.deadline_ms = 0});
+    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT value FROM kv_meta"),
+                     KVSQL_OK);
+}
+END_TEST
+
 START_TEST(no_list_leaves_memory_behind_when_an_allocation_fails)
 {
     static const char *const statements[] = {
@@ -459,6 +513,9 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    tables_about_the_server_are_not_for_views_and_triggers);
     tcase_add_test(tests, kv_columns_lists_the_tables_that_are_there);
+    tcase_add_test(tests,
+                   kv_meta_says_what_a_file_of_the_statements_view_would_say);
+    tcase_add_test(tests, counting_the_rows_of_kv_meta_can_be_cancelled);
     tcase_add_test(tests,
                    no_list_leaves_memory_behind_when_an_allocation_fails);
 }
