@@ -79,6 +79,13 @@ src_testlib := $(wildcard tests/lib/*.c)
 src_benchlib := $(wildcard bench/lib/*.c)
 src_sqltest := $(filter-out tests/sql/test_%,$(wildcard tests/sql/*.c))
 
+# The console, and the editor that it takes from Debian's libjs-codemirror.
+EDITOR_HOME ?= /usr/share/javascript/codemirror
+console := $(wildcard http/console/*.html http/console/*.css http/console/*.js \
+	http/console/*.svg)
+editor := $(wildcard $(EDITOR_HOME)/lib/codemirror.* $(EDITOR_HOME)/addon/hint/show-hint.* \
+	$(EDITOR_HOME)/addon/edit/*brackets.js)
+
 # From the top down, so that the linker goes down too.
 rooms := $(foreach room,cli http resp command vtab kvsql,$(if $(src_$(room)),$(room)))
 room_libs := $(rooms:%=$(B)/lib%.a)
@@ -137,6 +144,16 @@ $(B)/obj/%.o: %.c $(B)/flags
 	@echo "  CC    $<"
 	@$(CC) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c $< -o $@
 
+# The files of the console as a source of ours.
+$(B)/console/files.c: http/console/embed $(console) $(editor) $(B)/flags
+	@echo "  EMBED $@"
+	@$(if $(editor),,echo "kvsql: the console has no editor for SQL: install \
+		libjs-codemirror" >&2;) mkdir -p $(@D) && \
+		sh http/console/embed $(@D) $(EDITOR_HOME) $(console)
+$(B)/console/files.o: $(B)/console/files.c http/console.h
+	@echo "  CC    $<"
+	@$(CC) $(ALL_CFLAGS) -c $< -o $@
+
 define archive
 	@echo "  AR    $@"
 	@rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -147,7 +164,7 @@ $(B)/libvtab.a: $(call objects,$(src_vtab))
 	$(archive)
 $(B)/libcommand.a: $(call objects,$(src_command))
 	$(archive)
-$(B)/libhttp.a: $(call objects,$(src_http))
+$(B)/libhttp.a: $(call objects,$(src_http)) $(B)/console/files.o
 	$(archive)
 $(B)/libresp.a: $(call objects,$(src_resp))
 	$(archive)

@@ -439,6 +439,7 @@ static void serve_banner(const struct serve *serve)
         printf("  sql      %s sql 'SELECT * FROM keys'\n", own);
     else
         printf("  sql      %s sql %s 'SELECT * FROM keys'\n", own, url);
+    printf("  console  %s/_/\n", url);
     printf("ready in %.2f s. Ctrl-C stops.\n",
            cli_progress_seconds(&serve->progress));
     fflush(stdout);

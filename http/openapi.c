@@ -36,6 +36,9 @@ static const struct openapi_schema {
 static const struct {
     const char *name, *types[2];
 } openapi_media[] = {
+    {"html", {"text/html", NULL}},
+    {"asset", {"text/javascript", "text/css"}},
+    {"icon", {"image/svg+xml", NULL}},
     {"bytes", {"text/plain", "application/octet-stream"}},
     {"text", {"text/plain", NULL}},
     {"ndjson", {"application/x-ndjson", NULL}},
@@ -77,7 +80,8 @@ static void openapi_id(struct kv_buf *out, const char *method,
 
     kv_buf_printf(out, "\"operationId\":\"%s", method);
     for (const char *p = pattern; *p != 0; p++) {
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9');
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') ||
+                     *p == '_';
         if (plain && gap)
             kv_buf_byte(out, '_');
         if (plain)
@@ -190,6 +194,7 @@ static bool openapi_error(const struct http_route *row, enum http_method method,
                           unsigned status)
 {
     bool key = strstr(row->pattern, "{key}") != NULL;
+    bool root = strcmp(row->gives, "303") == 0; /* of browsers alone */
     bool command = row->tier == HTTP_TIER_COMMAND;
     bool body = (method & (HTTP_POST | HTTP_PUT | HTTP_PATCH)) != 0;
     bool writes = command || row->tier == HTTP_TIER_SQL ||
@@ -202,13 +207,14 @@ static bool openapi_error(const struct http_route *row, enum http_method method,
     case 503:
         return true;
     case 401:
-        return row->rights != HTTP_RIGHT_NONE;
+        return row->rights != HTTP_RIGHT_NONE || root;
     case 404:
-        return strchr(row->pattern, '{') != NULL;
+        return strchr(row->pattern, '{') != NULL ||
+               strcmp(row->pattern, "/_/**") == 0;
     case 405:
     case 406:
     case 504:
-        return row->tier == HTTP_TIER_SQL ||
+        return row->tier == HTTP_TIER_SQL || (root && status == 405) ||
                (status == 504 && (strcmp(row->pattern, "/v1/keys") == 0 ||
                                   strcmp(row->pattern, "/v1/export") == 0));
     case 409:
@@ -242,7 +248,9 @@ static void openapi_gives(struct kv_buf *out, const struct http_route *row,
         const char *text = word.p;
         openapi_comma(out);
         kv_buf_printf(out, "\"%.3s\":{\"description\":\"%s\"", text,
-                      text[0] == '2' ? "Done" : "Not modified");
+                      text[0] == '2'                     ? "Done"
+                      : strncmp(text, "303", 3) == 0 ? "Elsewhere"
+                                                     : "Not modified");
         if (word.size > 4 && method != HTTP_HEAD) {
             kv_buf_byte(out, ',');
             openapi_content(out, (kvsql_slice){text + 4, word.size - 4});

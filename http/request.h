@@ -66,6 +66,7 @@ enum http_method {
 /* Headers that mean something to us; the table is in guard.c. */
 enum http_header_id {
     HTTP_H_ACCEPT,
+    HTTP_H_ACCEPT_ENCODING,
     HTTP_H_AUTHORIZATION,
     HTTP_H_CONTENT_LENGTH,
     HTTP_H_CONTENT_TYPE,

@@ -133,7 +133,7 @@ static enum MHD_Result server_run(struct http_request *request)
     if (request->answer.status != 0)
         return server_answer(request); /* refused in the first call */
     if (atomic_load(&request->server->db) == NULL &&
-        request->route->run != http_do_livez &&
+        request->route->rights != HTTP_RIGHT_NONE &&
         request->route->run != http_do_readyz) {
         http_refuse(request, HTTP_P_LOADING,
                     "the data directory is still being read");

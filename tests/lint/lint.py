@@ -255,6 +255,42 @@ def check_extension(libs):
         'kvsql.so exports ' + (' '.join(names) or 'nothing')]
 
 
+# Ways to make text a page, or a program.
+MARKUP = re.compile(r'\b(innerHTML|outerHTML|insertAdjacentHTML|srcdoc|'
+                    r'document\.write\w*|DOMParser|createContextualFragment|'
+                    r'setHTML\w*|eval\s*\(|Function\s*\(|javascript:)')
+WEB_COLUMNS = 100
+
+
+def check_web(tree, _):
+    """The console's files: ours, whole, and without a way to write markup."""
+    room, problems = os.path.join(tree.root, 'http/console'), []
+    names = sorted(os.listdir(room)) if os.path.isdir(room) else []
+    for name in names:
+        if not name.endswith(('.html', '.css', '.js', '.svg')):
+            if name != 'embed':
+                problems.append('%s: what is it?' % name)
+            continue
+        with open(os.path.join(room, name), encoding='utf-8') as file:
+            text = file.read()
+        opening = '/* %s - ' if name.endswith(('.js', '.css')) else '<!-- %s - '
+        if not name.endswith('.svg') and opening % name not in text[:200]:
+            problems.append('%s opens without a comment' % name)
+        for number, line in enumerate(text.split('\n'), 1):
+            if MARKUP.search(line):
+                problems.append('%s:%d writes markup or code' % (name, number))
+            if len(line) > WEB_COLUMNS and name.endswith('.js'):
+                problems.append('%s:%d is longer than %d columns' % (
+                    name, number, WEB_COLUMNS))
+        for target in re.findall(r'(?:\bfrom |\bimport |\bimport\()"([^"\n]+)"', text) + \
+                re.findall(r'"/_/@VERSION@/([^"]+)"', text):
+            file = target.removeprefix('./')
+            if file not in names and not file.startswith('editor.'):
+                problems.append('%s takes %s, which is not there' % (
+                    name, target))
+    return problems
+
+
 CHECKS = (
     ('includes go down and foreign headers stay in their rooms', check_rooms),
     ('includes make no cycle', check_cycles),
@@ -262,6 +298,7 @@ CHECKS = (
     ('no banned call', check_calls),
     ('every file opens with a comment', check_opening),
     ('names of file scope are unique over the library', check_statics),
+    ('the console writes no markup and takes only what is there', check_web),
 )
 
 C = '/* x */\n'
@@ -282,6 +319,12 @@ PLANTS = (
     (check_calls, {'http/a.c': C + 'long f(void) { return time(0); }\n'}),
     (check_calls, {'kvsql/a.c': C + 'int f(int a) { return fsync(a); }\n'}),
     (check_opening, {'cli/a.c': 'int a;\n'}),
+    (check_web, {'http/console/a.js': 'let a;\n'}),
+    (check_web, {'http/console/a.js': '/* a.js - x */ b.innerHTML = c;\n'}),
+    (check_web, {'http/console/a.js': '/* a.js - x */\nimport "./b.js";\n'}),
+    (check_web, {'http/console/a.html':
+                 '<!-- a.html - x -->\n<p title="/_/@VERSION@/a.css">\n'}),
+    (check_web, {'http/console/jquery.min': 'x'}),
     (check_statics, {'kvsql/a.c': C + 'static int size_of(int a);\n',
                      'vtab/b.c': C + 'static long\nsize_of(long b)\n{\n}\n'}),
     (check_statics, {'kvsql/a.c': C + 'static struct {\nint i;\n} both;\n',
@@ -297,6 +340,8 @@ INNOCENT = {
                  '/* free(p) and "time(0)" */\nstatic int a_open(void);\n'
                  'void f(void) { os->open(1); kv_mem_free(p, "free(x)"); }\n',
     'vtab/b.c': C + '#include <sqlite3.h>\nstatic int b_open(void);\n',
+    'http/console/a.js': '/* a.js - x */\nimport { b } from "./b.js";\n',
+    'http/console/b.js': '/* b.js - x */\nb.append("<p>");\n',
 }
 
 
