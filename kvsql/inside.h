@@ -298,10 +298,11 @@ KV_INTERNAL bool kv_keys_next_item(struct kv_keys *keys);
  * key nor item. False: nothing was done, it is for kv_keys_next(). Not at the
  * end, not in a walk by types. */
 KV_INTERNAL bool kv_keys_next_plain(struct kv_keys *keys);
-/* Of such a string: its bytes, when they are TEXT and written out; or key and
- * item after all. */
+/* Of such a string: its bytes, when they are TEXT and written out; its key
+ * alone, in keys->key as ever; or key and item after all. */
 KV_INTERNAL bool kv_keys_plain_text(const struct kv_keys *keys,
                                     kvsql_slice *out);
+KV_INTERNAL const struct kv_key *kv_keys_plain_key(struct kv_keys *keys);
 KV_INTERNAL void kv_keys_plain_fill(struct kv_keys *keys);
 /* Step over keys of the types in the mask (0: all) that follow in the same
  * leaf, where it is cheap to know that they are and have not expired: on to the

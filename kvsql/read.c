@@ -366,24 +366,36 @@ static bool keys_wanted(struct kv_keys *keys)
     return true;
 }
 
-/* The same of a plain entry in the leaf of the entry before, whose prefix is in
+/* The key of a plain entry in the leaf of the entry before, whose prefix is in
  * the buffer already: only the suffix is written. False, nothing done: it is
- * another kind of entry. */
-static inline bool keys_plain(struct kv_keys *keys, const struct kv_node *leaf,
-                              uint32_t index)
+ * longer, or in another leaf. */
+static inline bool keys_plain_key(struct kv_keys *keys,
+                                  const struct kv_node *leaf,
+                                  const struct kv_leaf_slot *slot,
+                                  const uint8_t *e)
 {
-    const struct kv_leaf_slot slot = leaf_slots(leaf)[index];
-    const uint8_t *const e = entry_at(leaf, slot.off);
-    const uint32_t head = __builtin_bswap32(slot.head), klen = e[0];
+    const uint32_t head = __builtin_bswap32(slot->head), klen = e[0];
     uint8_t *const p = keys->buffer + leaf->plen;
 
-    if (leaf != keys->prefix_of || !read_plain(e) || klen > 4 + BYTES_FEW)
+    if (leaf != keys->prefix_of || klen > 4 + BYTES_FEW)
         return false;
     memcpy(p, &head, 4); /* the buffer has room for all four */
     if (klen > 4)
         bytes_copy_few(p + 4, e + 3, klen - 4);
     p[klen] = 0;
     keys->key.size = leaf->plen + klen;
+    return true;
+}
+
+/* Key and item of such an entry. False, nothing done: it is of another kind. */
+static inline bool keys_plain(struct kv_keys *keys, const struct kv_node *leaf,
+                              uint32_t index)
+{
+    const struct kv_leaf_slot slot = leaf_slots(leaf)[index];
+    const uint8_t *const e = entry_at(leaf, slot.off);
+
+    if (!read_plain(e) || !keys_plain_key(keys, leaf, &slot, e))
+        return false;
     read_plain_item(e, &keys->item);
     return true;
 }
@@ -548,6 +560,17 @@ void kv_keys_plain_fill(struct kv_keys *keys)
     if (!filled)
         filled = keys_wanted(keys);
     KV_ASSERT(filled); /* plain: of every type, and never hidden */
+}
+
+const struct kv_key *kv_keys_plain_key(struct kv_keys *keys)
+{
+    const struct kv_node *const leaf = kv_walk_leaf(&keys->walk);
+    const struct kv_leaf_slot slot =
+        leaf_slots(leaf)[kv_walk_index(&keys->walk)];
+
+    if (!keys_plain_key(keys, leaf, &slot, entry_at(leaf, slot.off)))
+        kv_keys_plain_fill(keys);
+    return &keys->key;
 }
 
 /* Are all entries of the leaf of these types, and none has expired? The inner

@@ -225,7 +225,9 @@ static bool vcursor_key_enter(struct vt_cursor *cursor, int *rc)
         found = range->has_lo ? kv_keys_seek(walk, &range->lo, range->lo_open)
                               : kv_keys_first(walk);
     if (!vcursor_key_settle(cursor, found, rc)) return false;
-    if (cursor->keyless) vcursor_key_end(cursor);
+    if (cursor->keyless || (cursor->quick && !range->has_hi))
+        vcursor_key_end(cursor);
+    cursor->lazy = cursor->plain && cursor->ended;
     return true;
 }
 

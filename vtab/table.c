@@ -220,14 +220,21 @@ static void vtable_emit(struct vt_session *session, sqlite3_context *context,
     }
 }
 
-/* The value of a row that nobody has looked at yet; false: all of the row is
- * there now. */
+/* Key or value of a row that nobody has looked at yet; false: all of the row
+ * is there now. */
 static bool vtable_plain(struct vt_cursor *cursor, sqlite3_context *context,
                          int column)
 {
+    const struct kv_key *key;
     kvsql_slice bytes;
 
-    if (column == cursor->table->def->col_plain && column > 0 &&
+    if (column == 0) {
+        key = kv_keys_plain_key(&cursor->walk);
+        vt_result_bytes(context, key->p, key->size, key->cls,
+                        cursor->walk.key_stable);
+        return true;
+    }
+    if (column == cursor->table->def->col_plain &&
         kv_keys_plain_text(&cursor->walk, &bytes)) {
         vt_result_bytes(context, bytes.p, bytes.size, KV_TEXT, true);
         return true;
@@ -246,7 +253,7 @@ static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
     if (cursor->stale && vtable_plain(cursor, context, column))
         return SQLITE_OK;
     if (cursor->aborted) return SQLITE_ABORT;
-    cursor->asked |= column != cursor->table->def->col_plain;
+    cursor->asked |= column != 0 && column != cursor->table->def->col_plain;
     /* what changes nothing reads no live tree */
     if (cursor->copy && sqlite3_vtab_nochange(context)) return SQLITE_OK;
     if (cursor->settled != NULL) {

@@ -153,7 +153,7 @@ struct vt_cursor {
     bool plain;   /* rows may be stepped on without a look at them */
     bool lazy;    /* ... and are, as the row before was not looked at */
     bool stale;   /* ... and so were: key and item are not filled yet */
-    bool asked;   /* more than `col_plain` was asked of this row */
+    bool asked;   /* more than the key and `col_plain` was asked of this row */
     bool ended;   /* kv_keys_end() knows the upper bound of this interval */
     unsigned run; /* rows compared with it so far */
     struct kv_keys walk;

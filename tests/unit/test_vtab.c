@@ -802,6 +802,8 @@ START_TEST(a_scan_gives_what_it_is_asked_for_wherever_that_is)
         "value", "key", "expires_at", "rank",
         "CASE WHEN value LIKE '%7' THEN key ELSE value END",
         "CASE WHEN length(value) > 3 THEN expires_at ELSE value END",
+        "key || value", "CASE WHEN key LIKE '%7' THEN key ELSE value END",
+        "CASE WHEN value LIKE '%1' THEN expires_at ELSE key END",
         "CASE WHEN value LIKE '%3' THEN key || value || rank END"};
     static const char *const from[] = {"strings",
                                        "strings WHERE key > 'k100'",
@@ -815,6 +817,9 @@ START_TEST(a_scan_gives_what_it_is_asked_for_wherever_that_is)
        "i, 'x') || i ELSE '' END, iif(i % 11 = 0, 1800000000000 + i, NULL) "
        "FROM n");
     ok("INSERT INTO sets(key, member) VALUES ('k200x', 'b')");
+    ok("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE "
+       "i < 9) INSERT INTO strings(key, value) SELECT printf('k150%0*d', 9 * i "
+       "+ 1, i), 'long' FROM n"); /* keys are not always copied in one go */
     for (size_t f = 0; f < sizeof(from) / sizeof(from[0]); f++)
         for (size_t w = 0; w < sizeof(wanted) / sizeof(wanted[0]); w++) {
             char *expected;
