@@ -2,8 +2,13 @@
  * for it in a snapshot file (sql.md KH7).
  *
  * The view gives the values that the table gives: one row for each hash under
- * the prefix, a column looked up by its field. Only its columns have no
- * affinity: in a file `age = '41'` compares text with a number.
+ * the prefix, a column looked up by its field.
+ *
+ * Its columns compare as the table's do: `age = '41'` finds the number 41. A
+ * CASE has no affinity, and a CAST would make 0 of 'abc'; but a subquery has that
+ * of its last SELECT, so behind the one that gives the value stands another, of
+ * no rows, whose result is a CAST. Columns of h and CAST AS BLOB have the right
+ * one by themselves.
  *
  * A number that is written as text is one when it is equal to itself as a
  * number, for SQLite then reads both sides as numbers.
@@ -44,6 +49,24 @@ static void khv_value(sqlite3_str *out, enum vt_affinity affinity)
     sqlite3_str_appendall(out, " ELSE h.value END");
 }
 
+/* Behind a SELECT in parentheses: let what it gives compare as the type does. */
+static void khv_as(sqlite3_str *out, const char *type)
+{
+    sqlite3_str_appendf(out, " UNION ALL SELECT CAST(NULL AS %s) WHERE 0", type);
+}
+
+static const char *khv_type(enum vt_affinity affinity)
+{
+    switch (affinity) {
+    case VT_AFFINITY_REAL: return "REAL";
+    case VT_AFFINITY_INTEGER: return "INTEGER";
+    case VT_AFFINITY_NUMERIC: return "NUMERIC";
+    case VT_AFFINITY_TEXT:
+    case VT_AFFINITY_NONE: break;
+    }
+    return NULL; /* it is that already */
+}
+
 static void khv_hex(sqlite3_str *out, const uint8_t *p, size_t size, int more)
 {
     sqlite3_str_appendall(out, "x'");
@@ -79,17 +102,22 @@ char *vt_khash_view(const struct vt_khash *khash)
     sqlite3_str *out = sqlite3_str_new(NULL);
 
     sqlite3_str_appendf(out,
-                        "CREATE VIEW \"%w\" AS SELECT CASE typeof(k.key) WHEN"
-                        " 'text' THEN substr(k.key, %d) ELSE substr(k.key, %d)"
-                        " END AS \"%w\"",
+                        "CREATE VIEW \"%w\" AS SELECT (SELECT CASE"
+                        " typeof(k.key) WHEN 'text' THEN substr(k.key, %d)"
+                        " ELSE substr(k.key, %d) END",
                         khash->name, khv_characters(prefix) + 1,
-                        (int)prefix->size + 1, khash->label[0]);
+                        (int)prefix->size + 1);
+    khv_as(out, "TEXT");
+    sqlite3_str_appendf(out, ") AS \"%w\"", khash->label[0]);
     for (int i = 1; i < khash->columns; i++) {
+        const char *type = khv_type(khash->column[i].affinity);
         sqlite3_str_appendall(out, ", (SELECT ");
         khv_value(out, khash->column[i].affinity);
         sqlite3_str_appendf(out, " FROM hashes h WHERE h.key = k.key AND"
-                                 " h.field = %Q) AS \"%w\"",
-                            khash->label[i], khash->label[i]);
+                                 " h.field = %Q",
+                            khash->label[i]);
+        if (type != NULL) khv_as(out, type);
+        sqlite3_str_appendf(out, ") AS \"%w\"", khash->label[i]);
     }
     sqlite3_str_appendall(out, " FROM keys k WHERE k.type = 'hash'");
     if (prefix->size > 0) {
