@@ -173,6 +173,13 @@ $(B)/libcli.a: $(call objects,$(src_cli))
 $(B)/libtestlib.a: $(call objects,$(src_testlib))
 	$(archive)
 
+# What a program links that embeds the store: both rooms, some of whose files
+# have one name.
+$(B)/lib/libkvsql.a: $(call objects,$(src_kvsql) $(src_vtab))
+	@echo "  AR    $@"
+	@mkdir -p $(@D)
+	@rm -f $@ && $(AR) qcs $@ $(filter %.o,$^)
+
 # main() is one of libcli.a; a test brings its own.
 $(B)/kvsql: $(room_libs)
 	@echo "  LINK  $@"
@@ -296,7 +303,7 @@ check-docs: build ## every block of the tutorial
 test-clients: deps-clients ## real clients, from Debian and npm
 	@$(MAKE) --no-print-directory build
 	$(suite) clients tests/clients/run
-check-amal: amal ## the single file builds alone and exports only kvsql_
+check-amal: amal $(B)/lib/libkvsql.a ## the single file builds alone and exports only kvsql_
 	$(suite) amal tests/amal/run
 check-ext: build $(B)/kvsql.so ## the extension in the sqlite3 shell, Python, threads
 	$(suite) ext tests/ext/run
@@ -329,12 +336,12 @@ fmt: ## lay out the sources by .clang-format
 	clang-format -i $(wildcard kvsql/*.[ch] kvsql/base/*.[ch] vtab/*.[ch] \
 		command/*.[ch] http/*.[ch] resp/*.[ch] cli/*.[ch] tests/*/*.[ch] bench/*.[ch])
 
-install: build $(B)/kvsql.so ## program, header, library and extension under $(DESTDIR)$(prefix)
+install: build $(B)/kvsql.so $(B)/lib/libkvsql.a ## program, header, library and extension under $(DESTDIR)$(prefix)
 	install -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/include \
 		$(DESTDIR)$(prefix)/lib
 	install -m 755 $(B)/kvsql $(DESTDIR)$(prefix)/bin/kvsql
 	install -m 644 kvsql/kvsql.h $(DESTDIR)$(prefix)/include/kvsql.h
-	install -m 644 $(B)/libkvsql.a $(DESTDIR)$(prefix)/lib/libkvsql.a
+	install -m 644 $(B)/lib/libkvsql.a $(DESTDIR)$(prefix)/lib/libkvsql.a
 	install -m 644 $(B)/kvsql.so $(DESTDIR)$(prefix)/lib/kvsql.so
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(prefix)/bin/kvsql $(DESTDIR)$(prefix)/include/kvsql.h \

@@ -6,9 +6,10 @@
  *
  * Always true:
  *   A1  kv_api_txn_here is the txn that this thread has open, or NULL; no call
- *       that could wait for the store lock is made while it is set.
- *   A2  kv_db_handles counts the views, txns and cursors that strangers hold,
- *       so kvsql_close can refuse.
+ *       that could wait for the store lock is made while it is set, or while
+ *       an SQL connection of this thread writes (kv_api_sql_here).
+ *   A2  kv_strangers.handles counts the views, txns, cursors and connections
+ *       that strangers hold, so kvsql_close can refuse.
  *   A3  an answer leaves only behind its gate (D3), also a negative one: a
  *       one-call form commits even when it found nothing.
  *   A4  cursors hang on their view in a list. A view that ends, or a txn that
@@ -31,7 +32,7 @@ struct kvsql_view {
     struct kv_txn *txn;   /* NULL: a pinned view */
     struct kv_at at;
     kvsql_cursor *cursors;
-    kvsql_view *next; /* in `released` of a txn */
+    kvsql_view *next; /* in `released` of a txn, `late` of the strangers */
 };
 
 struct kvsql_txn {
@@ -68,10 +69,12 @@ _Static_assert(sizeof(kvsql_savepoint) == sizeof(struct kv_mark),
 
 /* The txn that this thread has open (A1). */
 KV_INTERNAL kvsql_txn *kv_api_txn_here(void);
-/* KVSQL_BUSY when there is one: waiting would never end. */
-KV_INTERNAL kvsql_rc kv_api_check_thread(struct kvsql_error *err) KV_MUST_USE;
-/* Count handles (A2). */
-KV_INTERNAL void kv_api_handles_add(kvsql *db, int64_t change);
+/* Whether an SQL connection of this thread writes to the store (A1). */
+KV_INTERNAL bool kv_api_sql_here(kvsql *db);
+/* KVSQL_BUSY when there is one of both: waiting would never end. `db` may be
+ * NULL. */
+KV_INTERNAL kvsql_rc kv_api_check_thread(kvsql *db, struct kvsql_error *err)
+    KV_MUST_USE;
 
 /* Bytes from a stranger: INVALID, TOOBIG; `what` names them. */
 KV_INTERNAL kvsql_rc kv_api_check_slice(kvsql_slice slice, size_t size_max,

@@ -476,9 +476,9 @@ struct kv_store *kv_db_store(kvsql *db)
     return db->store;
 }
 
-uint64_t *kv_db_handles(kvsql *db)
+struct kv_strangers *kv_db_strangers(kvsql *db)
 {
-    return &db->handles;
+    return &db->strangers;
 }
 
 int64_t kv_now(kvsql *db)

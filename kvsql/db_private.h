@@ -15,7 +15,7 @@ struct kvsql {
     int dir, lock_file;           /* -1 = none */
     uint64_t to;                  /* the last position that is read; 0 = all */
     char store_id[33], start_id[17];
-    uint64_t handles; /* kvsql.c's, atomic */
+    struct kv_strangers strangers;
     struct kv_manifest manifest;
     struct kv_store *store;
     struct kv_wal *wal; /* NULL: without files, or read only */

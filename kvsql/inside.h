@@ -957,9 +957,26 @@ KV_INTERNAL kvsql_rc kv_close(kvsql *db, struct kvsql_error *err);
  * it cannot be made durable. */
 KV_INTERNAL kvsql_rc kv_sync(kvsql *db, uint64_t position,
                              struct kvsql_error *err) KV_MUST_USE;
-/* Counter of open public handles (views, txns, cursors); kvsql.c's alone, kept
- * in the db so that kvsql_close can refuse. Starts at 0; used atomically. */
-KV_INTERNAL uint64_t *kv_db_handles(kvsql *db);
+/* What the public API keeps of its callers; kept in the db, and the API's own.
+ * Starts as zeroes. */
+struct kv_strangers {
+    uint64_t handles;      /* open views, txns, cursors, connections; atomic */
+    uintptr_t sql_thread;  /* in which a connection writes, or 0; atomic */
+    struct kvsql_view *late; /* views released there meanwhile */
+};
+KV_INTERNAL struct kv_strangers *kv_db_strangers(kvsql *db);
+/* One more handle that keeps kvsql_close from closing; or one less. */
+KV_INTERNAL void kv_handles_add(kvsql *db, int64_t change);
+/* An SQL connection of this thread has the store lock: calls of kvsql.h that
+ * would wait for it answer BUSY here. It has it no more: what comes back are
+ * views that were released meanwhile, for kv_sql_release(). One connection at a
+ * time; that is the caller's to see to. */
+KV_INTERNAL void kv_sql_writes(kvsql *db);
+KV_INTERNAL struct kvsql_view *kv_sql_wrote(kvsql *db);
+/* No lock is held. */
+KV_INTERNAL void kv_sql_release(struct kvsql_view *views);
+/* KVSQL_BUSY: this thread has a kvsql_txn open, of whatever store. */
+KV_INTERNAL kvsql_rc kv_txn_none_here(struct kvsql_error *err) KV_MUST_USE;
 
 /* Read and judge everything in a data directory; report() gets one line per
  * thing that is good. Changes nothing, takes no lock, works beside a running

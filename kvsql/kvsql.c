@@ -10,20 +10,70 @@
 
 /* ---- arguments, results, copies ----------------------------------------- */
 
-void kv_api_handles_add(kvsql *db, int64_t change)
+void kv_handles_add(kvsql *db, int64_t change)
 {
-    (void)__atomic_add_fetch(kv_db_handles(db), (uint64_t)change,
+    (void)__atomic_add_fetch(&kv_db_strangers(db)->handles, (uint64_t)change,
                              __ATOMIC_ACQ_REL);
 }
 
-/* A1: refuse where waiting would never end. */
-kvsql_rc kv_api_check_thread(struct kvsql_error *err)
+/* A thread is known by the place of a variable of its own. */
+static uintptr_t api_thread(void)
+{
+    static _Thread_local char here;
+
+    return (uintptr_t)&here;
+}
+
+bool kv_api_sql_here(kvsql *db)
+{
+    return __atomic_load_n(&kv_db_strangers(db)->sql_thread,
+                           __ATOMIC_ACQUIRE) == api_thread();
+}
+
+void kv_sql_writes(kvsql *db)
+{
+    __atomic_store_n(&kv_db_strangers(db)->sql_thread, api_thread(),
+                     __ATOMIC_RELEASE);
+}
+
+kvsql_view *kv_sql_wrote(kvsql *db)
+{
+    struct kv_strangers *strangers = kv_db_strangers(db);
+    kvsql_view *views = strangers->late;
+
+    strangers->late = NULL;
+    __atomic_store_n(&strangers->sql_thread, 0, __ATOMIC_RELEASE);
+    return views;
+}
+
+void kv_sql_release(kvsql_view *views)
+{
+    while (views != NULL) {
+        kvsql_view *view = views;
+        views = view->next;
+        kvsql_view_release(view);
+    }
+}
+
+kvsql_rc kv_txn_none_here(struct kvsql_error *err)
 {
     if (kv_api_txn_here() == NULL)
         return KVSQL_OK;
     return kv_fail(err, KVSQL_BUSY,
                    "this thread has a transaction open: work through it, or "
                    "end it first");
+}
+
+/* A1: refuse where waiting would never end. */
+kvsql_rc kv_api_check_thread(kvsql *db, struct kvsql_error *err)
+{
+    kvsql_rc rc = kv_txn_none_here(err);
+
+    if (rc != KVSQL_OK || db == NULL || !kv_api_sql_here(db))
+        return rc;
+    return kv_fail(err, KVSQL_BUSY,
+                   "an SQL connection of this thread has written and not "
+                   "committed: end its transaction first");
 }
 
 kvsql_rc kv_api_check_slice(kvsql_slice slice, size_t size_max,
@@ -101,7 +151,7 @@ kvsql_rc kvsql_open(const char *dir, const struct kvsql_options *options,
     static const struct kvsql_options defaults;
 
     *db = NULL;
-    kvsql_rc rc = kv_api_check_thread(err);
+    kvsql_rc rc = kv_api_check_thread(NULL, err);
     if (rc != KVSQL_OK)
         return rc;
     return kv_open_os(dir == NULL ? "" : dir,
@@ -113,11 +163,12 @@ kvsql_rc kvsql_close(kvsql *db, struct kvsql_error *err)
 {
     if (db == NULL)
         return KVSQL_OK;
-    uint64_t open = __atomic_load_n(kv_db_handles(db), __ATOMIC_ACQUIRE);
+    uint64_t open = __atomic_load_n(&kv_db_strangers(db)->handles,
+                                    __ATOMIC_ACQUIRE);
     if (open > 0) /* A2 */
         return kv_fail(err, KVSQL_BUSY,
-                       "cannot close the store: %llu views, transactions and "
-                       "cursors are still open",
+                       "cannot close the store: %llu views, transactions, "
+                       "cursors and connections are still open",
                        (unsigned long long)open);
     return kv_close(db, err);
 }
@@ -152,7 +203,7 @@ const char *kvsql_error_hint(kvsql_rc rc)
 kvsql_rc kvsql_sync(kvsql *db, struct kvsql_error *err)
 {
     struct kv_info info;
-    kvsql_rc rc = kv_api_check_thread(err);
+    kvsql_rc rc = kv_api_check_thread(db, err);
 
     if (rc != KVSQL_OK)
         return rc;
@@ -164,7 +215,7 @@ kvsql_rc kvsql_snapshot(kvsql *db, struct kvsql_snapshot_info *info,
                         struct kvsql_error *err)
 {
     struct kv_snapshot_info made;
-    kvsql_rc rc = kv_api_check_thread(err);
+    kvsql_rc rc = kv_api_check_thread(db, err);
 
     if (rc == KVSQL_OK)
         rc = kv_snapshot_run(db, NULL, NULL, &made, err);
@@ -184,7 +235,7 @@ kvsql_rc kvsql_statistics_get(kvsql *db, struct kvsql_statistics *statistics,
                               struct kvsql_error *err)
 {
     struct kv_info info;
-    kvsql_rc rc = kv_api_check_thread(err);
+    kvsql_rc rc = kv_api_check_thread(db, err);
 
     if (rc != KVSQL_OK)
         return rc;

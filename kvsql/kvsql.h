@@ -47,12 +47,13 @@
  *                 kvsql_rollback                       changes, all or none
  *   kvsql_cursor  kvsql_keys_open, kvsql_elems_open ..
  *                 kvsql_cursor_close                   a walk over a view
+ *   sqlite3       kvsql_sql_register .. sqlite3_close  SQL (yours, not ours)
  *   kvsql_bytes   filled by a call .. kvsql_bytes_free a copy of a value
  *
  * A handle is never used again behind the call that ends it. A view or txn
  * that ends first ends its cursors: they answer KVSQL_ABORT and still want to
- * be closed. kvsql_close refuses with KVSQL_BUSY while a view, txn or cursor is
- * open. docs/LIFECYCLE.md draws it.
+ * be closed. kvsql_close refuses with KVSQL_BUSY while a view, txn, cursor or
+ * connection is open. docs/LIFECYCLE.md draws it.
  *
  * THREADS
  *
@@ -279,8 +280,8 @@ KVSQL_API kvsql_rc kvsql_open(const char *dir,
  * db  may be NULL: nothing happens.
  *
  * KVSQL_OK    everything is durable; db is gone.
- * KVSQL_BUSY  a view, txn or cursor is still open; nothing happened. Close it
- *             and call again.
+ * KVSQL_BUSY  a view, txn, cursor or connection is still open; nothing
+ *             happened. Close it and call again.
  * KVSQL_FULL, KVSQL_IO  db is gone, but the newest writes could not be made
  *             durable; err says why. What the disk holds is a clean prefix.
  *
@@ -706,6 +707,50 @@ KVSQL_API kvsql_rc kvsql_list_set(kvsql_txn *txn, kvsql_slice key,
 KVSQL_API kvsql_rc kvsql_list_remove(kvsql_txn *txn, kvsql_slice key,
                                      int64_t index, uint64_t count,
                                      struct kvsql_error *err);
+
+/* ==== SQL in a connection of your own ======================================= */
+
+struct sqlite3; /* SQLite's connection: its header is not needed here */
+
+/* Put the store's tables and functions into a connection that the program has
+ * opened: keys, strings, hashes, lists, sets, zsets, changes, kv_hash, kv_get()
+ * and the others of docs/SQL.md, beside the tables that the connection has
+ * already. An ordinary table of the same name comes first. One store in a
+ * connection; any number of connections on a store.
+ *
+ *     sqlite3 *sql;
+ *
+ *     if (sqlite3_open(":memory:", &sql) != SQLITE_OK ||
+ *         kvsql_sql_register(db, sql, &err) != KVSQL_OK)
+ *         return fail(err.text);
+ *     sqlite3_exec(sql, "SELECT key, value FROM strings", ...);
+ *     sqlite3_close(sql);
+ *
+ * The tables live as long as the connection, and the connection is a handle of
+ * the store: close it first.
+ *
+ * A statement reads one state; a transaction (BEGIN .. COMMIT, savepoints too)
+ * holds for the store's tables and for those of the connection. From its first
+ * write on a transaction has the lock of writers, as a kvsql_txn has it: end it
+ * in the thread in which it began, where calls that take a kvsql answer
+ * KVSQL_BUSY meanwhile. A statement that would wait for a kvsql_txn, or for
+ * another connection, of its own thread gets SQLITE_BUSY at once. COMMIT returns
+ * when the change is as safe as `fsync` asks. No limits of time, memory or rows
+ * and no rights: whoever has the connection may do everything.
+ *
+ * sql  open, of SQLite 3.38 or later with threads; not in use meanwhile.
+ *
+ * KVSQL_OK       the tables are there.
+ * KVSQL_INVALID  the connection has a store's tables already (perhaps those of
+ *                the loadable extension), or SQLite is too old, or an argument
+ *                is NULL.
+ * KVSQL_BUSY     this thread has a txn open.
+ * KVSQL_NOMEM    there was no memory; close the connection, it may have some of
+ *                the tables.
+ *
+ * Any thread. Does not block. */
+KVSQL_API kvsql_rc kvsql_sql_register(kvsql *db, struct sqlite3 *sql,
+                                      struct kvsql_error *err);
 
 /* ==== durability, snapshots, statistics ================================== */
 

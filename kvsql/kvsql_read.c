@@ -14,7 +14,7 @@
 kvsql_rc kvsql_view_pin(kvsql *db, kvsql_view **view, struct kvsql_error *err)
 {
     *view = NULL;
-    kvsql_rc rc = kv_api_check_thread(err);
+    kvsql_rc rc = kv_api_check_thread(db, err);
     if (rc != KVSQL_OK)
         return rc;
     kvsql_view *made = kv_mem_zalloc(KV_MEM_CLIENT, sizeof *made);
@@ -28,7 +28,7 @@ kvsql_rc kvsql_view_pin(kvsql *db, kvsql_view **view, struct kvsql_error *err)
     kv_view_hold(made->view, "library");
     made->db = db;
     kv_at_view(made->view, &made->at);
-    kv_api_handles_add(db, 1);
+    kv_handles_add(db, 1);
     *view = made;
     return KVSQL_OK;
 }
@@ -68,8 +68,13 @@ void kvsql_view_release(kvsql_view *view)
         txn->released = view;
         return;
     }
+    if (kv_api_sql_here(view->db)) { /* the same, until it has written */
+        view->next = kv_db_strangers(view->db)->late;
+        kv_db_strangers(view->db)->late = view;
+        return;
+    }
     kv_unpin(view->view);
-    kv_api_handles_add(view->db, -1);
+    kv_handles_add(view->db, -1);
     kv_mem_free(KV_MEM_CLIENT, view, sizeof *view);
 }
 
@@ -300,7 +305,7 @@ static kvsql_rc api_cursor_new(kvsql_view *view, kvsql_cursor **out,
     if (cursor->next != NULL)
         cursor->next->previous = cursor;
     view->cursors = cursor;
-    kv_api_handles_add(view->db, 1);
+    kv_handles_add(view->db, 1);
     *out = cursor;
     return KVSQL_OK;
 }
@@ -312,7 +317,7 @@ void kvsql_cursor_close(kvsql_cursor *cursor)
     if (cursor->view != NULL)
         api_cursor_end(cursor);
     kv_buf_fini(&cursor->bounds);
-    kv_api_handles_add(cursor->db, -1);
+    kv_handles_add(cursor->db, -1);
     kv_mem_free(KV_MEM_CLIENT, cursor, sizeof *cursor);
 }
 

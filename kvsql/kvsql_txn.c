@@ -25,7 +25,7 @@ kvsql_txn *kv_api_txn_here(void)
 static kvsql_rc api_begin(kvsql *db, bool write, uint64_t timeout_ms,
                           kvsql_txn *txn, struct kvsql_error *err)
 {
-    kvsql_rc rc = kv_api_check_thread(err);
+    kvsql_rc rc = kv_api_check_thread(db, err);
 
     if (rc != KVSQL_OK)
         return rc;
@@ -105,14 +105,14 @@ kvsql_rc kvsql_begin(kvsql *db, uint64_t timeout_ms, kvsql_txn **txn,
         kv_mem_free(KV_MEM_CLIENT, made, sizeof *made);
         return rc;
     }
-    kv_api_handles_add(db, 1);
+    kv_handles_add(db, 1);
     *txn = made;
     return KVSQL_OK;
 }
 
 static void api_txn_free(kvsql_txn *txn)
 {
-    kv_api_handles_add(txn->reader.db, -1);
+    kv_handles_add(txn->reader.db, -1);
     kv_mem_free(KV_MEM_CLIENT, txn, sizeof *txn);
 }
 

@@ -33,8 +33,6 @@ SQLITE_EXTENSION_INIT1
 #define EXT_OTHER(api, text) NULL
 #endif
 
-#define EXT_SQLITE_LEAST 3038000
-
 struct ext_store {
     struct ext_store *next;
     struct vt_store shared;
@@ -324,19 +322,6 @@ static bool ext_start(const sqlite3_api_routines *api)
     return same;
 }
 
-/* What SQLite must be. */
-static char *ext_unfit(void)
-{
-    if (sqlite3_libversion_number() < EXT_SQLITE_LEAST)
-        return sqlite3_mprintf("kvsql: this process has SQLite %s, 3.38.0 or "
-                               "later is needed",
-                               sqlite3_libversion());
-    if (!sqlite3_threadsafe())
-        return sqlite3_mprintf("kvsql: this process has an SQLite without "
-                               "threads (SQLITE_THREADSAFE=0)");
-    return NULL;
-}
-
 static int ext_register(sqlite3 *sql, struct ext_connection *connection)
 {
     int rc = SQLITE_OK;
@@ -358,6 +343,7 @@ int sqlite3_kvsql_init(sqlite3 *sql, char **error,
                        const sqlite3_api_routines *api)
 {
     struct ext_connection *connection;
+    struct kvsql_error err;
     bool known;
     int rc;
 
@@ -366,8 +352,10 @@ int sqlite3_kvsql_init(sqlite3 *sql, char **error,
                                 "loaded it already");
         return SQLITE_ERROR;
     }
-    *error = ext_unfit();
-    if (*error != NULL) return SQLITE_ERROR;
+    if (vt_guest_fit(&err) != KVSQL_OK) {
+        *error = sqlite3_mprintf("%s", err.text);
+        return SQLITE_ERROR;
+    }
     connection = kv_mem_zalloc(KV_MEM_MISC, sizeof(*connection));
     if (connection == NULL) return SQLITE_NOMEM;
     kv_lock_take(&ext_lock);

@@ -13,6 +13,7 @@
 #include "vtab/module.h"
 #include "vtab/table.h"
 
+#define GUEST_SQLITE_LEAST 3038000
 #define GUEST_HOLD "kvsql_transaction" /* the module and its table */
 
 /* ---- the store that they share --------------------------------------------------- */
@@ -86,6 +87,8 @@ kvsql_rc vt_guest_turn(struct vt_session *session, struct kvsql_error *err)
     kvsql_rc rc = KVSQL_OK;
 
     if (store == NULL || session->txn != NULL) return KVSQL_OK;
+    rc = kv_txn_none_here(err); /* GU1 */
+    if (rc != KVSQL_OK) return rc;
     kv_lock_take(&store->lock);
     while (rc == KVSQL_OK && store->writer != NULL) {
         if (pthread_equal(store->thread, pthread_self())) /* GU1 */
@@ -111,6 +114,7 @@ void vt_guest_writes(struct vt_session *session)
     /* The one before may have let go of the store and not yet said so here. */
     store->writer = session;
     store->thread = pthread_self();
+    kv_sql_writes(session->db);
     kv_lock_drop(&store->lock);
     /* What a statement before has read is not of this transaction (TX9). */
     if (!session->held) vt_guest_aside(session);
@@ -119,12 +123,17 @@ void vt_guest_writes(struct vt_session *session)
 void vt_guest_wrote(struct vt_session *session)
 {
     struct vt_store *store = session->guest;
+    struct kvsql_view *views = NULL;
 
     if (store == NULL) return;
     kv_lock_take(&store->lock);
-    if (store->writer == session) store->writer = NULL;
+    if (store->writer == session) {
+        store->writer = NULL;
+        views = kv_sql_wrote(session->db);
+    }
     kv_cond_wake_all(&store->turn);
     kv_lock_drop(&store->lock);
+    kv_sql_release(views);
     guest_late(store);
 }
 
@@ -316,6 +325,7 @@ static void guest_end(struct vt_session *session)
     void *arg = session->left_arg;
 
     KV_ASSERT(session->txn == NULL && session->cursors == NULL);
+    vt_query_leave(session);
     vt_guest_aside(session);
     vt_snap_drop(session->aside);
     vt_cursors_free(session);
@@ -331,16 +341,36 @@ void vt_unshare(void *arg)
     if (--session->shares == 0 && session->guest != NULL) guest_end(session);
 }
 
+kvsql_rc vt_guest_fit(struct kvsql_error *err)
+{
+    if (sqlite3_libversion_number() < GUEST_SQLITE_LEAST)
+        return kv_fail(err, KVSQL_INVALID,
+                       "kvsql: this process has SQLite %s, 3.38.0 or later is "
+                       "needed",
+                       sqlite3_libversion());
+    if (!sqlite3_threadsafe())
+        return kv_fail(err, KVSQL_INVALID,
+                       "kvsql: this process has an SQLite without threads "
+                       "(SQLITE_THREADSAFE=0)");
+    return KVSQL_OK;
+}
+
 kvsql_rc vt_guest_open(sqlite3 *sql, kvsql *db, struct vt_store *store,
                        bool read_only, void (*left)(void *arg), void *arg,
                        struct kvsql_error *err)
 {
-    struct vt_session *session = vt_session_new(db);
-    kvsql_rc rc;
+    struct vt_session *session = NULL;
+    kvsql_rc rc = KVSQL_OK;
 
+    if (vt_query_knows(sql))
+        rc = kv_fail(err, KVSQL_INVALID,
+                     "this connection has the tables of a store already: open "
+                     "another connection");
+    else if ((session = vt_session_new(db)) == NULL)
+        rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
     if (session == NULL) {
         left(arg);
-        return kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
+        return rc;
     }
     session->sql = session->reals.sql = sql;
     session->guest = store;
@@ -348,6 +378,7 @@ kvsql_rc vt_guest_open(sqlite3 *sql, kvsql *db, struct vt_store *store,
     session->left_arg = arg;
     session->limits.read_only = read_only;
     session->joins = true; /* nobody says what a statement compares */
+    vt_query_enter(session);
     (void)vt_share(session);
     rc = vt_tables_register(session, err);
     if (rc == KVSQL_OK) rc = vt_functions_register(session, err);

@@ -13,7 +13,8 @@
  *
  * Connections share a store, and one thread may have several of them. While one
  * writes it holds the store lock; a second that waits for it in the same thread
- * would wait for itself, so it gets SQLITE_BUSY (GU1), and a view that ends
+ * would wait for itself, so it gets SQLITE_BUSY (GU1; the same beside a
+ * kvsql_txn of the thread), and a view that ends
  * meanwhile is put aside and unpinned when the lock is free (GU2).
  *
  * Thread: a session's; a vt_store any. */
@@ -35,10 +36,13 @@ KV_INTERNAL void vt_store_init(struct vt_store *store);
 /* No session of it is left. */
 KV_INTERNAL void vt_store_fini(struct vt_store *store);
 
+/* EX2: KVSQL_INVALID, this SQLite is not fit for our tables. */
+KV_INTERNAL kvsql_rc vt_guest_fit(struct kvsql_error *err) KV_MUST_USE;
+
 /* Put our tables and functions into `sql`. They live as long as the connection;
  * left(arg) is called when the last of them has gone (also when this fails
  * half way, and then perhaps only when the connection is closed). `db` and
- * `store` live until then. KVSQL_NOMEM. */
+ * `store` live until then. KVSQL_INVALID: it has those of a store; KVSQL_NOMEM. */
 KV_INTERNAL kvsql_rc vt_guest_open(sqlite3 *sql, kvsql *db,
                                    struct vt_store *store, bool read_only,
                                    void (*left)(void *arg), void *arg,

@@ -9,6 +9,9 @@
  * A query is cancelled by its number: one that ended meanwhile is not mistaken
  * for the next of its session.
  *
+ * Sessions in connections that are not our own (guest.h) are in the registry,
+ * too; what they run is not known.
+ *
  * Thread: enter to settle the session's; the rest any. */
 #include "vtab/info.h"
 
@@ -48,6 +51,16 @@ void vt_query_leave(struct vt_session *session)
         seen->link = NULL;
     }
     kv_lock_drop(&queries_lock);
+}
+
+bool vt_query_knows(const sqlite3 *sql)
+{
+    const struct vt_session *at;
+
+    kv_lock_take(&queries_lock);
+    for (at = queries_first; at != NULL && at->sql != sql;) at = at->seen.next;
+    kv_lock_drop(&queries_lock);
+    return at != NULL;
 }
 
 void vt_query_begin(struct vt_session *session, struct vt_statement *statement)

@@ -250,6 +250,8 @@ KV_INTERNAL kvsql_rc vt_txn_gate(struct vt_session *session,
 
 KV_INTERNAL void vt_query_enter(struct vt_session *session);
 KV_INTERNAL void vt_query_leave(struct vt_session *session);
+/* Whether a session of ours is in this connection. */
+KV_INTERNAL bool vt_query_knows(const sqlite3 *sql);
 /* The statement runs, and runs no more. */
 KV_INTERNAL void vt_query_begin(struct vt_session *session,
                                 struct vt_statement *statement);

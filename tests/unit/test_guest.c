@@ -1,6 +1,5 @@
 /* test_guest.c - our tables in a connection that is not our own: memory that
- * runs out at each place, the entry that
- * programs link. */
+ * runs out at each place, the entry that programs link, kvsql_sql_register(). */
 #include <stdio.h>
 #include <string.h>
 
@@ -176,7 +175,111 @@ START_TEST(the_entry_serves_programs_that_link_it)
     ck_assert_int_ne(run(sql, "SELECT kv_open('/dev/null')", out), SQLITE_OK);
     ck_assert_ptr_nonnull(strstr(sqlite3_errmsg(sql), "/dev/null"));
     ck_assert_int_eq(run(sql, "SELECT kv_get('a')", out), SQLITE_ERROR);
+    ck_assert_int_eq(kvsql_sql_register(db, sql, &err), KVSQL_OK);
+    ck_assert_int_ne(run(sql, "SELECT kv_open('.')", out), SQLITE_OK);
+    gives(sql, "SELECT count(*) FROM keys", "0");
     ck_assert_int_eq(sqlite3_close(sql), SQLITE_OK);
+}
+END_TEST
+
+static sqlite3 *registered(void)
+{
+    sqlite3 *sql = connection();
+
+    ck_assert_msg(kvsql_sql_register(db, sql, &err) == KVSQL_OK, "%s",
+                  err.text);
+    return sql;
+}
+
+#define REFUSED(code, words, call)                                            \
+    do {                                                                      \
+        ck_assert_int_eq((call), (code));                                     \
+        ck_assert_msg(strstr(err.text, (words)) != NULL, "%s", err.text);     \
+    } while (0)
+
+START_TEST(a_program_has_the_stores_tables_in_its_own_connection)
+{
+    sqlite3 *one = registered(), *two = registered();
+    kvsql_bytes value;
+
+    ck_assert_int_eq(kvsql_put(db, kvsql_text("a"), kvsql_text("1"), 0, &err),
+                     KVSQL_OK);
+    gives(one, "CREATE TABLE note(key TEXT PRIMARY KEY, text TEXT)", "");
+    gives(one, "INSERT INTO note VALUES ('a', 'first')", "");
+    gives(one, "SELECT s.value || n.text FROM strings s JOIN note n"
+               " ON n.key = s.key", "1first");
+    gives(two, "INSERT INTO strings(key, value) VALUES ('b', '2')", "");
+    ck_assert_int_eq(kvsql_get(db, kvsql_text("b"), &value, &err), KVSQL_OK);
+    ck_assert_str_eq(value.p, "2");
+    kvsql_bytes_free(&value);
+
+    gives(one, "BEGIN; DELETE FROM strings; DELETE FROM note; ROLLBACK", "");
+    gives(one, "SELECT (SELECT count(*) FROM strings) || count(*) FROM note",
+          "21");
+    gives(one, "SELECT kv_get('b')", "2");
+    gives(one, "SELECT value FROM kv_meta WHERE name = 'rows.strings'", "2");
+    REFUSED(KVSQL_INVALID, "has the tables of a store already",
+            kvsql_sql_register(db, one, &err));
+    REFUSED(KVSQL_INVALID, "no store", kvsql_sql_register(NULL, one, &err));
+    REFUSED(KVSQL_INVALID, "no connection", kvsql_sql_register(db, NULL, &err));
+    gives(one, "SELECT count(*) FROM keys", "2"); /* as before */
+    REFUSED(KVSQL_BUSY, "2 views, transactions, cursors and connections",
+            kvsql_close(db, &err));
+    ck_assert_int_eq(sqlite3_close(two), SQLITE_OK);
+    REFUSED(KVSQL_BUSY, "1 views", kvsql_close(db, &err));
+    ck_assert_int_eq(sqlite3_close(one), SQLITE_OK);
+}
+END_TEST
+
+/* Waiting for itself would never end. */
+START_TEST(a_thread_that_writes_by_sql_and_by_calls_is_told_so)
+{
+    sqlite3 *sql = registered();
+    kvsql_view *view, *other;
+    kvsql_txn *txn;
+    char out[64];
+
+    ck_assert_int_eq(kvsql_view_pin(db, &view, &err), KVSQL_OK);
+    gives(sql, "BEGIN; INSERT INTO strings(key, value) VALUES ('a', '1')", "");
+    REFUSED(KVSQL_BUSY, "an SQL connection of this thread has written",
+            kvsql_put(db, kvsql_text("b"), kvsql_text("2"), 0, &err));
+    REFUSED(KVSQL_BUSY, "an SQL connection", kvsql_begin(db, 0, &txn, &err));
+    REFUSED(KVSQL_BUSY, "an SQL connection", kvsql_view_pin(db, &other, &err));
+    kvsql_view_release(view); /* it goes with the transaction */
+    REFUSED(KVSQL_BUSY, "2 views", kvsql_close(db, &err));
+    gives(sql, "COMMIT", "");
+    REFUSED(KVSQL_BUSY, "1 views", kvsql_close(db, &err));
+
+    ck_assert_int_eq(kvsql_begin(db, 0, &txn, &err), KVSQL_OK);
+    ck_assert_int_eq(run(sql, "SELECT count(*) FROM keys", out), SQLITE_BUSY);
+    ck_assert_str_eq(sqlite3_errmsg(sql), "this thread has a transaction open: "
+                                          "work through it, or end it first");
+    ck_assert_int_eq(run(sql, "DELETE FROM keys", out), SQLITE_BUSY);
+    REFUSED(KVSQL_BUSY, "a transaction open",
+            kvsql_sql_register(db, sql, &err));
+    kvsql_rollback(txn);
+    gives(sql, "SELECT key FROM keys", "a");
+    ck_assert_int_eq(sqlite3_close(sql), SQLITE_OK);
+}
+END_TEST
+
+START_TEST(registering_without_memory_leaves_nothing_behind)
+{
+    int failed = 1;
+    uint64_t n = 0;
+
+    while (failed && n < GUEST_CALLS_MAX) {
+        sqlite3 *sql = connection();
+        kvsql_rc rc;
+        kv_mem_fail_at(++n, 0);
+        rc = kvsql_sql_register(db, sql, &err);
+        failed = kv_mem_failed();
+        kv_mem_fail_at(0, 0);
+        ck_assert(rc == KVSQL_OK || (failed && rc == KVSQL_NOMEM));
+        ck_assert_int_eq(sqlite3_close(sql), SQLITE_OK);
+    }
+    ck_assert_uint_gt(n, 10);
+    ck_assert(!failed);
 }
 END_TEST
 
@@ -187,6 +290,11 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_guest_leaves_with_its_connection);
     tcase_add_test(tests, memory_that_runs_out_leaves_nothing_behind);
     tcase_add_test(tests, the_entry_serves_programs_that_link_it);
+    tcase_add_test(tests,
+                   a_program_has_the_stores_tables_in_its_own_connection);
+    tcase_add_test(tests,
+                   a_thread_that_writes_by_sql_and_by_calls_is_told_so);
+    tcase_add_test(tests, registering_without_memory_leaves_nothing_behind);
 }
 
 int main(void)
