@@ -500,9 +500,9 @@ kvsql_rc cli_wire_transaction(struct cli_remote *remote, unsigned count,
 
 /* ---- commands ----------------------------------------------------------------- */
 
-/* Words of one command as a JSON array. Bytes that are no UTF-8 cannot go. */
-static kvsql_rc wire_command(struct kv_buf *body, const struct cli_batch *batch,
-                             unsigned command, struct kvsql_error *err)
+/* Words of one command as a JSON array; bytes that are no text as base64. */
+static void wire_command(struct kv_buf *body, const struct cli_batch *batch,
+                         unsigned command)
 {
     const uint64_t from = kv_u64_get(batch->starts.p + 8 * (size_t)command);
     const unsigned n = cli_batch_words(batch, command, NULL, 0);
@@ -511,18 +511,11 @@ static kvsql_rc wire_command(struct kv_buf *body, const struct cli_batch *batch,
         const uint8_t *word = batch->words.p + 16 * i;
         const uint8_t *p = batch->bytes.p + kv_u64_get(word);
         const size_t size = kv_u64_get(word + 8);
-        char shown[80];
 
-        if (kv_utf8_prefix(p, size) != size)
-            return kv_fail(err, KVSQL_INVALID,
-                           "'%s' is not UTF-8, which JSON cannot carry: use "
-                           "--dir on the data directory",
-                           kv_text_show(shown, sizeof shown, p, size));
         kv_buf_byte(body, i == from ? '[' : ',');
-        http_json_string(body, p, size);
+        http_json_bytes(body, p, size, kv_utf8_prefix(p, size) != size);
     }
     kv_buf_byte(body, ']');
-    return KVSQL_OK;
 }
 
 /* [[..],[..]] to `path`. */
@@ -540,7 +533,7 @@ static kvsql_rc wire_commands(struct cli_remote *remote, const char *path,
     for (unsigned i = 0; i < cli_batch_count(batch) && rc == KVSQL_OK; i++) {
         if (i > 0)
             kv_buf_byte(&body, ',');
-        rc = wire_command(&body, batch, i, err);
+        wire_command(&body, batch, i);
     }
     kv_buf_byte(&body, ']');
     if (rc == KVSQL_OK)

@@ -92,7 +92,7 @@ static bool batch_ops(struct batch *batch, uint32_t list)
             if (!batch_sql_op(batch, i, op))
                 return false;
         } else {
-            op->argv = http_words(batch->request, &batch->json, i, true,
+            op->argv = http_words(batch->request, &batch->json, i,
                                   &op->argc);
             if (op->argv == NULL)
                 return false;

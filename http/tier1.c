@@ -53,7 +53,7 @@ static bool tier1_room(struct http_request *request, struct tier1_call *call,
 }
 
 kvsql_slice *http_words(struct http_request *request,
-                        const struct http_json *json, uint32_t at, bool bytes,
+                        const struct http_json *json, uint32_t at,
                         unsigned *argc)
 {
     const struct http_json_token *array = &json->tokens[at], *token;
@@ -73,7 +73,7 @@ kvsql_slice *http_words(struct http_request *request,
     }
     for (uint32_t i = 0; i < array->count; i++) {
         token = &json->tokens[next];
-        if (bytes && token->kind == HTTP_JSON_OBJECT &&
+        if (token->kind == HTTP_JSON_OBJECT &&
             http_value_base64(request, json, next, &argv[i])) {
             next = token->next;
             continue;
@@ -94,7 +94,7 @@ kvsql_slice *http_words(struct http_request *request,
 static bool tier1_words(struct http_request *request, struct tier1_call *call,
                         const struct http_json *json, uint32_t at)
 {
-    kvsql_slice *argv = http_words(request, json, at, false,
+    kvsql_slice *argv = http_words(request, json, at,
                                    &call->argc[call->count]);
 
     if (argv != NULL)
