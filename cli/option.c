@@ -557,6 +557,30 @@ static bool option_whole(char **argv, const char *name)
     return false;
 }
 
+/* Is an empty value of it a mistake, such as a variable of a shell that is not
+ * set? Not of a text that may be one, or of a beginning, which all have. */
+static bool option_names_something(const struct cli_option *row)
+{
+    return row->kind == CLI_TEXT && strcmp(row->argument, "TEXT") != 0 &&
+           strcmp(row->argument, "PREFIX") != 0;
+}
+
+static kvsql_rc option_operands(struct cli_settings *settings, int argc,
+                                char **argv, struct kvsql_error *err)
+{
+    for (int i = optind; i < argc; i++) {
+        if (settings->operand_count == CLI_OPERANDS_MAX)
+            return kv_fail(err, KVSQL_INVALID, "too many words: '%s'",
+                           argv[i]);
+        if (argv[i][0] == '\0')
+            return kv_fail(err, KVSQL_INVALID,
+                           "word %d is empty: is a variable not set?",
+                           i - optind + 1);
+        settings->operand[settings->operand_count++] = argv[i];
+    }
+    return KVSQL_OK;
+}
+
 static kvsql_rc option_command_line(struct cli_settings *settings, int argc,
                                     char **argv, struct option_words *words,
                                     struct kvsql_error *err)
@@ -589,14 +613,13 @@ static kvsql_rc option_command_line(struct cli_settings *settings, int argc,
             option_is_bare(&option_rows[id]) ? "yes" : optarg;
         if (cli_value_check(&option_rows[id], words->value[id], &why) != KVSQL_OK)
             return kv_fail(err, KVSQL_INVALID, "--%s", why.text);
+        if (words->value[id][0] == '\0' &&
+            option_names_something(&option_rows[id]))
+            return kv_fail(err, KVSQL_INVALID,
+                           "--%s needs a value that is not empty: %s",
+                           option_rows[id].name, option_rows[id].argument);
     }
-    for (int i = optind; i < argc; i++) {
-        if (settings->operand_count == CLI_OPERANDS_MAX)
-            return kv_fail(err, KVSQL_INVALID, "too many words: '%s'",
-                           argv[i]);
-        settings->operand[settings->operand_count++] = argv[i];
-    }
-    return KVSQL_OK;
+    return option_operands(settings, argc, argv, err);
 }
 
 /* The configuration file: --config, KVSQL_CONFIG, or the first word of
