@@ -25,6 +25,20 @@ struct export_key {
     size_t at, size; /* in keys */
     enum kv_type type;
     int64_t expires_at;
+    bool blob;
+    bool timed; /* a hash with fields that expire */
+};
+
+/* When fields of one hash expire, in the order of SQL. */
+struct export_times {
+    struct kv_buf bytes; /* of the fields */
+    struct kv_buf rows;  /* a struct export_time each */
+    size_t count;
+};
+struct export_time {
+    size_t at, size; /* in bytes */
+    bool blob;
+    int64_t ms;
 };
 
 struct export_run {
@@ -39,7 +53,10 @@ struct export_run {
     struct cli_batch batch;
     struct cmd_reply replies;
     struct kv_buf line;
-    uint64_t exported;
+    struct export_times times;
+    struct kv_buf line_times; /* JSON of those of the line */
+    uint64_t exported, listed;
+    uint64_t total; /* keys, by the first look */
     struct cli_progress progress;
 };
 
@@ -73,13 +90,15 @@ static kvsql_rc export_row(void *arg, unsigned columns,
 {
     struct export_run *run = arg;
 
-    if (columns != 3 || run->count == EXPORT_PAGE)
+    if (columns != 4 || run->count == EXPORT_PAGE)
         return kv_fail(err, KVSQL_CORRUPT, "the list of keys has another form");
     run->page[run->count++] = (struct export_key){
         .at = run->keys.size,
         .size = values[0].size,
         .type = export_type(&values[1]),
-        .expires_at = values[2].kind == VT_INTEGER ? values[2].integer : 0};
+        .expires_at = values[2].kind == VT_INTEGER ? values[2].integer : 0,
+        .blob = values[0].kind == VT_BLOB,
+        .timed = values[3].integer != 0};
     kv_buf_add(&run->keys, values[0].p, values[0].size);
     kv_buf_reset(&run->last, 1u << 16);
     kv_buf_add(&run->last, values[0].p, values[0].size);
@@ -89,11 +108,13 @@ static kvsql_rc export_row(void *arg, unsigned columns,
 
 static kvsql_rc export_page(struct export_run *run, struct kvsql_error *err)
 {
-    static const char first[] = "SELECT key, type, expires_at FROM keys "
-                                "ORDER BY key LIMIT 500";
-    static const char next[] = "SELECT key, type, expires_at FROM keys "
-                               "WHERE key > ? ORDER BY key LIMIT 500";
-    const char *sql = run->begun ? next : first;
+#define EXPORT_ASK(where)                                                     \
+    "SELECT key, type, expires_at, type = 'hash' AND EXISTS (SELECT 1 FROM "  \
+    "hashes h WHERE h.key = keys.key AND h.expires_at IS NOT NULL) FROM "     \
+    "keys " where "ORDER BY key LIMIT 500"
+    const char *sql =
+        run->begun ? EXPORT_ASK("WHERE key > ? ") : EXPORT_ASK("");
+#undef EXPORT_ASK
     const struct cli_rows rows = {
         .begin = export_begin, .row = export_row, .arg = run};
     const struct vt_value behind = {.kind = run->last_blob ? VT_BLOB : VT_TEXT,
@@ -119,6 +140,104 @@ static kvsql_rc export_page(struct export_run *run, struct kvsql_error *err)
     if (rc != KVSQL_OK)
         *err = trouble.error;
     return rc;
+}
+
+/* ---- times of fields ---------------------------------------------------------------- */
+
+static kvsql_rc export_time_row(void *arg, unsigned columns,
+                                const struct vt_value *values,
+                                struct kvsql_error *err)
+{
+    struct export_times *times = arg;
+
+    if (columns != 2)
+        return kv_fail(err, KVSQL_CORRUPT,
+                       "the list of fields has another form");
+    const struct export_time time = {.at = times->bytes.size,
+                                     .size = values[0].size,
+                                     .blob = values[0].kind == VT_BLOB,
+                                     .ms = values[1].integer};
+    kv_buf_add(&times->bytes, values[0].p, values[0].size);
+    kv_buf_add(&times->rows, &time, sizeof time);
+    times->count++;
+    const kvsql_rc rc = kv_buf_result(&times->bytes, "names of fields", err);
+    return rc == KVSQL_OK ? kv_buf_result(&times->rows, "times of fields", err)
+                          : rc;
+}
+
+static const struct export_time *export_time(const struct export_times *times,
+                                             size_t i)
+{
+    return (const struct export_time *)(const void *)times->rows.p + i;
+}
+
+/* The times of all fields of a key that have one, a page at a time. */
+static kvsql_rc export_times_read(struct export_run *run,
+                                  const struct export_key *key,
+                                  struct kvsql_error *err)
+{
+    static const char sql[] =
+        "SELECT field, expires_at FROM hashes WHERE key = ?1 AND expires_at IS "
+        "NOT NULL AND (?2 IS NULL OR field > ?2) ORDER BY field LIMIT 1000";
+    struct export_times *times = &run->times;
+    const struct cli_rows rows = {
+        .begin = export_begin, .row = export_time_row, .arg = times};
+    struct vt_value params[2] = {{.kind = key->blob ? VT_BLOB : VT_TEXT,
+                                  .p = run->keys.p + key->at,
+                                  .size = key->size},
+                                 {.kind = VT_NULL}};
+    struct cli_answer answer = {.row_count = 1};
+    struct cli_trouble trouble;
+    struct kv_buf last;
+    kvsql_rc rc = KVSQL_OK;
+
+    kv_buf_init(&last, KV_MEM_CLIENT, EXPORT_TEXT_MAX);
+    kv_buf_reset(&times->bytes, 1u << 20);
+    kv_buf_reset(&times->rows, 1u << 20);
+    times->count = 0;
+    while (rc == KVSQL_OK && answer.row_count > 0) {
+        rc = cli_target_sql(run->target, sql, sizeof sql - 1, 2, params, 1000,
+                            &rows, &answer, &trouble);
+        if (rc != KVSQL_OK || times->count == 0)
+            break;
+        const struct export_time *time = export_time(times, times->count - 1);
+        kv_buf_reset(&last, 1u << 20);
+        kv_buf_add(&last, times->bytes.p + time->at, time->size);
+        rc = kv_buf_result(&last, "the name of a field", &trouble.error);
+        params[1] = (struct vt_value){.kind = time->blob ? VT_BLOB : VT_TEXT,
+                                      .p = last.p != NULL
+                                               ? last.p
+                                               : (const uint8_t *)"",
+                                      .size = last.size};
+    }
+    kv_buf_fini(&last);
+    if (rc != KVSQL_OK)
+        *err = trouble.error;
+    return rc;
+}
+
+/* When a field expires; 0 never. */
+static int64_t export_times_find(const struct export_times *times,
+                                 kvsql_slice field)
+{
+    const struct kv_key key = kv_key_of(field.p, field.size);
+    size_t low = 0, high = times->count;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const struct export_time *time = export_time(times, middle);
+        const struct kv_key other =
+            kv_key_of(times->bytes.p + time->at, time->size);
+        const int order = kv_key_compare(&key, &other);
+
+        if (order == 0)
+            return time->ms;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return 0;
 }
 
 /* ---- values ----------------------------------------------------------------------- */
@@ -255,7 +374,25 @@ static void export_csv_element(struct export_run *run,
     kv_buf_byte(&run->line, ',');
     if (key->expires_at > 0)
         kv_buf_printf(&run->line, "%lld", (long long)key->expires_at);
+    kv_buf_byte(&run->line, ',');
+    const int64_t ms = key->timed ? export_times_find(&run->times, a) : 0;
+    if (ms > 0)
+        kv_buf_printf(&run->line, "%lld", (long long)ms);
     kv_buf_text(&run->line, "\r\n");
+}
+
+/* The time of a field for the end of its line. */
+static void export_json_time(struct export_run *run,
+                             const struct export_key *key, kvsql_slice field)
+{
+    const int64_t ms = key->timed ? export_times_find(&run->times, field) : 0;
+
+    if (ms == 0)
+        return;
+    kv_buf_byte(&run->line_times, run->line_times.size == 0 ? '[' : ',');
+    kv_buf_byte(&run->line_times, '[');
+    export_json(&run->line_times, field);
+    kv_buf_printf(&run->line_times, ",%lld]", (long long)ms);
 }
 
 static void export_head(struct export_run *run, const struct export_key *key,
@@ -280,6 +417,12 @@ static void export_tail(struct export_run *run, const struct export_key *key)
     kv_buf_text(&run->line, key->type == KV_STRING ? ""
                             : key->type == KV_HASH ? "]}"
                                                    : "]");
+    if (run->line_times.size > 0) {
+        kv_buf_text(&run->line, ",\"field_expires_at\":{\"$pairs\":");
+        kv_buf_add(&run->line, run->line_times.p, run->line_times.size);
+        kv_buf_text(&run->line, "]}");
+    }
+    kv_buf_reset(&run->line_times, 1u << 20);
     if (key->expires_at > 0)
         kv_buf_printf(&run->line, ",\"expires_at\":%lld",
                       (long long)key->expires_at);
@@ -322,6 +465,7 @@ static bool export_elements(struct export_run *run,
                 export_head(run, key, true);
             }
             export_json_element(&run->line, key->type, of_line++, a, b);
+            export_json_time(run, key, a);
         }
         ++*count;
     }
@@ -339,13 +483,20 @@ static kvsql_rc export_values(struct export_run *run, struct kvsql_error *err)
         if (!export_wanted(run, key))
             continue;
         kv_buf_reset(&run->line, 1u << 20);
+        kv_buf_reset(&run->line_times, 1u << 20);
+        kvsql_rc rc =
+            key->timed ? export_times_read(run, key, err) : KVSQL_OK;
+        if (rc != KVSQL_OK)
+            return rc;
         if (!run->csv)
             export_head(run, key, false);
         if (!export_elements(run, key, &offset, &count) || count == 0)
             continue; /* went away, or became another, since it was listed */
         if (!run->csv)
             export_tail(run, key);
-        const kvsql_rc rc = kv_buf_result(&run->line, "a line", err);
+        rc = kv_buf_result(&run->line, "a line", err);
+        if (rc == KVSQL_OK)
+            rc = kv_buf_result(&run->line_times, "a line", err);
         if (rc != KVSQL_OK)
             return rc;
         if (fwrite(run->line.p, 1, run->line.size, stdout) != run->line.size)
@@ -353,8 +504,22 @@ static kvsql_rc export_values(struct export_run *run, struct kvsql_error *err)
                            strerror(errno));
         run->exported++;
     }
-    cli_progress_show(&run->progress, run->exported, 0, 0);
     return KVSQL_OK;
+}
+
+static kvsql_rc export_total(struct export_run *run, struct kvsql_error *err)
+{
+    struct cmd_item item;
+    size_t offset = 0;
+
+    cli_batch_reset(&run->batch);
+    cli_batch_command(&run->batch, "DBSIZE");
+    const kvsql_rc rc =
+        cli_target_pipeline(run->target, &run->batch, &run->replies, err);
+    if (rc == KVSQL_OK && cmd_reply_next(&run->replies, &offset, &item) &&
+        item.kind == CMD_REPLY_INT)
+        run->total = (uint64_t)item.number;
+    return rc;
 }
 
 static kvsql_rc export_all(struct export_run *run, struct kvsql_error *err)
@@ -362,7 +527,10 @@ static kvsql_rc export_all(struct export_run *run, struct kvsql_error *err)
     kvsql_rc rc;
 
     if (run->csv)
-        fputs("key,type,name,value,expires_at\r\n", stdout);
+        fputs("key,type,name,value,expires_at,field_expires_at\r\n", stdout);
+    rc = export_total(run, err);
+    if (rc != KVSQL_OK)
+        return rc;
     while ((rc = export_page(run, err)) == KVSQL_OK && run->count > 0) {
         cli_batch_reset(&run->batch);
         cmd_reply_reset(&run->replies);
@@ -374,6 +542,9 @@ static kvsql_rc export_all(struct export_run *run, struct kvsql_error *err)
                                      err);
         if (rc == KVSQL_OK && cli_batch_count(&run->batch) > 0)
             rc = export_values(run, err);
+        run->listed += run->count;
+        cli_progress_show(&run->progress, run->exported, run->listed,
+                          run->total);
         if (rc != KVSQL_OK || run->count < EXPORT_PAGE)
             break;
     }
@@ -395,6 +566,9 @@ static int export_start(const struct cli_settings *settings)
     kv_buf_init(&run.keys, KV_MEM_CLIENT, EXPORT_TEXT_MAX);
     kv_buf_init(&run.last, KV_MEM_CLIENT, EXPORT_TEXT_MAX);
     kv_buf_init(&run.line, KV_MEM_CLIENT, TARGET_REPLY_MAX);
+    kv_buf_init(&run.line_times, KV_MEM_CLIENT, TARGET_REPLY_MAX);
+    kv_buf_init(&run.times.bytes, KV_MEM_CLIENT, TARGET_REPLY_MAX);
+    kv_buf_init(&run.times.rows, KV_MEM_CLIENT, TARGET_REPLY_MAX);
     cli_batch_init(&run.batch);
     cmd_reply_init(&run.replies, TARGET_REPLY_MAX);
     cli_progress_init(&run.progress, "export.progress", "exporting", "keys");
@@ -403,6 +577,9 @@ static int export_start(const struct cli_settings *settings)
     kv_buf_fini(&run.keys);
     kv_buf_fini(&run.last);
     kv_buf_fini(&run.line);
+    kv_buf_fini(&run.line_times);
+    kv_buf_fini(&run.times.bytes);
+    kv_buf_fini(&run.times.rows);
     cli_batch_fini(&run.batch);
     cmd_reply_fini(&run.replies);
     const kvsql_rc closed = cli_target_close(run.target, &close_err);

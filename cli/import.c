@@ -28,6 +28,12 @@ void cli_import_key(struct cli_import *import, const char *a, kvsql_slice b)
     cli_batch_grow(batch, size);
 }
 
+bool cli_import_full(const struct cli_import *import)
+{
+    return cli_batch_size(&import->batch) >= IMPORT_BATCH_BYTES ||
+           cli_batch_count(&import->batch) >= IMPORT_BATCH_COMMANDS;
+}
+
 kvsql_rc cli_import_flush(struct cli_import *import, struct kvsql_error *err)
 {
     kvsql_rc rc = kv_buf_result(&import->names, "names of records", err);
@@ -59,8 +65,7 @@ kvsql_rc cli_import_record(struct cli_import *import, kvsql_slice name,
         kv_buf_byte(&import->names, '\n');
     }
     import->waiting++;
-    if (import->waiting < import->batch_max &&
-        cli_batch_size(&import->batch) < IMPORT_BATCH_BYTES)
+    if (import->waiting < import->batch_max && !cli_import_full(import))
         return KVSQL_OK;
     return cli_import_flush(import, err);
 }
@@ -74,6 +79,8 @@ static kvsql_rc import_read(struct cli_import *import, struct kvsql_error *err)
         return cli_import_redis(import, err);
     if (strcmp(format, "deb822") == 0)
         rc = cli_import_deb822(import, err);
+    else if (import->db)
+        rc = cli_import_db(import, err);
     else if (strcmp(format, "csv") == 0)
         rc = cli_import_csv(import, err);
     else
@@ -101,6 +108,17 @@ static bool import_open(struct cli_import *import, const char *path)
     }
     if (fstat(fileno(import->file), &info) == 0 && S_ISREG(info.st_mode))
         import->file_size = (uint64_t)info.st_size;
+    import->db = import->file_size > 0 && cli_import_is_db(import);
+    if (import->db && strcmp(path, "-") == 0) {
+        (void)cli_refuse(CLI_USAGE, "an SQLite file is read by its name, not "
+                                    "from standard input");
+        return false;
+    }
+    if (!import->db &&
+        strcmp(cli_text(import->settings, CLI_OPT_IMPORT_FORMAT), "db") == 0) {
+        (void)cli_refuse(CLI_FAILED, "%s is no SQLite file", import->source);
+        return false;
+    }
     return true;
 }
 

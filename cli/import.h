@@ -11,6 +11,7 @@
 #include "cli/target.h"
 
 #define IMPORT_BATCH_BYTES (384u << 10) /* below http-max-body's default */
+#define IMPORT_BATCH_COMMANDS 4000       /* a server takes 10000 */
 #define IMPORT_NAME_MAX ((size_t)64 << 20)
 
 struct cli_import {
@@ -25,6 +26,8 @@ struct cli_import {
     unsigned waiting;      /* records in the batch */
     unsigned batch_max;
     bool print_acked;
+    bool db;               /* the file is one of SQLite */
+    unsigned page_size;    /* of that */
     uint64_t acked;        /* records acknowledged */
     struct cli_progress progress;
 };
@@ -38,6 +41,8 @@ KV_INTERNAL kvsql_rc cli_import_record(struct cli_import *import,
                                        kvsql_slice name,
                                        struct kvsql_error *err) KV_MUST_USE;
 
+/* The batch is as large as one should be. */
+KV_INTERNAL bool cli_import_full(const struct cli_import *import);
 /* Send what is in the batch, though its last record goes on. */
 KV_INTERNAL kvsql_rc cli_import_flush(struct cli_import *import,
                                       struct kvsql_error *err) KV_MUST_USE;
@@ -49,6 +54,12 @@ KV_INTERNAL kvsql_rc cli_import_ndjson(struct cli_import *import,
                                        struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL kvsql_rc cli_import_csv(struct cli_import *import,
                                     struct kvsql_error *err) KV_MUST_USE;
+
+/* Is the file, at its start, one of SQLite? Then sets page_size. */
+KV_INTERNAL bool cli_import_is_db(struct cli_import *import);
+/* The portable tables of the file import->source. */
+KV_INTERNAL kvsql_rc cli_import_db(struct cli_import *import,
+                                   struct kvsql_error *err) KV_MUST_USE;
 
 /* The keys of the server that --from names. */
 KV_INTERNAL kvsql_rc cli_import_redis(struct cli_import *import,

@@ -248,8 +248,7 @@ static kvsql_rc redis_elements(struct redis_import *r,
     for (int64_t i = 0; rc == KVSQL_OK && i < count; i++) {
         const bool first = i % shape->words == 0;
 
-        if (first && begun &&
-            cli_batch_size(&r->import->batch) > IMPORT_BATCH_BYTES) {
+        if (first && begun && cli_import_full(r->import)) {
             rc = cli_import_flush(r->import, err);
             begun = false;
         }
@@ -406,6 +405,8 @@ static kvsql_rc redis_field_times(struct redis_import *r, size_t key,
         const kvsql_slice field = redis_field(r, &at);
         if (rc == KVSQL_OK && item.number > 0)
             redis_field_time(r, key, field, item.number);
+        if (rc == KVSQL_OK && cli_import_full(r->import))
+            rc = cli_import_flush(r->import, err);
     }
     return rc;
 }

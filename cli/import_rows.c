@@ -10,11 +10,12 @@
  *   of many elements takes several lines, and is not one batch then.
  *
  * CSV, RFC 4180, an element on each line, the elements of a key together:
- *   key,type,name,value,expires_at
+ *   key,type,name,value,expires_at,field_expires_at
  *   name is the field or member (empty for strings and lists), value the
  *   string, the field's value, the element or the score; expires_at may be
  *   empty and counts on the first line of its key. The header line must be
- *   there. Text only: bytes that are none stand as base64:....
+ *   there, and may lack the last column. Text only: bytes that are none stand
+ *   as base64:....
  *
  * A key replaces what was there. Large keys of CSV go in several batches too.
  * Thread: the main thread. */
@@ -27,7 +28,7 @@
 #include "kvsql/base/num.h"
 #include "kvsql/base/text.h"
 
-#define ROWS_CSV_COLUMNS 5
+#define ROWS_CSV_COLUMNS 6 /* the last may be absent */
 #define ROWS_CSV_MAX (64u << 20)  /* bytes of one CSV record */
 #define ROWS_BASE64 "base64:"
 
@@ -348,9 +349,12 @@ struct rows_csv {
     struct kv_buf text;  /* of the record, cells behind each other */
     size_t start[ROWS_CSV_COLUMNS + 1];
     unsigned columns;
+    unsigned wanted;     /* columns of the header; 0: not seen */
     struct kv_buf key;   /* of the record before */
+    struct kv_buf until; /* its expires_at */
     bool quoted;         /* inside quotes over the end of a line */
     bool open;           /* a key has been begun */
+    const char *command; /* the last of the batch, if it takes elements */
 };
 
 static kvsql_slice rows_cell(const struct rows_csv *csv, unsigned column)
@@ -416,10 +420,10 @@ static kvsql_rc rows_csv_record(struct rows_csv *csv, bool *more,
         whole = rows_csv_line(csv, csv->reader.input, (size_t)size);
     }
     *more = true;
-    if (csv->columns != ROWS_CSV_COLUMNS)
+    if (csv->wanted != 0 && csv->columns != csv->wanted)
         return rows_wrong(&csv->reader, err,
-                          "a record has the columns "
-                          "key,type,name,value,expires_at");
+                          "the record has not as many columns as the first "
+                          "line");
     return kv_buf_result(&csv->text, "a CSV record", err);
 }
 
@@ -445,40 +449,62 @@ static bool rows_csv_word(struct rows_csv *csv, kvsql_slice cell, bool key)
     return true;
 }
 
+/* The key of the record before is complete: its time comes last, for what has
+ * expired already must not be made again by its next element. */
+static kvsql_rc rows_csv_end(struct rows_csv *csv, struct kvsql_error *err)
+{
+    struct cli_import *import = csv->reader.import;
+    const kvsql_slice key = {csv->key.p, csv->key.size};
+
+    if (!csv->open)
+        return KVSQL_OK;
+    if (csv->until.size > 0) {
+        cli_batch_command(&import->batch, "PEXPIREAT");
+        if (!rows_csv_word(csv, key, true))
+            return rows_wrong(&csv->reader, err, "the key is no base64");
+        cli_batch_word(&import->batch, csv->until.p, csv->until.size);
+    }
+    return cli_import_record(import, key, err);
+}
+
 /* The key of this record is another than that of the one before. */
 static kvsql_rc rows_csv_begin(struct rows_csv *csv, struct kvsql_error *err)
 {
     struct cli_import *import = csv->reader.import;
-    const kvsql_slice key = rows_cell(csv, 0);
+    const kvsql_slice key = rows_cell(csv, 0), time = rows_cell(csv, 4);
+    const kvsql_rc rc = rows_csv_end(csv, err);
 
-    if (csv->open) {
-        const kvsql_rc rc = cli_import_record(
-            import, (kvsql_slice){csv->key.p, csv->key.size}, err);
-        if (rc != KVSQL_OK)
-            return rc;
-    }
+    if (rc != KVSQL_OK)
+        return rc;
     kv_buf_reset(&csv->key, 1u << 16);
     kv_buf_add(&csv->key, key.p, key.size);
+    kv_buf_reset(&csv->until, 1u << 10);
+    kv_buf_add(&csv->until, time.p, time.size);
     csv->open = true;
+    csv->command = NULL;
     cli_batch_command(&import->batch, "DEL");
     if (!rows_csv_word(csv, key, true))
         return rows_wrong(&csv->reader, err, "the key is no base64");
-    return kv_buf_result(&csv->key, "a key", err);
+    return csv->until.failed ? kv_buf_result(&csv->until, "a time", err)
+                             : kv_buf_result(&csv->key, "a key", err);
 }
 
 /* The commands of one record. */
-static kvsql_rc rows_csv_element(struct rows_csv *csv, bool first,
-                                 struct kvsql_error *err)
+static kvsql_rc rows_csv_element(struct rows_csv *csv, struct kvsql_error *err)
 {
     struct cli_batch *batch = &csv->reader.import->batch;
-    const kvsql_slice type = rows_cell(csv, 1), time = rows_cell(csv, 4);
+    const kvsql_slice type = rows_cell(csv, 1);
     const char *command = rows_command(type.p, type.size);
 
     if (command == NULL)
         return rows_wrong(&csv->reader, err,
                           "type is string, hash, list, set or zset");
-    cli_batch_command(batch, command);
-    bool good = rows_csv_word(csv, rows_cell(csv, 0), true);
+    bool good = true;
+    if (csv->command != command) { /* a static text */
+        cli_batch_command(batch, command);
+        good = rows_csv_word(csv, rows_cell(csv, 0), true);
+    }
+    csv->command = strcmp(command, "SET") != 0 ? command : NULL;
     if (strcmp(command, "ZADD") == 0) {
         good = good && rows_csv_word(csv, rows_cell(csv, 3), false) &&
                rows_csv_word(csv, rows_cell(csv, 2), false);
@@ -488,30 +514,38 @@ static kvsql_rc rows_csv_element(struct rows_csv *csv, bool first,
         if (strcmp(command, "SADD") != 0)
             good = good && rows_csv_word(csv, rows_cell(csv, 3), false);
     }
-    if (good && first && time.size > 0) {
-        cli_batch_command(batch, "PEXPIREAT");
+    if (good && csv->wanted == ROWS_CSV_COLUMNS && rows_cell(csv, 5).size > 0) {
+        cli_batch_command(batch, "HPEXPIREAT");
         good = rows_csv_word(csv, rows_cell(csv, 0), true) &&
-               rows_csv_word(csv, time, false);
+               rows_csv_word(csv, rows_cell(csv, 5), false);
+        cli_batch_word(batch, "FIELDS", 6);
+        cli_batch_word(batch, "1", 1);
+        good = good && rows_csv_word(csv, rows_cell(csv, 2), false);
+        csv->command = NULL;
     }
     if (!good)
         return rows_wrong(&csv->reader, err, "a cell is no base64");
-    if (cli_batch_size(batch) >= IMPORT_BATCH_BYTES)
-        return cli_import_flush(csv->reader.import, err);
-    return KVSQL_OK;
+    if (!cli_import_full(csv->reader.import))
+        return KVSQL_OK;
+    csv->command = NULL;
+    return cli_import_flush(csv->reader.import, err);
 }
 
 static kvsql_rc rows_csv_all(struct rows_csv *csv, struct kvsql_error *err)
 {
-    static const char header[] = "keytypenamevalueexpires_at";
+    static const char header[] = "keytypenamevalueexpires_atfield_expires_at";
+    const size_t least = strlen("keytypenamevalueexpires_at");
     bool more = true;
     kvsql_rc rc = rows_csv_record(csv, &more, err);
 
     if (rc == KVSQL_OK && more &&
-        (csv->text.size != strlen(header) ||
+        (csv->columns > ROWS_CSV_COLUMNS || csv->columns < 5 ||
+         csv->text.size != (csv->columns == 5 ? least : strlen(header)) ||
          memcmp(csv->text.p, header, csv->text.size) != 0))
         return rows_wrong(&csv->reader, err,
                           "the first line is "
-                          "key,type,name,value,expires_at");
+                          "key,type,name,value,expires_at,field_expires_at");
+    csv->wanted = csv->columns;
     while (rc == KVSQL_OK && more) {
         rc = rows_csv_record(csv, &more, err);
         if (rc != KVSQL_OK || !more)
@@ -523,12 +557,9 @@ static kvsql_rc rows_csv_all(struct rows_csv *csv, struct kvsql_error *err)
         if (first)
             rc = rows_csv_begin(csv, err);
         if (rc == KVSQL_OK)
-            rc = rows_csv_element(csv, first, err);
+            rc = rows_csv_element(csv, err);
     }
-    if (rc == KVSQL_OK && csv->open)
-        rc = cli_import_record(csv->reader.import,
-                               (kvsql_slice){csv->key.p, csv->key.size}, err);
-    return rc;
+    return rc == KVSQL_OK ? rows_csv_end(csv, err) : rc;
 }
 
 kvsql_rc cli_import_csv(struct cli_import *import, struct kvsql_error *err)
@@ -538,9 +569,11 @@ kvsql_rc cli_import_csv(struct cli_import *import, struct kvsql_error *err)
     rows_init(&csv.reader, import);
     kv_buf_init(&csv.text, KV_MEM_CLIENT, ROWS_CSV_MAX);
     kv_buf_init(&csv.key, KV_MEM_CLIENT, ROWS_CSV_MAX);
+    kv_buf_init(&csv.until, KV_MEM_CLIENT, ROWS_CSV_MAX);
     const kvsql_rc rc = rows_csv_all(&csv, err);
     kv_buf_fini(&csv.text);
     kv_buf_fini(&csv.key);
+    kv_buf_fini(&csv.until);
     rows_fini(&csv.reader);
     return rc;
 }
