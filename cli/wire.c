@@ -518,24 +518,25 @@ static void wire_command(struct kv_buf *body, const struct cli_batch *batch,
     kv_buf_byte(body, ']');
 }
 
-/* [[..],[..]] to `path`. */
+/* [[..],[..]] to `path`; {"ops":[[..],[..]]} to /v1/batch. */
 static kvsql_rc wire_commands(struct cli_remote *remote, const char *path,
                               const char *header, const struct cli_batch *batch,
                               struct kv_buf *out, struct kvsql_error *err)
 {
     struct cli_trouble trouble;
+    const bool ops = strcmp(path, "/v1/batch") == 0;
     struct kv_buf body;
     long status = 0;
     kvsql_rc rc = cli_batch_result(batch, err);
 
     kv_buf_init(&body, KV_MEM_CLIENT, WIRE_BODY_MAX);
-    kv_buf_byte(&body, '[');
+    kv_buf_text(&body, ops ? "{\"ops\":[" : "[");
     for (unsigned i = 0; i < cli_batch_count(batch) && rc == KVSQL_OK; i++) {
         if (i > 0)
             kv_buf_byte(&body, ',');
         wire_command(&body, batch, i);
     }
-    kv_buf_byte(&body, ']');
+    kv_buf_text(&body, ops ? "]}" : "]");
     if (rc == KVSQL_OK)
         rc = kv_buf_result(&body, "a batch", err);
     if (rc == KVSQL_OK)
@@ -627,27 +628,31 @@ kvsql_rc cli_wire_pipeline(struct cli_remote *remote,
     return rc;
 }
 
+/* All or nothing: the first command that fails is what the server refuses. */
 kvsql_rc cli_wire_batch(struct cli_remote *remote,
                         const struct cli_batch *batch, struct kvsql_error *err)
 {
-    struct wire_span item, value;
     struct kv_buf out;
 
     kv_buf_init(&out, KV_MEM_CLIENT, REMOTE_ANSWER_MAX);
-    kvsql_rc rc = wire_commands(remote, "/multi-exec", NULL, batch, &out, err);
-    if (rc == KVSQL_OK && (out.size == 0 || out.p[0] != '['))
-        rc = wire_garbled(err, "/multi-exec");
-    uint8_t *p = out.p != NULL ? out.p + 1 : NULL;
-    unsigned count = 0;
-    while (rc == KVSQL_OK && wire_next(&p, out.p + out.size, &item)) {
-        count++;
-        if (wire_member(item, "error", &value))
-            rc = kv_fail(err, KVSQL_INVALID, "%.*s",
-                         (int)(value.end - value.p) - 2, value.p + 1);
-    }
-    if (rc == KVSQL_OK && count != cli_batch_count(batch))
-        rc = wire_garbled(err, "/multi-exec");
+    const kvsql_rc rc =
+        wire_commands(remote, "/v1/batch", NULL, batch, &out, err);
     kv_buf_fini(&out);
+    return rc;
+}
+
+kvsql_rc cli_wire_snapshots(struct cli_remote *remote, struct kv_buf *answer,
+                            struct kvsql_error *err)
+{
+    struct cli_trouble trouble;
+    long status = 0;
+    kvsql_rc rc = cli_remote_request(remote, "/v1/snapshots", NULL, NULL,
+                                     &status, answer, err);
+
+    if (rc == KVSQL_OK && status != 200) {
+        rc = wire_refused(status, answer, &trouble);
+        (void)kv_fail(err, rc, "%s", trouble.error.text);
+    }
     return rc;
 }
 

@@ -31,6 +31,10 @@ KV_INTERNAL kvsql_rc cli_wire_batch(struct cli_remote *remote,
                                     const struct cli_batch *batch,
                                     struct kvsql_error *err) KV_MUST_USE;
 
+/* What /v1/snapshots says, appended to `answer`. */
+KV_INTERNAL kvsql_rc cli_wire_snapshots(struct cli_remote *remote,
+                                        struct kv_buf *answer,
+                                        struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL kvsql_rc cli_wire_snapshot(struct cli_remote *remote,
                                        struct kv_buf *answer,
                                        struct kvsql_error *err) KV_MUST_USE;
