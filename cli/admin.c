@@ -1,6 +1,7 @@
 /* admin.c - the small subcommands: snapshot, check, config, version.
  *
  * Thread: the main thread. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +12,12 @@
 #include "http/http.h"
 #include "http/json.h"
 #include "kvsql/base/diag.h"
+#include "kvsql/base/lock.h"
+#include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
 
 #define ADMIN_ANSWER_MAX (1u << 20)
+#define ADMIN_WATCH_MS 100
 
 /* Options of a subcommand; true when there is nothing more to do. */
 static bool admin_options(struct cli_settings *settings, unsigned scope,
@@ -188,15 +192,93 @@ static kvsql_rc admin_snapshot_show(struct kv_buf *answer, const char *dir,
     return rc;
 }
 
+/* How far the server is, asked by a thread of its own while the answer is
+ * waited for. It ends with the first question after `over`. */
+struct admin_watch {
+    const struct cli_settings *settings;
+    const char *place;
+    _Atomic bool over;
+};
+
+static uint64_t admin_number(const struct http_json *json, const char *name)
+{
+    const uint32_t at = http_json_find(json, 0, name);
+    uint64_t number = 0;
+
+    return at != 0 && json->tokens[at].kind == HTTP_JSON_NUMBER &&
+                   kv_num_uint((const char *)json->tokens[at].p,
+                               json->tokens[at].size, &number)
+               ? number
+               : 0;
+}
+
+static void admin_snapshot_ask(struct cli_target *target,
+                               struct cli_progress *progress)
+{
+    struct http_json json = {.tokens = NULL};
+    struct kv_buf answer;
+    struct kvsql_error err;
+
+    kv_buf_init(&answer, KV_MEM_CLIENT, ADMIN_ANSWER_MAX);
+    if (cli_target_snapshots(target, &answer, &err) == KVSQL_OK &&
+        http_json_parse(&json, answer.p, answer.size, &err) == KVSQL_OK &&
+        json.tokens[0].kind == HTTP_JSON_OBJECT)
+        cli_progress_tell(progress, &(struct kv_progress){
+                                        .what = "snapshot",
+                                        .done = admin_number(&json, "done"),
+                                        .total = admin_number(&json, "total")});
+    http_json_fini(&json);
+    kv_buf_fini(&answer);
+}
+
+static void *admin_snapshot_watch(void *arg)
+{
+    struct admin_watch *watch = arg;
+    struct cli_progress progress;
+    struct cli_target *target;
+    struct kvsql_error err;
+
+    if (cli_target_open(watch->settings, watch->place, false, &target, &err) !=
+        KVSQL_OK)
+        return NULL; /* the one who waits says what is wrong */
+    cli_progress_init(&progress, "snapshot.progress", "writing", "keys");
+    while (!atomic_load(&watch->over)) {
+        kv_os_sleep_ms(ADMIN_WATCH_MS);
+        if (!atomic_load(&watch->over))
+            admin_snapshot_ask(target, &progress);
+    }
+    cli_progress_end(&progress);
+    return cli_target_close(target, &err) == KVSQL_OK ? watch : NULL;
+}
+
+static kvsql_rc admin_snapshot_wait(const struct cli_settings *settings,
+                                    const char *place,
+                                    struct cli_target *target,
+                                    struct kv_buf *answer,
+                                    struct kvsql_error *err)
+{
+    struct admin_watch watch = {.settings = settings, .place = place};
+    struct kv_thread thread;
+    struct kvsql_error ignored;
+    const bool watched = kv_thread_start(&thread, "watch", admin_snapshot_watch,
+                                         &watch, &ignored) == KVSQL_OK;
+    const kvsql_rc rc = cli_target_snapshot(target, answer, err);
+
+    atomic_store(&watch.over, true);
+    if (watched)
+        kv_thread_join(&thread);
+    return rc;
+}
+
 static int admin_snapshot(const struct cli_settings *settings)
 {
     struct admin_cell dir;
     struct cli_target *target;
     struct kv_buf answer;
     struct kvsql_error err, close_err;
-    kvsql_rc rc = cli_target_open(
-        settings, settings->operand_count > 0 ? settings->operand[0] : NULL,
-        false, &target, &err);
+    const char *place =
+        settings->operand_count > 0 ? settings->operand[0] : NULL;
+    kvsql_rc rc = cli_target_open(settings, place, false, &target, &err);
 
     if (rc != KVSQL_OK)
         return cli_target_refuse(&err);
@@ -206,7 +288,7 @@ static int admin_snapshot(const struct cli_settings *settings)
     if (rc == KVSQL_OK)
         rc = admin_data_dir(target, &dir, &err);
     if (rc == KVSQL_OK)
-        rc = cli_target_snapshot(target, &answer, &err);
+        rc = admin_snapshot_wait(settings, place, target, &answer, &err);
     if (rc == KVSQL_OK)
         rc = admin_snapshot_show(&answer, dir.text,
                                  cli_flag(settings, CLI_OPT_JSON), &err);
@@ -232,7 +314,7 @@ int cli_snapshot(int argc, char **argv)
 
 static void admin_check_progress(void *arg, const struct kv_progress *progress)
 {
-    cli_progress_show(arg, progress->done, progress->done, progress->total);
+    cli_progress_tell(arg, progress);
 }
 
 /* What is good is said in one line at the end; --json has no other place. */
@@ -254,11 +336,14 @@ static int admin_check(const struct cli_settings *settings, const char *dir)
     struct kv_info info;
     kvsql *db;
 
-    kvsql_rc rc =
-        kv_check(dir, kv_os_real(), repair, admin_check_good, NULL, &err);
+    cli_progress_init(&progress, "check.progress",
+                      repair ? "repairing" : "checking", "bytes");
+    kvsql_rc rc = kv_check(dir, kv_os_real(), repair, admin_check_good,
+                           admin_check_progress, &progress, &err);
+    cli_progress_end(&progress);
     if (rc != KVSQL_OK)
         return cli_refuse_error(&err);
-    cli_progress_init(&progress, "check.progress", "checking", "records");
+    cli_progress_init(&progress, "check.progress", "loading", "bytes");
     rc = kv_open_os(dir, &options, kv_os_real(), admin_check_progress,
                              &progress, &db, &err);
     cli_progress_end(&progress);

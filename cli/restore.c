@@ -13,7 +13,7 @@
 
 static void restore_progress(void *arg, const struct kv_progress *progress)
 {
-    cli_progress_show(arg, progress->done, progress->done, progress->total);
+    cli_progress_tell(arg, progress);
 }
 
 static void restore_say(const struct kv_restore *what,

@@ -364,8 +364,7 @@ static void serve_loading(void *arg, const struct kv_progress *progress)
     }
     http_loading(serve->http, progress);
     cmd_stats_loading(progress);
-    cli_progress_show(&serve->progress, progress->done, progress->done,
-                      progress->total);
+    cli_progress_tell(&serve->progress, progress);
 }
 
 static kvsql_rc serve_open(struct serve *serve, struct kvsql_error *err)

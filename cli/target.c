@@ -309,6 +309,13 @@ kvsql_rc cli_target_snapshot(struct cli_target *target, struct kv_buf *answer,
     return cli_wire_snapshot(target->remote, answer, err);
 }
 
+kvsql_rc cli_target_snapshots(struct cli_target *target, struct kv_buf *answer,
+                              struct kvsql_error *err)
+{
+    KV_ASSERT(target->kind == CLI_REMOTE);
+    return cli_wire_snapshots(target->remote, answer, err);
+}
+
 bool cli_target_has_session(const struct cli_target *target)
 {
     return target->session != NULL;

@@ -93,6 +93,12 @@ KV_INTERNAL kvsql_rc cli_target_snapshot(struct cli_target *target,
                                          struct kv_buf *answer,
                                          struct kvsql_error *err) KV_MUST_USE;
 
+/* What a server says of its snapshots, and of one that is being written:
+ * {"running":..,"done":..,"total":..,..}, appended. */
+KV_INTERNAL kvsql_rc cli_target_snapshots(struct cli_target *target,
+                                          struct kv_buf *answer,
+                                          struct kvsql_error *err) KV_MUST_USE;
+
 /* ---- commands ----------------------------------------------------------------- */
 
 /* Commands in a row: words behind each other. */

@@ -210,11 +210,14 @@ static void info_loading(struct info_facts *f)
                   "aof_rewrite_in_progress:0\r\n"
                   "loading_start_time:%lld\r\nloading_total_bytes:%llu\r\n"
                   "loading_loaded_bytes:%llu\r\nloading_loaded_perc:%.2f\r\n"
-                  "loading_eta_seconds:%llu\r\n",
+                  "loading_eta_seconds:%llu\r\n"
+                  "loading_stage:%s\r\nloading_per_sec:%llu\r\n",
                   (long long)loading.started_at, INFO_U(loading.total),
                   INFO_U(loading.done),
                   info_percent(loading.done, loading.total),
-                  INFO_U(loading.running ? loading.eta_s : 1));
+                  INFO_U(loading.running ? loading.eta_s : 1),
+                  loading.running ? loading.what : "begin",
+                  INFO_U(loading.running ? loading.per_s : 0));
 }
 
 static void info_persistence(struct info_facts *f)
@@ -232,7 +235,7 @@ static void info_persistence(struct info_facts *f)
                   "rdb_last_save_time:%lld\r\n"
                   "rdb_last_bgsave_status:%s\r\n"
                   "rdb_last_bgsave_time_sec:%lld\r\n"
-                  "rdb_current_bgsave_time_sec:-1\r\nrdb_saves:%llu\r\n"
+                  "rdb_current_bgsave_time_sec:%lld\r\nrdb_saves:%llu\r\n"
                   "aof_enabled:%d\r\naof_rewrite_in_progress:0\r\n"
                   "aof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\n"
                   "aof_current_rewrite_time_sec:-1\r\n"
@@ -244,7 +247,10 @@ static void info_persistence(struct info_facts *f)
                   "wal_position:%llu\r\nwal_durable_position:%llu\r\n"
                   "wal_policy:%s\r\nwal_state:%s\r\nwal_segments:%llu\r\n"
                   "wal_size:%llu\r\nwal_syncs:%llu\r\n"
-                  "snapshot_position:%llu\r\nsnapshot_count:%llu\r\n",
+                  "snapshot_position:%llu\r\nsnapshot_count:%llu\r\n"
+                  "current_save_keys_processed:%llu\r\n"
+                  "current_save_keys_total:%llu\r\n"
+                  "current_save_eta_seconds:%llu\r\n",
                   INFO_U(f->kv.position - f->kv.snapshot_position),
                   f->kv.snapshot_running,
                   (long long)(f->kv.snapshot_at != 0
@@ -256,12 +262,19 @@ static void info_persistence(struct info_facts *f)
                   f->kv.snapshot_count == 0
                       ? -1LL
                       : (long long)f->kv.snapshot_ms / 1000,
+                  f->kv.snapshot_running
+                      ? (long long)f->kv.snapshot_running_ms / 1000
+                      : -1LL,
                   INFO_U(f->kv.snapshot_count), files, strcmp(f->kv.wal_state, "ok") == 0 ? "ok" : "err",
                   INFO_U(f->kv.position), INFO_U(f->kv.durable),
                   f->kv.wal_policy, f->kv.wal_state,
                   INFO_U(f->kv.wal_segments), INFO_U(f->kv.wal_size),
                   INFO_U(f->kv.wal_syncs), INFO_U(f->kv.snapshot_position),
-                  INFO_U(f->kv.snapshot_count));
+                  INFO_U(f->kv.snapshot_count), INFO_U(f->kv.snapshot_done),
+                  INFO_U(f->kv.snapshot_total),
+                  INFO_U(cmd_stats_left(f->kv.snapshot_done,
+                                        f->kv.snapshot_total,
+                                        f->kv.snapshot_running_ms * 1000000)));
 }
 
 /* Counters of the store go on over CONFIG RESETSTAT: what they were then. */

@@ -336,9 +336,30 @@ uint64_t cmd_stats_rate(enum cmd_rate rate)
 
 /* ---- loading ------------------------------------------------------------- */
 
-void cmd_stats_loading(const struct kv_progress *progress)
+uint64_t cmd_stats_left(uint64_t done, uint64_t total, uint64_t ns)
+{
+    if (done == 0 || total <= done)
+        return 0;
+    return 1 + (uint64_t)((double)ns / 1e9 * (double)(total - done) /
+                          (double)done);
+}
+
+/* What is loaded and what is replayed count by themselves. */
+static void stats_stage(struct cmd_loading *loading,
+                        const struct kv_progress *progress, uint64_t now)
 {
     const struct kv_os *os = kv_os_real();
+
+    if (!loading->running)
+        loading->started_at = os->wall_ms(os->arg) / 1000;
+    if (!loading->running || loading->what != progress->what)
+        stats_loading_ns = now;
+    loading->running = true;
+    loading->what = progress->what;
+}
+
+void cmd_stats_loading(const struct kv_progress *progress)
+{
     const uint64_t now = kv_os_mono_ns();
     struct cmd_loading *loading = &stats_loading;
 
@@ -346,20 +367,16 @@ void cmd_stats_loading(const struct kv_progress *progress)
     if (progress == NULL) {
         loading->running = false;
     } else {
-        if (!loading->running) {
-            loading->started_at = os->wall_ms(os->arg) / 1000;
-            stats_loading_ns = now;
-        }
-        loading->running = true;
+        stats_stage(loading, progress, now);
+        const uint64_t ns = now - stats_loading_ns;
+        const uint64_t left =
+            cmd_stats_left(progress->done, progress->total, ns);
         loading->done = progress->done;
         loading->total = progress->total;
-        loading->eta_s =
-            progress->done == 0 || progress->total <= progress->done
-                ? 1
-                : (uint64_t)((double)(now - stats_loading_ns) / 1e9 *
-                             (double)(progress->total - progress->done) /
-                             (double)progress->done) +
-                      1;
+        loading->eta_s = left == 0 ? 1 : left;
+        loading->per_s = ns == 0 ? 0
+                                 : (uint64_t)((double)progress->done * 1e9 /
+                                              (double)ns);
     }
     kv_lock_drop(&stats_lock);
 }

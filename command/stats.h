@@ -51,12 +51,16 @@ KV_INTERNAL uint64_t cmd_stats_peak(uint64_t used);
 /* All memory in use, as INFO counts it. */
 KV_INTERNAL uint64_t cmd_stats_memory(const struct kv_info *info);
 
+/* Seconds that the rest may take when `done` took `ns`; 0 not known. */
+KV_INTERNAL uint64_t cmd_stats_left(uint64_t done, uint64_t total, uint64_t ns);
+
 /* How far the start is, for INFO; NULL: it is over. */
 KV_INTERNAL void cmd_stats_loading(const struct kv_progress *progress);
 struct cmd_loading {
     bool running;
+    const char *what;   /* of kv_progress: "load" counts keys, "replay" bytes */
     int64_t started_at; /* wall s */
-    uint64_t done, total, eta_s;
+    uint64_t done, total, eta_s, per_s;
 };
 KV_INTERNAL void cmd_stats_loading_get(struct cmd_loading *loading);
 

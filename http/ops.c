@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "command/stats.h"
 #include "http/json.h"
 #include "http/request.h"
 #include "kvsql/base/diag.h"
@@ -24,8 +25,10 @@ enum http_next http_do_livez(struct http_request *request)
 static void ops_loading(struct http_request *request)
 {
     struct http_server *server = request->server;
+    struct cmd_loading loading;
     struct kv_progress progress;
 
+    cmd_stats_loading_get(&loading);
     kv_lock_take(&server->watch_lock);
     progress = server->progress;
     kv_lock_drop(&server->watch_lock);
@@ -33,9 +36,19 @@ static void ops_loading(struct http_request *request)
         http_refuse(request, HTTP_P_LOADING,
                     "the data directory is still being read");
     else
-        http_refuse(request, HTTP_P_LOADING, "%s: %llu of %llu",
+        http_refuse(request, HTTP_P_LOADING,
+                    "%s: %llu of %llu %s, %llu a second, %llu s left",
                     progress.what, (unsigned long long)progress.done,
-                    (unsigned long long)progress.total);
+                    (unsigned long long)progress.total,
+                    strcmp(progress.what, "load") == 0 ? "keys" : "bytes",
+                    (unsigned long long)(loading.running ? loading.per_s : 0),
+                    (unsigned long long)(loading.running ? loading.eta_s : 1));
+}
+
+static uint64_t ops_snapshot_left(const struct kv_info *info)
+{
+    return cmd_stats_left(info->snapshot_done, info->snapshot_total,
+                          info->snapshot_running_ms * 1000000);
 }
 
 enum http_next http_do_readyz(struct http_request *request)
@@ -63,9 +76,17 @@ enum http_next http_do_readyz(struct http_request *request)
     }
     http_answer(request, 200, HTTP_TYPE_JSON);
     kv_buf_printf(&request->answer.body,
-                  "{\"status\":\"ready\",\"keys\":%llu,\"position\":%llu}",
+                  "{\"status\":\"ready\",\"keys\":%llu,\"position\":%llu",
                   (unsigned long long)info.keys,
                   (unsigned long long)info.position);
+    if (info.snapshot_running)
+        kv_buf_printf(&request->answer.body,
+                      ",\"snapshot\":{\"done\":%llu,\"total\":%llu,"
+                      "\"left_s\":%llu}",
+                      (unsigned long long)info.snapshot_done,
+                      (unsigned long long)info.snapshot_total,
+                      (unsigned long long)ops_snapshot_left(&info));
+    kv_buf_byte(&request->answer.body, '}');
     return HTTP_NEXT_ANSWER;
 }
 
@@ -126,6 +147,13 @@ static void ops_store(struct kv_buf *out, const struct kv_info *info)
          info->snapshot_position},
         {"snapshot_running", "gauge", "1 while a snapshot is written.",
          info->snapshot_running},
+        {"snapshot_done_keys", "gauge", "Keys that it has written.",
+         info->snapshot_done},
+        {"snapshot_total_keys", "gauge", "Keys that it has to write.",
+         info->snapshot_total},
+        {"snapshot_left_seconds", "gauge",
+         "Seconds that it may still take; 0 if not known.",
+         ops_snapshot_left(info)},
         {"snapshot_last_ok", "gauge", "1 if the last snapshot succeeded.",
          info->snapshot_last_ok},
         {"memory_max_bytes", "gauge", "The limit maxmemory, 0 for none.",
@@ -244,15 +272,43 @@ static void ops_latency(struct kv_buf *out, const struct http_stats *stats)
     }
 }
 
+/* How far the start is: of keys of the snapshot, then of bytes of the wal. */
+static void ops_start(struct kv_buf *out)
+{
+    static const char *const stages[] = {"load", "replay"};
+    struct cmd_loading loading;
+
+    cmd_stats_loading_get(&loading);
+    ops_one(out, "loading", "gauge", "1 while the data directory is read.",
+            loading.running);
+    if (!loading.running)
+        return;
+    ops_head(out, "loading_stage", "gauge", "1 for what is read now.");
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
+        kv_buf_printf(out, "kvsql_loading_stage{stage=\"%s\"} %d\n", stages[i],
+                      strcmp(loading.what, stages[i]) == 0);
+    ops_one(out, "loading_done", "gauge", "Keys or bytes of it that are read.",
+            loading.done);
+    ops_one(out, "loading_total", "gauge", "Keys or bytes that it has.",
+            loading.total);
+    ops_one(out, "loading_left_seconds", "gauge", "Seconds it may still take.",
+            loading.eta_s);
+}
+
 enum http_next http_do_metrics(struct http_request *request)
 {
     struct kv_buf *out = &request->answer.body;
     struct kv_info info;
 
+    kvsql *db = atomic_load(&request->server->db);
+
     http_answer(request, 200, "text/plain; version=0.0.4; charset=utf-8");
-    kv_info_get(atomic_load(&request->server->db), &info);
-    ops_store(out, &info);
-    ops_labelled(out, &info);
+    ops_start(out);
+    if (db != NULL) {
+        kv_info_get(db, &info);
+        ops_store(out, &info);
+        ops_labelled(out, &info);
+    }
     ops_door(out, &request->server->stats);
     ops_latency(out, &request->server->stats);
     return HTTP_NEXT_ANSWER;

@@ -134,7 +134,8 @@ static enum MHD_Result server_run(struct http_request *request)
         return server_answer(request); /* refused in the first call */
     if (atomic_load(&request->server->db) == NULL &&
         request->route->rights != HTTP_RIGHT_NONE &&
-        request->route->run != http_do_readyz) {
+        request->route->run != http_do_readyz &&
+        request->route->run != http_do_metrics) {
         http_refuse(request, HTTP_P_LOADING,
                     "the data directory is still being read");
         return server_answer(request);

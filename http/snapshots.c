@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "command/stats.h"
 #include "http/json.h"
 #include "http/prefer.h"
 
@@ -41,8 +42,16 @@ enum http_next http_do_snapshots_list(struct http_request *request)
         count = SNAPSHOTS_MAX;
     kv_info_get(db, &info);
     http_answer(request, 200, HTTP_TYPE_JSON);
-    kv_buf_printf(out, "{\"running\":%s,\"last_ok\":%s,\"items\":[",
-                  info.snapshot_running ? "true" : "false",
+    kv_buf_printf(out, "{\"running\":%s,",
+                  info.snapshot_running ? "true" : "false");
+    if (info.snapshot_running)
+        kv_buf_printf(out, "\"done\":%llu,\"total\":%llu,\"left_s\":%llu,",
+                      (unsigned long long)info.snapshot_done,
+                      (unsigned long long)info.snapshot_total,
+                      (unsigned long long)cmd_stats_left(
+                          info.snapshot_done, info.snapshot_total,
+                          info.snapshot_running_ms * 1000000));
+    kv_buf_printf(out, "\"last_ok\":%s,\"items\":[",
                   info.snapshot_last_ok ? "true" : "false");
     for (unsigned i = 0; i < count; i++) {
         if (i > 0)

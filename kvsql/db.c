@@ -566,6 +566,12 @@ static void db_info(kvsql *db, struct kv_info *info)
     info->snapshot_running = db->snapshot_running;
     info->snapshot_last_ok = db->snapshot_last_ok;
     info->snapshot_count = db->snapshot_count;
+    if (db->snapshot_running) {
+        info->snapshot_done = atomic_load(&db->snapshot_done);
+        info->snapshot_total = atomic_load(&db->snapshot_total);
+        info->snapshot_running_ms =
+            (kv_os_mono_ns() - db->snapshot_begun_ns) / 1000000;
+    }
     if (db->known_count > 0) {
         info->snapshot_position = db->known[0].position;
         info->snapshot_ms = db->known[0].ms;

@@ -26,6 +26,9 @@ struct kvsql {
     struct kv_thread keeper, snapshotter;
     bool stop;
     bool snapshot_wanted, snapshot_running, snapshot_last_ok;
+    uint64_t snapshot_begun_ns; /* of the one that is running */
+    /* Keys of that, as its thread tells. */
+    _Atomic uint64_t snapshot_done, snapshot_total;
     uint64_t snapshot_next_ns;  /* not before, after a failure */
     uint64_t snapshot_since_ns; /* begin of the hour */
     uint64_t snapshot_wal_bytes; /* written by the wal up to the last one */

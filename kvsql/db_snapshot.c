@@ -380,11 +380,32 @@ static kvsql_rc dbsnap_allowed(const kvsql *db, struct kvsql_error *err)
                          "only", db->path);
 }
 
+/* Who asks how far a snapshot is finds it in the store, too. */
+struct dbsnap_told {
+    kvsql *db;
+    kv_progress_fn progress;
+    void *arg;
+};
+
+static void dbsnap_tell(void *arg, const struct kv_progress *progress)
+{
+    const struct dbsnap_told *told = arg;
+
+    atomic_store_explicit(&told->db->snapshot_done, progress->done,
+                          memory_order_relaxed);
+    atomic_store_explicit(&told->db->snapshot_total, progress->total,
+                          memory_order_relaxed);
+    if (told->progress != NULL) {
+        told->progress(told->arg, progress);
+    }
+}
+
 kvsql_rc kv_snapshot_run(kvsql *db, kv_progress_fn progress, void *arg,
                          struct kv_snapshot_info *out, struct kvsql_error *err)
 {
     struct kv_snapshot_info info = {.size = 0};
     struct kvsql_error own = {.rc = KVSQL_OK};
+    struct dbsnap_told told = {db, progress, arg};
 
     err = err ? err : &own;
     kvsql_rc rc = dbsnap_allowed(db, err);
@@ -394,12 +415,17 @@ kvsql_rc kv_snapshot_run(kvsql *db, kv_progress_fn progress, void *arg,
     kv_lock_take(&db->lock);
     const bool busy = db->snapshot_running;
     db->snapshot_running = true;
+    if (!busy) {
+        db->snapshot_begun_ns = kv_os_mono_ns();
+        atomic_store(&db->snapshot_done, 0);
+        atomic_store(&db->snapshot_total, 0);
+    }
     kv_lock_drop(&db->lock);
     if (busy) {
         return kv_fail(err, KVSQL_BUSY, "snapshot: one is being written now");
     }
     const uint64_t begun = kv_latency_begin(db->store);
-    rc = dbsnap_run(db, progress, arg, &info, err);
+    rc = dbsnap_run(db, dbsnap_tell, &told, &info, err);
     kv_latency_end(db->store, KV_LATENCY_SNAPSHOT, begun);
     kv_lock_take(&db->lock);
     db->snapshot_running = false;

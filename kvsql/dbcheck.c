@@ -22,6 +22,7 @@ struct dbcheck {
     struct kv_wal_config config;
     struct kv_manifest manifest;
     void (*report)(void *arg, const char *line);
+    kv_progress_fn progress;
     void *arg;
 };
 
@@ -29,6 +30,21 @@ static void dbcheck_say(const struct dbcheck *check, const char *line)
 {
     if (check->report != NULL) {
         check->report(check->arg, line);
+    }
+}
+
+/* Bytes of the snapshots before number `next`, of all. */
+static void dbcheck_progress(const struct dbcheck *check, unsigned next)
+{
+    struct kv_progress progress = {.what = "verify"};
+
+    for (unsigned i = 0; i < check->manifest.snapshot_count; i++) {
+        progress.total += check->manifest.snapshots[i].size;
+        progress.done += i < next ? check->manifest.snapshots[i].size : 0;
+    }
+    progress.bytes = progress.done;
+    if (check->progress != NULL) {
+        check->progress(check->arg, &progress);
     }
 }
 
@@ -43,6 +59,7 @@ static kvsql_rc dbcheck_snapshots(struct dbcheck *check,
         uint64_t size;
         uint32_t crc;
 
+        dbcheck_progress(check, i);
         const kvsql_rc rc =
             kv_snapshot_checksum(check->config.os, check->config.dir,
                                  snapshot->name, &size, &crc, err);
@@ -84,7 +101,7 @@ static kvsql_rc dbcheck_once(struct dbcheck *check, struct kvsql_error *err)
     }
     if (rc == KVSQL_OK) {
         rc = kv_wal_recover(&check->config, &check->manifest, NULL, false,
-                            false, NULL, NULL, &report, err);
+                            false, check->progress, check->arg, &report, err);
     }
     if (rc == KVSQL_OK) {
         (void)snprintf(line, sizeof(line),
@@ -99,25 +116,27 @@ static kvsql_rc dbcheck_once(struct dbcheck *check, struct kvsql_error *err)
 }
 
 static kvsql_rc dbcheck_repair(const char *dir, const struct kv_os *os,
+                               kv_progress_fn progress, void *arg,
                                struct kvsql_error *err)
 {
     const struct kvsql_options options = {.repair = true, .no_keeper = true};
     kvsql *db;
-    const kvsql_rc rc = kv_open_os(dir, &options, os, NULL, NULL, &db, err);
+    const kvsql_rc rc = kv_open_os(dir, &options, os, progress, arg, &db, err);
 
     return rc == KVSQL_OK ? kv_close(db, err) : rc;
 }
 
 kvsql_rc kv_check(const char *dir, const struct kv_os *os, bool repair,
-                  void (*report)(void *arg, const char *line), void *arg,
-                  struct kvsql_error *err)
+                  void (*report)(void *arg, const char *line),
+                  kv_progress_fn progress, void *arg, struct kvsql_error *err)
 {
-    struct dbcheck check = {.report = report, .arg = arg};
+    struct dbcheck check = {
+        .report = report, .progress = progress, .arg = arg};
     kvsql_rc rc = KVSQL_OK;
     int handle;
 
     if (repair) {
-        rc = dbcheck_repair(dir, os, err);
+        rc = dbcheck_repair(dir, os, progress, arg, err);
         if (rc != KVSQL_OK) {
             return rc;
         }

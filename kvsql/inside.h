@@ -815,7 +815,7 @@ KV_INTERNAL void kv_changes_close(struct kv_changes *changes);
 /* ---- snapshots, state, statistics --------------------------------------------- */
 
 struct kv_progress {
-    const char *what; /* "snapshot", "load", "replay", ... */
+    const char *what; /* "snapshot", "load": keys; "replay", "verify": bytes */
     uint64_t done, total; /* total 0 = unknown */
     uint64_t bytes;
 };
@@ -879,6 +879,9 @@ struct kv_info {
     char store_id[33], start_id[17];
     bool snapshot_running, snapshot_last_ok;
     uint64_t snapshot_position, snapshot_count, snapshot_ms;
+    /* Of the one that is running, else 0: keys that are written, all (0: not
+     * begun to write), and how long it has run. */
+    uint64_t snapshot_done, snapshot_total, snapshot_running_ms;
     int64_t snapshot_at;
 };
 KV_INTERNAL void kv_info_get(kvsql *db, struct kv_info *info);
@@ -979,14 +982,15 @@ KV_INTERNAL void kv_sql_release(struct kvsql_view *views);
 KV_INTERNAL kvsql_rc kv_txn_none_here(struct kvsql_error *err) KV_MUST_USE;
 
 /* Read and judge everything in a data directory; report() gets one line per
- * thing that is good. Changes nothing, takes no lock, works beside a running
+ * thing that is good, progress() how far it is; both may be NULL. Changes nothing, takes no lock, works beside a running
  * server (R4). With `repair` the directory is opened, repaired and closed
  * first (R3). KVSQL_OK; KVSQL_CORRUPT with file and offset; NEWER, NOTFOUND,
  * LOCKED (repair), IO, NOMEM. */
 KV_INTERNAL kvsql_rc kv_check(const char *dir, const struct kv_os *os,
                               bool repair,
                               void (*report)(void *arg, const char *line),
-                              void *arg, struct kvsql_error *err) KV_MUST_USE;
+                              kv_progress_fn progress, void *arg,
+                              struct kvsql_error *err) KV_MUST_USE;
 
 /* The state of a data directory at a position or a time, as a new store. */
 struct kv_restore {

@@ -324,6 +324,65 @@ END_TEST
 
 /* ---- reading one ------------------------------------------------------------------ */
 
+/* What is told while it runs is what others find meanwhile. */
+struct seen {
+    kvsql *db;
+    unsigned calls;
+    uint64_t last;
+};
+
+static void seen_add(void *arg, const struct kv_progress *progress)
+{
+    struct seen *seen = arg;
+    struct kv_info info;
+
+    kv_info_get(seen->db, &info);
+    ck_assert(info.snapshot_running);
+    ck_assert_uint_eq(info.snapshot_done, progress->done);
+    ck_assert_uint_eq(info.snapshot_total, progress->total);
+    ck_assert_uint_ge(progress->done, seen->last);
+    ck_assert_uint_le(progress->done, progress->total);
+    seen->last = progress->done;
+    seen->calls++;
+}
+
+START_TEST(a_snapshot_tells_how_far_it_is)
+{
+    const struct kvsql_options options = {.no_keeper = true};
+    struct fakeos *fake = fakeos_new(1);
+    struct kv_snapshot_info made;
+    struct kvsql_error err;
+    struct kv_info info;
+    kvsql *db;
+    int dir;
+
+    const struct kv_os *os = fakeos_os(fake);
+    ck_assert_int_eq(os->dir_open(os->arg, "data", true, &dir), 0);
+    os->dir_close(os->arg, dir);
+    fakevfs_in(os);
+    ck_assert_int_eq(kv_open_os("data", &options, os, NULL, NULL, &db, &err),
+                     KVSQL_OK);
+    for (int i = 0; i < 25000; i++) {
+        char key[16];
+        const int size = snprintf(key, sizeof key, "k%d", i);
+        ck_assert_int_eq(kvsql_put(db, (kvsql_slice){key, (size_t)size},
+                                   (kvsql_slice){"v", 1}, 0, &err),
+                         KVSQL_OK);
+    }
+    struct seen seen = {.db = db};
+    ck_assert_int_eq(kv_snapshot_run(db, seen_add, &seen, &made, &err),
+                     KVSQL_OK);
+    ck_assert_uint_ge(seen.calls, 3);
+    ck_assert_uint_eq(seen.last, 25000);
+    kv_info_get(db, &info);
+    ck_assert(!info.snapshot_running);
+    ck_assert_uint_eq(info.snapshot_total, 0);
+    ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
+    fakevfs_out();
+    fakeos_free(fake);
+}
+END_TEST
+
 START_TEST(a_kept_snapshot_is_opened_by_its_name)
 {
     struct kv_snapshot_info info, first;
@@ -387,6 +446,7 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    a_power_cut_after_any_step_leaves_everything_acknowledged);
     tcase_add_test(tests, a_kept_snapshot_is_opened_by_its_name);
+    tcase_add_test(tests, a_snapshot_tells_how_far_it_is);
     tcase_add_test(tests, a_disk_that_lies_about_names_is_found_out);
     tcase_add_loop_test(tests, no_call_that_fails_costs_more_than_one_snapshot,
                         0, sizeof fault_kinds / sizeof *fault_kinds);

@@ -15,6 +15,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "command/stats.h"
 #include "http/request.h"
 #include "kvsql/base/os.h"
 #include "tests/lib/unit.h"
@@ -814,7 +815,18 @@ START_TEST(before_the_store_is_open_only_health_answers)
     ck_assert_int_eq(status_of(ask(SLICE("GET /readyz HTTP/1.1\r\n" HOST
                                          "Connection: close\r\n\r\n"))),
                      503);
-    ck_assert_ptr_nonnull(strstr(reply, "replay: 5 of 10"));
+    ck_assert_ptr_nonnull(strstr(reply, "replay: 5 of 10 bytes"));
+    cmd_stats_loading(&progress);
+    ck_assert_int_eq(status_of(ask(SLICE("GET /metrics HTTP/1.1\r\n" HOST
+                                         "Connection: close\r\n\r\n"))),
+                     200);
+    ck_assert_ptr_nonnull(strstr(reply, "\nkvsql_loading 1\n"));
+    ck_assert_ptr_nonnull(strstr(reply, "{stage=\"load\"} 0\n"));
+    ck_assert_ptr_nonnull(strstr(reply, "{stage=\"replay\"} 1\n"));
+    ck_assert_ptr_nonnull(strstr(reply, "\nkvsql_loading_done 5\n"));
+    ck_assert_ptr_nonnull(strstr(reply, "\nkvsql_loading_total 10\n"));
+    ck_assert_ptr_null(strstr(reply, "\nkvsql_keys "));
+    cmd_stats_loading(NULL);
     ck_assert_int_eq(
         status_of(ask(SLICE(GET HOST "Connection: close\r\n\r\n"))), 503);
     ck_assert_ptr_nonnull(strstr(reply, "{\"error\":\"LOADING"));

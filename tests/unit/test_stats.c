@@ -267,9 +267,24 @@ START_TEST(loading_is_told)
     ck_assert(loading.running);
     ck_assert_uint_eq(loading.total, 100);
     ck_assert_uint_ge(loading.eta_s, 1);
+    ck_assert_str_eq(loading.what, "replay");
+    progress = (struct kv_progress){.what = "load", .done = 1, .total = 9};
+    cmd_stats_loading(&progress);
+    cmd_stats_loading_get(&loading);
+    ck_assert_str_eq(loading.what, "load");
+    ck_assert_uint_eq(loading.done, 1);
     cmd_stats_loading(NULL);
     cmd_stats_loading_get(&loading);
     ck_assert(!loading.running);
+}
+END_TEST
+
+START_TEST(the_rest_takes_as_long_as_what_was_done)
+{
+    ck_assert_uint_eq(cmd_stats_left(25, 100, 10000000000), 31);
+    ck_assert_uint_eq(cmd_stats_left(0, 100, 10000000000), 0);
+    ck_assert_uint_eq(cmd_stats_left(100, 100, 10000000000), 0);
+    ck_assert_uint_eq(cmd_stats_left(200, 100, 10000000000), 0);
 }
 END_TEST
 
@@ -290,6 +305,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, rates_are_sampled);
     tcase_add_test(tests, facts_are_told_inside_a_batch);
     tcase_add_test(tests, loading_is_told);
+    tcase_add_test(tests, the_rest_takes_as_long_as_what_was_done);
 }
 
 int main(void)

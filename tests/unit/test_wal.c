@@ -317,7 +317,7 @@ START_TEST(damage_is_refused_by_file_and_offset_or_harmless)
                 ck_assert_ptr_nonnull(strstr(run.err.text, "file="));
                 ck_assert_ptr_nonnull(strstr(run.err.text, "offset="));
                 ck_assert_int_eq(kv_check("data", fakeos_os(run.fake), false,
-                                          NULL, NULL, &run.err),
+                                          NULL, NULL, NULL, &run.err),
                                  KVSQL_CORRUPT);
                 run.options.repair = true;
                 ck_assert_msg(run_open(&run) == KVSQL_OK, "%u %u %llu: %s",
