@@ -86,7 +86,8 @@ void rows_value(char *out, size_t *size, const struct vt_value *v, bool literal)
     int n = 0;
 
     out += *size;
-    ck_assert_uint_gt(left, 64 + v->size * 2);
+    /* a ck_assert that holds is a write to a file */
+    if (left <= 64 + v->size * 2) ck_abort_msg("too much text");
     switch (v->kind) {
     case VT_NULL: n = snprintf(out, left, "NULL"); break;
     case VT_INTEGER:

@@ -36,6 +36,8 @@ void twin_close(struct twin *twin);
 void twin_fill(struct twin *twin);
 void twin_empty(struct twin *twin);
 
+/* Begin the next step, until KVSQL_SQL_STEPS, else `steps`, are made. */
+bool twin_more(struct twin *twin, uint64_t steps);
 /* Run gen.sql with its parameters on one side. */
 void twin_ours(struct twin *twin, const char *sql, struct twin_rows *rows);
 void twin_native(struct twin *twin, const char *sql, struct twin_rows *rows);
