@@ -219,7 +219,7 @@ $(B)/tests/unit/test_resp: private LDFLAGS += \
 $(B)/tests/model/%: $(B)/obj/tests/model/%.o $(testlib) $(room_libs)
 	$(link_test)
 # ... and this one between the modules and SQLite.
-$(B)/tests/sql/test_plans: private LDFLAGS += \
+$(B)/tests/sql/test_plans $(B)/tests/sql/test_nomem: private LDFLAGS += \
 	-Wl,--wrap=sqlite3_create_module_v2
 $(B)/tests/sql/%: $(B)/obj/tests/sql/%.o $(call objects,$(src_sqltest)) \
 		$(testlib) $(room_libs)

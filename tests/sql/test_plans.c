@@ -2,70 +2,19 @@
  * many xFilter and xNext a statement needs, for a fixed list; what SQLite's
  * planner passes to a module, on which the rules PL1-PL13 rest.
  *
- * Every module is registered with counters between it and SQLite: the program is
- * linked with --wrap=sqlite3_create_module_v2.
+ * Calls are counted between SQLite and the modules (modules.h). The control: with
+ * nothing pushed down every plan that pushes something is another one.
  *
  * The store has keys k000..k199 (strings), hashes h0..h9 of 20 fields, lists
  * l0, l1 of 50, sets s0..s9 of 20 and the sorted set z of 100. */
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/lib/modules.h"
 #include "tests/lib/planner.h"
 #include "tests/lib/rows.h"
 
-#define MODULES_MAX 64
-
 static struct rows fx;
-
-/* ---- counting --------------------------------------------------------------- */
-
-/* What SQLite is given: the module with counters, and the one behind it. */
-struct counted {
-    sqlite3_module module;
-    const sqlite3_module *real;
-};
-static struct counted modules[MODULES_MAX];
-static unsigned module_count, filters, nexts;
-
-static const sqlite3_module *real_of(const sqlite3_vtab_cursor *cursor)
-{
-    return ((const struct counted *)(const void *)cursor->pVtab->pModule)->real;
-}
-
-static int count_filter(sqlite3_vtab_cursor *cursor, int plan, const char *text,
-                        int argc, sqlite3_value **argv)
-{
-    filters++;
-    return real_of(cursor)->xFilter(cursor, plan, text, argc, argv);
-}
-
-static int count_next(sqlite3_vtab_cursor *cursor)
-{
-    nexts++;
-    return real_of(cursor)->xNext(cursor);
-}
-
-int __real_sqlite3_create_module_v2(sqlite3 *sql, const char *name,
-                                    const sqlite3_module *module, void *aux,
-                                    void (*done)(void *));
-int __wrap_sqlite3_create_module_v2(sqlite3 *sql, const char *name,
-                                    const sqlite3_module *module, void *aux,
-                                    void (*done)(void *));
-
-int __wrap_sqlite3_create_module_v2(sqlite3 *sql, const char *name,
-                                    const sqlite3_module *module, void *aux,
-                                    void (*done)(void *))
-{
-    struct counted *counted = &modules[module_count++];
-
-    ck_assert_uint_lt(module_count, MODULES_MAX);
-    counted->module = *module;
-    counted->real = module;
-    counted->module.xFilter = count_filter;
-    counted->module.xNext = count_next;
-    return __real_sqlite3_create_module_v2(sql, name, &counted->module, aux,
-                                           done);
-}
 
 /* ---- the store ----------------------------------------------------------------- */
 
@@ -74,7 +23,6 @@ int __wrap_sqlite3_create_module_v2(sqlite3 *sql, const char *name,
 
 static void setup(void)
 {
-    module_count = 0;
     rows_init(&fx);
     rows_ok(&fx, N(200) "INSERT INTO strings(key, value) SELECT 'k' ||"
                         " substr('00' || i, -3), i FROM n");
@@ -262,19 +210,61 @@ static const char *plan_of(const char *sql)
     return text;
 }
 
+/* What the statement does, which is taken back. */
+static void steps_of(const char *sql, uint64_t *filters, uint64_t *nexts)
+{
+    rows_ok(&fx, "BEGIN");
+    *filters = modules_calls(MODULES_FILTER);
+    *nexts = modules_calls(MODULES_NEXT);
+    rows_ok(&fx, sql);
+    *filters = modules_calls(MODULES_FILTER) - *filters;
+    *nexts = modules_calls(MODULES_NEXT) - *nexts;
+    rows_ok(&fx, "ROLLBACK");
+}
+
 START_TEST(a_plan_and_its_steps_are_these)
 {
     const struct plan *plan = &plans[_i];
     const char *text = plan_of(plan->sql);
+    uint64_t filters, nexts;
 
     ck_assert_msg(strcmp(text, plan->text) == 0, "%s\n{\"%s\"}", plan->sql,
                   text);
-    rows_ok(&fx, "BEGIN");
-    filters = nexts = 0;
-    rows_ok(&fx, plan->sql);
+    steps_of(plan->sql, &filters, &nexts);
     ck_assert_msg(filters == plan->filters && nexts == plan->nexts,
-                  "%s: %u, %u", plan->sql, filters, nexts);
-    rows_ok(&fx, "ROLLBACK");
+                  "%s: %llu, %llu", plan->sql, (unsigned long long)filters,
+                  (unsigned long long)nexts);
+}
+END_TEST
+
+/* The plan asks something of a module: "SCAN strings:key=?". */
+static bool pushes(const char *text)
+{
+    for (const char *colon = strchr(text, ':'); colon;
+         colon = strchr(colon + 1, ':'))
+        if (colon[1] != 0 && colon[1] != '\n') return true;
+    return false;
+}
+
+/* The control: what each plan is without plans. */
+START_TEST(a_plan_that_asks_for_less_is_told_apart)
+{
+    unsigned pushing = 0, texts = 0, steps = 0;
+
+    vt_session_plan_off(fx.session, true);
+    for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++) {
+        const struct plan *plan = &plans[i];
+        uint64_t filters, nexts;
+        if (!pushes(plan->text)) continue;
+        pushing++;
+        texts += strcmp(plan_of(plan->sql), plan->text) != 0;
+        steps_of(plan->sql, &filters, &nexts);
+        steps += filters != plan->filters || nexts != plan->nexts;
+    }
+    vt_session_plan_off(fx.session, false);
+    ck_assert_uint_gt(pushing, 40);
+    ck_assert_uint_eq(texts, pushing);
+    ck_assert_uint_eq(steps, pushing);
 }
 END_TEST
 
@@ -337,6 +327,7 @@ static void add(TCase *tests)
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, a_plan_and_its_steps_are_these, 0,
                         (int)(sizeof(plans) / sizeof(plans[0])));
+    tcase_add_test(tests, a_plan_that_asks_for_less_is_told_apart);
     tcase_add_loop_test(tests, the_planner_passes_this, 0,
                         (int)(sizeof(facts) / sizeof(facts[0])));
 }
