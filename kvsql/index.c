@@ -344,8 +344,10 @@ bool kv_index_turn(struct kv_store *store, const struct kv_index *index)
     if (was->size == will->size &&
         (was->size == 0 || memcmp(was->p, will->p, was->size) == 0))
         return true;
-    if (!kv_index_own(store, &index->id, &tree) || tree == NULL)
-        return tree == NULL;
+    if (!kv_index_own(store, &index->id, &tree))
+        return false;
+    if (tree == NULL)
+        return true;
     for (size_t place = 0; ok && place < was->size;) {
         const kvsql_slice entry = kv_index_next_entry(was, &place);
         if (!index_among(entry, will))

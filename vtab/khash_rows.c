@@ -104,8 +104,11 @@ static bool krows_key(struct vt_seek *seek, const struct kv_key *entry,
     const struct kv_key *prefix = &seek->khash->prefix;
 
     KV_ASSERT(values < entry->size);
-    if (seek->text.size < prefix->size)
+    if (seek->text.size < prefix->size) {
+        kv_buf_cut(&seek->text, 0);
         kv_buf_add(&seek->text, prefix->p, prefix->size);
+        if (seek->text.failed) return false;
+    }
     kv_buf_cut(&seek->text, prefix->size);
     kv_buf_add(&seek->text, entry->p + values + 1, entry->size - values - 1);
     seek->key = (struct kv_key){seek->text.p, (uint32_t)seek->text.size,
