@@ -20,6 +20,7 @@ static void index_restart(struct kv_store *store)
     store->schema.building = 0;
     store->schema.done = 0;
     store->schema.epoch = atomic_load(&store->epoch);
+    store->schema.walked = store->live.defs_version;
     store->schema.at.size = 0;
 }
 
@@ -121,7 +122,8 @@ static bool index_complete(struct kv_store *store, const struct kv_key *id)
     /* whoever plans or reads from now on does so by it, though no position has
      * passed */
     kv_edit(store, &store->live.defs_version, sizeof(uint64_t));
-    store->live.defs_version = store->schema.version = ++store->defs_last;
+    store->live.defs_version = ++store->defs_last;
+    store->schema.version = store->schema.walked = store->live.defs_version;
     atomic_store(&store->defs_hint, store->live.defs_version);
     for (struct kv_view *view = store->newest; view != NULL; view = view->older)
         view->passed = true;
@@ -183,7 +185,7 @@ bool kv_index_build_some(struct kv_store *store)
     if (!wanted || kv_txn_begin(store->db, true, 0, &txn, &err) != KVSQL_OK)
         return false;
     if (store->schema.epoch != atomic_load(&store->epoch) ||
-        store->schema.version != store->live.defs_version)
+        store->schema.walked != store->live.defs_version)
         index_restart(store);
     txn->lenient = true; /* what is there is there */
     if (!index_build(store, &more)) {

@@ -155,7 +155,8 @@ struct kv_schema {
     struct kv_buf rival;       /* ... and the key that was there; none: the index
                                   is not complete */
     uint64_t done, epoch;      /* all are complete: defs_version, and epoch */
-    unsigned building;         /* number in `index` ... */
+    uint64_t walked;           /* defs_version for which the walk goes on ... */
+    unsigned building;         /* ... at this number in `index` ... */
     struct kv_buf at;          /* ... and the key behind which it goes on */
 };
 

@@ -602,6 +602,44 @@ START_TEST(an_index_of_hashes_that_are_there_is_built_by_the_keeper)
 }
 END_TEST
 
+/* All four are complete, and lead to what a scan finds. */
+static void built(void)
+{
+    tick();
+    check_store();
+    GIVES("SELECT count(*) FROM stats WHERE name LIKE 'index users(%' AND"
+          " value = 'ready'", "4");
+    ck_assert_str_eq(plan_of("SELECT * FROM users WHERE age = 3"),
+                     "index age: age=?");
+    same_without_plan("SELECT id, age FROM users WHERE age > 0 ORDER BY age,"
+                      " id");
+    same_without_plan("SELECT id FROM users WHERE city > 'c' AND city < 'd'"
+                      " ORDER BY city, age, id");
+}
+
+START_TEST(an_index_that_is_defined_again_is_built_from_its_beginning)
+{
+    ok("CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id, name TEXT,"
+       " age INTEGER, city TEXT, score REAL)");
+    ok("WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i+1 FROM n LIMIT"
+       " 3000) INSERT INTO users(id, name, age, city) SELECT i, 'n', i % 97,"
+       " 'c' || i FROM n");
+    ok("DROP TABLE users");
+    ok(USERS);
+    built();
+    for (unsigned slices = 0; slices < 9; slices++) { /* in hand by the keeper */
+        ok("DROP TABLE users");
+        ok(USERS);
+        for (unsigned i = 0; i < slices; i++)
+            (void)kv_store_tick(kv_db_store(fx.db));
+        ok("DROP TABLE users"); /* and it does not look in between */
+        ok("REPLACE INTO hashes(key, field, value) VALUES('user:1', 'x', 1)");
+        ok(USERS);
+        built();
+    }
+}
+END_TEST
+
 /* One field by the way of commands. */
 static kvsql_rc hset(const char *key, const char *field, const char *value)
 {
@@ -1031,6 +1069,8 @@ static void add(TCase *tests)
                    an_expired_field_is_found_as_null_before_it_is_removed);
     tcase_add_test(tests,
                    an_index_of_hashes_that_are_there_is_built_by_the_keeper);
+    tcase_add_test(tests,
+                   an_index_that_is_defined_again_is_built_from_its_beginning);
     tcase_add_test(tests,
                    unique_columns_are_unique_for_who_writes_through_sql);
     tcase_add_test(tests, strict_indexes_refuse_what_collides_by_any_door);
