@@ -336,17 +336,29 @@ static void key_answer_use(struct cmd_context *c, kvsql_rc rc, uint64_t number)
 void cmd_do_object_freq(struct cmd_context *c)
 {
     const struct kv_key key = cmd_key(c, 2);
-    uint64_t freq;
-    const kvsql_rc rc = kv_item_freq(c->txn, &key, &freq, &c->err);
+    struct kv_item item;
+    uint64_t freq = 0;
+    kvsql_rc rc = KVSQL_NOTFOUND;
 
+    if (c->txn != NULL) {
+        rc = kv_item_freq(c->txn, &key, &freq, &c->err);
+    } else if (cmd_get(c, &key, &item)) {
+        rc = kv_item_freq_seen(c->view, &item, &freq, &c->err);
+    }
     key_answer_use(c, rc, freq);
 }
 
 void cmd_do_object_idletime(struct cmd_context *c)
 {
     const struct kv_key key = cmd_key(c, 2);
-    uint64_t idle;
-    const kvsql_rc rc = kv_item_idle(c->txn, &key, &idle, &c->err);
+    struct kv_item item;
+    uint64_t idle = 0;
+    kvsql_rc rc = KVSQL_NOTFOUND;
 
+    if (c->txn != NULL) {
+        rc = kv_item_idle(c->txn, &key, &idle, &c->err);
+    } else if (cmd_get(c, &key, &item)) {
+        rc = kv_item_idle_seen(c->view, &item, &idle, &c->err);
+    }
     key_answer_use(c, rc, idle);
 }

@@ -15,13 +15,6 @@
 #define EMBED_NEVER                                                           \
     (CMD_CONTROL | CMD_CLIENT | CMD_ADMIN | CMD_NO_MULTI | CMD_AT_ONCE)
 
-/* Their answer is not in a view. */
-static bool embed_is_live(const struct cmd_row *row)
-{
-    return row->run == cmd_do_object_freq ||
-           row->run == cmd_do_object_idletime;
-}
-
 static kvsql_rc embed_check(const struct cmd_embed *embed,
                             const struct cmd_row *row,
                             struct kvsql_error *err)
@@ -35,11 +28,6 @@ static kvsql_rc embed_check(const struct cmd_embed *embed,
     if (embed->txn == NULL && (row->flags & CMD_WRITE) != 0) {
         return kv_fail(err, KVSQL_AUTH,
                        "'%s' may change data: INSERT INTO kv_exec runs it",
-                       row->name);
-    }
-    if (embed->txn == NULL && embed_is_live(row)) {
-        return kv_fail(err, KVSQL_AUTH,
-                       "'%s' asks the live key: INSERT INTO kv_exec runs it",
                        row->name);
     }
     return KVSQL_OK;

@@ -213,6 +213,17 @@ KV_INTERNAL int64_t kv_item_idle_at(const struct kv_at *at,
 /* The counter of an LFU policy. NOTFOUND; INVALID under any other policy. */
 KV_INTERNAL kvsql_rc kv_item_freq(struct kv_txn *txn, const struct kv_key *key,
                                   uint64_t *freq, struct kvsql_error *err);
+/* The same two of an item, seen from `at`, which may be a view: reading it is no
+ * use of the key. What is not known yet is 0, or that of a new key. INVALID as
+ * above. A first question takes the store lock unless `at` is a txn's. */
+KV_INTERNAL kvsql_rc kv_item_idle_seen(const struct kv_at *at,
+                                       const struct kv_item *item,
+                                       uint64_t *idle,
+                                       struct kvsql_error *err);
+KV_INTERNAL kvsql_rc kv_item_freq_seen(const struct kv_at *at,
+                                       const struct kv_item *item,
+                                       uint64_t *freq,
+                                       struct kvsql_error *err);
 /* How long the key has not been used, in seconds, and how often it was, 0 to
  * 255; below 0: not known. The one that the policy of maxmemory asks for is
  * noted, if it asks at all. */

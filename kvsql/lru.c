@@ -68,8 +68,9 @@ static uint32_t lru_decayed(const struct kv_store *store, uint32_t value,
 {
     const uint32_t counter = value & 0xff;
     const uint32_t passed = (lru_minutes(now) - (value >> 8)) & 0xffff;
-    const uint32_t lost =
-        store->lfu_minutes > 0 ? passed / store->lfu_minutes : 0;
+    const uint32_t each =
+        __atomic_load_n(&store->lfu_minutes, __ATOMIC_RELAXED);
+    const uint32_t lost = each > 0 ? passed / each : 0;
 
     return lost > counter ? 0 : counter - lost;
 }
@@ -213,6 +214,47 @@ int64_t kv_item_idle_at(const struct kv_at *at, const struct kv_item *item)
     return idle > LRU_CLOCK_MASK / 2 ? 0 : (int64_t)idle * 1000;
 }
 
+/* Redis's sentences. */
+static kvsql_rc lru_no_idle(struct kvsql_error *err)
+{
+    return kv_fail(err, KVSQL_INVALID,
+                   "An LFU maxmemory policy is selected, idle time not "
+                   "tracked. " KV_LRU_NOTE);
+}
+
+static kvsql_rc lru_no_freq(struct kvsql_error *err)
+{
+    return kv_fail(err, KVSQL_INVALID,
+                   "An LFU maxmemory policy is not selected, access "
+                   "frequency not tracked. " KV_LRU_NOTE);
+}
+
+kvsql_rc kv_item_idle_seen(const struct kv_at *at, const struct kv_item *item,
+                           uint64_t *idle, struct kvsql_error *err)
+{
+    const int64_t ms = kv_item_idle_at(at, item);
+
+    *idle = ms > 0 ? (uint64_t)ms / 1000 : 0;
+    return __atomic_load_n(&at->store->lru_mode, __ATOMIC_RELAXED) ==
+                   KV_LRU_FREQ
+               ? lru_no_idle(err)
+               : KVSQL_OK;
+}
+
+kvsql_rc kv_item_freq_seen(const struct kv_at *at, const struct kv_item *item,
+                           uint64_t *freq, struct kvsql_error *err)
+{
+    const struct kv_store *const store = at->store;
+
+    *freq = 0;
+    if (__atomic_load_n(&store->lru_mode, __ATOMIC_RELAXED) != KV_LRU_FREQ)
+        return lru_no_freq(err);
+    *freq = item->lru == NULL
+                ? LRU_FREQ_NEW
+                : lru_decayed(store, lru_load(item->lru), at->now);
+    return KVSQL_OK;
+}
+
 /* ---- putting the bytes in, and taking them out --------------------------------- */
 
 /* Write the key's entry anew, with or without the bytes; no change of the key. */
@@ -249,9 +291,7 @@ kvsql_rc kv_item_idle(struct kv_txn *txn, const struct kv_key *key,
     if (!kv_key_find(store, key, &cell) || kv_cell_hidden(&cell, txn->now))
         return kv_fail(err, KVSQL_NOTFOUND, "no such key");
     if (store->lru_mode == KV_LRU_FREQ)
-        return kv_fail(err, KVSQL_INVALID,
-                       "An LFU maxmemory policy is selected, idle time not "
-                       "tracked. " KV_LRU_NOTE);
+        return lru_no_idle(err);
     store->lru_asked = true;
     lru_mode_set(store, KV_LRU_CLOCK);
     *idle = kv_lru_idle(store, cell.lru, txn->now);
@@ -271,9 +311,7 @@ kvsql_rc kv_item_freq(struct kv_txn *txn, const struct kv_key *key,
     if (!kv_key_find(store, key, &cell) || kv_cell_hidden(&cell, txn->now))
         return kv_fail(err, KVSQL_NOTFOUND, "no such key");
     if (store->lru_mode != KV_LRU_FREQ)
-        return kv_fail(err, KVSQL_INVALID,
-                       "An LFU maxmemory policy is not selected, access "
-                       "frequency not tracked. " KV_LRU_NOTE);
+        return lru_no_freq(err);
     *freq = kv_lru_freq(store, cell.lru, txn->now);
     return KVSQL_OK;
 }
@@ -303,7 +341,8 @@ void kv_txn_set_lfu(struct kv_txn *txn, uint32_t log_factor,
                     uint32_t decay_minutes)
 {
     txn->store->lfu_factor = log_factor;
-    txn->store->lfu_minutes = decay_minutes;
+    __atomic_store_n(&txn->store->lfu_minutes, decay_minutes,
+                     __ATOMIC_RELAXED);
 }
 
 void kv_lru_select(struct kv_store *store, enum kv_lru_mode wanted)

@@ -110,10 +110,6 @@ START_TEST(what_is_not_about_keys_is_refused)
           "'PING' is not available in SQL: it is not about keys");
     FAILS("SELECT * FROM kv('DEL', 'k')", KVSQL_AUTH,
           "'DEL' may change data: INSERT INTO kv_exec runs it");
-    FAILS("SELECT * FROM kv('OBJECT', 'IDLETIME', 'k')", KVSQL_AUTH,
-          "'OBJECT|IDLETIME' asks the live key: INSERT INTO kv_exec runs it");
-    ok("INSERT INTO kv_exec(cmd) VALUES('SET k 1'), ('OBJECT IDLETIME k')");
-    GIVES("SELECT kv_last()", "0");
 }
 END_TEST
 
@@ -384,6 +380,51 @@ START_TEST(idle_is_kept_from_the_first_question_on)
 }
 END_TEST
 
+START_TEST(how_a_key_was_used_is_seen_by_kv_and_asking_is_no_use)
+{
+    static const char idle[] =
+        "SELECT value FROM kv('OBJECT', 'IDLETIME', 'k')";
+    static const char freq[] = "SELECT value FROM kv('OBJECT', 'FREQ', 'k')";
+    static const char no_freq[] =
+        "ERR An LFU maxmemory policy is not selected, access frequency not "
+        "tracked. Please note that when switching between policies at runtime "
+        "LRU and LFU data will take some time to adjust.";
+    static const char no_idle[] =
+        "ERR An LFU maxmemory policy is selected, idle time not tracked. Please "
+        "note that when switching between policies at runtime LRU and LFU data "
+        "will take some time to adjust.";
+
+    GIVES("SELECT type FROM kv('OBJECT', 'IDLETIME', 'k')", "null");
+    ok("INSERT INTO strings(key, value) VALUES('k', 1)");
+    GIVES(idle, "0"); /* the first question: kept from here on */
+    ok("INSERT INTO kv_exec(cmd) VALUES('GET k')");
+    ok("REPLACE INTO strings(key, value) VALUES('k', 2)");
+    fx.wall += 5000;
+    GIVES(idle, "5");
+    GIVES("SELECT value FROM kv('GET', 'k')", "2"); /* of a view: no use */
+    GIVES(idle, "5");
+    ok("BEGIN");
+    ok("INSERT INTO kv_exec(cmd) VALUES('OBJECT IDLETIME k')");
+    GIVES("SELECT kv_last()", "5");
+    GIVES(idle, "5"); /* the transaction's own state */
+    ok("COMMIT");
+    FAILS(freq, KVSQL_INVALID, no_freq);
+
+    ok("DELETE FROM keys");
+    kv_set_maxmemory_policy(fx.db, KVSQL_ALLKEYS_LFU, 5);
+    ok("INSERT INTO strings(key, value) VALUES('k', 3)");
+    GIVES(freq, "5"); /* of a new key */
+    for (int i = 0; i < 200; i++) ok("INSERT INTO kv_exec(cmd) VALUES('GET k')");
+    ok("INSERT INTO kv_exec(cmd) VALUES('OBJECT FREQ k')");
+    GIVES("SELECT value > 5, value = CAST(kv_last() AS INT)"
+          " FROM kv('OBJECT', 'FREQ', 'k')", "1|1");
+    fx.wall += 200 * 60000;
+    GIVES(freq, "0"); /* one for each minute is gone */
+    FAILS(idle, KVSQL_INVALID, no_idle);
+    GIVES("SELECT idle FROM keys", "NULL");
+}
+END_TEST
+
 START_TEST(no_command_leaves_memory_or_changes_behind_when_an_allocation_fails)
 {
     static const char *const statements[] = {
@@ -437,6 +478,7 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    a_reply_longer_than_the_session_may_have_is_refused);
     tcase_add_test(tests, idle_is_kept_from_the_first_question_on);
+    tcase_add_test(tests, how_a_key_was_used_is_seen_by_kv_and_asking_is_no_use);
     tcase_add_test(
         tests,
         no_command_leaves_memory_or_changes_behind_when_an_allocation_fails);
