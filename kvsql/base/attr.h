@@ -40,7 +40,7 @@ KV_INTERNAL KV_NORETURN void kv_assert_failed(const char *file, int line,
 #define KV_DEBUG_ASSERT(x) ((void)sizeof(x))
 #endif
 
-/* A boundary that tests must reach; `make cover` lists those never hit. */
+/* A boundary that tests must reach; `make coverage` lists those never hit. */
 #ifdef KVSQL_PROBES
 KV_INTERNAL void kv_probe_hit(const char *name);
 #define KV_PROBE(name) kv_probe_hit(name)

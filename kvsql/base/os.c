@@ -489,7 +489,7 @@ bool kv_os_stderr(const char *p, size_t size)
 
 #ifdef KVSQL_PROBES
 
-/* Append the name to the file that KVSQL_PROBE_FILE names; `make cover` reads
+/* Append the name to the file that KVSQL_PROBE_FILE names; `make coverage` reads
  * it. Each hit is a line: this build is for counting, not for speed. */
 void kv_probe_hit(const char *name)
 {
