@@ -96,6 +96,7 @@ objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 unit := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 model := $(patsubst %.c,$(B)/%,$(wildcard tests/model/test_*.c))
 sql := $(patsubst %.c,$(B)/%,$(wildcard tests/sql/test_*.c))
+no_gate := $(B)/tests/crash/no_gate
 benches := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 scripts := $(foreach s,sql api crash compat docs,$(if $(wildcard tests/$(s)/run),check-$(s)))
 suites := $(if $(unit),check) $(if $(model),check-model) $(scripts) \
@@ -224,6 +225,10 @@ $(B)/tests/sql/test_plans $(B)/tests/sql/test_nomem: private LDFLAGS += \
 $(B)/tests/sql/%: $(B)/obj/tests/sql/%.o $(call objects,$(src_sqltest)) \
 		$(testlib) $(room_libs)
 	$(link_test)
+# A server that must be found out: its gate is always open.
+$(no_gate): private LDFLAGS += -Wl,--wrap=kv_gate_open
+$(no_gate): $(B)/obj/tests/crash/no_gate.o $(room_libs)
+	$(link_test)
 $(B)/bench/%: $(B)/obj/bench/%.o $(call objects,$(src_benchlib)) \
 		$(testlib) $(room_libs)
 	$(link_test)
@@ -289,11 +294,11 @@ sqlite_programs = $(filter-out %/test_plans,$(sql)) $(addprefix $(B)/tests/unit/
 check-sqlite: $(sqlite_programs) ## the SQL suites on another SQLite: SQLITE_LIB=path
 	@SQLITE_LIB='$(SQLITE_LIB)' PROGRAMS='$(sqlite_programs)' \
 		$(suite_of) sqlite tests/lib/other_sqlite
-check-crash: build ## kills, power cuts, faults, damage, full disks; CRASH= names some
+check-crash: build $(no_gate) ## kills, power cuts, faults, damage, full disks; CRASH= names some
 	$(suite) crash tests/crash/run
 check-compat: build ## directories of every format open, and newer ones are refused
 	$(suite) compat tests/compat/run
-check-crash-long: build ## the same at full length: an hour or two
+check-crash-long: build $(no_gate) ## the same at full length: an hour or two
 	@KVSQL_KILLS=200 KVSQL_CUTS=100 KVSQL_SECONDS=6 KVSQL_FAULTS=40 \
 		KVSQL_DAMAGES=3000 KVSQL_VARIANTS=6 KVSQL_ALLOCATIONS=400 \
 		KVSQL_CRASH_SECONDS=7200 \

@@ -10,6 +10,7 @@
  *                      3 not 0: for good
  *                      4 how many have failed              5 records so far
  *                      6 ms that the wall clock is off, signed
+ *                      7 us that each write and each sync takes longer
  *                      8.. calls of each kind
  *   KVSQL_SHIM_LOG   file that gets a record for each change; without it none
  *
@@ -53,7 +54,7 @@ enum shim_record {
     REC_RENAME, REC_UNLINK, REC_DIR, REC_MKDIR
 };
 enum shim_word { CTL_KINDS, CTL_N, CTL_ERRNO, CTL_GOOD, CTL_FIRED, CTL_RECORDS,
-                 CTL_CLOCK, CTL_CALLS = 8 };
+                 CTL_CLOCK, CTL_SLOW, CTL_CALLS = 8 };
 
 static char shim_dir[PATH_MAX];
 static size_t shim_dir_size;
@@ -120,6 +121,18 @@ static bool shim_fails(enum shim_kind kind, bool *half)
     *half = shim_ctl[CTL_ERRNO] >= SHIM_LIE;
     errno = *half ? 0 : (int)shim_ctl[CTL_ERRNO];
     return true;
+}
+
+/* Before a write or a sync: a disk that takes its time. */
+static void shim_wait(void)
+{
+    const uint64_t us =
+        shim_ctl == NULL ? 0 : __atomic_load_n(&shim_ctl[CTL_SLOW], __ATOMIC_SEQ_CST);
+    const struct timespec time = {(time_t)(us / 1000000),
+                                  (long)(us % 1000000) * 1000};
+
+    if (us != 0)
+        (void)nanosleep(&time, NULL);
 }
 
 /* Of a write that is done by half, or not at all. */
@@ -276,6 +289,7 @@ ssize_t write(int fd, const void *p, size_t size)
 
     if (!shim_watched(fd))
         return shim_real_write(fd, p, size);
+    shim_wait();
     if (shim_fails(SHIM_WRITE, &half)) {
         if (!half) return -1;
         if (shim_part(size) == 0) return (ssize_t)size;
@@ -292,6 +306,7 @@ ssize_t pwrite(int fd, const void *p, size_t size, off_t offset)
 
     if (!shim_watched(fd))
         return real(fd, p, size, offset);
+    shim_wait();
     if (shim_fails(SHIM_WRITE, &half)) {
         if (!half) return -1;
         if (shim_part(size) == 0) return (ssize_t)size;
@@ -338,6 +353,7 @@ static int shim_sync(int fd, enum shim_kind kind, fd_fn real)
 
     if (shim_kind_of(fd) == 0)
         return real(fd);
+    shim_wait();
     if (shim_fails(kind, &half)) {
         if (!half) return -1;
         if (shim_ctl[CTL_ERRNO] == SHIM_LIE) return 0;

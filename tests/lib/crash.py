@@ -109,13 +109,14 @@ class Client:
 
 
 class Server:
-    """kvsql serve; `env` adds variables, those of the shim for example."""
+    """kvsql serve; `env` adds variables, those of the shim for example; `program`
+    is another than the one that is tested."""
 
-    def __init__(self, directory, *options, env=None):
+    def __init__(self, directory, *options, env=None, program=None):
         self.directory = directory
         self.lines = []
         self.process = subprocess.Popen(
-            [KVSQL, "serve", "--dir", directory, "--http-port", "0", "--port", "0",
+            [program or KVSQL, "serve", "--dir", directory, "--http-port", "0", "--port", "0",
              "--save", "", *options],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=dict(os.environ, **(env or {})))
@@ -365,6 +366,10 @@ class Shim:
         """The wall clock is off by this much from now on."""
         self.words[6] = seconds * 1000 & (1 << 64) - 1
 
+    def slow(self, us):
+        """Each write and each sync takes so much longer from now on."""
+        self.words[7] = us
+
     def fired(self):
         return self.words[4]
 
@@ -511,12 +516,30 @@ class Disk:
         return mode
 
 
-def run_suite(name, main, shim):
-    """main(work) with a directory of its own; PASS or FAIL, and the seed."""
+def alone(name, path):
+    """This program again in a mount namespace of its own, or True when it is
+    there; False, with a SKIP, where that is not allowed."""
+    if os.environ.get("KVSQL_ALONE"):
+        return True
+    user = [] if os.geteuid() == 0 else ["-r"]
+    probe = ["unshare", *user, "-m", "sh", "-c", "mount -t tmpfs none /mnt"]
+    if shutil.which("unshare") is None or \
+            subprocess.run(probe, capture_output=True).returncode != 0:
+        print("SKIP %s: nothing can be mounted here" % name)
+        return False
+    os.environ["KVSQL_ALONE"] = "1"
+    os.execvp("unshare", ["unshare", *user, "-m", sys.executable,
+                          os.path.realpath(path)])
+
+
+def run_suite(name, main, shim, memory):
+    """main(work) with a directory of its own, in `memory` where there is a file
+    system for that; PASS or FAIL, and the seed."""
     if shim and os.environ.get("SAN"):
         print("SKIP %s: a preloaded library and a sanitizer do not go together" % name)
         return 0
-    work = tempfile.mkdtemp(prefix="kvsql-%s." % name)
+    shm = "/dev/shm" if memory and os.access("/dev/shm", os.W_OK) else None
+    work = tempfile.mkdtemp(prefix="kvsql-%s." % name, dir=shm)
     try:
         print("PASS %s: %s" % (name, main(work)))
         return 0
@@ -530,6 +553,6 @@ def run_suite(name, main, shim):
         shutil.rmtree(work, ignore_errors=True)
 
 
-def main(name, function, shim=False):
+def main(name, function, shim=False, memory=False):
     print("seed %d" % SEED)
-    sys.exit(run_suite(name, function, shim))
+    sys.exit(run_suite(name, function, shim, memory))
