@@ -404,10 +404,14 @@ static kvsql_rc repair_find_segments(const struct kv_wal_config *config,
         struct kv_seg_reader reader;
         struct kvsql_error cause;
 
-        if (kv_seg_open(&reader, config->os, config->dir, number, &cause) !=
-            KVSQL_OK) {
+        const kvsql_rc opened = kv_seg_open(&reader, config->os, config->dir,
+                                            number, &cause);
+        if (opened == KVSQL_CORRUPT) {
             kv_diag(KV_WARN, "wal.rebuild", "skipped=\"%s\"", cause.text);
             continue;
+        }
+        if (opened != KVSQL_OK) { /* it may be whole: nothing is known of it */
+            return kv_fail(err, opened, "%s", cause.text);
         }
         const struct kv_seg_header header = reader.header;
         kv_seg_close(&reader);
