@@ -256,6 +256,22 @@ static kvsql_rc recover_frame(struct recover *r, unsigned index,
     return rc;
 }
 
+/* What follows the last good frame was never synced: it is to be cut off. */
+static void recover_torn(struct recover *r, const struct kv_seg_reader *reader,
+                         const char *detail, uint64_t frames)
+{
+    r->cut = true;
+    r->tail = r->torn_end = reader->offset;
+    r->report->torn_bytes = reader->limit - reader->offset;
+    kv_diag(KV_WARN, "wal.torn",
+            "file=wal-%016" PRIu64 " offset=%" PRIu64 " position=%" PRIu64
+            " %s readable_to=%" PRIu64 " later_frames=%" PRIu64
+            " bytes=%" PRIu64 " hint=\"%s\"",
+            reader->header.number, reader->offset, reader->position + 1, detail,
+            reader->position, frames, r->report->torn_bytes,
+            "never synced, so never promised: it is cut off");
+}
+
 /* A bad frame in the active segment: torn, or damaged? (W4) */
 static kvsql_rc recover_bad(struct recover *r, unsigned index,
                             struct kv_seg_reader *reader,
@@ -285,17 +301,8 @@ static kvsql_rc recover_bad(struct recover *r, unsigned index,
                                reader->position, frames, err);
     }
     KV_PROBE("recover: torn tail");
-    r->cut = true;
-    r->tail = reader->offset;
+    recover_torn(r, reader, detail, frames);
     r->torn_end = reader->limit;
-    r->report->torn_bytes = reader->limit - reader->offset;
-    kv_diag(KV_WARN, "wal.torn",
-            "file=wal-%016" PRIu64 " offset=%" PRIu64 " position=%" PRIu64
-            " %s readable_to=%" PRIu64 " later_frames=%" PRIu64
-            " bytes=%" PRIu64 " hint=\"%s\"",
-            reader->header.number, reader->offset, reader->position + 1, detail,
-            reader->position, frames, r->report->torn_bytes,
-            "never synced, so never promised: it is cut off");
     return KVSQL_OK;
 }
 
@@ -320,7 +327,11 @@ static kvsql_rc recover_end(struct recover *r, unsigned index,
                                reader->position, 0, err);
     }
     r->tail = r->torn_end = reader->offset;
-    r->cut = reader->offset < reader->limit; /* zeroes: room taken ahead */
+    if (reader->offset < reader->limit) {
+        /* Room that is taken ahead lies behind the end of a file: these were
+         * frames whose bytes have not reached the disk. None is worth keeping. */
+        recover_torn(r, reader, "why=zeroes", 0);
+    }
     return KVSQL_OK;
 }
 

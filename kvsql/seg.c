@@ -335,7 +335,7 @@ static enum kv_scan seg_bad(struct kv_seg_reader *reader, const char *why,
     return KV_SCAN_BAD;
 }
 
-/* Nothing but zeroes up to the limit: room taken ahead, not a frame. */
+/* Nothing but zeroes up to the limit: no frame, and none behind it. */
 static kvsql_rc seg_zero_rest(struct kv_seg_reader *reader, bool *zero,
                               struct kvsql_error *err)
 {

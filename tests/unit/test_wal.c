@@ -363,6 +363,36 @@ START_TEST(a_torn_tail_is_cut_and_kept_and_the_rest_survives)
 }
 END_TEST
 
+static void diag_torn(void *arg, const char *line)
+{
+    *(bool *)arg |= strstr(line, "wal.torn") != NULL &&
+                    strstr(line, "offset=") != NULL &&
+                    strstr(line, "readable_to=10") != NULL;
+}
+
+/* A file that has its size and not yet its bytes. */
+START_TEST(a_tail_of_zeroes_is_cut_and_said)
+{
+    static const uint8_t zeroes[300];
+    bool said = false;
+    struct run run;
+
+    run_init(&run, 11, KVSQL_FSYNC_ALWAYS);
+    run.options.wal_segment_size = 1 << 20;
+    run_script(&run, 10);
+    const int64_t size = fakeos_file_size(run.fake, damaged_files[1]);
+    ck_assert(fakeos_poke(run.fake, damaged_files[1], zeroes, sizeof(zeroes),
+                          (uint64_t)size));
+    kv_diag_sink(diag_torn, &said);
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    kv_diag_sink(diag_drop, NULL);
+    ck_assert(said);
+    ck_assert_uint_eq(run_position(&run), 10);
+    ck_assert_int_eq(fakeos_file_size(run.fake, damaged_files[1]), size);
+    run_fini(&run);
+}
+END_TEST
+
 /* A whole frame behind the last one, whose second op cannot be: k0 holds a
  * string, and is pushed to. */
 static void put_impossible(struct run *run)
@@ -494,6 +524,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_turn_is_written_as_one_and_holds_nobody_up);
     tcase_add_test(tests, damage_is_refused_by_file_and_offset_or_harmless);
     tcase_add_test(tests, a_torn_tail_is_cut_and_kept_and_the_rest_survives);
+    tcase_add_test(tests, a_tail_of_zeroes_is_cut_and_said);
     tcase_add_test(tests,
                    ops_that_cannot_be_are_damage_and_no_half_of_them_is_kept);
     tcase_add_test(tests, a_missing_segment_is_refused_by_name);
