@@ -62,7 +62,7 @@ KV_INTERNAL bool kv_index_field_slow(const struct kv_collection *c,
 KV_MUST_USE static inline bool kv_index_field(const struct kv_collection *c,
                                               const struct kv_element *e)
 {
-    return KV_LIKELY(c->txn->store->live.indexes == NULL) ||
+    return KV_LIKELY(c->txn->store->live.defs == NULL) ||
            c->type != KV_HASH || kv_index_field_slow(c, e);
 }
 /* Make `run` the key's value. */

@@ -271,7 +271,8 @@ static bool index_clashes(struct kv_store *store, const struct kv_index *index,
     return false;
 }
 
-/* May the entry be put? Else schema.clash and rival say why not. */
+/* May the entry be put? Else schema.clash and rival say why not. No tree: the
+ * keeper has not been here since the start. */
 static bool index_admits(struct kv_store *store, const struct kv_index *index,
                          const struct kv_tree *tree, kvsql_slice entry)
 {
@@ -280,7 +281,7 @@ static bool index_admits(struct kv_store *store, const struct kv_index *index,
     if ((index->flags & KV_INDEX_STRICT) == 0 || store->txn.lenient ||
         store->txn.replay || index_values(index, entry) == 0)
         return true;
-    if ((tree->flags & KV_INDEX_COMPLETE) == 0) {
+    if (tree == NULL || (tree->flags & KV_INDEX_COMPLETE) == 0) {
         kv_buf_cut(&schema->rival, 0);
         schema->clash = index;
         return false;
@@ -346,20 +347,19 @@ bool kv_index_turn(struct kv_store *store, const struct kv_index *index)
         return true;
     if (!kv_index_own(store, &index->id, &tree))
         return false;
-    if (tree == NULL)
-        return true;
-    for (size_t place = 0; ok && place < was->size;) {
+    for (size_t place = 0; ok && tree != NULL && place < was->size;) {
         const kvsql_slice entry = kv_index_next_entry(was, &place);
         if (!index_among(entry, will))
             ok = index_change(store, tree, entry, false);
     }
-    if (will->size > 0 && 4 + (size_t)kv_u32_get(will->p) < will->size)
+    if (tree != NULL && will->size > 0 &&
+        4 + (size_t)kv_u32_get(will->p) < will->size)
         ok = ok && index_note_states(store, tree);
     for (size_t place = 0; ok && place < will->size;) {
         const kvsql_slice entry = kv_index_next_entry(will, &place);
         if (!index_among(entry, was))
             ok = index_admits(store, index, tree, entry) &&
-                 index_change(store, tree, entry, true);
+                 (tree == NULL || index_change(store, tree, entry, true));
     }
     return ok;
 }
@@ -432,7 +432,7 @@ bool kv_index_hold(struct kv_txn *txn, const struct kv_key *key)
     bool ok = true, any = false;
 
     KV_ASSERT(schema->held == NULL);
-    if (store->live.indexes == NULL)
+    if (store->live.defs == NULL || !kv_index_kept(store))
         return true;
     ok = kv_index_schema(store);
     hash = ok ? index_hash(store, key, &cell) : NULL;
@@ -485,11 +485,12 @@ bool kv_index_field_slow(const struct kv_collection *c,
     struct kv_store *const store = c->txn->store;
     struct kv_schema *const schema = &store->schema;
     const struct kv_cell *const hash = c->exists ? &c->cell : NULL;
-    bool ok = kv_index_schema(store);
 
+    if (!kv_index_kept(store))
+        return true;
+    bool ok = kv_index_schema(store);
     if (index_is_held(schema, c->key))
         return true;
-
     for (unsigned i = 0; ok && i < schema->count; i++) {
         const struct kv_index *const index = &schema->index[i];
         if (!kv_index_covers(index, c->key) ||
@@ -530,6 +531,8 @@ bool kv_index_gone_slow(struct kv_store *store, const struct kv_key *key)
     struct kv_cell cell;
     unsigned i = 0;
 
+    if (!kv_index_kept(store))
+        return true;
     if (!kv_index_schema(store))
         return false;
     while (i < schema->count && !kv_index_covers(&schema->index[i], key))
@@ -541,8 +544,8 @@ bool kv_index_gone_slow(struct kv_store *store, const struct kv_key *key)
 bool kv_index_came(struct kv_store *store, const struct kv_key *key,
                    const struct kv_cell *cell)
 {
-    return store->live.indexes == NULL || cell->type != KV_HASH ||
-           index_whole(store, key, cell, true);
+    return store->live.defs == NULL || !kv_index_kept(store) ||
+           cell->type != KV_HASH || index_whole(store, key, cell, true);
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */

@@ -398,7 +398,9 @@ KV_INTERNAL bool kv_expire_some(struct kv_store *store);
 /* Is there something that has expired, or will within a step? Takes the lock. */
 KV_INTERNAL bool kv_expire_pending(struct kv_store *store);
 
-/* index.c: before and behind changes of a hash; nothing when there is no index.
+/* index.c: before and behind changes of a hash; nothing without a definition.
+ * A definition has no trees between the start and the keeper's first tick, and
+ * its STRICT indexes hold then, too.
  * False: no memory, the change is to be taken back. */
 /* The hash under the key goes, or something else takes its place. */
 KV_INTERNAL bool kv_index_gone_slow(struct kv_store *store,
@@ -406,7 +408,7 @@ KV_INTERNAL bool kv_index_gone_slow(struct kv_store *store,
 KV_MUST_USE static inline bool kv_index_gone(struct kv_store *store,
                                              const struct kv_key *key)
 {
-    return KV_LIKELY(store->live.indexes == NULL) ||
+    return KV_LIKELY(store->live.defs == NULL) ||
            kv_index_gone_slow(store, key);
 }
 /* A hash has come with the key. */

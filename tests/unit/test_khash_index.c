@@ -730,6 +730,40 @@ START_TEST(strict_indexes_refuse_what_collides_by_any_door)
 }
 END_TEST
 
+/* As a store is after a start: definitions, hashes, and no trees yet. */
+START_TEST(strict_indexes_hold_before_the_keeper_has_been_there)
+{
+    static const char text[] = "CREATE VIRTUAL TABLE users USING"
+                               " kv_hash('user:{id}', id, email,"
+                               " UNIQUE(email) STRICT)";
+    static const char view[] = "CREATE VIEW users AS SELECT 1";
+    const struct kv_def def = {.name = {"users", 5},
+                               .text = {text, sizeof(text) - 1},
+                               .view = {view, sizeof(view) - 1}};
+    const struct kvsql_options options = {.no_keeper = true};
+    struct kv_txn *txn;
+    kvsql *const db = fx.db;
+
+    ck_assert_int_eq(
+        kv_open_os("", &options, &fx.os, NULL, NULL, &fx.db, &fx.err),
+        KVSQL_OK);
+    ck_assert_int_eq(kv_txn_begin(fx.db, true, 0, &txn, &fx.err), KVSQL_OK);
+    ck_assert_int_eq(kv_define(txn, &def, &fx.err), KVSQL_OK);
+    ck_assert_int_eq(kv_txn_commit(txn, NULL, &fx.err), KVSQL_OK);
+    ck_assert_int_eq(hset("user:1", "email", "x@y"), KVSQL_OK);
+    ck_assert_int_eq(vt_indexes_keep(fx.db, &fx.err), KVSQL_OK);
+    ck_assert_int_eq(hset("user:2", "email", "x@y"), KVSQL_BUSY);
+    ck_assert_int_eq(hset("user:2", "other", "x@y"), KVSQL_OK);
+    tick();
+    check_store();
+    ck_assert_int_eq(hset("user:2", "email", "x@y"), KVSQL_CONSTRAINT);
+    ck_assert_int_eq(hset("user:2", "email", "z@y"), KVSQL_OK);
+    check_store();
+    ck_assert_int_eq(kv_close(fx.db, &fx.err), KVSQL_OK);
+    fx.db = db;
+}
+END_TEST
+
 START_TEST(dropping_a_table_gives_back_its_indexes_and_no_hash)
 {
     struct kv_info before, after;
@@ -1074,6 +1108,8 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    unique_columns_are_unique_for_who_writes_through_sql);
     tcase_add_test(tests, strict_indexes_refuse_what_collides_by_any_door);
+    tcase_add_test(tests,
+                   strict_indexes_hold_before_the_keeper_has_been_there);
     tcase_add_test(tests, unique_indexes_refuse_and_replace_what_native_ones_do);
     tcase_add_test(tests, dropping_a_table_gives_back_its_indexes_and_no_hash);
     tcase_add_test(tests, nothing_is_torn_when_an_allocation_fails);
