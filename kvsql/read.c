@@ -129,6 +129,8 @@ static void read_batch_run(struct kv_node *const *roots,
                            struct read_batch *batch, bool *found)
 {
     KV_ASSERT(n <= KV_BATCH_MAX);
+    if (n == 0)
+        return;
     for (unsigned i = 0; i < n; i++) {
         batch->roots[i] = roots[keys[i].cls];
         batch->keys[i] = keys[i].p;

@@ -26,6 +26,7 @@
 #define RECOVER_NAMES_MAX (64u << 20)
 #define RECOVER_PROGRESS (16u << 20) /* bytes between two calls of progress */
 #define RECOVER_COPY (1u << 20)
+#define RECOVER_WARM_MIN 4 /* ops that are worth to be looked up together */
 
 struct recover {
     const struct kv_wal_config *config;
@@ -38,6 +39,7 @@ struct recover {
     uint64_t position; /* last good and replayed */
     uint64_t tail, torn_end; /* of the active segment: cut [tail, torn_end) */
     bool cut;
+    uint64_t warm_to; /* of the segment: up to here is in the cache */
     struct kv_damage damage;
 };
 
@@ -352,6 +354,37 @@ static kvsql_rc recover_reached(const struct recover *r,
                          r->config->path, r->position, r->config->to);
 }
 
+/* Ops of the frames to come into the cache, if there are several. */
+static void recover_warm(struct recover *r, const struct kv_seg_reader *reader)
+{
+    struct kv_op ops[KV_BATCH_MAX];
+    struct kvsql_error ignored;
+    uint64_t at = reader->offset;
+    unsigned n = 0;
+    bool good = true;
+
+    if (r->store == NULL || at < r->warm_to) {
+        return;
+    }
+    while (good && n < KV_BATCH_MAX) {
+        uint32_t size = 0;
+        const uint8_t *p = kv_seg_ahead(reader, &at, &size);
+
+        if (p == NULL) {
+            break;
+        }
+        for (const uint8_t *end = p + size;
+             good && p < end && n < KV_BATCH_MAX; n += good) {
+            good = kv_op_decode(&p, end, &ops[n], &ignored) == KVSQL_OK &&
+                   ops[n].kind != KV_OP_DEFINE && ops[n].kind != KV_OP_FLUSH;
+        }
+        r->warm_to = at;
+    }
+    if (n >= RECOVER_WARM_MIN) {
+        kv_store_warm(r->store, ops, n);
+    }
+}
+
 static kvsql_rc recover_segment(struct recover *r, unsigned index,
                                 struct kvsql_error *err)
 {
@@ -367,7 +400,9 @@ static kvsql_rc recover_segment(struct recover *r, unsigned index,
         r->bytes_total += reader.limit;
     }
     r->tail = reader.limit;
+    r->warm_to = 0;
     do {
+        recover_warm(r, &reader);
         scan = kv_seg_next(&reader, &frame, err);
         if (scan == KV_SCAN_FRAME) {
             rc = recover_frame(r, index, &reader, &frame, err);

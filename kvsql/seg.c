@@ -432,6 +432,26 @@ enum kv_scan kv_seg_next(struct kv_seg_reader *reader, struct kv_frame *frame,
     return result;
 }
 
+const uint8_t *kv_seg_ahead(const struct kv_seg_reader *reader, uint64_t *at,
+                            uint32_t *size)
+{
+    const uint64_t end = reader->block_at + reader->block_size;
+    struct kv_frame frame;
+
+    if (*at < reader->block_at || end < KV_FRAME_HEADER_SIZE ||
+        *at > end - KV_FRAME_HEADER_SIZE) {
+        return NULL;
+    }
+    const uint8_t *p = reader->block + (*at - reader->block_at);
+    kv_frame_get(p, &frame);
+    if (frame.size > end - *at - KV_FRAME_HEADER_SIZE) {
+        return NULL;
+    }
+    *size = frame.size;
+    *at += KV_FRAME_HEADER_SIZE + (uint64_t)frame.size;
+    return p + KV_FRAME_HEADER_SIZE;
+}
+
 /* Could a frame start with these bytes? Cheap, for it is asked of each byte;
  * the CRC decides. */
 static bool seg_plausible(const struct kv_seg_reader *reader, const uint8_t *p,

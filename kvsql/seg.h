@@ -120,6 +120,11 @@ KV_INTERNAL void kv_seg_close(struct kv_seg_reader *reader);
 KV_INTERNAL enum kv_scan kv_seg_next(struct kv_seg_reader *reader,
                                      struct kv_frame *frame,
                                      struct kvsql_error *err);
+/* The payload of the frame at *at of the file, which then becomes the place
+ * behind it; NULL when it is not whole in what has been read. Nothing of it was
+ * checked: a hint of what will come. */
+KV_INTERNAL const uint8_t *kv_seg_ahead(const struct kv_seg_reader *reader,
+                                        uint64_t *at, uint32_t *size);
 /* Behind a bad frame: look at every byte for frames that are whole and belong
  * here; tell the highest `synced` among them, how many they are and the last
  * position (W4). UINT64_MAX when that cannot be told. */
