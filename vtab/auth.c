@@ -88,6 +88,15 @@ static bool vauth_makes(int action, const char *one, const char *two)
     }
 }
 
+/* A view or a trigger: what it says, statements say that use it. */
+static void vauth_keep_rows_in(struct vt_session *session, int action)
+{
+    if (action == SQLITE_CREATE_VIEW || action == SQLITE_CREATE_TEMP_VIEW ||
+        action == SQLITE_CREATE_TRIGGER ||
+        action == SQLITE_CREATE_TEMP_TRIGGER)
+        session->rows_in = vt_reads_rows_in(session);
+}
+
 int vt_authorize(void *arg, int action, const char *one, const char *two,
                  const char *three, const char *four)
 {
@@ -104,6 +113,7 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
                           strcmp(three, "main") == 0);
     }
     if (vauth_makes(action, one, two)) session->shadowed = true;
+    vauth_keep_rows_in(session, action);
     if (session->limits.trusted || session->internal) return SQLITE_OK;
     switch (action) {
     case SQLITE_SELECT:

@@ -72,6 +72,16 @@ static int kplan_find(const struct kplan *plan, int column, int op, int other,
     return -1;
 }
 
+/* An EQ that may be of a list of row values, and cannot be taken (texts.c). */
+static bool kplan_row_value(const struct kplan *plan, int column, int i)
+{
+    return i >= 0 &&
+           plan->info->aConstraint[i].op == SQLITE_INDEX_CONSTRAINT_EQ &&
+           kplan_is_text(plan, column) &&
+           !sqlite3_vtab_in(plan->info, i, -1) && !kplan_known(plan, i) &&
+           vt_reads_rows_in(plan->khash->table.session);
+}
+
 static void kplan_take(struct kplan *plan, int column, int i, bool list)
 {
     const bool known = !kplan_is_text(plan, column) || kplan_known(plan, i);
@@ -91,6 +101,7 @@ static bool kplan_column(struct kplan *plan, int at)
                              SQLITE_INDEX_CONSTRAINT_ISNULL);
     int lo, hi;
 
+    if (kplan_row_value(plan, column, i)) return false;
     if (i >= 0 && c[i].op == SQLITE_INDEX_CONSTRAINT_EQ &&
         sqlite3_vtab_in(plan->info, i, -1)) {
         plan->bits |= VT_SEEK_IN;

@@ -93,6 +93,16 @@ static bool vplan_is_in(struct vplan *plan, int i, int slot)
     return handled && sqlite3_vtab_in(plan->info, i, -1);
 }
 
+/* An EQ that may be of a list of row values, and cannot be taken (texts.c). */
+static bool vplan_row_value(struct vplan *plan, int i, int slot)
+{
+    bool number;
+
+    return (slot == VPLAN_KEY || slot == VPLAN_ELEM) &&
+           !vplan_known(plan, i, &number) &&
+           vt_reads_rows_in(plan->table->session);
+}
+
 /* SQLite offers an interval of `op` on the column, compared so. */
 static bool vplan_offered(const struct vplan *plan, int column, int op,
                           const char *collation)
@@ -139,6 +149,7 @@ static void plan_offer(struct vplan *plan, int i)
         break;
     case SQLITE_INDEX_CONSTRAINT_EQ:
         place = vplan_is_in(plan, i, slot) ? &s->in : &s->eq;
+        if (place == &s->eq && vplan_row_value(plan, i, slot)) return;
         break;
     case SQLITE_INDEX_CONSTRAINT_GT:
     case SQLITE_INDEX_CONSTRAINT_GE: place = &s->lo; break;
@@ -573,9 +584,9 @@ int vt_plan(struct vt_table *table, sqlite3_index_info *info)
     bool key_known, key_number, elem_known, elem_number;
 
     if (vt_cancelled(table->session)) return SQLITE_INTERRUPT;
-    vplan_read(&plan);
     if (!table->session->plan_off && vt_reads_text(table->session))
         plan.bits |= VT_PLAN_TEXT;
+    vplan_read(&plan);
     vplan_keys(&plan, &key_known, &key_number);
     vplan_elems(&plan, &elem_known, &elem_number);
     vplan_order(&plan);

@@ -94,6 +94,7 @@ struct vt_reads {
     char table[VT_READS_MAX][VT_READS_NAME_MAX];
     char column[VT_READS_MAX][VT_READS_NAME_MAX];
     enum { VT_READS_UNKNOWN, VT_READS_TEXT, VT_READS_MIXED } verdict;
+    enum { VT_ROWS_UNKNOWN, VT_ROWS_NONE, VT_ROWS_PERHAPS } rows_in;
 };
 
 struct vt_session {
@@ -108,6 +109,7 @@ struct vt_session {
     bool joins;  /* ... or columns of several tables */
     char read_table[64]; /* the first of them */
     struct vt_reads reads;
+    bool rows_in;  /* a view or trigger of its own may have (a, b) IN (..) */
     bool shadowed; /* a table of its own may have the name of one of ours */
     bool plan_off; /* tests: xBestIndex takes nothing (TE2) */
 
@@ -282,6 +284,8 @@ KV_INTERNAL void vt_reads_note(struct vt_session *session, const char *table,
 /* Whether all that the statement compares is compared as text. Inside of
  * xBestIndex. */
 KV_INTERNAL bool vt_reads_text(struct vt_session *session);
+/* Whether the statement may have a list of row values, `(a, b) IN (..)`. */
+KV_INTERNAL bool vt_reads_rows_in(struct vt_session *session);
 
 /* ---- the rest --------------------------------------------------------------- */
 

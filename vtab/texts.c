@@ -13,6 +13,13 @@
  * The search for these words is crude on purpose: inside of a name or a literal
  * they cost speed, nothing else.
  *
+ * Lists of row values, `(key, field) IN (SELECT ..)`, are another trap: SQLite
+ * hands them to a module as an EQ of each column, once for each row of the list,
+ * and looks at what comes back as if the list had no affinity. So `'007'` is lost
+ * where the list has the number 7, and no superset helps. Such an EQ looks like
+ * that of a join, but the statement's text tells: a parenthesis is closed before
+ * IN. There an EQ is taken only of what is known to compare as text.
+ *
  * Thread: the session's, inside prepare. */
 #include "vtab/state.h"
 
@@ -27,6 +34,7 @@ void vt_reads_start(struct vt_session *session, const char *sql, size_t size)
     reads->other = false;
     reads->count = 0;
     reads->verdict = VT_READS_UNKNOWN;
+    reads->rows_in = VT_ROWS_UNKNOWN;
 }
 
 static bool texts_keep(char out[VT_READS_NAME_MAX], const char *name)
@@ -59,6 +67,14 @@ void vt_reads_note(struct vt_session *session, const char *table,
     }
 }
 
+/* False: nobody told us the text. */
+static bool texts_there(struct vt_reads *reads)
+{
+    if (reads->sql == NULL) return false;
+    if (reads->size == SIZE_MAX) reads->size = strlen(reads->sql);
+    return true;
+}
+
 /* How often `word` is in the text, in any case; it is lower case itself. */
 static unsigned texts_count(const struct vt_reads *reads, const char *word)
 {
@@ -88,8 +104,7 @@ static bool texts_all(struct vt_session *session)
 {
     struct vt_reads *reads = &session->reads;
 
-    if (reads->other || reads->sql == NULL) return false;
-    if (reads->size == SIZE_MAX) reads->size = strlen(reads->sql);
+    if (reads->other || !texts_there(reads)) return false;
     if (texts_count(reads, "cast") > 0 || texts_count(reads, "with") > 0 ||
         texts_count(reads, "values") > 0 || texts_count(reads, "select") > 1)
         return false;
@@ -105,4 +120,63 @@ bool vt_reads_text(struct vt_session *session)
     if (reads->verdict == VT_READS_UNKNOWN)
         reads->verdict = texts_all(session) ? VT_READS_TEXT : VT_READS_MIXED;
     return reads->verdict == VT_READS_TEXT;
+}
+
+static bool texts_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c >= '0' && c <= '9') || c == '_' || (c & 0x80) != 0;
+}
+
+/* Behind the blanks at `i`. */
+static size_t texts_blanks(const struct vt_reads *reads, size_t i)
+{
+    while (i < reads->size && strchr(" \t\r\n\f", reads->sql[i]) != NULL &&
+           reads->sql[i] != 0)
+        i++;
+    return i;
+}
+
+/* Behind the word at `i`, or `i`: it is another. */
+static size_t texts_word(const struct vt_reads *reads, size_t i,
+                         const char *word)
+{
+    const size_t size = strlen(word), end = i + size;
+
+    if (end > reads->size ||
+        sqlite3_strnicmp(reads->sql + i, word, (int)size) != 0 ||
+        (end < reads->size && texts_letter(reads->sql[end])))
+        return i;
+    return end;
+}
+
+/* Whether IN stands behind the parenthesis at `i`, or a comment, which may hide
+ * it. */
+static bool texts_in_behind(const struct vt_reads *reads, size_t i)
+{
+    size_t not_end;
+
+    i = texts_blanks(reads, i + 1);
+    not_end = texts_word(reads, i, "not");
+    if (not_end > i) i = texts_blanks(reads, not_end);
+    if (i + 1 < reads->size && (memcmp(reads->sql + i, "--", 2) == 0 ||
+                                memcmp(reads->sql + i, "/*", 2) == 0))
+        return true;
+    return texts_word(reads, i, "in") > i;
+}
+
+bool vt_reads_rows_in(struct vt_session *session)
+{
+    struct vt_reads *reads = &session->reads;
+
+    if (session->rows_in) return true;
+    if (reads->rows_in == VT_ROWS_UNKNOWN) {
+        reads->rows_in = VT_ROWS_NONE;
+        for (size_t i = 0; texts_there(reads) && i < reads->size; i++)
+            if (reads->sql[i] == ')' && texts_in_behind(reads, i)) {
+                reads->rows_in = VT_ROWS_PERHAPS;
+                break;
+            }
+    }
+    return reads->rows_in == VT_ROWS_PERHAPS;
 }

@@ -273,7 +273,22 @@ static void row_value(struct gen *g, const struct gen_table *table,
 {
     static const char *const compares[] = {">", "<=", ">=", "<", "=", "IS"};
 
+    static const char *const ours[] = {
+        "SELECT key, value FROM strings", "SELECT key, member FROM sets",
+        "SELECT member, score FROM zsets", "SELECT key, idx FROM lists",
+        "SELECT CAST(field AS INTEGER), value FROM hashes"};
+
     gen_say(g, "(%s.key, %s.%s) ", as, as, table->columns[1]);
+    if (gen_one_in(g, 4)) {
+        gen_put(g, gen_one_in(g, 6) ? "NOT IN (" : "IN (");
+        if (g->plain || gen_one_in(g, 3))
+            gen_put(g, GEN_PICK(g, ours));
+        else
+            gen_say(g, "SELECT %s, %s FROM t", GEN_PICK(g, columns_of_t),
+                    GEN_PICK(g, columns_of_t));
+        gen_put(g, ")");
+        return;
+    }
     if (gen_one_in(g, 4)) {
         gen_put(g, "IN (VALUES (");
         gen_value(g, false);

@@ -710,6 +710,48 @@ START_TEST(only_what_compares_text_alone_is_not_looked_at_again)
 }
 END_TEST
 
+/* SQLite looks at what a list of row values found as if the list had no
+ * affinity: where it has numbers, nothing may be looked up by it. */
+START_TEST(a_list_of_row_values_finds_what_is_equal_as_a_number)
+{
+    ok("INSERT INTO sets(key, member) VALUES('7', 'm'), ('007', 'm'),"
+       " ('8', 'm'), ('x', '007')");
+    ok("CREATE TEMP TABLE t(k INTEGER, m TEXT, n INTEGER)");
+    ok("INSERT INTO t VALUES(7, 'm', 7)");
+    GIVES("SELECT key FROM sets WHERE (key, member) IN (SELECT k, m FROM t)",
+          "007\n7");
+    GIVES("SELECT key FROM sets WHERE (key, member)in(SELECT k, m FROM t)",
+          "007\n7");
+    GIVES("SELECT key FROM sets WHERE (key, member) /**/ IN"
+          " (VALUES(CAST(7 AS INT), 'm'), (CAST(9 AS INT), 'm'))", "007\n7");
+    GIVES("SELECT key FROM sets WHERE (member, key) IN"
+          " (SELECT n, 'x' FROM t)", "x");
+    GIVES("SELECT key FROM sets WHERE (key, member) NOT IN"
+          " (SELECT k, m FROM t)", "8\nx");
+    ok("INSERT INTO strings(key, value) VALUES('07', 'v'), ('+7', 'w')");
+    GIVES("SELECT value FROM strings WHERE (key, value) IN"
+          " (SELECT k, 'v' FROM t)", "v");
+    ok("CREATE VIRTUAL TABLE people USING kv_hash('p:{id}', id, code TEXT,"
+       " age INTEGER, INDEX(code))");
+    ok("INSERT INTO people(id, code, age) VALUES('1', '007', 40)");
+    GIVES("SELECT id FROM people WHERE (code, age) IN (SELECT n, '40' FROM t)",
+          "1");
+    GIVES("SELECT id FROM people WHERE (id, age) IN"
+          " (SELECT CAST('01' AS INT), 40)", "1");
+    /* what is known is looked up as ever, and a list of single values */
+    ok("EXPLAIN QUERY PLAN SELECT key FROM sets WHERE key = 'a' AND"
+       " (key, member) IN (SELECT k, m FROM t)");
+    ck_assert_ptr_nonnull(strstr(fx.text, ":key=?\n"));
+    ok("EXPLAIN QUERY PLAN SELECT key FROM sets WHERE key IN (SELECT k FROM t)");
+    ck_assert_ptr_nonnull(strstr(fx.text, ":key IN\n"));
+    ok("EXPLAIN QUERY PLAN SELECT key FROM t JOIN sets ON key = k");
+    ck_assert_ptr_nonnull(strstr(fx.text, ":key=?"));
+    ok("CREATE TEMP VIEW found AS SELECT key FROM sets WHERE (key, member) IN"
+       " (SELECT k, m FROM t)");
+    GIVES("SELECT * FROM found", "007\n7"); /* its text says nothing */
+}
+END_TEST
+
 START_TEST(a_walk_ends_at_its_upper_bound_however_many_rows_it_has)
 {
     char sql[160];
@@ -1037,6 +1079,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_range_of_literals_is_known_by_its_rows);
     tcase_add_test(tests,
                    only_what_compares_text_alone_is_not_looked_at_again);
+    tcase_add_test(tests,
+                   a_list_of_row_values_finds_what_is_equal_as_a_number);
     tcase_add_test(tests,
                    a_walk_ends_at_its_upper_bound_however_many_rows_it_has);
     tcase_add_test(
