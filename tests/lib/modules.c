@@ -17,15 +17,16 @@ struct counted {
 static struct {
     unsigned count;
     struct modules_module module[MODULES_MAX];
-} *modules;
+} * modules;
 static struct counted counted[MODULES_MAX]; /* of this process, as modules */
 static bool armed;
 
 static const char *const method_names[MODULES_METHODS] = {
-    "xCreate", "xConnect", "xBestIndex", "xDisconnect", "xDestroy", "xOpen",
-    "xClose", "xFilter", "xNext", "xEof", "xColumn", "xRowid", "xUpdate",
-    "xBegin", "xSync", "xCommit", "xRollback", "xRename", "xSavepoint",
-    "xRelease", "xRollbackTo"};
+    "xCreate",    "xConnect",  "xBestIndex", "xDisconnect", "xDestroy",
+    "xOpen",      "xClose",    "xFilter",    "xNext",       "xEof",
+    "xColumn",    "xRowid",    "xUpdate",    "xBegin",      "xSync",
+    "xCommit",    "xRollback", "xRename",    "xSavepoint",  "xRelease",
+    "xRollbackTo"};
 
 const char *modules_method_name(enum modules_method method)
 {
@@ -34,10 +35,12 @@ const char *modules_method_name(enum modules_method method)
 
 void modules_share(void)
 {
-    if (modules != NULL) return;
+    if (modules != NULL)
+        return;
     modules = mmap(NULL, sizeof(*modules), PROT_READ | PROT_WRITE,
                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (modules == MAP_FAILED) abort(); /* outside of a test, perhaps */
+    if (modules == MAP_FAILED)
+        abort(); /* outside of a test, perhaps */
 }
 
 const struct modules_module *modules_at(unsigned i)
@@ -105,17 +108,17 @@ static const struct counted *of_name(const char *name)
     return &counted[module_of(name)];
 }
 
-#define METHOD(name, method, behind, counted_of, params, args)                \
-    static int name params                                                    \
-    {                                                                         \
-        const struct counted *c = counted_of;                                 \
-        const struct call call = call_begin((unsigned)(c - counted), method);                   \
-        const int rc = c->real.behind args;                                  \
-        call_end(call);                                                       \
-        return rc;                                                            \
+#define METHOD(name, method, behind, counted_of, params, args)                 \
+    static int name params                                                     \
+    {                                                                          \
+        const struct counted *c = counted_of;                                  \
+        const struct call call = call_begin((unsigned)(c - counted), method);  \
+        const int rc = c->real.behind args;                                    \
+        call_end(call);                                                        \
+        return rc;                                                             \
     }
-#define CONNECT_PARAMS                                                        \
-    (sqlite3 *sql, void *aux, int argc, const char *const *argv,              \
+#define CONNECT_PARAMS                                                         \
+    (sqlite3 * sql, void *aux, int argc, const char *const *argv,              \
      sqlite3_vtab **out, char **error)
 #define CONNECT_ARGS (sql, aux, argc, argv, out, error)
 
@@ -124,47 +127,47 @@ METHOD(count_create, MODULES_CREATE, xCreate, of_name(argv[0]), CONNECT_PARAMS,
 METHOD(count_connect, MODULES_CONNECT, xConnect, of_name(argv[0]),
        CONNECT_PARAMS, CONNECT_ARGS)
 METHOD(count_best_index, MODULES_BEST_INDEX, xBestIndex, of(vtab),
-       (sqlite3_vtab *vtab, sqlite3_index_info *info), (vtab, info))
+       (sqlite3_vtab * vtab, sqlite3_index_info *info), (vtab, info))
 METHOD(count_disconnect, MODULES_DISCONNECT, xDisconnect, of(vtab),
-       (sqlite3_vtab *vtab), (vtab))
+       (sqlite3_vtab * vtab), (vtab))
 METHOD(count_destroy, MODULES_DESTROY, xDestroy, of(vtab),
-       (sqlite3_vtab *vtab), (vtab))
+       (sqlite3_vtab * vtab), (vtab))
 METHOD(count_open, MODULES_OPEN, xOpen, of(vtab),
-       (sqlite3_vtab *vtab, sqlite3_vtab_cursor **out), (vtab, out))
+       (sqlite3_vtab * vtab, sqlite3_vtab_cursor **out), (vtab, out))
 METHOD(count_close, MODULES_CLOSE, xClose, of(cursor->pVtab),
-       (sqlite3_vtab_cursor *cursor), (cursor))
+       (sqlite3_vtab_cursor * cursor), (cursor))
 METHOD(count_filter, MODULES_FILTER, xFilter, of(cursor->pVtab),
-       (sqlite3_vtab_cursor *cursor, int plan, const char *text, int argc,
+       (sqlite3_vtab_cursor * cursor, int plan, const char *text, int argc,
         sqlite3_value **argv),
        (cursor, plan, text, argc, argv))
 METHOD(count_next, MODULES_NEXT, xNext, of(cursor->pVtab),
-       (sqlite3_vtab_cursor *cursor), (cursor))
+       (sqlite3_vtab_cursor * cursor), (cursor))
 METHOD(count_eof, MODULES_EOF, xEof, of(cursor->pVtab),
-       (sqlite3_vtab_cursor *cursor), (cursor))
+       (sqlite3_vtab_cursor * cursor), (cursor))
 METHOD(count_column, MODULES_COLUMN, xColumn, of(cursor->pVtab),
-       (sqlite3_vtab_cursor *cursor, sqlite3_context *context, int column),
+       (sqlite3_vtab_cursor * cursor, sqlite3_context *context, int column),
        (cursor, context, column))
 METHOD(count_rowid, MODULES_ROWID, xRowid, of(cursor->pVtab),
-       (sqlite3_vtab_cursor *cursor, sqlite3_int64 *rowid), (cursor, rowid))
+       (sqlite3_vtab_cursor * cursor, sqlite3_int64 *rowid), (cursor, rowid))
 METHOD(count_update, MODULES_UPDATE, xUpdate, of(vtab),
-       (sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
+       (sqlite3_vtab * vtab, int argc, sqlite3_value **argv,
         sqlite3_int64 *rowid),
        (vtab, argc, argv, rowid))
-METHOD(count_begin, MODULES_BEGIN, xBegin, of(vtab), (sqlite3_vtab *vtab),
+METHOD(count_begin, MODULES_BEGIN, xBegin, of(vtab), (sqlite3_vtab * vtab),
        (vtab))
-METHOD(count_sync, MODULES_SYNC, xSync, of(vtab), (sqlite3_vtab *vtab), (vtab))
-METHOD(count_commit, MODULES_COMMIT, xCommit, of(vtab), (sqlite3_vtab *vtab),
+METHOD(count_sync, MODULES_SYNC, xSync, of(vtab), (sqlite3_vtab * vtab), (vtab))
+METHOD(count_commit, MODULES_COMMIT, xCommit, of(vtab), (sqlite3_vtab * vtab),
        (vtab))
 METHOD(count_rollback, MODULES_ROLLBACK, xRollback, of(vtab),
-       (sqlite3_vtab *vtab), (vtab))
+       (sqlite3_vtab * vtab), (vtab))
 METHOD(count_rename, MODULES_RENAME, xRename, of(vtab),
-       (sqlite3_vtab *vtab, const char *name), (vtab, name))
+       (sqlite3_vtab * vtab, const char *name), (vtab, name))
 METHOD(count_savepoint, MODULES_SAVEPOINT, xSavepoint, of(vtab),
-       (sqlite3_vtab *vtab, int n), (vtab, n))
+       (sqlite3_vtab * vtab, int n), (vtab, n))
 METHOD(count_release, MODULES_RELEASE, xRelease, of(vtab),
-       (sqlite3_vtab *vtab, int n), (vtab, n))
+       (sqlite3_vtab * vtab, int n), (vtab, n))
 METHOD(count_rollback_to, MODULES_ROLLBACK_TO, xRollbackTo, of(vtab),
-       (sqlite3_vtab *vtab, int n), (vtab, n))
+       (sqlite3_vtab * vtab, int n), (vtab, n))
 
 /* ---- registering ---------------------------------------------------------------- */
 
@@ -174,10 +177,11 @@ static void count_methods(unsigned at, const sqlite3_module *real)
     sqlite3_module *to = &counted[at].module;
 
     *to = counted[at].real = *real;
-#define COUNT(id, x, with)                                                    \
-    do {                                                                      \
-        method[id].there = to->x != NULL;                                     \
-        if (to->x != NULL) to->x = with;                                      \
+#define COUNT(id, x, with)                                                     \
+    do {                                                                       \
+        method[id].there = to->x != NULL;                                      \
+        if (to->x != NULL)                                                     \
+            to->x = with;                                                      \
     } while (0)
     COUNT(MODULES_CREATE, xCreate, count_create);
     COUNT(MODULES_CONNECT, xConnect, count_connect);
@@ -229,7 +233,8 @@ int __wrap_sqlite3_create_module_v2(sqlite3 *sql, const char *name,
                        sizeof(modules->module[at].name), "%s", name);
         modules->count++;
     }
-    if (counted[at].real.xOpen == NULL) count_methods(at, module);
+    if (counted[at].real.xOpen == NULL)
+        count_methods(at, module);
     return __real_sqlite3_create_module_v2(sql, name, &counted[at].module, aux,
                                            done);
 }

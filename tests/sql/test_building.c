@@ -78,22 +78,28 @@ static void write_by_commands(struct rand_state *r)
     char line[160];
 
     switch (rand_below(r, 8)) {
-    case 0: (void)snprintf(line, sizeof(line), "DEL u:%u", id); break;
+    case 0:
+        (void)snprintf(line, sizeof(line), "DEL u:%u", id);
+        break;
     case 1:
         (void)snprintf(line, sizeof(line), "RENAME u:%u u:%u", id, n);
         break;
-    case 2: (void)snprintf(line, sizeof(line), "PEXPIRE u:%u %u", id, n); break;
+    case 2:
+        (void)snprintf(line, sizeof(line), "PEXPIRE u:%u %u", id, n);
+        break;
     case 3:
         (void)snprintf(line, sizeof(line), "HPEXPIRE u:%u %u FIELDS 1 age", id,
                        n + 1);
         break;
-    case 4: (void)snprintf(line, sizeof(line), "HINCRBY u:%u age 1", id); break;
+    case 4:
+        (void)snprintf(line, sizeof(line), "HINCRBY u:%u age 1", id);
+        break;
     case 5:
         (void)snprintf(line, sizeof(line), "HDEL u:%u city age other", id);
         break;
     default:
-        (void)snprintf(line, sizeof(line),
-                       "HSET u:%u age %u city c%u other %u", id, n, n % 7, n);
+        (void)snprintf(line, sizeof(line), "HSET u:%u age %u city c%u other %u",
+                       id, n, n % 7, n);
         break;
     }
     command(line, rand_one_in(r, 9));
@@ -168,7 +174,8 @@ static bool look(struct vt_session *session, const char *sql, struct rows *one,
 
     (void)snprintf(text, sizeof(text), "EXPLAIN QUERY PLAN %s", sql);
     rc = rows_run(one, session, text);
-    if (rc == KVSQL_SYNTAX) return false;
+    if (rc == KVSQL_SYNTAX)
+        return false;
     ck_assert_msg(rc == KVSQL_OK, "%s: %s", text, one->err.text);
     const bool index = strstr(one->text, "index ") != NULL;
     rc = rows_run(one, session, sql);
@@ -196,8 +203,8 @@ static void *reader(void *arg)
     while (!atomic_load(&done)) {
         unsigned n = 1 + (unsigned)rand_below(&r, 4);
         ck_assert_int_eq(rows_run(rows, session, "BEGIN"), KVSQL_OK);
-        while (n > 0 && look(session, queries[rand_below(&r, 5)], rows,
-                             rows + 1))
+        while (n > 0 &&
+               look(session, queries[rand_below(&r, 5)], rows, rows + 1))
             n--;
         ck_assert_int_eq(rows_run(rows, session, "COMMIT"), KVSQL_OK);
         atomic_fetch_add(&looks, 1);
@@ -209,8 +216,8 @@ static void *reader(void *arg)
 
 /* ---- the definer ---------------------------------------------------------------- */
 
-#define READY                                                                 \
-    "SELECT count(*) FROM stats WHERE name LIKE 'index users(%' AND"          \
+#define READY                                                                  \
+    "SELECT count(*) FROM stats WHERE name LIKE 'index users(%' AND"           \
     " value = 'ready'"
 
 static void define(const char *sql)
@@ -237,9 +244,9 @@ static void wait_until_read(void)
 
     for (;;) {
         define(READY);
-        if (strcmp(fx.text, "2") == 0 && atomic_load(&by_index) > before) break;
-        ck_assert_msg(kv_os_mono_ns() < end, "%s indexes are ready",
-                      fx.text);
+        if (strcmp(fx.text, "2") == 0 && atomic_load(&by_index) > before)
+            break;
+        ck_assert_msg(kv_os_mono_ns() < end, "%s indexes are ready", fx.text);
         kv_os_sleep_ms(1);
     }
     built++;
@@ -248,14 +255,14 @@ static void wait_until_read(void)
 static void define_for_a_while(void)
 {
     const char *seconds = getenv("KVSQL_SQL_SECONDS");
-    const uint64_t until =
-        seconds != NULL ? kv_os_mono_ns() +
-                              strtoull(seconds, NULL, 0) * UINT64_C(1000000000)
-                        : 0;
+    const uint64_t until = seconds != NULL
+                               ? kv_os_mono_ns() + strtoull(seconds, NULL, 0) *
+                                                       UINT64_C(1000000000)
+                               : 0;
     struct rand_state r = rand_of(seed + 1000);
 
-    for (unsigned i = 0;
-         until != 0 ? kv_os_mono_ns() < until : i < ROUNDS; i++) {
+    for (unsigned i = 0; until != 0 ? kv_os_mono_ns() < until : i < ROUNDS;
+         i++) {
         make_table();
         if (i % 2 == 0)
             wait_until_read();
@@ -302,9 +309,9 @@ static void setup(void)
     atomic_store(&done, false);
     memset(&fx, 0, sizeof(fx));
     ck_assert_int_eq(vt_start(&fx.err), KVSQL_OK);
-    ck_assert_int_eq(kv_open_os("", &options, kv_os_real(), NULL, NULL, &fx.db,
-                                &fx.err),
-                     KVSQL_OK);
+    ck_assert_int_eq(
+        kv_open_os("", &options, kv_os_real(), NULL, NULL, &fx.db, &fx.err),
+        KVSQL_OK);
     fx.session = session_open();
     for (unsigned i = 0; i < HASHES; i++) {
         char line[96];
