@@ -6,6 +6,9 @@
  * removal cannot be undone any more. Trees inside (a flushed keyspace) join the
  * queue.
  *
+ * When a store is closed nobody reads it any more: then everything is freed
+ * where it is met, without lists, which would need memory (M4).
+ *
  * Thread: the holder of the store lock, between batches. */
 #include <string.h>
 
@@ -136,4 +139,79 @@ bool kv_reap_some(struct kv_store *store, unsigned budget)
         budget -= blocks < budget ? blocks : budget;
     }
     return true;
+}
+
+/* ---- closing ---------------------------------------------------------------- */
+
+static void reap_free_blob(void *arg, struct kv_blob *blob)
+{
+    (void)arg;
+    kv_block_free(blob);
+}
+
+/* The nodes from where the path leads on, and what is below them. */
+static void reap_free_path(struct kv_path *path, const struct kv_below *below)
+{
+    while (path->depth > 0) {
+        struct kv_node *const node = path->at[path->depth - 1].node;
+        const uint32_t index = path->at[path->depth - 1].index++;
+        if (node->level > 0 && index < node->n) {
+            KV_ASSERT(path->depth < KV_HEIGHT_MAX);
+            path->at[path->depth].node = kv_node_child(node, index);
+            path->at[path->depth++].index = 0;
+            continue;
+        }
+        kv_node_below(node, below);
+        path->depth--;
+        kv_block_free(node);
+    }
+}
+
+static void reap_free_roots(struct kv_node *const *roots, unsigned from,
+                            const struct kv_below *below)
+{
+    struct kv_path path;
+
+    for (unsigned i = from; i < 3; i++) {
+        if (roots[i] == NULL)
+            continue;
+        path.depth = 1;
+        path.at[0].node = roots[i];
+        path.at[0].index = 0;
+        reap_free_path(&path, below);
+    }
+}
+
+/* A key's collection, or an index: no tree is below it. */
+static void reap_free_inner(void *arg, struct kv_tree *tree)
+{
+    const struct kv_below below = {.blob = reap_free_blob};
+
+    (void)arg;
+    reap_free_roots(tree->root, 0, &below);
+    kv_block_free(tree);
+}
+
+void kv_reap_close(struct kv_store *store)
+{
+    const struct kv_below below = {.blob = reap_free_blob,
+                                   .tree = reap_free_inner};
+    struct kv_node *const live[3] = {store->live.keys[0], store->live.keys[1],
+                                     store->live.indexes};
+    struct kv_list_entry entry;
+
+    reap_free_path(&store->reap_path, &below); /* of a tree that was begun */
+    if (store->reap_tree != NULL) {
+        reap_free_roots(store->reap_tree->root, store->reap_root, &below);
+        kv_block_free(store->reap_tree);
+    }
+    while (kv_list_pop(store, &store->reap, &entry, UINT64_MAX)) {
+        reap_free_roots(((struct kv_tree *)entry.block)->root, 0, &below);
+        kv_block_free(entry.block);
+    }
+    reap_free_roots(live, 0, &below);
+    if (store->live.defs != NULL)
+        kv_block_free(store->live.defs);
+    store->live = (struct kv_root){.defs = NULL};
+    store->reap_tree = NULL;
 }

@@ -51,66 +51,21 @@ kvsql_rc kv_store_open(kvsql *db, const struct kv_os *os,
     return KVSQL_OK;
 }
 
-static void store_free_keyspace(struct kv_store *store)
-{
-    if (store->live.defs != NULL) {
-        store->bytes_live -= kv_block_size(store->live.defs);
-        kv_block_free(store->live.defs);
-        store->live.defs = NULL;
-    }
-    struct kv_tree *const tree = kv_tree_block_new(store);
-    if (tree == NULL || !kv_room(store, 0, 1))
-        return; /* the process is ending; memory goes with it */
-    tree->root[0] = store->live.keys[0];
-    tree->root[1] = store->live.keys[1];
-    tree->root[2] = store->live.indexes;
-    tree->bytes = store->bytes_live - sizeof(*tree);
-    store->live.keys[0] = store->live.keys[1] = store->live.indexes = NULL;
-    kv_retire_tree(store, tree);
-}
-
 void kv_store_close(struct kv_store *store)
 {
     if (store == NULL)
         return;
     kv_lock_take(&store->lock);
-    store->undo_off = true;
-    store->undo_used = 0;
-    store->mark_count = 0;
-    atomic_store(&store->released, UINT64_MAX);
-    kv_long_release(store);
-    atomic_fetch_add(&store->unpin_wanted, 1);
-    while (kv_view_release_some(store, UINT32_MAX))
-        continue;
-    KV_ASSERT(store->oldest == NULL); /* nobody has a view pinned */
-    store_free_keyspace(store);
-    while (kv_reap_some(store, UINT32_MAX))
-        continue;
+    KV_ASSERT(!store->txn.open);
+    kv_view_close(store);
+    kv_reap_close(store);
     kv_lock_drop(&store->lock);
-    while (kv_view_gc(store, UINT32_MAX))
-        continue;
     kv_shelf_clear(store);
-    kv_lock_take(&store->lock);
-    KV_ASSERT(store->dead.count == 0);
-    kv_lock_drop(&store->lock);
-    kv_mem_free(KV_MEM_VIEW, store->view_spare, sizeof(struct kv_view));
     kv_undo_fini(store);
     while (store->spare != NULL) {
         struct kv_list_chunk *const chunk = store->spare;
         store->spare = chunk->next;
         kv_list_chunk_free(chunk);
-    }
-    KV_ASSERT(store->scrap.count == 0);
-    for (unsigned i = 0; i < 4; i++) {
-        struct kv_list *const list = i == 0   ? &store->dead
-                                     : i == 1 ? &store->pend
-                                     : i == 2 ? &store->scrap
-                                              : &store->reap;
-        while (list->head != NULL) {
-            struct kv_list_chunk *const chunk = list->head;
-            list->head = chunk->next;
-            kv_list_chunk_free(chunk);
-        }
     }
     kv_mem_free(KV_MEM_UNDO, store->marks,
                 store->mark_cap * sizeof(*store->marks));

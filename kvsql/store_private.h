@@ -188,7 +188,7 @@ struct kv_store {
     size_t undo_used, undo_cap;
     uint64_t undo_base; /* place of undo[0]; places start at 1 */
     size_t undo_txn_max; /* bytes of log after which a txn is long (UN3) */
-    bool undo_off;      /* closing: nothing is recorded */
+    bool undo_off;      /* nothing is recorded, to measure what that takes */
     bool running;       /* the newest insert was one of a run (ST6); a hint */
 
     struct kv_batch_mark *marks; /* ring of unreleased batches */
@@ -354,6 +354,9 @@ KV_INTERNAL void kv_list_give(struct kv_store *store,
 KV_INTERNAL struct kv_view *kv_view_take(struct kv_store *store, bool inside);
 /* Release views without pins, oldest first, moving at most `budget` blocks. */
 KV_INTERNAL bool kv_view_release_some(struct kv_store *store, unsigned budget);
+/* Free all views, which have no pins, and all retired blocks: the store is
+ * closed. Allocates nothing and cannot fail (M4). */
+KV_INTERNAL void kv_view_close(struct kv_store *store);
 /* A block of `size` bytes is retired: the newest views see it, those born no
  * earlier than it (I1). */
 static inline void kv_view_retain(struct kv_store *store, const void *block,
@@ -456,6 +459,9 @@ KV_INTERNAL struct kv_node *kv_node_child(const struct kv_node *node,
 
 /* reap.c: retire blocks of removed trees; true when there is more. */
 KV_INTERNAL bool kv_reap_some(struct kv_store *store, unsigned budget);
+/* Free all that the live root and removed trees hold: the store is closed, no
+ * view is left. Allocates nothing and cannot fail (M4). O(keys). */
+KV_INTERNAL void kv_reap_close(struct kv_store *store);
 
 /* store.c */
 KV_INTERNAL uint64_t kv_store_clock(struct kv_store *store, int64_t *skew);

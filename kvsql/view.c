@@ -259,6 +259,32 @@ bool kv_view_release_some(struct kv_store *store, unsigned budget)
     return false;
 }
 
+/* Retired blocks that nobody will look at again. */
+static void view_free_list(struct kv_store *store, struct kv_list *list)
+{
+    struct kv_list_entry entry;
+
+    while (kv_list_pop(store, list, &entry, UINT64_MAX))
+        kv_block_free(entry.block);
+}
+
+void kv_view_close(struct kv_store *store)
+{
+    struct kv_view *view;
+
+    while ((view = store->oldest) != NULL) {
+        KV_ASSERT(atomic_load(&view->refs) == 0 || view->lasting);
+        view_free_list(store, &view->dead);
+        view_unlink(store, view);
+        view_free(view);
+    }
+    kv_mem_free(KV_MEM_VIEW, store->view_spare, sizeof(*store->view_spare));
+    view_free_list(store, &store->dead);
+    view_free_list(store, &store->pend);
+    KV_ASSERT(store->scrap.count == 0); /* no txn is open */
+    view_free_list(store, &store->scrap); /* its holes */
+}
+
 unsigned kv_view_collect(struct kv_store *store, void **block, unsigned max)
 {
     const uint64_t released = atomic_load(&store->released);

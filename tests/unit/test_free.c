@@ -192,6 +192,67 @@ START_TEST(what_overwrites_left_goes_in_small_steps)
 }
 END_TEST
 
+/* Hashes and lists in packed and in tree form, long keys, an own definition. */
+static void fill_others(void)
+{
+    struct kv_txn *const txn = begin();
+    uint8_t bytes[300];
+    char name[16];
+
+    memset(bytes, 'x', sizeof(bytes));
+    for (unsigned i = 0; i < 2000; i++) {
+        const int n = snprintf(name, sizeof(name), "f%u", i);
+        const struct kv_key field = kv_key_of(name, (size_t)n);
+        const struct kv_key small = kv_key_of(bytes, 1 + i % sizeof(bytes));
+        const struct kv_key hash = kv_key_of("hash", 4), list = kv_key_of("l", 1);
+        ck_assert_int_eq(kv_hset(txn, &hash, &field, kv_slice_of(&small), 0,
+                                 NULL, &err),
+                         KVSQL_OK);
+        ck_assert_int_eq(kv_push(txn, &list, KV_RIGHT, kv_slice_of(&small),
+                                 &err),
+                         KVSQL_OK);
+        ck_assert_int_eq(kv_set_new(txn, &small, kv_slice_of(&field), 0,
+                                    &(bool){false}, &err),
+                         KVSQL_OK);
+    }
+    const struct kv_def def = {.name = {"d", 1}, .text = {"t", 1}};
+    ck_assert_int_eq(kv_define(txn, &def, &err), KVSQL_OK);
+    commit(txn);
+}
+
+/* M4: whatever waits to be freed, closing asks for no memory. The fixture looks
+ * whether a block is left. */
+START_TEST(closing_asks_for_no_memory)
+{
+    const struct kv_key zset = kv_key_of("zset", 4);
+    struct kv_view *view;
+    struct kv_txn *txn;
+
+    fill_keys();
+    fill_zset();
+    fill_others();
+    ck_assert_int_eq(kv_pin(db, &view, &err), KVSQL_OK);
+    txn = begin();
+    if (_i == 1 || _i == 3) /* a tree that waits ... */
+        ck_assert_int_eq(kv_del(txn, &zset, NULL, &err), KVSQL_OK);
+    if (_i >= 2) /* ... one with trees in it ... */
+        ck_assert_int_eq(kv_flush(txn, &err), KVSQL_OK);
+    commit(txn);
+    if (_i == 3) /* ... or one that has been begun */
+        for (unsigned i = 0; i < 20; i++)
+            ck_assert(kv_store_tick(store));
+    if (_i == 4)
+        fill_others(); /* beside what was flushed */
+    kv_unpin(view);
+    ck_assert_int_eq(store->reap_tree != NULL, _i == 3);
+    kv_mem_fail_at(1, 1);
+    store_fx_close();
+    ck_assert(!kv_mem_failed());
+    kv_mem_fail_at(0, 0);
+    setup();
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, store_fx_close);
@@ -202,6 +263,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, what_overwrites_left_goes_in_small_steps);
     tcase_add_test(tests,
                    a_view_behind_which_all_was_overwritten_goes_in_small_steps);
+    tcase_add_loop_test(tests, closing_asks_for_no_memory, 0, 5);
 }
 
 int main(void)
