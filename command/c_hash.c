@@ -11,27 +11,38 @@
 
 /* ---- setting ------------------------------------------------------------ */
 
+#define HASH_PAIRS 32 /* fields that are set in one go */
+
+/* Pairs from argument `first` on, at most HASH_PAIRS; *made counts new fields. */
+static kvsql_rc hash_set_some(struct cmd_context *c, const struct kv_key *key,
+                              unsigned first, unsigned *made)
+{
+    struct kv_field field[HASH_PAIRS];
+    unsigned n = 0;
+
+    for (unsigned i = first; i < c->argc && n < HASH_PAIRS; i += 2, n++) {
+        field[n] = (struct kv_field){cmd_key(c, i), c->argv[i + 1]};
+    }
+    return kv_hset_many(c->txn, key, field, n, 0, made, &c->err);
+}
+
 /* Set all pairs; *created counts new fields. False: answered. */
 static bool hash_set_pairs(struct cmd_context *c, int64_t *created)
 {
     const struct kv_key key = cmd_key(c, 1);
+    kvsql_rc rc = KVSQL_OK;
+    unsigned made = 0;
 
     *created = 0;
     if (c->argc % 2 != 0) {
         cmd_fail_arity(c);
         return false;
     }
-    for (unsigned i = 2; i < c->argc; i += 2) {
-        const struct kv_key field = cmd_key(c, i);
-        bool is_new = false;
-
-        if (!cmd_ok(c, kv_hset(c->txn, &key, &field, c->argv[i + 1], 0,
-                               &is_new, &c->err))) {
-            return false;
-        }
-        *created += is_new;
+    for (unsigned i = 2; i < c->argc && rc == KVSQL_OK; i += 2 * HASH_PAIRS) {
+        rc = hash_set_some(c, &key, i, &made);
+        *created += made;
     }
-    return true;
+    return cmd_ok(c, rc);
 }
 
 void cmd_do_hset(struct cmd_context *c)

@@ -91,9 +91,10 @@ bool kv_collection_store(struct kv_collection *c, const uint8_t *run,
         cell.form = KV_FORM_PACKED_BLOB;
         cell.ptr = blob;
     }
-    struct kv_path *const path = c->owned ? &c->path : NULL;
+    if (!c->owned)
+        return kv_key_put(c->txn, c->key, &cell, false);
     c->owned = false;
-    return kv_key_put_at(c->txn, c->key, path, &cell, false);
+    return kv_key_put_at(c->txn, c->key, &c->path, &cell, false);
 }
 
 bool kv_collection_own(struct kv_collection *c)

@@ -503,23 +503,23 @@ bool kv_index_field_slow(const struct kv_collection *c,
     return ok;
 }
 
-/* The entries of a hash go, or come. */
-static bool index_whole(struct kv_store *store, const struct kv_key *key,
-                        const struct kv_cell *hash, bool comes)
+bool kv_index_between_slow(struct kv_store *store, const struct kv_key *key,
+                           const struct kv_cell *was,
+                           const struct kv_cell *will)
 {
     struct kv_schema *const schema = &store->schema;
-    bool ok = kv_index_schema(store);
 
+    if (!kv_index_kept(store))
+        return true;
+    bool ok = kv_index_schema(store);
     if (index_is_held(schema, key))
         return true;
     for (unsigned i = 0; ok && i < schema->count; i++) {
         const struct kv_index *const index = &schema->index[i];
         if (!kv_index_covers(index, key))
             continue;
-        ok = kv_index_entries(store, index, key, comes ? NULL : hash, NULL,
-                           &schema->was) &&
-             kv_index_entries(store, index, key, comes ? hash : NULL, NULL,
-                              &schema->will) &&
+        ok = kv_index_entries(store, index, key, was, NULL, &schema->was) &&
+             kv_index_entries(store, index, key, will, NULL, &schema->will) &&
              kv_index_turn(store, index);
     }
     return ok;
@@ -538,14 +538,14 @@ bool kv_index_gone_slow(struct kv_store *store, const struct kv_key *key)
     while (i < schema->count && !kv_index_covers(&schema->index[i], key))
         i++;
     return i == schema->count || !kv_key_find(store, key, &cell) ||
-           cell.type != KV_HASH || index_whole(store, key, &cell, false);
+           cell.type != KV_HASH ||
+           kv_index_between_slow(store, key, &cell, NULL);
 }
 
 bool kv_index_came(struct kv_store *store, const struct kv_key *key,
                    const struct kv_cell *cell)
 {
-    return store->live.defs == NULL || !kv_index_kept(store) ||
-           cell->type != KV_HASH || index_whole(store, key, cell, true);
+    return cell->type != KV_HASH || kv_index_between(store, key, NULL, cell);
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */

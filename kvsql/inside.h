@@ -593,6 +593,23 @@ KV_INTERNAL kvsql_rc kv_hset(struct kv_txn *txn, const struct kv_key *key,
                              const struct kv_key *field, kvsql_slice value,
                              int64_t expires_at, bool *created,
                              struct kvsql_error *err);
+struct kv_field {
+    struct kv_key name;
+    kvsql_slice value;
+};
+/* Set n > 0 fields, as kv_hset would one after the other and with the same ops;
+ * the hash, and its entries in indexes, change once. expires_at: 0 or
+ * KV_KEEP_EXPIRY. *created: fields that were not there. All or nothing. */
+KV_INTERNAL kvsql_rc kv_hset_many(struct kv_txn *txn, const struct kv_key *key,
+                                  const struct kv_field *field, unsigned n,
+                                  int64_t expires_at, unsigned *created,
+                                  struct kvsql_error *err) KV_MUST_USE;
+/* The same of a new hash, and only where no key is: else *existed, and nothing
+ * changed. */
+KV_INTERNAL kvsql_rc kv_hset_new(struct kv_txn *txn, const struct kv_key *key,
+                                 const struct kv_field *field, unsigned n,
+                                 bool *existed, struct kvsql_error *err)
+    KV_MUST_USE;
 KV_INTERNAL kvsql_rc kv_hdel(struct kv_txn *txn, const struct kv_key *key,
                              const struct kv_key *field, bool *existed,
                              struct kvsql_error *err);

@@ -502,11 +502,13 @@ static uint32_t packed_splice(const uint8_t *run, uint32_t size, uint32_t at,
 {
     KV_ASSERT(at >= PACKED_HEAD && at + gone <= size);
     KV_ASSERT(size - gone + size_new <= KV_PACKED_BUFFER);
-    memcpy(out, run, at);
+    memmove(out + at + size_new, run + at + gone, size - at - gone);
+    if (out != run) {
+        memcpy(out, run, at);
+    }
     if (size_new > 0) {
         memcpy(out + at, bytes, size_new);
     }
-    memcpy(out + at + size_new, run + at + gone, size - at - gone);
     return size - gone + size_new;
 }
 

@@ -67,8 +67,8 @@ KV_INTERNAL bool kv_packed_index(enum kv_type type, const uint8_t *run,
 KV_INTERNAL uint32_t kv_packed_sort(enum kv_type type, const uint8_t *run,
                                     uint32_t size, bool by_score,
                                     uint16_t out[KV_PACKED_COUNT_MAX]);
-/* Add or replace; writes the new run to out (KV_PACKED_BUFFER bytes), returns
- * its size; *created tells which. `value`, `deadline` for hashes, `score` for
+/* Add or replace; writes the new run to out (KV_PACKED_BUFFER bytes, those of a
+ * hash's run itself perhaps), returns its size; *created tells which. `value`, `deadline` for hashes, `score` for
  * zsets. Returns 0 when the run would have more than 128 elements. Keys and
  * values longer than KV_PACKED_ITEM_MAX are the caller's error (asserted). */
 KV_INTERNAL uint32_t kv_packed_put(enum kv_type type, const uint8_t *run,

@@ -414,6 +414,19 @@ KV_MUST_USE static inline bool kv_index_gone(struct kv_store *store,
     return KV_LIKELY(store->live.defs == NULL) ||
            kv_index_gone_slow(store, key);
 }
+/* The hash under the key is another from now on; NULL: there is none. */
+KV_INTERNAL bool kv_index_between_slow(struct kv_store *store,
+                                       const struct kv_key *key,
+                                       const struct kv_cell *was,
+                                       const struct kv_cell *will) KV_MUST_USE;
+KV_MUST_USE static inline bool kv_index_between(struct kv_store *store,
+                                                const struct kv_key *key,
+                                                const struct kv_cell *was,
+                                                const struct kv_cell *will)
+{
+    return KV_LIKELY(store->live.defs == NULL) ||
+           kv_index_between_slow(store, key, was, will);
+}
 /* A hash has come with the key. */
 KV_INTERNAL bool kv_index_came(struct kv_store *store, const struct kv_key *key,
                                const struct kv_cell *cell) KV_MUST_USE;
@@ -558,6 +571,14 @@ KV_INTERNAL kvsql_rc kv_change_begin(struct kv_txn *txn,
 KV_INTERNAL kvsql_rc kv_change_end(struct kv_txn *txn,
                                    const struct kv_mark *mark, bool ok,
                                    const struct kv_op *op,
+                                   struct kvsql_error *err) KV_MUST_USE;
+/* The begin of a change that makes the key: *existed when it is there, of
+ * whatever type; then nothing has begun. *path leads to where it goes
+ * (kv_tree_path_own is next); NULL: it may be another way, or something that has
+ * expired is there. */
+KV_INTERNAL kvsql_rc kv_change_new(struct kv_txn *txn, const struct kv_key *key,
+                                   size_t size, bool *existed,
+                                   struct kv_path **path, struct kv_mark *mark,
                                    struct kvsql_error *err) KV_MUST_USE;
 /* Find the key for a change: an expired one is deleted first (T4). *exists;
  * KVSQL_WRONGTYPE when it holds another type than `type` (KV_NONE = any). */

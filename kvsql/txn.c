@@ -387,6 +387,30 @@ kvsql_rc kv_change_end(struct kv_txn *txn, const struct kv_mark *mark,
     return KVSQL_OK;
 }
 
+kvsql_rc kv_change_new(struct kv_txn *txn, const struct kv_key *key,
+                       size_t size, bool *existed, struct kv_path **path,
+                       struct kv_mark *mark, struct kvsql_error *err)
+{
+    struct kv_path *const to = kv_key_path(txn, key);
+    const uint64_t seen = kv_undo_mark(txn->store);
+    struct kv_cell cell;
+
+    *path = NULL;
+    *existed = false;
+    if (to->found) {
+        entry_cell(to->at[to->depth - 1].node, to->at[to->depth - 1].index,
+                   &cell);
+        *existed = !kv_cell_hidden(&cell, txn->now);
+        if (*existed)
+            return KVSQL_OK;
+    }
+    const kvsql_rc rc = kv_change_begin(txn, key, size, true, mark, err);
+    if (!to->found && to->depth > 0 &&
+        kv_undo_mark(txn->store) == seen) /* else keys went to make room */
+        *path = to;
+    return rc;
+}
+
 kvsql_rc kv_change_find(struct kv_txn *txn, const struct kv_key *key,
                         enum kv_type type, bool *exists, struct kv_cell *cell,
                         struct kvsql_error *err)

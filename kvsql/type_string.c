@@ -87,27 +87,15 @@ kvsql_rc kv_set_new(struct kv_txn *txn, const struct kv_key *key,
                              .a = value,
                              .time = expires_at};
     struct kv_store *const store = txn->store;
-    struct kv_path *const path = kv_key_path(txn, key);
-    const uint64_t seen = kv_undo_mark(store);
+    struct kv_path *path;
     struct kv_mark mark;
     struct kv_cell cell;
-
-    *existed = false;
-    if (path->found) {
-        struct kv_item item;
-        struct kv_at at;
-        kv_at_txn(txn, &at);
-        *existed = kv_get(&at, key, &item);
-        if (*existed)
-            return KVSQL_OK;
-    }
-    if (path->found || path->depth == 0 || string_is_past(txn, expires_at))
-        return kv_set(txn, key, value, expires_at, err);
     const kvsql_rc rc =
-        kv_change_begin(txn, key, value.size, true, &mark, err);
-    if (rc != KVSQL_OK)
+        kv_change_new(txn, key, value.size, existed, &path, &mark, err);
+
+    if (rc != KVSQL_OK || *existed)
         return rc;
-    if (kv_undo_mark(store) != seen) /* keys went: the path may be another */
+    if (path == NULL || string_is_past(txn, expires_at))
         return kv_set(txn, key, value, expires_at, err);
     const struct kv_key bytes = kv_key_of(value.p, value.size);
     bool ok = kv_cell_value(store, &bytes, &cell);

@@ -61,50 +61,66 @@ static int khw_fixed(struct vt_write *write, int column,
                      vt_column_label(write->table->def, column));
 }
 
-/* ---- one column ------------------------------------------------------------ */
+/* ---- columns --------------------------------------------------------------- */
 
-static int khw_set(struct vt_write *write, const struct kv_key *key, int column,
-                   int64_t expires_at)
+/* Fields that are set in one go. */
+#define KHW_FIELDS 16
+struct khw_fields {
+    struct kv_field field[KHW_FIELDS];
+    struct vt_input input[KHW_FIELDS];
+    unsigned count;
+};
+
+static void khw_fields_clear(struct khw_fields *fields)
 {
-    const struct vt_khash_column *to = &khw_table(write)->column[column];
-    struct vt_input input;
-    int rc = vt_typed_input(&write->session->reals, to->affinity,
-                            write->column[column], &input);
-
-    if (rc != SQLITE_OK) return rc;
-    rc = vt_done(write, kv_hset(write->txn, key, &to->field,
-                                (kvsql_slice){input.key.p, input.key.size},
-                                expires_at, NULL, &write->err));
-    vt_input_fini(&input);
-    return rc;
+    while (fields->count > 0) vt_input_fini(&fields->input[--fields->count]);
 }
 
-/* Column of the hash `key` in UPDATE: with `remove` what becomes NULL, else
- * what does not. */
-static int khw_change(struct vt_write *write, const struct kv_key *key,
-                      int column, bool remove)
+static int khw_fields_set(struct vt_write *write, const struct kv_key *key,
+                          struct khw_fields *fields)
 {
-    const struct kv_key *field = &khw_table(write)->column[column].field;
-    sqlite3_value *value = write->column[column];
+    kvsql_rc rc = KVSQL_OK;
+    unsigned created;
+
+    if (fields->count > 0)
+        rc = kv_hset_many(write->txn, key, fields->field, fields->count,
+                          KV_KEEP_EXPIRY, &created, &write->err);
+    khw_fields_clear(fields);
+    return vt_done(write, rc);
+}
+
+/* The bytes of a column that is not NULL; there is room. */
+static int khw_fields_add(struct vt_write *write, int column,
+                          struct khw_fields *fields)
+{
+    const struct vt_khash_column *to = &khw_table(write)->column[column];
+    struct vt_input *input = &fields->input[fields->count];
+    int rc = vt_typed_input(&write->session->reals, to->affinity,
+                            write->column[column], input);
+
+    if (rc != SQLITE_OK) return rc;
+    fields->field[fields->count++] = (struct kv_field){
+        to->field, {input->key.p, input->key.size}};
+    return SQLITE_OK;
+}
+
+/* Whether a column of the hash `item` (NULL: none) is to be what it is not. */
+static int khw_differs(struct vt_write *write, const struct kv_item *item,
+                       int column, bool *differs)
+{
+    const struct vt_khash_column *to = &khw_table(write)->column[column];
     struct vt_cell cell = {.kind = VT_CELL_NULL};
-    struct kv_item item;
-    struct kv_elem old;
+    struct kv_elem elem;
     int rc;
 
-    if (vt_untouched(write, column) ||
-        (sqlite3_value_type(value) == SQLITE_NULL) != remove)
+    *differs = true;
+    if (item == NULL || !kv_elem_find(&write->at, item, &to->field, &elem))
         return SQLITE_OK;
-    if (!kv_get(&write->at, key, &item) ||
-        !kv_elem_find(&write->at, &item, field, &old))
-        return remove ? SQLITE_OK : khw_set(write, key, column, 0);
-    if (remove)
-        return vt_done(write,
-                       kv_hdel(write->txn, key, field, NULL, &write->err));
-    rc = vt_typed_cell(&write->session->reals,
-                       khw_table(write)->column[column].affinity, &old.value,
+    rc = vt_typed_cell(&write->session->reals, to->affinity, &elem.value,
                        &cell);
-    if (rc != SQLITE_OK || vt_typed_same(&cell, value)) return rc;
-    return khw_set(write, key, column, old.expires_at);
+    *differs = rc == SQLITE_OK &&
+               !vt_typed_same(&cell, write->column[column]);
+    return rc;
 }
 
 /* ---- INSERT ---------------------------------------------------------------- */
@@ -128,7 +144,8 @@ static int khw_insert_check(struct vt_write *write)
                      khash->name, khash->label[0]);
 }
 
-/* A change of one hash, whose entries in indexes are changed once. */
+/* A change of one hash in several steps, whose entries in indexes are changed
+ * once. */
 static int khw_held(struct vt_write *write, const struct kv_key *key,
                     int (*change)(struct vt_write *write,
                                   const struct kv_key *key))
@@ -142,22 +159,73 @@ static int khw_held(struct vt_write *write, const struct kv_key *key,
     return rc;
 }
 
+/* The first fields of a row that is to be new. */
+static int khw_insert_first(struct vt_write *write, const struct kv_key *key,
+                            struct khw_fields *fields)
+{
+    struct kv_item item;
+    bool found = false;
+    kvsql_rc done;
+    int rc = SQLITE_OK;
+
+    if (!write->replace) {
+        done = kv_hset_new(write->txn, key, fields->field, fields->count,
+                           &found, &write->err);
+        khw_fields_clear(fields);
+        if (done != KVSQL_OK || !found) return vt_done(write, done);
+    }
+    rc = vt_take_item(write, key, &item, &found); /* of another type? */
+    if (rc == SQLITE_OK && !write->replace) rc = vt_duplicate(write);
+    if (rc == SQLITE_OK && found)
+        rc = vt_done(write, kv_del(write->txn, key, NULL, &write->err));
+    return rc == SQLITE_OK ? khw_fields_set(write, key, fields) : rc;
+}
+
+/* All fields; there is one at least. */
+static int khw_insert_fields(struct vt_write *write, const struct kv_key *key)
+{
+    const int columns = khw_table(write)->columns;
+    struct khw_fields fields;
+    bool first = true;
+    int rc = SQLITE_OK;
+
+    fields.count = 0;
+    for (int i = 1; rc == SQLITE_OK && i < columns; i++) {
+        if (vt_given(write, i)) rc = khw_fields_add(write, i, &fields);
+        if (rc != SQLITE_OK || (fields.count < KHW_FIELDS && i + 1 < columns))
+            continue;
+        rc = first ? khw_insert_first(write, key, &fields)
+                   : khw_fields_set(write, key, &fields);
+        first = false;
+    }
+    khw_fields_clear(&fields);
+    return rc;
+}
+
+/* A row whose time has come is not put; what is there goes all the same (2.4). */
+static int khw_insert_past(struct vt_write *write, const struct kv_key *key)
+{
+    struct kv_item item;
+    bool found = false;
+    int rc = vt_take_item(write, key, &item, &found);
+
+    if (rc != SQLITE_OK || !found) return rc;
+    return write->replace
+               ? vt_done(write, kv_del(write->txn, key, NULL, &write->err))
+               : vt_duplicate(write);
+}
+
 static int khw_insert_at(struct vt_write *write, const struct kv_key *key)
 {
-    const int expires = khw_table(write)->columns + VT_KHASH_EXPIRES;
-    struct kv_item item;
+    const int columns = khw_table(write)->columns;
+    const bool steps = write->replace || columns - 1 > KHW_FIELDS;
     int64_t expires_at = 0;
-    bool found = false;
-    int rc = vt_take_time(write, expires, &expires_at);
+    int rc = vt_take_time(write, columns + VT_KHASH_EXPIRES, &expires_at);
 
-    if (rc == SQLITE_OK) rc = vt_take_item(write, key, &item, &found);
     if (rc != SQLITE_OK) return rc;
-    if (found && !write->replace) return vt_duplicate(write);
-    if (found)
-        rc = vt_done(write, kv_del(write->txn, key, NULL, &write->err));
-    if (vt_time_past(write, expires_at)) return rc; /* 2.4 */
-    for (int i = 1; rc == SQLITE_OK && i < khw_table(write)->columns; i++)
-        if (vt_given(write, i)) rc = khw_set(write, key, i, 0);
+    if (vt_time_past(write, expires_at)) return khw_insert_past(write, key);
+    rc = steps ? khw_held(write, key, khw_insert_fields)
+               : khw_insert_fields(write, key);
     if (rc == SQLITE_OK && expires_at != 0)
         rc = vt_done(write, kv_expire(write->txn, key, expires_at,
                                       &write->err));
@@ -172,7 +240,7 @@ int vt_khash_insert(struct vt_write *write)
     if (rc != SQLITE_OK) return rc;
     rc = khw_key_init(write, write->column[0], &to);
     kv_txn_lenient(write->txn, true);
-    if (rc == SQLITE_OK) rc = khw_held(write, &to.key, khw_insert_at);
+    if (rc == SQLITE_OK) rc = khw_insert_at(write, &to.key);
     if (rc == SQLITE_OK) rc = vt_khash_unique(write, &to.key);
     kv_txn_lenient(write->txn, false);
     kv_buf_fini(&to.buf);
@@ -216,27 +284,56 @@ static int khw_move(struct vt_write *write, const struct kv_key *from,
     return vt_done(write, kv_rename(write->txn, from, to, &write->err));
 }
 
-/* Fields that come first, for a hash that loses its last one is gone. */
-static int khw_fields(struct vt_write *write, const struct kv_key *key)
+/* Columns that get a value come first, for a hash that loses its last field is
+ * gone. */
+static int khw_update_set(struct vt_write *write, const struct kv_key *key)
 {
     const int columns = khw_table(write)->columns;
+    struct khw_fields fields;
+    struct kv_item item;
+    bool found = false, differs;
     int rc = SQLITE_OK;
 
-    for (int i = 1; rc == SQLITE_OK && i < columns; i++)
-        rc = khw_change(write, key, i, false);
-    for (int i = 1; rc == SQLITE_OK && i < columns; i++)
-        rc = khw_change(write, key, i, true);
+    fields.count = 0;
+    for (int i = 1; rc == SQLITE_OK && i < columns; i++) {
+        if (!vt_given(write, i)) continue;
+        if (fields.count == 0) /* nothing has changed since then */
+            found = kv_txn_get(write->txn, key, true, &item);
+        rc = khw_differs(write, found ? &item : NULL, i, &differs);
+        if (rc == SQLITE_OK && differs) rc = khw_fields_add(write, i, &fields);
+        if (rc == SQLITE_OK && fields.count == KHW_FIELDS)
+            rc = khw_fields_set(write, key, &fields);
+    }
+    if (rc == SQLITE_OK) rc = khw_fields_set(write, key, &fields);
+    khw_fields_clear(&fields);
     return rc;
 }
 
-/* Whether more than one field may change. */
-static bool khw_many(struct vt_write *write)
+/* ... and then those that become NULL. */
+static int khw_update_fields(struct vt_write *write, const struct kv_key *key)
+{
+    const struct vt_khash *khash = khw_table(write);
+    int rc = khw_update_set(write, key);
+
+    for (int i = 1; rc == SQLITE_OK && i < khash->columns; i++)
+        if (!vt_untouched(write, i) && !vt_given(write, i))
+            rc = vt_done(write, kv_hdel(write->txn, key,
+                                        &khash->column[i].field, NULL,
+                                        &write->err));
+    return rc;
+}
+
+/* Whether fields change in several steps. */
+static bool khw_steps(struct vt_write *write)
 {
     const int columns = khw_table(write)->columns;
-    int touched = 0;
+    int given = 0, none = 0;
 
-    for (int i = 1; i < columns; i++) touched += !vt_untouched(write, i);
-    return touched > 1;
+    for (int i = 1; i < columns; i++) {
+        given += vt_given(write, i);
+        none += !vt_untouched(write, i) && !vt_given(write, i);
+    }
+    return given > KHW_FIELDS || none > 1 || (none > 0 && given > 0);
 }
 
 static int khw_update_at(struct vt_write *write, const struct kv_key *from,
@@ -256,8 +353,8 @@ static int khw_update_at(struct vt_write *write, const struct kv_key *from,
         rc = vt_take_time(write, expires, &expires_at);
     if (rc == SQLITE_OK) rc = khw_move(write, from, to);
     if (rc == SQLITE_OK)
-        rc = khw_many(write) ? khw_held(write, to, khw_fields)
-                             : khw_fields(write, to);
+        rc = khw_steps(write) ? khw_held(write, to, khw_update_fields)
+                              : khw_update_fields(write, to);
     if (rc != SQLITE_OK || !timed || expires_at == before ||
         !kv_get(&write->at, to, &item))
         return rc;

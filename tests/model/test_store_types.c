@@ -209,6 +209,46 @@ static void step_remove(struct kv_txn *txn, const struct kv_key *key,
         k->type = KV_NONE;
 }
 
+/* Several fields in one go, some of them twice. */
+static void step_fields(struct kv_txn *txn, const struct kv_key *key,
+                        struct model_key *k, bool large)
+{
+    enum { MANY = 20 };
+    const unsigned n = 1 + below(MANY);
+    char name[MANY][64], value[MANY][40];
+    struct kv_field field[MANY];
+    unsigned at[MANY], fresh = 0, created = 0;
+    const bool is_new = k->type == KV_NONE;
+    bool existed = is_new;
+
+    for (unsigned i = 0; i < n; i++) {
+        at[i] = below(large ? ELEMENTS : 20);
+        const int size = snprintf(value[i], sizeof(value[i]),
+                                  below(2) ? "%u" : "v%u", below(100000));
+        field[i] = (struct kv_field){element_of(at[i], name[i]),
+                                     {value[i], (size_t)size}};
+    }
+    if (below(3) == 0) {
+        must(kv_hset_new(txn, key, field, n, &existed, &err));
+        ck_assert_int_eq(existed, !is_new);
+        if (existed)
+            return;
+    } else {
+        must(kv_hset_many(txn, key, field, n,
+                          below(2) ? 0 : KV_KEEP_EXPIRY, &created, &err));
+        existed = true;
+    }
+    model_type(k, KV_HASH);
+    for (unsigned i = 0; i < n; i++) {
+        fresh += !k->element[at[i]].there;
+        k->element[at[i]].there = true;
+        memcpy(k->element[at[i]].value, value[i], sizeof(value[i]));
+    }
+    k->count += fresh;
+    if (existed)
+        ck_assert_uint_eq(created, fresh);
+}
+
 static void step_element(struct kv_txn *txn, const struct kv_key *key,
                          enum kv_type type, struct model_key *k, bool large)
 {
@@ -221,6 +261,10 @@ static void step_element(struct kv_txn *txn, const struct kv_key *key,
 
     if (below(3) == 0) {
         step_remove(txn, key, type, &element, k, i);
+        return;
+    }
+    if (type == KV_HASH && below(3) == 0) {
+        step_fields(txn, key, k, large);
         return;
     }
     const int n = snprintf(value, sizeof(value), below(2) ? "%u" : "v%u",

@@ -396,6 +396,17 @@ static void door(struct kv_txn *txn)
     case 9:
         if (below(20) == 0) fine(kv_flush(txn, &fx.err));
         break;
+    case 10:
+    case 11: {
+        const struct kv_field fields[] = {
+            {field, door_value()},
+            {kv_key_of("city", 4), door_value()},
+            {kv_key_of("age", 3), door_value()}};
+        unsigned created;
+        fine(kv_hset_many(txn, &key, fields, 1 + below(3), 0, &created,
+                          &fx.err));
+        break;
+    }
     default:
         fine(kv_hset(txn, &key, &field, door_value(), 0, NULL, &fx.err));
         break;
@@ -702,6 +713,20 @@ START_TEST(strict_indexes_refuse_what_collides_by_any_door)
     ck_assert_str_eq(fx.err.text, "UNIQUE constraint failed: users.email: key "
                                   "'user:1' has the same");
     ck_assert_int_eq(hset("pet:1", "email", "x@y"), KVSQL_OK);
+    /* fields in one go: it is what they come to that counts */
+    const struct kv_key two = kv_key_of("user:2", 6);
+    const struct kv_field pair[] = {
+        {kv_key_of("email", 5), {"x@y", 3}}, {kv_key_of("n", 1), {"2", 1}},
+        {kv_key_of("email", 5), {"z@y", 3}}};
+    unsigned created;
+    ck_assert_int_eq(kv_txn_begin(fx.db, true, 0, &txn, &fx.err), KVSQL_OK);
+    ck_assert_int_eq(kv_hset_many(txn, &two, pair, 2, 0, &created, &fx.err),
+                     KVSQL_CONSTRAINT);
+    ck_assert_str_eq(fx.err.text, "UNIQUE constraint failed: users.email: key "
+                                  "'user:1' has the same");
+    ck_assert_int_eq(kv_hset_many(txn, &two, pair, 3, 0, &created, &fx.err),
+                     KVSQL_OK);
+    kv_txn_rollback(txn);
     ck_assert_int_eq(kv_txn_begin(fx.db, true, 0, &txn, &fx.err), KVSQL_OK);
     ck_assert_int_eq(kv_rename(txn, &from, &to, &fx.err), KVSQL_CONSTRAINT);
     ck_assert_int_eq(kv_copy(txn, &from, &to, &fx.err), KVSQL_CONSTRAINT);

@@ -766,6 +766,125 @@ START_TEST(a_statement_view_inside_a_txn_does_not_see_later_changes)
 }
 END_TEST
 
+/* ---- several fields in one go ------------------------------------------------ */
+
+/* The hash, and the ops since `mark`, as bytes. */
+static void fields_result(struct kv_txn *txn, const struct kv_key *key,
+                          struct kv_mark mark, struct kv_buf *out)
+{
+    struct kv_item item;
+    struct kv_at at;
+
+    kv_at_txn(txn, &at);
+    kv_buf_reset(out, SIZE_MAX);
+    ck_assert(kv_get(&at, key, &item));
+    ck_assert(kv_item_dump(&at, &item, out));
+    kv_buf_add(out, txn->ops.p + mark.ops_size, txn->ops.size - mark.ops_size);
+    ck_assert(!out->failed);
+}
+
+/* kv_hset of each and kv_hset_many: the same ops, hash and number of new
+ * fields. Case 0: no hash, 1: a packed one, 2: with a field that has expired and
+ * one that will, 3: values too long for a run, 4: a tree, 5: becoming one, 6:
+ * under a view. */
+START_TEST(fields_in_one_go_are_what_they_are_one_by_one)
+{
+    enum { COUNT = 30 };
+    const struct kv_key key = text_key("hash");
+    char name[COUNT][8], value[COUNT][200];
+    struct kv_field field[COUNT];
+    struct kv_view *view = NULL;
+    struct kv_buf each, many;
+    unsigned created = 0, made = 0;
+
+    kv_buf_init(&each, KV_MEM_MISC, 1 << 20);
+    kv_buf_init(&many, KV_MEM_MISC, 1 << 20);
+    for (unsigned i = 0; i < COUNT; i++) {
+        const int size = _i == 3 ? 140 : _i == 5 ? 60 : 1 + (int)i % 9;
+        snprintf(name[i], sizeof(name[i]), "f%u", i % 25);
+        snprintf(value[i], sizeof(value[i]), "%0*u", size, i);
+        field[i] = (struct kv_field){text_key(name[i]), text_slice(value[i])};
+    }
+    for (unsigned i = 10; _i > 0 && i < (_i == 4 ? 200 : 15); i++) {
+        char other[8];
+        snprintf(other, sizeof(other), "f%u", i);
+        hset("hash", other, "old", 0);
+    }
+    if (_i == 2) {
+        hset("hash", "f11", "old", clock_wall + 10);
+        hset("hash", "f12", "old", clock_wall + 1000);
+        pass_ms(11);
+    }
+    if (_i == 6)
+        ck_assert_int_eq(kv_pin(db, &view, &err), KVSQL_OK);
+    for (unsigned keep = 0; keep < 2; keep++) {
+        const int64_t expires_at = keep ? KV_KEEP_EXPIRY : 0;
+        struct kv_txn *const txn = begin();
+        const struct kv_mark mark = kv_txn_mark(txn);
+        made = 0;
+        for (unsigned i = 0; i < COUNT; i++) {
+            bool is_new = false;
+            ck_assert_int_eq(kv_hset(txn, &key, &field[i].name, field[i].value,
+                                     expires_at, &is_new, &err),
+                             KVSQL_OK);
+            made += is_new;
+        }
+        fields_result(txn, &key, mark, &each);
+        ck_assert_uint_eq(kv_txn_count(txn), COUNT + (_i == 2));
+        kv_txn_restore(txn, mark);
+        ck_assert_int_eq(kv_hset_many(txn, &key, field, COUNT, expires_at,
+                                      &created, &err),
+                         KVSQL_OK);
+        fields_result(txn, &key, mark, &many);
+        ck_assert_uint_eq(kv_txn_count(txn), COUNT + (_i == 2));
+        ck_assert_uint_eq(created, made);
+        ck_assert_uint_eq(many.size, each.size);
+        ck_assert_int_eq(memcmp(many.p, each.p, each.size), 0);
+        if (keep)
+            commit(txn);
+        else
+            kv_txn_rollback(txn);
+        kv_store_check(store);
+    }
+    kv_unpin(view);
+    kv_buf_fini(&each);
+    kv_buf_fini(&many);
+}
+END_TEST
+
+START_TEST(a_new_hash_is_made_only_where_no_key_is)
+{
+    const struct kv_field field[] = {{text_key("a"), text_slice("1")},
+                                     {text_key("b"), text_slice("2")}};
+    const struct kv_key string = text_key("s"), hash = text_key("h"),
+                        gone = text_key("gone");
+    bool existed;
+
+    set("s", "text", 0);
+    set("gone", "text", clock_wall + 10);
+    pass_ms(11);
+    struct kv_txn *const txn = begin();
+    ck_assert_int_eq(kv_hset_new(txn, &string, field, 2, &existed, &err),
+                     KVSQL_OK);
+    ck_assert(existed);
+    ck_assert_uint_eq(kv_txn_count(txn), 0);
+    ck_assert_int_eq(kv_hset_new(txn, &hash, field, 2, &existed, &err),
+                     KVSQL_OK);
+    ck_assert(!existed);
+    ck_assert_uint_eq(kv_txn_count(txn), 2);
+    ck_assert_int_eq(kv_hset_new(txn, &hash, field, 1, &existed, &err),
+                     KVSQL_OK);
+    ck_assert(existed);
+    ck_assert_int_eq(kv_hset_new(txn, &gone, field, 2, &existed, &err),
+                     KVSQL_OK);
+    ck_assert(!existed);
+    ck_assert_uint_eq(kv_txn_count(txn), 5); /* DEL of what had expired */
+    commit(txn);
+    ck_assert(field_exists("h", "b") && field_exists("gone", "a"));
+    kv_store_check(store);
+}
+END_TEST
+
 /* ---- memory that fails (TS8) ---------------------------------------------------------- */
 
 static kvsql_rc many_effects(struct kv_txn *txn, int round)
@@ -781,9 +900,20 @@ static kvsql_rc many_effects(struct kv_txn *txn, int round)
         k = text_key(name);
         e = text_key(i % 2 ? name : "element");
         const kvsql_slice v = {.p = value, .size = size};
-        switch (i % 5) {
+        struct kv_field field[] = {{e, v}, {text_key("x"), v}, {k, v}};
+        bool existed;
+        unsigned created;
+        switch (i % 7) {
         case 0:
             rc = kv_set(txn, &k, v, 0, &err);
+            break;
+        case 5:
+            k = text_key(i % 3 ? "hash" : "another");
+            rc = kv_hset_many(txn, &k, field, 3, 0, &created, &err);
+            break;
+        case 6:
+            k = text_key(i % 2 ? "third" : name);
+            rc = kv_hset_new(txn, &k, field, 3, &existed, &err);
             break;
         case 1:
             k = text_key("hash");
@@ -972,6 +1102,9 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    a_version_moves_with_each_change_of_its_key_only);
     tcase_add_test(tests, what_is_there_already_is_no_change);
+    tcase_add_loop_test(tests, fields_in_one_go_are_what_they_are_one_by_one, 0,
+                        7);
+    tcase_add_test(tests, a_new_hash_is_made_only_where_no_key_is);
     tcase_add_test(tests, what_the_wal_lost_is_taken_back_byte_for_byte);
     tcase_add_test(tests,
                    marks_nest_and_what_is_taken_back_leaves_no_op);
