@@ -106,7 +106,7 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     if (action == SQLITE_DELETE && one != NULL &&
         (vt_table_known(one) || vt_khash_known(session, one)))
         session->saw_delete = true;
-    if (action == SQLITE_READ && one != NULL) {
+    if (action == SQLITE_READ && one != NULL && !session->declaring) {
         vauth_read(session, one);
         vt_reads_note(session, one, two,
                       four == NULL && three != NULL &&

@@ -36,14 +36,16 @@ static int vchanges_connect(sqlite3 *sql, void *aux, int argc,
                             const char *const *argv, sqlite3_vtab **out,
                             char **error)
 {
-    const int rc = vt_connect(sql, vt_declare("changes"), VT_INNOCUOUS,
+    struct vt_session *session = (struct vt_session *)aux;
+    const int rc = vt_connect(session, vt_declare("changes"), VT_INNOCUOUS,
                               sizeof(struct vchanges_table), out);
 
+    (void)sql;
     (void)argc;
     (void)argv;
     (void)error;
     if (rc == SQLITE_OK)
-        ((struct vchanges_table *)*out)->session = (struct vt_session *)aux;
+        ((struct vchanges_table *)*out)->session = session;
     return rc;
 }
 

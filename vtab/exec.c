@@ -148,10 +148,11 @@ static int exec_connect(sqlite3 *sql, void *aux, int argc,
                         const char *const *argv, sqlite3_vtab **out,
                         char **error)
 {
-    const int rc = vt_connect(sql, vt_declare("kv_exec"),
+    const int rc = vt_connect((struct vt_session *)aux, vt_declare("kv_exec"),
                               VT_CONSTRAINTS | VT_DIRECTONLY,
                               sizeof(struct vt_table), out);
 
+    (void)sql;
     (void)argc;
     (void)argv;
     (void)error;

@@ -159,9 +159,11 @@ static int hold_connect(sqlite3 *sql, void *aux, int argc,
                         const char *const *argv, sqlite3_vtab **out,
                         char **error)
 {
-    const int rc = vt_connect(sql, sqlite3_mprintf("CREATE TABLE x(n)"), 0,
+    const int rc = vt_connect((struct vt_session *)aux,
+                              sqlite3_mprintf("CREATE TABLE x(n)"), 0,
                               sizeof(struct guest_hold), out);
 
+    (void)sql;
     (void)argc;
     (void)argv;
     (void)error;

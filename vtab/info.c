@@ -71,10 +71,11 @@ static int info_connect(sqlite3 *sql, void *aux_arg, int argc,
     const struct info_aux *aux = (const struct info_aux *)aux_arg;
     struct info_table *table;
     const int rc = vt_connect(
-        sql, vt_declare(aux->info->name),
+        aux->session, vt_declare(aux->info->name),
         VT_CONSTRAINTS | (aux->info->direct ? VT_DIRECTONLY : VT_INNOCUOUS),
         sizeof(*table), out);
 
+    (void)sql;
     (void)argc;
     (void)argv;
     (void)error;

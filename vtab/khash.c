@@ -14,6 +14,7 @@
 #include "vtab/khash.h"
 
 #include "vtab/guest.h"
+#include "vtab/module.h"
 
 #include <string.h>
 
@@ -158,6 +159,13 @@ static void khash_column(struct vt_cursor *cursor, int column,
     if (rc != SQLITE_OK) vt_cell_failed(cell, rc);
 }
 
+bool vt_khash_is_text(const struct vt_khash *khash, int column)
+{
+    return column < khash->columns
+               ? khash->column[column].affinity == VT_AFFINITY_TEXT
+               : column != khash->columns + VT_KHASH_EXPIRES;
+}
+
 /* ---- life ------------------------------------------------------------------ */
 
 bool vt_khash_known(const struct vt_session *session, const char *name)
@@ -188,7 +196,7 @@ static char *khash_declare(const struct vt_khash *khash)
 static int khash_configure(struct vt_khash *khash, sqlite3 *sql, char **error)
 {
     char *text = khash_declare(khash);
-    int rc = text != NULL ? sqlite3_declare_vtab(sql, text) : SQLITE_NOMEM;
+    int rc = vt_declare_as(khash->table.session, text);
 
     sqlite3_free(text);
     if (rc == SQLITE_ERROR)

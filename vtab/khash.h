@@ -67,6 +67,8 @@ KV_INTERNAL void vt_khash_undefine(struct vt_khash *khash);
 KV_INTERNAL void vt_khash_spec(const struct vt_khash *khash, int i,
                                struct kv_buf *out);
 
+/* Whether a column is declared TEXT, or is so without a type. */
+KV_INTERNAL bool vt_khash_is_text(const struct vt_khash *khash, int column);
 /* Column of the row `item`; its bytes may be in *elem. Not SQLITE_OK: no
  * memory, or interrupted. */
 KV_INTERNAL int vt_khash_cell(struct vt_khash *khash, const struct kv_at *at,

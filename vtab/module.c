@@ -6,10 +6,22 @@
 
 #include <string.h>
 
-int vt_connect(sqlite3 *sql, char *text, unsigned flags, size_t size,
-               sqlite3_vtab **out)
+int vt_declare_as(struct vt_session *session, const char *text)
 {
-    int rc = text != NULL ? sqlite3_declare_vtab(sql, text) : SQLITE_NOMEM;
+    int rc;
+
+    if (text == NULL) return SQLITE_NOMEM;
+    session->declaring = true;
+    rc = sqlite3_declare_vtab(session->sql, text);
+    session->declaring = false;
+    return rc;
+}
+
+int vt_connect(struct vt_session *session, char *text, unsigned flags,
+               size_t size, sqlite3_vtab **out)
+{
+    sqlite3 *sql = session->sql;
+    int rc = vt_declare_as(session, text);
 
     KV_ASSERT(size >= sizeof(**out));
     sqlite3_free(text);

@@ -11,6 +11,9 @@
 #define VT_DIRECTONLY 2u  /* no view and no trigger may */
 #define VT_CONSTRAINTS 4u /* it answers ON CONFLICT itself */
 
+/* Declare a table (text NULL: NOMEM). What SQLite reads of its schema for that
+ * is not read by the statement that is prepared. */
+KV_INTERNAL int vt_declare_as(struct vt_session *session, const char *text);
 /* The work of xConnect: declare the table and make *out, `size` bytes of zeros
  * that begin with a sqlite3_vtab; vt_disconnect() frees them.
  *
@@ -18,8 +21,8 @@
  *        NULL: there was no memory for it.
  *
  * SQLite's code; when it is not SQLITE_OK there is nothing to free. */
-KV_INTERNAL int vt_connect(sqlite3 *sql, char *text, unsigned flags,
-                           size_t size, sqlite3_vtab **out);
+KV_INTERNAL int vt_connect(struct vt_session *session, char *text,
+                           unsigned flags, size_t size, sqlite3_vtab **out);
 KV_INTERNAL int vt_disconnect(sqlite3_vtab *vtab);
 
 /* The reading side of a table that never has a row. */

@@ -578,14 +578,40 @@ static int vplan_text(struct vplan *plan)
     return SQLITE_OK;
 }
 
+/* A column of numbers that is equal to something: SQLite may put what it is
+ * equal to where it is compared with a column of text, and keep its affinity. */
+static bool vplan_equal_number(const struct vplan *plan)
+{
+    const struct sqlite3_index_constraint *c = plan->info->aConstraint;
+
+    for (int i = 0; i < plan->info->nConstraint; i++)
+        if ((c[i].op == SQLITE_INDEX_CONSTRAINT_EQ ||
+             c[i].op == SQLITE_INDEX_CONSTRAINT_IS) &&
+            (c[i].iColumn < 0 || !vt_table_text(plan->table, c[i].iColumn)))
+            return true;
+    return false;
+}
+
+/* PL6 */
+static bool vplan_text_only(const struct vplan *plan)
+{
+    if (plan->table->session->plan_off) return false;
+    switch (vt_reads_verdict(plan->table->session)) {
+    case VT_READS_TEXT: return true;
+    case VT_READS_SINGLE: return !vplan_equal_number(plan);
+    case VT_READS_UNKNOWN:
+    case VT_READS_MIXED: break;
+    }
+    return false;
+}
+
 int vt_plan(struct vt_table *table, sqlite3_index_info *info)
 {
     struct vplan plan = {.table = table, .info = info};
     bool key_known, key_number, elem_known, elem_number;
 
     if (vt_cancelled(table->session)) return SQLITE_INTERRUPT;
-    if (!table->session->plan_off && vt_reads_text(table->session))
-        plan.bits |= VT_PLAN_TEXT;
+    if (vplan_text_only(&plan)) plan.bits |= VT_PLAN_TEXT;
     vplan_read(&plan);
     vplan_keys(&plan, &key_known, &key_number);
     vplan_elems(&plan, &elem_known, &elem_number);

@@ -89,11 +89,16 @@ struct vt_seen {
 struct vt_reads {
     const char *sql; /* its text */
     size_t size;
-    bool other;      /* a column that is not TEXT, or not plain */
+    bool opaque;     /* a column that is not plain */
+    bool mixed;      /* ... that is not TEXT, or may be none */
+    bool several;    /* ... of another table than `name` */
+    char name[VT_READS_NAME_MAX];
     unsigned count;  /* columns of tables that are not ours */
     char table[VT_READS_MAX][VT_READS_NAME_MAX];
     char column[VT_READS_MAX][VT_READS_NAME_MAX];
-    enum { VT_READS_UNKNOWN, VT_READS_TEXT, VT_READS_MIXED } verdict;
+    enum vt_reads_verdict {
+        VT_READS_UNKNOWN, VT_READS_TEXT, VT_READS_SINGLE, VT_READS_MIXED
+    } verdict;
     enum { VT_ROWS_UNKNOWN, VT_ROWS_NONE, VT_ROWS_PERHAPS } rows_in;
 };
 
@@ -107,6 +112,7 @@ struct vt_session {
     bool timed_out, internal, saw_delete;
     bool denied; /* this prepare named what it may not */
     bool joins;  /* ... or columns of several tables */
+    bool declaring; /* a table is: what is read is not read by the statement */
     char read_table[64]; /* the first of them */
     struct vt_reads reads;
     bool rows_in;  /* a view or trigger of its own may have (a, b) IN (..) */
@@ -281,9 +287,9 @@ KV_INTERNAL void vt_reads_start(struct vt_session *session, const char *sql,
 /* A column is read; plain: of the schema main, by no view and no trigger. */
 KV_INTERNAL void vt_reads_note(struct vt_session *session, const char *table,
                                const char *column, bool plain);
-/* Whether all that the statement compares is compared as text. Inside of
- * xBestIndex. */
-KV_INTERNAL bool vt_reads_text(struct vt_session *session);
+/* How the statement compares, inside of xBestIndex. TEXT: all of it as text.
+ * SINGLE: so with what is no column of the one table that it reads. */
+KV_INTERNAL enum vt_reads_verdict vt_reads_verdict(struct vt_session *session);
 /* Whether the statement may have a list of row values, `(a, b) IN (..)`. */
 KV_INTERNAL bool vt_reads_rows_in(struct vt_session *session);
 

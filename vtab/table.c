@@ -7,6 +7,7 @@
  *
  * Thread: the session's. */
 #include "vtab/guest.h"
+#include "vtab/khash.h"
 #include "vtab/module.h"
 #include "vtab/table.h"
 
@@ -67,10 +68,11 @@ static int vtable_connect(sqlite3 *sql, void *aux_arg, int argc,
 {
     const struct vtable_aux *aux = (const struct vtable_aux *)aux_arg;
     struct vt_table *table;
-    const int rc = vt_connect(sql, vtable_declare(aux->def->name),
+    const int rc = vt_connect(aux->session, vtable_declare(aux->def->name),
                               VT_CONSTRAINTS | VT_INNOCUOUS, sizeof(*table),
                               out);
 
+    (void)sql;
     (void)argc;
     (void)argv;
     (void)error;
@@ -79,6 +81,14 @@ static int vtable_connect(sqlite3 *sql, void *aux_arg, int argc,
     table->session = aux->session;
     table->def = aux->def;
     return SQLITE_OK;
+}
+
+bool vt_table_text(const struct vt_table *table, int column)
+{
+    return table->def->labels != NULL
+               ? vt_khash_is_text((const struct vt_khash *)table, column)
+               : vt_column_text(table->def->name,
+                                vt_column_label(table->def, column));
 }
 
 static int vtable_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)

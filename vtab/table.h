@@ -64,6 +64,8 @@ struct vt_table {
     bool joined; /* between xBegin and xCommit or xRollback */
 };
 
+/* Whether a column is declared TEXT. */
+KV_INTERNAL bool vt_table_text(const struct vt_table *table, int column);
 /* What every module whose tables are struct vt_table has in common. */
 KV_INTERNAL void vt_table_methods(sqlite3_module *module);
 KV_INTERNAL int vt_table_begin(sqlite3_vtab *vtab);

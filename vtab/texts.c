@@ -10,8 +10,14 @@
  * main (another may have a table of the same name) and none comes through a
  * view, and the statement has no CAST, no WITH, no VALUES and at most one
  * SELECT (so no column of a subquery), every number is compared as its text.
- * The search for these words is crude on purpose: inside of a name or a literal
- * they cost speed, nothing else.
+ *
+ * The same is so, whatever the columns, when all of them are of one table that
+ * the statement names once: then the other side of a comparison has no column
+ * but one of the same row, which is no constraint. Unless that column is equal
+ * to a constant, which SQLite puts in its place: such plans are not text's.
+ *
+ * The search for words is crude on purpose: inside of a name or a literal they
+ * cost speed, nothing else.
  *
  * Lists of row values, `(key, field) IN (SELECT ..)`, are another trap: SQLite
  * hands them to a module as an EQ of each column, once for each row of the list,
@@ -31,7 +37,8 @@ void vt_reads_start(struct vt_session *session, const char *sql, size_t size)
 
     reads->sql = sql;
     reads->size = size;
-    reads->other = false;
+    reads->opaque = reads->mixed = reads->several = false;
+    reads->name[0] = 0;
     reads->count = 0;
     reads->verdict = VT_READS_UNKNOWN;
     reads->rows_in = VT_ROWS_UNKNOWN;
@@ -53,15 +60,20 @@ void vt_reads_note(struct vt_session *session, const char *table,
 
     reads->verdict = VT_READS_UNKNOWN;
     if (column == NULL || !plain) {
-        reads->other = true;
-    } else if (column[0] == 0) { /* a table of which no column is read */
+        reads->opaque = true;
         return;
-    } else if (!session->shadowed && vt_table_known(table)) {
-        if (!vt_column_text(table, column)) reads->other = true;
+    }
+    if (column[0] == 0) return; /* a table of which no column is read */
+    if (reads->name[0] == 0)
+        reads->several = reads->several || !texts_keep(reads->name, table);
+    else if (sqlite3_stricmp(reads->name, table) != 0)
+        reads->several = true;
+    if (!session->shadowed && vt_table_known(table)) {
+        if (!vt_column_text(table, column)) reads->mixed = true;
     } else if (reads->count == VT_READS_MAX ||
                !texts_keep(reads->table[reads->count], table) ||
                !texts_keep(reads->column[reads->count], column)) {
-        reads->other = true;
+        reads->mixed = true;
     } else {
         reads->count++;
     }
@@ -75,14 +87,14 @@ static bool texts_there(struct vt_reads *reads)
     return true;
 }
 
-/* How often `word` is in the text, in any case; it is lower case itself. */
+/* How often `word` is in the text, in any case. */
 static unsigned texts_count(const struct vt_reads *reads, const char *word)
 {
     const int size = (int)strlen(word);
     unsigned count = 0;
 
     for (size_t i = 0; i + (size_t)size <= reads->size; i++)
-        if ((reads->sql[i] | 0x20) == word[0] &&
+        if ((reads->sql[i] | 0x20) == (word[0] | 0x20) &&
             sqlite3_strnicmp(reads->sql + i, word, size) == 0)
             count++;
     return count;
@@ -100,26 +112,31 @@ static bool texts_native(struct vt_session *session, unsigned i)
            type != NULL && sqlite3_stricmp(type, "TEXT") == 0;
 }
 
-static bool texts_all(struct vt_session *session)
+static enum vt_reads_verdict texts_judge(struct vt_session *session)
 {
     struct vt_reads *reads = &session->reads;
+    bool text = !reads->mixed;
 
-    if (reads->other || !texts_there(reads)) return false;
+    if (reads->opaque || !texts_there(reads)) return VT_READS_MIXED;
     if (texts_count(reads, "cast") > 0 || texts_count(reads, "with") > 0 ||
         texts_count(reads, "values") > 0 || texts_count(reads, "select") > 1)
-        return false;
-    for (unsigned i = 0; i < reads->count; i++)
-        if (!texts_native(session, i)) return false;
-    return true;
+        return VT_READS_MIXED;
+    for (unsigned i = 0; text && i < reads->count; i++)
+        text = texts_native(session, i);
+    if (text) return VT_READS_TEXT;
+    return reads->name[0] != 0 && !reads->several &&
+                   texts_count(reads, reads->name) == 1
+               ? VT_READS_SINGLE
+               : VT_READS_MIXED;
 }
 
-bool vt_reads_text(struct vt_session *session)
+enum vt_reads_verdict vt_reads_verdict(struct vt_session *session)
 {
     struct vt_reads *reads = &session->reads;
 
     if (reads->verdict == VT_READS_UNKNOWN)
-        reads->verdict = texts_all(session) ? VT_READS_TEXT : VT_READS_MIXED;
-    return reads->verdict == VT_READS_TEXT;
+        reads->verdict = texts_judge(session);
+    return reads->verdict;
 }
 
 static bool texts_letter(char c)

@@ -679,8 +679,8 @@ START_TEST(only_what_compares_text_alone_is_not_looked_at_again)
     ck_assert(!rechecked("SELECT value FROM strings WHERE key=?"));
     ck_assert(!rechecked("SELECT value FROM strings WHERE key>=? AND key<?"));
     ck_assert(!rechecked("SELECT value FROM texts, strings WHERE key=t"));
-    ck_assert(rechecked("SELECT value FROM strings WHERE key=? AND "
-                        "expires_at IS NULL"));
+    ck_assert(rechecked("SELECT value FROM strings, texts WHERE key=? AND "
+                        "n IS NOT NULL"));
     ck_assert(rechecked("SELECT value FROM texts, strings WHERE key=n"));
     GIVES("SELECT value FROM strings WHERE key=7", "a");
     GIVES("SELECT value FROM strings WHERE key IN (7, 'x')", "a\nd");
@@ -749,6 +749,48 @@ START_TEST(a_list_of_row_values_finds_what_is_equal_as_a_number)
     ok("CREATE TEMP VIEW found AS SELECT key FROM sets WHERE (key, member) IN"
        " (SELECT k, m FROM t)");
     GIVES("SELECT * FROM found", "007\n7"); /* its text says nothing */
+}
+END_TEST
+
+/* PL6, of one table that has other columns than text. */
+START_TEST(what_reads_one_table_once_compares_its_text_as_text)
+{
+    ck_assert(!rechecked("SELECT * FROM strings WHERE key=?")); /* the first */
+    ok("INSERT INTO strings(key, value, expires_at) VALUES"
+       "('1900000000000.0', 'a', 1900000000000), ('7', 'b', NULL), "
+       "('007', 'c', NULL), ('7.0', 'd', 1900000000000)");
+    ck_assert(!rechecked("SELECT * FROM strings WHERE key=?"));
+    ck_assert(!rechecked("SELECT s.key, expires_at FROM main.Strings AS s "
+                         "WHERE key=? ORDER BY rank"));
+    ck_assert(!rechecked("SELECT * FROM strings WHERE key=? AND expires_at IS "
+                         "NULL"));
+    ck_assert(rechecked("SELECT * FROM strings WHERE key=? AND expires_at=?"));
+    ck_assert(rechecked("SELECT * FROM strings WHERE key=CAST(? AS TEXT)"));
+    ck_assert(rechecked("SELECT a.value FROM strings a, strings b WHERE "
+                        "a.key=b.expires_at"));
+    GIVES("SELECT value, expires_at FROM strings WHERE key=7", "b|NULL");
+    GIVES("SELECT value, expires_at FROM strings WHERE key IN (7, 8)",
+          "b|NULL");
+    GIVES("SELECT count(expires_at), count(*) FROM strings WHERE key<=7",
+          "1|3");
+    /* a number that takes the place of a column */
+    GIVES("SELECT value FROM strings WHERE key=expires_at", "a");
+    GIVES("SELECT value FROM strings WHERE key=expires_at AND "
+          "expires_at=1900000000000",
+          "a");
+    GIVES("SELECT expires_at AS e, value FROM strings WHERE key=e AND "
+          "e=1900000000000",
+          "1900000000000|a");
+    GIVES("SELECT value FROM strings WHERE 1900000000000=expires_at AND "
+          "expires_at=key",
+          "a");
+    GIVES("SELECT b.value FROM strings a, strings b WHERE b.key=a.expires_at "
+          "AND a.key='7.0'",
+          "a");
+    GIVES("SELECT count(*) FROM strings WHERE key IN (SELECT expires_at FROM "
+          "strings)",
+          "1");
+    GIVES("SELECT count(*) FROM strings WHERE key=CAST('7' AS INTEGER)", "3");
 }
 END_TEST
 
@@ -1079,6 +1121,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_range_of_literals_is_known_by_its_rows);
     tcase_add_test(tests,
                    only_what_compares_text_alone_is_not_looked_at_again);
+    tcase_add_test(tests, what_reads_one_table_once_compares_its_text_as_text);
     tcase_add_test(tests,
                    a_list_of_row_values_finds_what_is_equal_as_a_number);
     tcase_add_test(tests,
