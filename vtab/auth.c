@@ -97,6 +97,24 @@ static void vauth_keep_rows_in(struct vt_session *session, int action)
         session->rows_in = vt_reads_rows_in(session);
 }
 
+/* What may change which table a name means, or how a text is compiled. */
+static bool vauth_shapes(int action, const char *one)
+{
+    switch (action) {
+    case SQLITE_SELECT:
+    case SQLITE_READ:
+    case SQLITE_FUNCTION:
+    case SQLITE_RECURSIVE: return false;
+    case SQLITE_INSERT:
+    case SQLITE_UPDATE:
+    case SQLITE_DELETE: return one == NULL || vauth_is_schema(one);
+    case SQLITE_TRANSACTION:
+    case SQLITE_SAVEPOINT: /* a program is judged outside of transactions */
+        return false;
+    default: return true;
+    }
+}
+
 int vt_authorize(void *arg, int action, const char *one, const char *two,
                  const char *three, const char *four)
 {
@@ -114,6 +132,10 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     }
     if (vauth_makes(action, one, two)) session->shadowed = true;
     vauth_keep_rows_in(session, action);
+    if (!session->declaring && vauth_shapes(action, one)) {
+        session->shapes = true;
+        session->schema++;
+    }
     if (session->limits.trusted || session->internal) return SQLITE_OK;
     switch (action) {
     case SQLITE_SELECT:

@@ -243,6 +243,7 @@ static int khash_connect(sqlite3 *sql, void *aux_arg, int argc,
     if (khash == NULL) return SQLITE_NOMEM;
     memset(khash, 0, sizeof(*khash));
     khash->table.session = session;
+    if (&khash->table == session->strings) session->strings = NULL;
     rc = vt_khash_define(khash, argc, argv, error);
     if (rc == SQLITE_OK && khash->indexes > 0 &&
         (khash->temp || session->guest != NULL)) {

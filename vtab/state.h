@@ -110,6 +110,10 @@ struct vt_session {
     atomic_bool cancel;
     struct vt_seen seen;
     bool timed_out, internal, saw_delete;
+    bool saw_point; /* this prepare looks one key of strings up */
+    bool shapes;    /* ... may change what a name means when it runs */
+    uint64_t schema; /* grows when that may have happened (point.c) */
+    const struct vt_table *strings; /* the one connected last, to know it by */
     bool denied; /* this prepare named what it may not */
     bool joins;  /* ... or columns of several tables */
     bool declaring; /* a table is: what is read is not read by the statement */

@@ -4,10 +4,10 @@
  * costs as much as seven lookups). vt_step() is one turn: SQLite runs under
  * the budget and the deadline; when the statement is over, pins go, and outside
  * a transaction the turn waits at the gate, with the store lock long gone
- * (TX4).
+ * (TX4). A statement that is one lookup needs no SQLite for it (point.c).
  *
  * Thread: the session's. */
-#include "vtab/state.h"
+#include "vtab/point.h"
 
 #include <string.h>
 
@@ -32,6 +32,10 @@ struct vt_statement {
      * vt_finish() clears the bindings. */
     uint8_t *bound;
     uint32_t bound_used, bound_size;
+    bool bindings; /* SQLite has some */
+    bool shapes;   /* it may change what names mean */
+    bool pointed;  /* its row is that of `point` */
+    struct vt_point point;
 };
 
 /* ---- kept statements -------------------------------------------------------- */
@@ -130,6 +134,7 @@ static void statement_unsee(struct vt_session *session, const char *sql,
                           size_t size)
 {
     session->saw_delete = session->denied = session->joins = false;
+    session->saw_point = session->shapes = false;
     session->read_table[0] = 0;
     vt_reads_start(session, sql, size);
 }
@@ -185,6 +190,10 @@ static struct vt_statement *statement_wrap(struct vt_session *session,
     }
     statement->session = session;
     statement->stmt = stmt;
+    statement->shapes = session->shapes;
+    statement->point.may = session->saw_point && session->guest == NULL &&
+                           sqlite3_bind_parameter_count(stmt) == 1;
+    statement->point.schema = UINT64_MAX;
     statement->size = size;
     statement->text_size = size < VT_CACHE_SQL_MAX ? size : VT_CACHE_SQL_MAX;
     statement->text = kv_mem_dup(KV_MEM_CLIENT, sql, statement->text_size);
@@ -252,6 +261,8 @@ kvsql_rc vt_prepare(struct vt_session *session, const char *sql, size_t size,
                                         statement_hash(sql, size));
         if (*statement != NULL) {
             if (tail != NULL) *tail = size;
+            vt_point_learn(session, &(*statement)->point,
+                           (*statement)->stmt);
             atomic_fetch_add_explicit(&statement_prepared, 1,
                                       memory_order_relaxed);
             return KVSQL_OK;
@@ -325,12 +336,31 @@ static int statement_bind_bytes(struct vt_statement *statement, int index,
                                copied ? SQLITE_STATIC : SQLITE_TRANSIENT);
 }
 
+/* The key of a statement that is one lookup, copied to `place`. */
+static void statement_bind_point(struct vt_statement *statement,
+                                 const struct vt_value *value, uint8_t *place)
+{
+    if (value->size > 0) memcpy(place, value->p, value->size);
+    statement->point.key = (struct kv_key){
+        place, (uint32_t)value->size,
+        value->kind == VT_TEXT ? KV_TEXT : KV_BLOB};
+    statement->point.bound = true;
+}
+
 static int statement_bind(struct vt_statement *statement, int index,
                           const struct vt_value *value)
 {
     struct vt_session *session = statement->session;
     const bool bytes = value->kind == VT_TEXT || value->kind == VT_BLOB;
     uint8_t *place = bytes ? statement_bound(statement, value->size) : NULL;
+
+    statement->point.bound = false;
+    if (place != NULL && index == 1 &&
+        vt_point_ready(session, &statement->point)) {
+        statement_bind_point(statement, value, place);
+        return SQLITE_OK;
+    }
+    statement->bindings = true;
     /* only a copy of SQLite's needs memory, and with it the clock */
     struct vt_budget *before =
         bytes && place == NULL
@@ -409,12 +439,31 @@ static void statement_end(struct vt_statement *statement)
 {
     struct vt_session *session = statement->session;
 
-    (void)sqlite3_reset(statement->stmt); /* its result was seen by step */
-    statement->running = false;
+    if (!statement->pointed)
+        (void)sqlite3_reset(statement->stmt); /* step saw its result */
+    if (statement->shapes) session->schema++;
+    statement->running = statement->pointed = false;
     session->active = NULL;
     vt_query_end(session);
     session->changes = sqlite3_changes64(session->sql);
     vt_read_end(session);
+}
+
+/* Bytes of a column, as the limit counts them. */
+static uint64_t statement_column_bytes(const struct vt_statement *statement,
+                                       int column)
+{
+    struct vt_value value;
+    int type;
+
+    if (statement->pointed) {
+        vt_point_column(&statement->point, column, &value);
+        return 8 + value.size;
+    }
+    type = sqlite3_column_type(statement->stmt, column);
+    return type == SQLITE_TEXT || type == SQLITE_BLOB
+               ? 8 + (uint64_t)sqlite3_column_bytes(statement->stmt, column)
+               : 8;
 }
 
 /* Count a row against the limits; false when it is one too many. */
@@ -422,19 +471,14 @@ static bool statement_row_fits(struct vt_statement *statement)
 {
     const struct vt_limits *limits = &statement->session->limits;
     /* nobody else asks for the bytes */
-    int columns = limits->byte_max > 0 ? sqlite3_data_count(statement->stmt)
+    int columns = limits->byte_max > 0 ? sqlite3_column_count(statement->stmt)
                                        : 0;
 
     statement->rows++;
     atomic_store_explicit(&statement->session->seen.rows, statement->rows,
                           memory_order_relaxed);
-    for (int i = 0; i < columns; i++) {
-        int type = sqlite3_column_type(statement->stmt, i);
-        statement->bytes += 8;
-        if (type == SQLITE_TEXT || type == SQLITE_BLOB)
-            statement->bytes +=
-                (uint64_t)sqlite3_column_bytes(statement->stmt, i);
-    }
+    for (int i = 0; i < columns; i++)
+        statement->bytes += statement_column_bytes(statement, i);
     return (limits->row_max == 0 || statement->rows <= limits->row_max) &&
            (limits->byte_max == 0 || statement->bytes <= limits->byte_max);
 }
@@ -446,24 +490,71 @@ static void statement_start(struct vt_statement *statement)
     KV_ASSERT(session->active == NULL);
     session->active = statement;
     session->statement++;
-    /* SQLite may prepare it anew */
-    statement_unsee(session, sqlite3_sql(statement->stmt), SIZE_MAX);
     statement->running = true;
     statement->truncated = false;
     statement->rows = statement->bytes = 0;
     vt_query_begin(session, statement);
 }
 
+/* The first turn of a statement that is one lookup, as far as it goes without
+ * SQLite. *done: it is over, or its row is there. */
+static kvsql_rc statement_point(struct vt_statement *statement, bool *done,
+                                bool *row, struct kvsql_error *err)
+{
+    struct vt_session *session = statement->session;
+    struct vt_point *point = &statement->point;
+    enum vt_point_found found = VT_POINT_SQLITE;
+    kvsql_rc rc = KVSQL_OK;
+
+    *done = false;
+    if (session->txn == NULL && vt_point_ready(session, point))
+        rc = vt_point_read(session, point, &found, err);
+    if (rc == KVSQL_OK && found == VT_POINT_SQLITE) return KVSQL_OK;
+    *done = statement->pointed = true;
+    if (rc == KVSQL_OK && found == VT_POINT_ROW) {
+        *row = statement_row_fits(statement);
+        if (*row) return KVSQL_OK;
+        statement->truncated = true;
+    }
+    statement_end(statement);
+    return rc;
+}
+
+/* SQLite begins to run it: it has the key, too, and may prepare it anew. */
+static int statement_hand_over(struct vt_statement *statement)
+{
+    const struct kv_key *key = &statement->point.key;
+
+    statement_unsee(statement->session, sqlite3_sql(statement->stmt),
+                    SIZE_MAX);
+    if (!statement->point.bound) return SQLITE_OK;
+    statement->bindings = true;
+    return key->cls == KV_TEXT
+               ? sqlite3_bind_text64(statement->stmt, 1, (const char *)key->p,
+                                     key->size, SQLITE_STATIC, SQLITE_UTF8)
+               : sqlite3_bind_blob64(statement->stmt, 1, key->p, key->size,
+                                     SQLITE_STATIC);
+}
+
 /* One call of SQLite, and what follows from it but for the gate. */
-static kvsql_rc statement_turn(struct vt_statement *statement, bool *row,
-                             struct kvsql_error *err)
+static kvsql_rc statement_turn(struct vt_statement *statement, bool fresh,
+                               bool *row, struct kvsql_error *err)
 {
     struct vt_session *session = statement->session;
     kvsql_rc result = KVSQL_OK;
-    int rc;
+    bool done = statement->pointed;
+    int rc = SQLITE_OK;
 
     *row = false;
-    rc = sqlite3_step(statement->stmt);
+    if (done) { /* there was one row */
+        statement_end(statement);
+        return KVSQL_OK;
+    }
+    if (fresh && statement->point.bound)
+        result = statement_point(statement, &done, row, err);
+    if (done) return result;
+    if (fresh) rc = statement_hand_over(statement);
+    if (rc == SQLITE_OK) rc = sqlite3_step(statement->stmt);
     if (rc == SQLITE_ROW) {
         *row = statement_row_fits(statement);
         if (*row) return KVSQL_OK;
@@ -489,7 +580,7 @@ kvsql_rc vt_step(struct vt_statement *statement, bool *row,
     if (rc != KVSQL_OK) return rc;
     before = vt_session_enter(session, fresh);
     if (fresh) statement_start(statement);
-    rc = statement_turn(statement, row, err);
+    rc = statement_turn(statement, fresh, row, err);
     vt_budget_leave(before);
     if (*row || statement->running) return rc;
     rc = vt_defs_store(session, rc, err);
@@ -523,9 +614,15 @@ bool vt_truncated(const struct vt_statement *statement)
 void vt_column(const struct vt_statement *statement, int column,
                struct vt_value *out)
 {
-    sqlite3_value *value = sqlite3_column_value(statement->stmt, column);
-    const int type = sqlite3_value_type(value);
+    sqlite3_value *value;
+    int type;
 
+    if (statement->pointed) {
+        vt_point_column(&statement->point, column, out);
+        return;
+    }
+    value = sqlite3_column_value(statement->stmt, column);
+    type = sqlite3_value_type(value);
     *out = (struct vt_value){.kind = VT_NULL, .p = (const uint8_t *)""};
     switch (type) {
     case SQLITE_INTEGER:
@@ -556,7 +653,8 @@ void vt_finish(struct vt_statement *statement)
     session = statement->session;
     before = vt_budget_enter(&session->budget);
     if (statement->running) statement_end(statement);
-    (void)sqlite3_clear_bindings(statement->stmt);
+    if (statement->bindings) (void)sqlite3_clear_bindings(statement->stmt);
+    statement->bindings = statement->point.bound = false;
     statement->bound_used = 0;
     if (statement->keep)
         statement_cache_put(session, statement);

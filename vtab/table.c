@@ -80,6 +80,7 @@ static int vtable_connect(sqlite3 *sql, void *aux_arg, int argc,
     table = (struct vt_table *)*out;
     table->session = aux->session;
     table->def = aux->def;
+    if (table->def == &vt_strings_def) table->session->strings = table;
     return SQLITE_OK;
 }
 

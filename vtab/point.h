@@ -1,0 +1,48 @@
+/* point.h - statements that are no more than one lookup (point.c).
+ *
+ * Thread: the session's. */
+#ifndef KVSQL_VTAB_POINT_H
+#define KVSQL_VTAB_POINT_H
+
+#include "vtab/state.h"
+
+#define VT_POINT_COLUMNS_MAX 3
+
+/* Beside each statement that may be one. */
+struct vt_point {
+    bool may;        /* it has one parameter, and a plan to look a key up */
+    bool ready;      /* it is one, as long as the schema is this: */
+    uint64_t schema; /* of the session, when it was judged */
+    unsigned count;
+    uint8_t column[VT_POINT_COLUMNS_MAX]; /* of the table strings */
+    bool bound;        /* `key` is its parameter, and SQLite has none */
+    struct kv_key key; /* beside the statement */
+    struct kv_item item; /* of the row; lives as long as the pin */
+    struct kv_val value;
+};
+
+/* Whether it is one, as the schema is now: then it is run by vt_point_read(). */
+static inline bool vt_point_ready(const struct vt_session *session,
+                                  const struct vt_point *point)
+{
+    return point->ready && point->schema == session->schema;
+}
+/* Find that out, if it is not known: compiles the text once more. For who has
+ * found the statement among those that are kept; nothing runs. */
+KV_INTERNAL void vt_point_learn(struct vt_session *session,
+                                struct vt_point *point, sqlite3_stmt *stmt);
+enum vt_point_found {
+    VT_POINT_NONE,  /* there is no row */
+    VT_POINT_ROW,
+    VT_POINT_SQLITE /* it is a row that SQLite must give */
+};
+/* Look `key` up in the view of the statement, which is pinned. */
+KV_INTERNAL kvsql_rc vt_point_read(struct vt_session *session,
+                                   struct vt_point *point,
+                                   enum vt_point_found *found,
+                                   struct kvsql_error *err) KV_MUST_USE;
+/* A column of the row, as vt_column() has it. */
+KV_INTERNAL void vt_point_column(const struct vt_point *point, int column,
+                                 struct vt_value *out);
+
+#endif
