@@ -572,9 +572,13 @@ bool kv_index_state(const struct kv_at *at, const struct kv_key *id,
     *state = (struct kv_index_state){
         .entries = tree->count[KV_BLOB],
         .bytes = sizeof(*tree) + tree->bytes,
-        .complete = (tree->flags & KV_INDEX_COMPLETE) != 0,
-        .single = (tree->flags & KV_INDEX_STATES) == 0};
+        .complete = (tree->flags & KV_INDEX_COMPLETE) != 0};
     return true;
+}
+
+bool kv_index_single(const struct kv_item *entries)
+{
+    return (entries->tree->flags & KV_INDEX_STATES) == 0;
 }
 
 bool kv_none_due(const struct kv_at *at)

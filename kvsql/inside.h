@@ -724,11 +724,13 @@ KV_INTERNAL bool kv_has_typist(kvsql *db);
  * in KEY order. False: there is no such index here, or it is not complete. */
 KV_INTERNAL bool kv_index_get(const struct kv_at *at, const struct kv_key *id,
                               struct kv_item *item);
+/* Whether each hash has one entry in what kv_index_get() gave, that of what it
+ * is now. */
+KV_INTERNAL bool kv_index_single(const struct kv_item *entries);
 /* How far it is: false when it is not known here. */
 struct kv_index_state {
     uint64_t entries, bytes;
     bool complete;
-    bool single; /* each hash has one entry, that of what it is now */
 };
 KV_INTERNAL bool kv_index_state(const struct kv_at *at, const struct kv_key *id,
                                 struct kv_index_state *state);

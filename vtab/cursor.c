@@ -20,6 +20,7 @@ void vt_cursor_init(struct vt_cursor *cursor)
     cursor->eof = true;
     cursor->aborted = cursor->copy = cursor->live = cursor->single = false;
     cursor->quick = cursor->keyless = cursor->ended = false;
+    cursor->covering = false;
     cursor->plain = cursor->lazy = cursor->stale = cursor->asked = false;
     cursor->left = 0;
     cursor->walking = cursor->elem_walking = false;
@@ -294,7 +295,6 @@ static bool vcursor_key_next(struct vt_cursor *cursor, int *rc)
 {
     bool desc = (cursor->plan & VT_PLAN_KEY_DESC) != 0;
 
-    if (cursor->seeking) return vcursor_key_entry(cursor, rc);
     if (cursor->plan & VT_PLAN_KEY_TIME) return vcursor_key_due(cursor, rc);
     if (cursor->walking) {
         bool found = desc ? kv_keys_prev(&cursor->walk)
@@ -368,6 +368,12 @@ int vt_cursor_next(struct vt_cursor *cursor)
 
     if (cursor->quick && cursor->walking) return vcursor_quick_next(cursor);
     if (cursor->aborted) return SQLITE_ABORT;
+    if (cursor->seeking) {
+        bool found;
+        rc = vt_seek_next(cursor, &found);
+        cursor->eof = !found;
+        return rc;
+    }
     if (cursor->live || cursor->single) { /* it was the only row */
         cursor->eof = true;
         return SQLITE_OK;
@@ -644,7 +650,7 @@ int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan, int argc,
 
     vcursor_forget(cursor);
     cursor->plan = plan;
-    cursor->eof = cursor->aborted = cursor->live = false;
+    cursor->eof = cursor->aborted = cursor->live = cursor->covering = false;
     cursor->single = vcursor_is_point(cursor, plan, argv);
     if (cursor->single) return vcursor_point(cursor, argv[0]);
     cursor->by_place = cursor->table->def->elem == VT_ELEM_INDEX ||

@@ -141,6 +141,8 @@ struct vt_seek {
     const struct vt_khash_index *index;
     unsigned bits;
     bool loose; /* a superset that is not in the order of what follows EQUAL */
+    int fixed_columns; /* values that all entries begin with, and their bytes */
+    size_t fixed;
     struct kv_buf bytes, scratch;
     struct vt_arm_bytes *arms;
     unsigned count, cap;
@@ -150,6 +152,8 @@ struct vt_seek {
     struct kv_key key;
     bool covers;        /* rows are not looked up until they have to be ... */
     struct kv_key entry; /* ... but read from this */
+    int parsed;          /* values from fixed_columns on begin there; -1: none */
+    size_t place[KV_INDEX_COLUMNS_MAX + 1];
     /* Rows that were collected and sorted (khash_rows.c). */
     struct vt_seek_row *rows;
     size_t row_count, row_cap, row;
@@ -173,6 +177,10 @@ KV_INTERNAL uint64_t vt_seek_count(const struct vt_seek *seek,
  * has been looked up. */
 KV_INTERNAL bool vt_seek_cell(struct vt_cursor *cursor, int column,
                               struct vt_cell *cell);
+/* The same straight to SQLite, for a row that no change can reach. False,
+ * nothing done: it is for vt_seek_cell(). */
+KV_INTERNAL bool vt_seek_result(struct vt_cursor *cursor, int column,
+                                sqlite3_context *context);
 /* Read by an index where that is better than what vt_plan() said. */
 KV_INTERNAL int vt_khash_plan(struct vt_khash *khash, sqlite3_index_info *info);
 

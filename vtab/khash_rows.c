@@ -301,7 +301,6 @@ int vt_seek_start(struct vt_cursor *cursor)
     struct vt_seek *seek = cursor->seek;
     const struct kv_key id = {seek->index->id.p,
                               (uint32_t)seek->index->id.size, KV_BLOB};
-    struct kv_index_state state;
     struct kv_item entries;
     const bool complete = kv_index_get(&cursor->at, &id, &entries);
     int rc = SQLITE_OK;
@@ -311,8 +310,8 @@ int vt_seek_start(struct vt_cursor *cursor)
         kv_elems_init(&cursor->elem_walk, &cursor->at, &entries, KV_ELEMS_KEY);
     if (complete && !(seek->loose && seek->bits & VT_SEEK_SORT)) {
         seek->covers = (seek->bits & VT_SEEK_COVER) != 0 &&
-                       kv_index_state(&cursor->at, &id, &state) &&
-                       state.single && kv_none_due(&cursor->at);
+                       kv_index_single(&entries) && kv_none_due(&cursor->at);
+        cursor->covering = seek->covers && !cursor->copy;
         return SQLITE_OK;
     }
     rc = complete ? krows_collect_entries(cursor) : krows_collect_hashes(cursor);
@@ -347,6 +346,7 @@ int vt_seek_next(struct vt_cursor *cursor, bool *found)
 
     *found = false;
     if (cursor->seek->covers) {
+        cursor->seek->parsed = -1;
         *found = krows_next_entry(cursor, &cursor->seek->entry);
         return SQLITE_OK;
     }
@@ -400,26 +400,90 @@ static bool krows_cell(const struct vt_khash *khash, int column,
     return true;
 }
 
+/* Where value i of the entry begins, or the key behind all of them. */
+static size_t krows_place(struct vt_seek *seek, int i)
+{
+    const struct kv_key *entry = &seek->entry;
+
+    if (i < seek->fixed_columns) return krows_values(entry, i);
+    if (seek->parsed < 0) {
+        seek->parsed = seek->fixed_columns;
+        seek->place[seek->parsed] = seek->fixed;
+    }
+    for (; seek->parsed < i; seek->parsed++) {
+        const size_t place = seek->place[seek->parsed];
+        seek->place[seek->parsed + 1] =
+            place + kv_datum_size(entry->p + place, entry->size - place);
+    }
+    return seek->place[i];
+}
+
+/* Column 0: the key without the prefix, which is what an entry ends in. */
+static void krows_name(struct vt_seek *seek, struct vt_cell *cell)
+{
+    const size_t values = krows_place(seek, seek->index->columns);
+
+    KV_ASSERT(values < seek->entry.size);
+    cell->kind = VT_CELL_BYTES;
+    cell->cls = seek->entry.p[values];
+    cell->p = seek->entry.p + values + 1;
+    cell->size = seek->entry.size - values - 1;
+    cell->keep = false;
+}
+
+bool vt_seek_result(struct vt_cursor *cursor, int column,
+                    sqlite3_context *context)
+{
+    struct vt_seek *seek = cursor->seek;
+    struct vt_cell cell = {.kind = VT_CELL_NULL};
+    int i = 0;
+
+    if (column == 0) {
+        krows_name(seek, &cell);
+    } else {
+        while (i < seek->index->columns && seek->index->column[i] != column)
+            i++;
+        if (i == seek->index->columns) return false;
+        const size_t place = krows_place(seek, i);
+        if (!krows_cell(seek->khash, column, seek->entry.p + place,
+                        seek->entry.size - place, &cell))
+            return false;
+    }
+    if (cell.kind == VT_CELL_INT)
+        sqlite3_result_int64(context, cell.integer);
+    else if (cell.kind == VT_CELL_REAL)
+        sqlite3_result_double(context, cell.real);
+    else if (cell.kind == VT_CELL_BYTES)
+        vt_result_bytes(context, cell.p, cell.size, cell.cls, false);
+    else
+        sqlite3_result_null(context);
+    return true;
+}
+
 bool vt_seek_cell(struct vt_cursor *cursor, int column, struct vt_cell *cell)
 {
     struct vt_seek *seek = cursor->seek;
     const struct kv_key *entry = &seek->entry;
     const int columns = seek->index->columns;
     bool found = false;
-    size_t place = 0;
     int rc;
 
     KV_ASSERT(seek->covers);
     cursor->key = &seek->key;
     for (int i = 0; i < columns; i++) {
-        if (seek->index->column[i] == column &&
-            krows_cell(seek->khash, column, entry->p + place,
+        if (seek->index->column[i] != column) continue;
+        const size_t place = krows_place(seek, i);
+        if (krows_cell(seek->khash, column, entry->p + place,
                        entry->size - place, cell))
             return true;
-        place += kv_datum_size(entry->p + place, entry->size - place);
+        break;
     }
-    if (column == 0 || column == seek->khash->columns + VT_KHASH_KEY) {
-        if (krows_key(seek, entry, place)) return false;
+    if (column == 0) {
+        krows_name(seek, cell);
+        return true;
+    }
+    if (column == seek->khash->columns + VT_KHASH_KEY) {
+        if (krows_key(seek, entry, krows_place(seek, columns))) return false;
         vt_cell_failed(cell, SQLITE_NOMEM);
         return true;
     }

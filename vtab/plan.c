@@ -552,12 +552,17 @@ static void vplan_key_used(struct vplan *plan)
     }
 }
 
+/* A list of keys is one call, its keys are looked up in groups: so it costs less
+ * than a cursor for each, which is how SQLite reads `key=? OR key=?` else. */
 static void vplan_cost(struct vplan *plan)
 {
+    const bool list = plan->bits & VT_PLAN_IN &&
+                      plan->table->def->elem == VT_ELEM_NONE;
     double rows = plan->keys * plan->elems;
 
     plan->info->estimatedRows = rows < 1 ? 1 : (sqlite3_int64)rows;
-    plan->info->estimatedCost = plan->seeks + plan->keys * (1 + plan->elems);
+    plan->info->estimatedCost =
+        plan->seeks + plan->keys * (1 + plan->elems) * (list ? 0.125 : 1);
 }
 
 /* What EXPLAIN QUERY PLAN shows behind the colon. */

@@ -33,6 +33,9 @@ void vt_seek_begin(struct vt_seek *seek, struct vt_khash *khash, unsigned bits)
     seek->index = &khash->index[bits & VT_SEEK_NUMBER];
     seek->bits = bits;
     seek->loose = seek->walking = seek->piled = seek->covers = false;
+    seek->fixed_columns = 0;
+    seek->fixed = 0;
+    seek->parsed = -1;
     seek->count = seek->arm = 0;
     seek->row_count = seek->row = 0;
     kv_buf_cut(&seek->bytes, 0);
@@ -358,6 +361,10 @@ int vt_seek_arms(struct vt_seek *seek, bool joins, bool text,
     set.text = text;
     for (unsigned i = 0; rc == SQLITE_OK && !done && i < equal; i++)
         rc = seek_equal(seek, i, &set, *argv++, &done);
+    if (rc == SQLITE_OK && !done) {
+        seek->fixed_columns = (int)equal;
+        seek->fixed = seek->scratch.size;
+    }
     if (rc == SQLITE_OK && !done)
         rc = seek->bits & VT_SEEK_IN ? seek_in(seek, equal, &set, *argv)
              : seek->bits & (VT_SEEK_LO | VT_SEEK_HI)

@@ -263,6 +263,8 @@ static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
 
     if (cursor->stale && vtable_plain(cursor, context, column))
         return SQLITE_OK;
+    if (cursor->covering && vt_seek_result(cursor, column, context))
+        return SQLITE_OK;
     if (cursor->aborted) return SQLITE_ABORT;
     cursor->asked |= column != 0 && column != cursor->table->def->col_plain;
     /* what changes nothing reads no live tree */

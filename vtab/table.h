@@ -142,6 +142,7 @@ struct vt_cursor {
     struct vt_due *due;
     struct vt_seek *seek; /* kept for the next filter, also by spare cursors */
     bool seeking;         /* rows come from it */
+    bool covering;        /* ... from entries alone, in a view */
     const struct kv_key *key; /* of the current row: of walk, a lookup, due */
     const struct kv_item *item;
     struct kv_item looked_up;

@@ -596,6 +596,8 @@ START_TEST(plans_take_what_they_can)
     plan("SELECT * FROM strings WHERE key = ?", "key=?");
     plan("SELECT * FROM strings WHERE key IN (?, ?) ORDER BY key DESC",
          "key IN");
+    plan("SELECT * FROM strings WHERE key = ? OR key = 'b' ORDER BY key",
+         "key IN");
     plan("SELECT * FROM keys WHERE key > ? ORDER BY key", "key range");
     plan("SELECT * FROM keys WHERE key GLOB 'a*'", "key prefix");
     plan("SELECT * FROM keys WHERE key LIKE 'a%'", "key prefix");
