@@ -301,7 +301,8 @@ check-compat: build ## directories of every format open, and newer ones are refu
 check-crash-long: build $(no_gate) ## the same at full length: an hour or two
 	@KVSQL_KILLS=200 KVSQL_CUTS=100 KVSQL_SECONDS=6 KVSQL_FAULTS=40 \
 		KVSQL_DAMAGES=3000 KVSQL_VARIANTS=6 KVSQL_ALLOCATIONS=400 \
-		KVSQL_CRASH_SECONDS=7200 \
+		KVSQL_TRANSACTIONS=20000 KVSQL_OPERATIONS=5000 KVSQL_STEP=1 \
+		KVSQL_CHURN=600 KVSQL_CRASH_SECONDS=7200 KVSQL_TEST_SECONDS=14400 \
 		$(suite_of) crash-long tests/crash/run
 check-docs: build ## every block of the tutorial
 	$(suite) docs tests/docs/run

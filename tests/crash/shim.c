@@ -6,7 +6,8 @@
  *   KVSQL_SHIM_CTL   file of SHIM_WORDS u64, mapped by both sides:
  *                      0 kinds that may fail, a bit each   1 n, counted down
  *                      2 errno; SHIM_SHORT: half of it is done; SHIM_LIE: it is
- *                        said to be done, and is not
+ *                        said to be done, and is not; SHIM_DIE: the program is
+ *                        killed
  *                      3 not 0: for good
  *                      4 how many have failed              5 records so far
  *                      6 ms that the wall clock is off, signed
@@ -27,6 +28,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -43,6 +45,7 @@
 #define SHIM_WORDS 64
 #define SHIM_SHORT 9999
 #define SHIM_LIE 9998
+#define SHIM_DIE 9997
 #define SHIM_FDS 4096
 
 enum shim_kind {
@@ -118,6 +121,8 @@ static bool shim_fails(enum shim_kind kind, bool *half)
     if (n != 1 && !(good && (n == 0 || n > UINT64_MAX / 2)))
         return false;
     __atomic_add_fetch(&shim_ctl[CTL_FIRED], 1, __ATOMIC_SEQ_CST);
+    if (shim_ctl[CTL_ERRNO] == SHIM_DIE)
+        (void)kill(getpid(), SIGKILL);
     *half = shim_ctl[CTL_ERRNO] >= SHIM_LIE;
     errno = *half ? 0 : (int)shim_ctl[CTL_ERRNO];
     return true;

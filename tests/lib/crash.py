@@ -165,6 +165,23 @@ class Server:
     def snapshot(self):
         self.process.send_signal(signal.SIGUSR1)
 
+    def said(self, event):
+        return sum(event in line for line in self.lines)
+
+    def snapshot_taken(self):
+        """One more snapshot is there. Asked again when the one before it has not
+        quite ended."""
+        done, refused = self.said("snapshot.done"), self.said("snapshot.refused")
+        self.snapshot()
+
+        def taken():
+            nonlocal refused
+            if self.said("snapshot.refused") > refused:
+                refused += 1
+                self.snapshot()
+            return self.said("snapshot.done") > done
+        wait_for(taken, "a snapshot")
+
 
 class NoStart(Exception):
     """A server that did not start: its exit code and what it said."""
@@ -319,7 +336,7 @@ def kvsql(*words, timeout=PATIENCE):
 
 KINDS = ["write", "fsync", "fdatasync", "open", "rename", "truncate", "allocate",
          "unlink", "mkdir", "malloc"]
-SHORT, LIE = 9999, 9998
+SHORT, LIE, DIE = 9999, 9998, 9997
 
 
 def shim_build():
