@@ -98,6 +98,16 @@ class Client:
             raise got
         return got
 
+    def read(self, *words):
+        """What a read gives. One that has seen what is undone at that moment gets
+        the error of the write (D3); the next one does not."""
+        for _ in range(5):
+            try:
+                return self.ask(*words)
+            except Refused as why:
+                assert "undone" in str(why), "%s: %s" % (words, why)
+        raise AssertionError("%s: no read is answered" % (words,))
+
     def transaction(self, *commands):
         """The replies of MULTI .. EXEC; Refused when it was not done."""
         self.send(("MULTI",), *commands, ("EXEC",))
