@@ -281,11 +281,11 @@ diff-long: build ## a million random commands to kvsql and to a Redis
 		DIFF_SEEDS="$${DIFF_SEEDS:-11 12 13 14 15}" KVSQL_TEST_SECONDS=7200 \
 		$(suite_of) diff-long tests/api/t_command_diff
 # A million statements of each kind: half an hour and more.
-test-sql-long: build $(sql) $(B)/tests/unit/test_khash ## a million random SQL statements of each kind
+test-sql-long: build $(sql) ## a million random SQL statements of each kind
 	@KVSQL_SQL_STEPS=$${KVSQL_SQL_STEPS:-1000000} \
 		KVSQL_SQL_SECONDS=$${KVSQL_SQL_SECONDS:-600} KVSQL_KILLS=$${KVSQL_KILLS:-200} \
 		KVSQL_TEST_SECONDS=14400 \
-		$(suite_of) sql-long $(sql) $(B)/tests/unit/test_khash \
+		$(suite_of) sql-long $(sql) \
 		tests/sql/t_live_file tests/crash/t_sql_kill
 # TE12; by hand, where another libsqlite3.so is at hand: SQLITE_LIB names it. The
 # plans of TE10 are those of one version.

@@ -103,6 +103,20 @@ void rows_value(char *out, size_t *size, const struct vt_value *v, bool literal)
     *size += (size_t)n;
 }
 
+void rows_native(sqlite3_stmt *stmt, int column, struct vt_value *v)
+{
+    static const enum vt_value_kind kinds[] = {VT_NULL, VT_INTEGER, VT_REAL,
+                                               VT_TEXT, VT_BLOB, VT_NULL};
+
+    *v = (struct vt_value){.kind = kinds[sqlite3_column_type(stmt, column)]};
+    if (v->kind == VT_INTEGER) v->integer = sqlite3_column_int64(stmt, column);
+    if (v->kind == VT_REAL) v->real = sqlite3_column_double(stmt, column);
+    if (v->kind == VT_TEXT || v->kind == VT_BLOB) {
+        v->p = sqlite3_column_blob(stmt, column);
+        v->size = (size_t)sqlite3_column_bytes(stmt, column);
+    }
+}
+
 kvsql_rc rows_drain(struct rows *rows, struct vt_statement *statement)
 {
     size_t size = 0;

@@ -37,6 +37,8 @@ kvsql_rc rows_drain(struct rows *rows, struct vt_statement *statement);
 void rows_between(char *out, size_t *size, int column);
 void rows_value(char *out, size_t *size, const struct vt_value *v,
                 bool literal);
+/* A column of a native row. */
+void rows_native(sqlite3_stmt *stmt, int column, struct vt_value *v);
 /* It must not fail. */
 void rows_ok(struct rows *rows, const char *sql);
 

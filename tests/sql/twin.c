@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kvsql/base/os.h"
+#include "tests/lib/rows.h"
 
 /* ---- rows ----------------------------------------------------------------- */
 
@@ -118,19 +119,12 @@ static void native_bind(const struct gen *g, sqlite3_stmt *stmt)
 
 static void native_row(sqlite3_stmt *stmt, char *text)
 {
-    static const enum vt_value_kind kinds[] = {VT_NULL, VT_INTEGER, VT_REAL,
-                                               VT_TEXT, VT_BLOB, VT_NULL};
     size_t size = 0;
 
     text[0] = 0;
     for (int i = 0; i < sqlite3_column_count(stmt); i++) {
-        struct vt_value v = {.kind = kinds[sqlite3_column_type(stmt, i)]};
-        if (v.kind == VT_INTEGER) v.integer = sqlite3_column_int64(stmt, i);
-        if (v.kind == VT_REAL) v.real = sqlite3_column_double(stmt, i);
-        if (v.kind == VT_TEXT || v.kind == VT_BLOB) {
-            v.p = sqlite3_column_blob(stmt, i);
-            v.size = (size_t)sqlite3_column_bytes(stmt, i);
-        }
+        struct vt_value v;
+        rows_native(stmt, i, &v);
         cell(text, &size, &v);
     }
 }

@@ -1,9 +1,7 @@
 /* test_khash.c - kv_hash: hashes under a pattern as typed rows (sql.md 8).
  *
- * What a definition may say, what rows read and take, and a differential test
- * of generated statements against a native table of the same declaration.
- *
- * KVSQL_SEED gives another run, KVSQL_SQL_STEPS more statements. */
+ * What a definition may say, what rows read and take. tests/sql/test_typed has
+ * generated statements against a native table of the same declaration. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,26 +10,13 @@
 #include "tests/lib/rows_fx.h"
 
 #define SQL_MAX 4096
-#define STEPS 6000
 
-/* Beside the fixture: a native table, and what it gives. */
-static struct {
-    sqlite3 *native;
-    char rows[ROWS_TEXT_MAX], sql[SQL_MAX];
-    struct rand_state rand;
-} peer;
+static char text[SQL_MAX];
 
 static void khash_setup(void)
 {
     fixture_setup();
     fx.literal = true;
-    ck_assert_int_eq(sqlite3_open(":memory:", &peer.native), SQLITE_OK);
-}
-
-static void khash_teardown(void)
-{
-    ck_assert_int_eq(sqlite3_close(peer.native), SQLITE_OK);
-    fixture_teardown();
 }
 
 #define USERS                                                                 \
@@ -74,9 +59,9 @@ START_TEST(a_definition_that_cannot_be_kept_is_refused_in_a_sentence)
                                        "table has columns and indexes"}};
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        (void)snprintf(peer.sql, SQL_MAX,
+        (void)snprintf(text, SQL_MAX,
                        "CREATE VIRTUAL TABLE x USING kv_hash(%s)", cases[i][0]);
-        ck_assert_int_ne(rows_run(&fx, fx.session, peer.sql), KVSQL_OK);
+        ck_assert_int_ne(rows_run(&fx, fx.session, text), KVSQL_OK);
         ck_assert_str_eq(fx.err.text, cases[i][1]);
     }
     ok("CREATE VIRTUAL TABLE x USING kv_hash('o''x:{a b}', \"a b\", [index],"
@@ -137,11 +122,12 @@ START_TEST(a_real_that_is_written_reads_the_same_again)
     GIVES("SELECT x = 0.1 + 0.2 FROM r WHERE id = '1'", "1");
     GIVES("SELECT value FROM hashes WHERE key IN ('r:2', 'r:3', 'r:5', 'r:6')",
           "'9e999'\n'-9e999'\n'1e+22'\n'3'");
+    struct rand_state rand = rand_of(rand_seed("reals", 7));
     for (unsigned i = 0; i < 3000; i++) {
         struct vt_value v = {.kind = VT_REAL};
         struct vt_statement *statement;
         const char sql[] = "REPLACE INTO r VALUES(0, ?)";
-        uint64_t bits = rand_next(&peer.rand);
+        uint64_t bits = rand_next(&rand);
         size_t size;
         bool row;
 
@@ -154,8 +140,8 @@ START_TEST(a_real_that_is_written_reads_the_same_again)
         ck_assert_int_eq(vt_step(statement, &row, &fx.err), KVSQL_OK);
         vt_finish(statement);
         size = 0;
-        rows_value(peer.rows, &size, &v, true);
-        GIVES("SELECT x FROM r WHERE id = '0'", peer.rows);
+        rows_value(text, &size, &v, true);
+        GIVES("SELECT x FROM r WHERE id = '0'", text);
     }
 }
 END_TEST
@@ -241,9 +227,9 @@ START_TEST(rows_are_inserted_replaced_changed_and_removed_as_hashes)
     GIVES("SELECT key FROM keys", "'user:2'");
     ok("DELETE FROM users WHERE name = 'New'");
     GIVES("SELECT count(*) FROM keys", "0");
-    (void)snprintf(peer.sql, SQL_MAX, "INSERT INTO users(id, name) VALUES("
+    (void)snprintf(text, SQL_MAX, "INSERT INTO users(id, name) VALUES("
                                     "printf('%%.*c', 65532, 'x'), 'y')");
-    FAILS(peer.sql, KVSQL_TOOBIG,
+    FAILS(text, KVSQL_TOOBIG,
           "a key is at most 65536 bytes, users.id makes it 65537");
 }
 END_TEST
@@ -285,8 +271,8 @@ START_TEST(plans_name_the_key_column)
 
     ok(USERS);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        (void)snprintf(peer.sql, SQL_MAX, "EXPLAIN QUERY PLAN %s", cases[i][0]);
-        ok(peer.sql);
+        (void)snprintf(text, SQL_MAX, "EXPLAIN QUERY PLAN %s", cases[i][0]);
+        ok(text);
         ck_assert_ptr_nonnull(strstr(fx.text, cases[i][1]));
         ck_assert_ptr_null(strstr(fx.text, "TEMP B-TREE"));
     }
@@ -298,8 +284,8 @@ static bool outer(const char *sql)
 {
     const char *a, *b;
 
-    (void)snprintf(peer.sql, SQL_MAX, "EXPLAIN QUERY PLAN %s", sql);
-    ok(peer.sql);
+    (void)snprintf(text, SQL_MAX, "EXPLAIN QUERY PLAN %s", sql);
+    ok(text);
     a = strstr(fx.text, "SCAN a ");
     b = strstr(fx.text, "SCAN b ");
     ck_assert(a != NULL && b != NULL);
@@ -377,225 +363,9 @@ START_TEST(nothing_is_torn_or_lost_when_an_allocation_fails)
 }
 END_TEST
 
-/* ---- against a native table ------------------------------------------------ */
-
-static unsigned below(unsigned n)
-{
-    return (unsigned)rand_below(&peer.rand, n);
-}
-
-#define PICK(list) ((list)[below((unsigned)(sizeof(list) / sizeof((list)[0])))])
-
-static const char *const ids[] = {"'1'", "'2'", "'7'", "'007'", "' 7'", "'7.0'",
-                                  "'a'", "'ab'", "''", "x'ff'", "x'00'", "':'"};
-static const char *const columns[] = {"name", "age", "score", "n"};
-static const char *const values[] = {
-    "7", "'7'", "'007'", "7.0", "'7.0'", "' 7 '", "'+7'", "'.5'", "0.5",
-    "'1e1'", "'1e17'", "1e17", "'abc'", "''", "-5", "'-5'", "'0x7'", "'7a'",
-    "x'ff'", "x'3700'", "9223372036854775807", "'9223372036854775808'",
-    "0.1 + 0.2", "'0.30000000000000004'", "9e999", "'1e400'", "'Inf'",
-    "9007199254740993", "'123456789012345678901234567890'", "0.1", "-0.0",
-    "'-0'", "'1_000'", "'1.'", "'5e-324'", "1.5", "'\xc3\xa9'"};
-static const char *const conflicts[] = {"", "", " OR REPLACE", " OR IGNORE",
-                                        " OR FAIL", " OR ROLLBACK"};
-static const char *const operators[] = {"=", "<", "<=", ">", ">=", "<>", "IS"};
-static const char *const patterns[] = {"'7*'", "'*'", "'a%'", "'A_'", "'[0-7]*'",
-                                       "'%7'", "''"};
-
-static void say(const char *format, ...) KV_PRINTF(1, 2);
-static void say(const char *format, ...)
-{
-    const size_t size = strlen(peer.sql);
-    va_list args;
-
-    va_start(args, format);
-    (void)vsnprintf(peer.sql + size, SQL_MAX - size, format, args);
-    va_end(args);
-}
-
-static void say_value(void)
-{
-    if (below(12) == 0)
-        say("CAST(%s AS %s)", PICK(values), below(2) ? "INTEGER" : "TEXT");
-    else
-        say("%s", below(3) ? PICK(values) : PICK(ids));
-}
-
-static void say_where(int depth)
-{
-    switch (below(depth > 0 ? 9 : 7)) {
-    case 0: say("id = %s", PICK(ids)); break;
-    case 1:
-        say("id %s ", PICK(operators));
-        say_value();
-        break;
-    case 2:
-        say("%s %s ", PICK(columns), PICK(operators));
-        say_value();
-        break;
-    case 3: say("id IN (%s, %s, %s)", PICK(ids), PICK(ids), PICK(values)); break;
-    case 4:
-        say("id %s %s", below(2) ? "GLOB" : "LIKE", PICK(patterns));
-        break;
-    case 5: say("%s %s", PICK(columns), below(2) ? "IS NULL" : "NOT NULL"); break;
-    case 6: say("id = t.%s", below(2) ? "i" : "x"); break;
-    default:
-        say("(");
-        say_where(depth - 1);
-        say(below(2) ? " AND " : " OR ");
-        say_where(depth - 1);
-        say(")");
-        break;
-    }
-}
-
-static void say_query(void)
-{
-    switch (below(4)) {
-    case 0:
-        say("SELECT users.*, typeof(age), typeof(score), typeof(n), t.i FROM"
-            " users, t WHERE ");
-        say_where(2);
-        say(" ORDER BY id, t.i");
-        break;
-    case 1:
-        say("SELECT t.i, id, name, age FROM t LEFT JOIN users ON ");
-        say_where(1);
-        say(" ORDER BY t.i, id");
-        break;
-    case 2:
-        say("SELECT %s, count(*), max(id) FROM users, t WHERE ", PICK(columns));
-        say_where(1);
-        say(" GROUP BY 1 ORDER BY 1, 3");
-        break;
-    default:
-        say("SELECT id, %s, data FROM users, (SELECT 7 AS i, '7' AS x) t WHERE ",
-            PICK(columns));
-        say_where(1);
-        say(" ORDER BY id DESC LIMIT %u OFFSET %u", 1 + below(5), below(3));
-        break;
-    }
-}
-
-/* `name` is never NULL: a row of NULLs cannot be. */
-static void say_write(void)
-{
-    const char *column = PICK(columns);
-
-    switch (below(5)) {
-    case 0:
-    case 1:
-        say("INSERT%s INTO users VALUES", PICK(conflicts));
-        for (unsigned i = 0, n = 1 + below(3); i < n; i++)
-            say("%s(%s, %s, %s, %s, %s, %s)", i > 0 ? ", " : "", PICK(ids),
-                PICK(values), PICK(values), below(4) ? PICK(values) : "NULL",
-                PICK(values), below(2) ? "x'ff'" : "x'37'");
-        break;
-    case 2:
-        say("UPDATE%s users SET id = %s WHERE id = %s", PICK(conflicts),
-            PICK(ids), PICK(ids));
-        break;
-    case 3:
-        say("UPDATE users SET %s = ", column);
-        if (below(4) == 0)
-            say("age + 1, name = 'x'");
-        else
-            say("%s", strcmp(column, "name") != 0 && below(4) == 0
-                          ? "NULL"
-                          : PICK(values));
-        if (below(3)) say(" WHERE id %s %s", below(2) ? "=" : "<", PICK(ids));
-        break;
-    default: say("DELETE FROM users WHERE id = %s", PICK(ids)); break;
-    }
-}
-
-static void native_row(sqlite3_stmt *stmt, size_t *size)
-{
-    static const enum vt_value_kind kinds[] = {VT_NULL, VT_INTEGER, VT_REAL,
-                                               VT_TEXT, VT_BLOB, VT_NULL};
-
-    for (int i = 0; i < sqlite3_column_count(stmt); i++) {
-        struct vt_value v = {.kind = kinds[sqlite3_column_type(stmt, i)]};
-        if (v.kind == VT_INTEGER) v.integer = sqlite3_column_int64(stmt, i);
-        if (v.kind == VT_REAL) v.real = sqlite3_column_double(stmt, i);
-        if (v.kind == VT_TEXT || v.kind == VT_BLOB) {
-            v.p = sqlite3_column_blob(stmt, i);
-            v.size = (size_t)sqlite3_column_bytes(stmt, i);
-        }
-        rows_between(peer.rows, size, i);
-        rows_value(peer.rows, size, &v, true);
-    }
-}
-
-/* Both sides run peer.sql and say the same. */
-static void both(void)
-{
-    sqlite3_stmt *stmt = NULL;
-    const bool fails = rows_run(&fx, fx.session, peer.sql) != KVSQL_OK;
-    size_t size = 0;
-    int rc = sqlite3_prepare_v2(peer.native, peer.sql, -1, &stmt, NULL);
-
-    peer.rows[0] = 0;
-    while (rc == SQLITE_OK || rc == SQLITE_ROW) {
-        rc = sqlite3_step(stmt);
-        if (rc == SQLITE_ROW) native_row(stmt, &size);
-    }
-    (void)sqlite3_finalize(stmt);
-    ck_assert_msg(fails == (rc != SQLITE_DONE), "%s\nours: %s\nnative: %s",
-                  peer.sql, fails ? fx.err.text : "done",
-                  sqlite3_errmsg(peer.native));
-    if (!fails)
-        ck_assert_msg(strcmp(fx.text, peer.rows) == 0,
-                      "%s\nours:\n%s\nnative:\n%s", peer.sql, fx.text, peer.rows);
-    else if (strstr(fx.err.text, "constraint") != NULL)
-        ck_assert_str_eq(fx.err.text, sqlite3_errmsg(peer.native));
-}
-
-static void both_run(const char *sql)
-{
-    (void)snprintf(peer.sql, SQL_MAX, "%s", sql);
-    both();
-}
-
-START_TEST(statements_give_what_a_native_table_gives)
-{
-    static const char *const controls[] = {
-        "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a", "SAVEPOINT b",
-        "RELEASE a", "ROLLBACK TO a", "ROLLBACK TO b"};
-    const char *text = getenv("KVSQL_SQL_STEPS");
-    const unsigned steps = text != NULL ? (unsigned)atol(text) : STEPS;
-
-    peer.rand = rand_of(rand_seed("kv_hash", 8));
-    ok(USERS);
-    ck_assert_int_eq(
-        sqlite3_exec(peer.native, "CREATE TABLE users(id TEXT NOT NULL PRIMARY"
-                                " KEY, name TEXT, age INTEGER, score REAL,"
-                                " n NUMERIC, data BLOB) WITHOUT ROWID",
-                     NULL, NULL, NULL),
-        SQLITE_OK);
-    both_run("CREATE TEMP TABLE t(i INTEGER, x TEXT)");
-    both_run("INSERT INTO t VALUES(7, '7'), (1, 'a'), (2, NULL)");
-    ok("INSERT INTO hashes(key, field, value) VALUES('user', 'name', 'x'),"
-       " ('user;', 'name', 'y'), (x'ff', 'name', 'z')"); /* around it */
-    for (unsigned i = 0; i < steps; i++) {
-        peer.sql[0] = 0;
-        switch (below(8)) {
-        case 0: say("%s", PICK(controls)); break;
-        case 1:
-        case 2:
-        case 3: say_write(); break;
-        default: say_query(); break;
-        }
-        both();
-        if (i % 8 == 0)
-            both_run("SELECT *, typeof(age), typeof(n) FROM users ORDER BY id");
-    }
-}
-END_TEST
-
 static void add(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, khash_setup, khash_teardown);
+    tcase_add_checked_fixture(tests, khash_setup, fixture_teardown);
     tcase_set_timeout(tests, 0);
     tcase_add_test(tests,
                    a_definition_that_cannot_be_kept_is_refused_in_a_sentence);
@@ -614,7 +384,6 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    a_table_takes_part_in_the_transaction_of_the_session);
     tcase_add_test(tests, nothing_is_torn_or_lost_when_an_allocation_fails);
-    tcase_add_test(tests, statements_give_what_a_native_table_gives);
 }
 
 int main(void)

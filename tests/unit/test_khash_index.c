@@ -2,78 +2,30 @@
  *
  * Every way in which a hash changes is taken at random, with expiry, rollback
  * and views that stay pinned; each time what an index gives is what a full scan
- * of the same state gives, and the store is checked. And a differential test of
- * generated statements against a native table with the same indexes.
+ * of the same state gives, and the store is checked. tests/sql/test_typed_index
+ * has generated statements against a native table with the same indexes.
  *
  * KVSQL_SEED gives another run, KVSQL_SQL_STEPS more steps. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "kvsql/base/os.h"
 #include "kvsql/store.h"
 #include "tests/lib/rand.h"
-#include "tests/lib/unit.h"
-#include "vtab/state.h"
+#include "tests/lib/rows_fx.h"
 
-#define TEXT_MAX 1048576
 #define SQL_MAX 4096
 #define STEPS 3000
 
-static struct {
-    kvsql *db;
-    struct vt_session *session;
-    sqlite3 *native;
-    struct kv_os os;
-    int64_t wall;
-    char ours[TEXT_MAX], theirs[TEXT_MAX], sql[SQL_MAX];
-    struct kvsql_error err;
-    struct rand_state rand;
-} fx;
+/* Beside the fixture. */
+static char theirs[ROWS_TEXT_MAX], scratch[SQL_MAX];
+static struct rand_state walk;
 
 /* ---- fixture --------------------------------------------------------------- */
 
-static int64_t fixture_wall(void *arg)
+static void khash_setup(void)
 {
-    (void)arg;
-    return fx.wall;
-}
-
-static uint64_t fixture_boot(void *arg)
-{
-    (void)arg;
-    return (uint64_t)fx.wall * 1000000u;
-}
-
-static void fixture_open(void)
-{
-    const struct vt_limits limits = {.trusted = true};
-    const struct kvsql_options options = {.no_keeper = true};
-
-    ck_assert_int_eq(
-        kv_open_os("", &options, &fx.os, NULL, NULL, &fx.db, &fx.err),
-        KVSQL_OK);
-    ck_assert_int_eq(vt_session_open(fx.db, &limits, &fx.session, &fx.err),
-                     KVSQL_OK);
-}
-
-static void fixture_setup(void)
-{
-    memset(&fx, 0, sizeof(fx));
-    fx.wall = 1700000000000;
-    fx.os = *kv_os_real();
-    fx.os.wall_ms = fixture_wall;
-    fx.os.boot_ns = fixture_boot;
-    ck_assert_int_eq(vt_start(&fx.err), KVSQL_OK);
-    fixture_open();
-    ck_assert_int_eq(sqlite3_open(":memory:", &fx.native), SQLITE_OK);
-}
-
-static void fixture_teardown(void)
-{
-    vt_session_close(fx.session);
-    ck_assert_int_eq(sqlite3_close(fx.native), SQLITE_OK);
-    ck_assert_int_eq(kv_close(fx.db, &fx.err), KVSQL_OK);
+    fixture_setup();
+    fx.literal = true;
 }
 
 static void check_store(void)
@@ -88,102 +40,33 @@ static void tick(void)
 
 /* ---- running --------------------------------------------------------------- */
 
-/* A value behind out[size]; returns the size with it. */
-static size_t put_value(char *out, size_t size, const struct vt_value *v)
-{
-    const size_t left = TEXT_MAX - size;
-
-    ck_assert_uint_gt(left, 400 + 2 * v->size);
-    switch (v->kind) {
-    case VT_NULL: return size + (size_t)snprintf(out + size, left, "NULL");
-    case VT_INTEGER:
-        return size + (size_t)snprintf(out + size, left, "%lld",
-                                       (long long)v->integer);
-    case VT_REAL:
-        return size + (size_t)snprintf(out + size, left, "r%.17g", v->real);
-    case VT_TEXT:
-        return size + (size_t)snprintf(out + size, left, "'%.*s'", (int)v->size,
-                                       v->p);
-    case VT_BLOB:
-        size += (size_t)snprintf(out + size, left, "x");
-        for (size_t i = 0; i < v->size; i++)
-            size += (size_t)snprintf(out + size, 3, "%02x", v->p[i]);
-        return size;
-    }
-    return size;
-}
-
-static void put_between(char *out, size_t *size, int column)
-{
-    if (*size > 0) out[(*size)++] = column == 0 ? '\n' : '|';
-    out[*size] = 0;
-}
-
-static kvsql_rc run_into(const char *sql, char *out)
-{
-    struct vt_statement *statement;
-    size_t size = 0;
-    bool row = false;
-    kvsql_rc rc = vt_prepare(fx.session, sql, strlen(sql), NULL, &statement,
-                             &fx.err);
-
-    out[0] = 0;
-    if (rc != KVSQL_OK) return rc;
-    while ((rc = vt_step(statement, &row, &fx.err)) == KVSQL_OK && row)
-        for (int i = 0; i < vt_column_count(statement); i++) {
-            struct vt_value v;
-            vt_column(statement, i, &v);
-            put_between(out, &size, i);
-            size = put_value(out, size, &v);
-        }
-    vt_finish(statement);
-    return rc;
-}
-
 static kvsql_rc run(const char *sql)
 {
-    return run_into(sql, fx.ours);
+    return rows_run(&fx, fx.session, sql);
 }
-
-static void ok(const char *sql)
-{
-    const kvsql_rc rc = run(sql);
-
-    ck_assert_msg(rc == KVSQL_OK, "%s: %s", sql, fx.err.text);
-}
-
-#define GIVES(sql, rows)                                                      \
-    do {                                                                      \
-        ok(sql);                                                              \
-        ck_assert_str_eq(fx.ours, rows);                                      \
-    } while (0)
-#define FAILS(sql, code, sentence)                                            \
-    do {                                                                      \
-        ck_assert_int_eq(run(sql), code);                                     \
-        ck_assert_str_eq(fx.err.text, sentence);                              \
-    } while (0)
 
 /* The same statement without any plan. */
 static void same_without_plan(const char *sql)
 {
-    ok(sql);
     vt_session_plan_off(fx.session, true);
     /* another text: a cached statement keeps its plan */
-    (void)snprintf(fx.sql, SQL_MAX, "%s -- scan", sql);
-    const kvsql_rc rc = run_into(fx.sql, fx.theirs);
+    (void)snprintf(scratch, SQL_MAX, "%s -- scan", sql);
+    const kvsql_rc rc = run(scratch);
     vt_session_plan_off(fx.session, false);
     ck_assert_msg(rc == KVSQL_OK, "%s: %s", sql, fx.err.text);
-    ck_assert_msg(strcmp(fx.ours, fx.theirs) == 0,
-                  "%s\nby index:\n%s\nby scan:\n%s", sql, fx.ours, fx.theirs);
+    memcpy(theirs, fx.text, sizeof(theirs));
+    ok(sql);
+    ck_assert_msg(strcmp(fx.text, theirs) == 0,
+                  "%s\nby index:\n%s\nby scan:\n%s", sql, fx.text, theirs);
 }
 
 static const char *plan_of(const char *sql)
 {
     char *colon;
 
-    (void)snprintf(fx.sql, SQL_MAX, "EXPLAIN QUERY PLAN %s", sql);
-    ok(fx.sql);
-    colon = strstr(fx.ours, "INDEX ");
+    (void)snprintf(scratch, SQL_MAX, "EXPLAIN QUERY PLAN %s", sql);
+    ok(scratch);
+    colon = strstr(fx.text, "INDEX ");
     if (colon == NULL) return "";
     colon = strchr(colon, ':');
     colon[strlen(colon) - (strstr(colon, "'\n") ? strlen(strstr(colon, "'\n"))
@@ -232,10 +115,10 @@ START_TEST(an_index_that_cannot_be_kept_is_refused_in_a_sentence)
                         "columns and indexes"}};
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        (void)snprintf(fx.sql, SQL_MAX,
+        (void)snprintf(scratch, SQL_MAX,
                        "CREATE VIRTUAL TABLE x USING kv_hash('u:{id}', id, %s)",
                        cases[i][0]);
-        ck_assert_int_ne(run(fx.sql), KVSQL_OK);
+        ck_assert_int_ne(run(scratch), KVSQL_OK);
         ck_assert_str_eq(fx.err.text, cases[i][1]);
     }
     FAILS("CREATE VIRTUAL TABLE temp.x USING kv_hash('u:{id}', id, a,"
@@ -278,7 +161,7 @@ START_TEST(plans_name_the_index_and_what_is_wanted_of_it)
     ok(FILL);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         ck_assert_str_eq(plan_of(cases[i][0]), cases[i][1]);
-        ck_assert_ptr_null(strstr(fx.ours, "TEMP B-TREE"));
+        ck_assert_ptr_null(strstr(fx.text, "TEMP B-TREE"));
     }
     ck_assert_str_eq(plan_of("SELECT * FROM users WHERE age > 20 AND age < 22"
                              " ORDER BY id"),
@@ -319,7 +202,7 @@ END_TEST
 
 static unsigned below(unsigned n)
 {
-    return (unsigned)rand_below(&fx.rand, n);
+    return (unsigned)rand_below(&walk, n);
 }
 
 #define PICK(list) ((list)[below((unsigned)(sizeof(list) / sizeof((list)[0])))])
@@ -514,7 +397,7 @@ START_TEST(what_any_door_changes_an_index_finds)
     const unsigned steps = steps_of(STEPS);
     bool pinned = false;
 
-    fx.rand = rand_of(rand_seed("khash_index", 4));
+    walk = rand_of(rand_seed("khash_index", 4));
     ok(USERS);
     for (unsigned i = 0; i < steps; i++) {
         if (!pinned && below(3) > 0)
@@ -873,252 +756,9 @@ START_TEST(a_definition_comes_whole_or_not_when_an_allocation_fails)
 }
 END_TEST
 
-/* ---- against a native table ------------------------------------------------ */
-
-static const char *const ids[] = {"'1'", "'2'", "'7'", "'007'", "' 7'", "'7.0'",
-                                  "'a'", "'ab'", "x'ff'", "':'"};
-static const char *const columns[] = {"name", "age", "score", "city", "data"};
-static const char *const values[] = {
-    "7", "'7'", "'007'", "7.0", "'7.0'", "' 7 '", "0.5", "'1e1'", "10", "1e17",
-    "'abc'", "''", "-5", "'-5'", "'7a'", "x'ff'", "x'3700'", "x'00'",
-    "9223372036854775807", "'9223372036854775808'", "0.1 + 0.2", "9e999",
-    "9007199254740993", "9007199254740992.0", "0.1", "'\xc3\xa9'", "3 + 4"};
-static const char *const operators[] = {"=", "=", "<", "<=", ">", ">=", "IS"};
-
-static void say(const char *format, ...) KV_PRINTF(1, 2);
-static void say(const char *format, ...)
-{
-    const size_t size = strlen(fx.sql);
-    va_list args;
-
-    va_start(args, format);
-    (void)vsnprintf(fx.sql + size, SQL_MAX - size, format, args);
-    va_end(args);
-}
-
-static void say_value(void)
-{
-    switch (below(12)) {
-    case 0:
-        say("CAST(%s AS %s)", PICK(values), below(2) ? "INTEGER" : "TEXT");
-        break;
-    case 1: say("t.%s", below(2) ? "i" : "x"); break;
-    case 2: say("NULL"); break;
-    default: say("%s", PICK(values)); break;
-    }
-}
-
-static void say_term(void)
-{
-    switch (below(7)) {
-    case 0:
-        say("%s IN (", PICK(columns));
-        say_value();
-        say(", %s, %s)", PICK(values), PICK(values));
-        break;
-    case 1:
-        say("%s %s", PICK(columns), below(2) ? "IS NULL" : "NOT NULL");
-        break;
-    case 2: say("%s IN (SELECT x FROM t)", PICK(columns)); break;
-    case 3:
-        say("%s BETWEEN ", PICK(columns));
-        say_value();
-        say(" AND ");
-        say_value();
-        break;
-    default:
-        say("%s %s ", PICK(columns), PICK(operators));
-        say_value();
-        break;
-    }
-}
-
-static void say_where(void)
-{
-    say_term();
-    for (unsigned n = below(4); n > 0; n--) {
-        say(below(5) ? " AND " : " OR ");
-        say_term();
-    }
-}
-
-static void say_order(void)
-{
-    const char *way = below(2) ? " DESC" : "";
-
-    for (unsigned n = below(3); n > 0; n--) say("%s%s, ", PICK(columns), way);
-    say("id%s, t.i%s", way, way);
-}
-
-static void say_query(void)
-{
-    switch (below(5)) {
-    case 0:
-        say("SELECT t.i, id, name, age FROM t LEFT JOIN users ON ");
-        say_where();
-        say(" ORDER BY t.i, id");
-        break;
-    case 1:
-        say("SELECT %s, count(*), max(age), min(city) FROM users, t WHERE ",
-            PICK(columns));
-        say_where();
-        say(" GROUP BY 1 ORDER BY 1");
-        break;
-    case 2:
-        say("SELECT DISTINCT %s FROM users, (SELECT 7 AS i, '7' AS x) t WHERE ",
-            PICK(columns));
-        say_where();
-        say(" ORDER BY 1");
-        break;
-    default:
-        say("SELECT users.*, typeof(age), t.i FROM users,%s WHERE ",
-            below(2) ? " t" : " (SELECT 7 AS i, '7' AS x) t");
-        say_where();
-        say(" ORDER BY ");
-        say_order();
-        if (below(2)) say(" LIMIT %u OFFSET %u", 1 + below(9), below(3));
-        break;
-    }
-}
-
-/* `name` is never NULL: a row of NULLs cannot be. */
-static void say_write(void)
-{
-    const char *column = columns[1 + below(4)];
-
-    switch (below(5)) {
-    case 0:
-    case 1:
-        say("INSERT OR %s INTO users VALUES", below(2) ? "REPLACE" : "IGNORE");
-        for (unsigned i = 0, n = 1 + below(3); i < n; i++)
-            say("%s(%s, %s, %s, %s, %s, %s)", i > 0 ? ", " : "", PICK(ids),
-                PICK(values), PICK(values), below(4) ? PICK(values) : "NULL",
-                PICK(values), below(2) ? "x'ff'" : "x'37'");
-        break;
-    case 2:
-        say("UPDATE OR REPLACE users SET id = %s WHERE id = %s", PICK(ids),
-            PICK(ids));
-        break;
-    case 3:
-        say("UPDATE users SET %s = %s WHERE %s %s %s", column,
-            strcmp(column, "data") == 0 ? "x'ff'" : PICK(values),
-            PICK(columns), PICK(operators), PICK(values));
-        break;
-    default:
-        say("DELETE FROM users WHERE %s = %s AND id < '%u'", PICK(columns),
-            PICK(values), 100 + below(600));
-        break;
-    }
-}
-
-static void native_row(sqlite3_stmt *stmt, size_t *size)
-{
-    static const enum vt_value_kind kinds[] = {VT_NULL, VT_INTEGER, VT_REAL,
-                                               VT_TEXT, VT_BLOB, VT_NULL};
-
-    for (int i = 0; i < sqlite3_column_count(stmt); i++) {
-        struct vt_value v = {.kind = kinds[sqlite3_column_type(stmt, i)]};
-        if (v.kind == VT_INTEGER) v.integer = sqlite3_column_int64(stmt, i);
-        if (v.kind == VT_REAL) v.real = sqlite3_column_double(stmt, i);
-        if (v.kind == VT_TEXT || v.kind == VT_BLOB) {
-            v.p = sqlite3_column_blob(stmt, i);
-            v.size = (size_t)sqlite3_column_bytes(stmt, i);
-        }
-        put_between(fx.theirs, size, i);
-        *size = put_value(fx.theirs, *size, &v);
-    }
-}
-
-/* Both sides run fx.sql and say the same. */
-static void both(void)
-{
-    sqlite3_stmt *stmt = NULL;
-    const bool fails = run(fx.sql) != KVSQL_OK;
-    size_t size = 0;
-    int rc = sqlite3_prepare_v2(fx.native, fx.sql, -1, &stmt, NULL);
-
-    fx.theirs[0] = 0;
-    while (rc == SQLITE_OK || rc == SQLITE_ROW) {
-        rc = sqlite3_step(stmt);
-        if (rc == SQLITE_ROW) native_row(stmt, &size);
-    }
-    (void)sqlite3_finalize(stmt);
-    ck_assert_msg(fails == (rc != SQLITE_DONE), "%s\nours: %s\nnative: %s",
-                  fx.sql, fails ? fx.err.text : "done",
-                  sqlite3_errmsg(fx.native));
-    if (!fails)
-        ck_assert_msg(strcmp(fx.ours, fx.theirs) == 0,
-                      "%s\nours:\n%s\nnative:\n%s", fx.sql, fx.ours, fx.theirs);
-}
-
-static void both_run(const char *sql)
-{
-    (void)snprintf(fx.sql, SQL_MAX, "%s", sql);
-    both();
-}
-
-static void compare_tables(const char *table, const char *indexes)
-{
-    static const char *const controls[] = {
-        "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a", "SAVEPOINT b",
-        "RELEASE a", "ROLLBACK TO a", "ROLLBACK TO b"};
-    const unsigned steps = steps_of(2 * STEPS);
-
-    fx.rand = rand_of(rand_seed("khash_index", 9));
-    ok(table);
-    ck_assert_int_eq(
-        sqlite3_exec(fx.native,
-                     "CREATE TABLE users(id TEXT NOT NULL PRIMARY KEY, name"
-                     " TEXT, age INTEGER, city TEXT, score REAL, data BLOB)"
-                     " WITHOUT ROWID",
-                     NULL, NULL, NULL),
-        SQLITE_OK);
-    ck_assert_int_eq(sqlite3_exec(fx.native, indexes, NULL, NULL, NULL),
-                     SQLITE_OK);
-    both_run("CREATE TEMP TABLE t(i INTEGER, x TEXT)");
-    both_run("INSERT INTO t VALUES(7, '7'), (1, 'abc'), (2, NULL)");
-    both_run("WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i+1 FROM n"
-             " LIMIT 60) INSERT INTO users SELECT i, 'n' || i, i % 13, i % 7,"
-             " i * 0.5, CAST('c' || i AS BLOB) FROM n");
-    for (unsigned i = 0; i < steps; i++) {
-        fx.sql[0] = 0;
-        switch (below(8)) {
-        case 0: say("%s", PICK(controls)); break;
-        case 1:
-        case 2: say_write(); break;
-        default: say_query(); break;
-        }
-        both();
-        if (i % 32 == 0) {
-            both_run("SELECT *, typeof(age) FROM users ORDER BY id");
-            if (!vt_in_transaction(fx.session)) check_store();
-        }
-    }
-}
-
-START_TEST(statements_give_what_a_native_table_with_the_indexes_gives)
-{
-    compare_tables(USERS, "CREATE INDEX a ON users(age);"
-                          "CREATE INDEX b ON users(city, age);"
-                          "CREATE INDEX c ON users(score, name);"
-                          "CREATE INDEX d ON users(data)");
-}
-END_TEST
-
-START_TEST(unique_indexes_refuse_and_replace_what_native_ones_do)
-{
-    compare_tables("CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id,"
-                   " name TEXT, age INTEGER, city TEXT, score REAL, data BLOB,"
-                   " UNIQUE(name), UNIQUE(city, age) STRICT, INDEX(score))",
-                   "CREATE UNIQUE INDEX a ON users(name);"
-                   "CREATE UNIQUE INDEX b ON users(city, age);"
-                   "CREATE INDEX c ON users(score)");
-}
-END_TEST
-
 static void add(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
+    tcase_add_checked_fixture(tests, khash_setup, fixture_teardown);
     tcase_set_timeout(tests, 0);
     tcase_add_test(tests,
                    an_index_that_cannot_be_kept_is_refused_in_a_sentence);
@@ -1135,14 +775,11 @@ static void add(TCase *tests)
     tcase_add_test(tests, strict_indexes_refuse_what_collides_by_any_door);
     tcase_add_test(tests,
                    strict_indexes_hold_before_the_keeper_has_been_there);
-    tcase_add_test(tests, unique_indexes_refuse_and_replace_what_native_ones_do);
     tcase_add_test(tests, dropping_a_table_gives_back_its_indexes_and_no_hash);
     tcase_add_test(tests, nothing_is_torn_when_an_allocation_fails);
     tcase_add_test(tests,
                    a_definition_comes_whole_or_not_when_an_allocation_fails);
     tcase_add_test(tests, what_any_door_changes_an_index_finds);
-    tcase_add_test(tests,
-                   statements_give_what_a_native_table_with_the_indexes_gives);
 }
 
 int main(void)
