@@ -102,6 +102,7 @@ scripts := $(foreach s,sql api crash compat docs,$(if $(wildcard tests/$(s)/run)
 suites := $(if $(unit),check) $(if $(model),check-model) $(scripts) \
 	$(if $(wildcard tests/amal/run),check-amal) \
 	$(if $(wildcard tests/ext/run),check-ext) \
+	$(if $(wildcard tests/console/run),check-console) \
 	$(if $(wildcard tests/lint/run),lint)
 program := $(if $(src_cli),$(B)/kvsql)
 # With a sanitizer it is made for check-ext alone.
@@ -113,7 +114,7 @@ ext := $(if $(COVER)$(SAN),,$(B)/kvsql.so)
 .PHONY: test test-clients
 .PHONY: check check-model check-sql check-api check-crash check-docs check-amal
 .PHONY: check-ext check-sqlite test-sql-long
-.PHONY: check-crash-long check-compat
+.PHONY: check-crash-long check-compat check-console test-console deps-console
 .PHONY: lint diff-long fuzz fuzz-quick bench bench-icount coverage fmt install uninstall amal clean
 .PHONY: force
 .DELETE_ON_ERROR:
@@ -243,6 +244,8 @@ deps-test: ## install what `make test` needs
 	@YES='$(YES)' sh .ci/deps test
 deps-clients: ## install the clients that `make test-clients` drives
 	@YES='$(YES)' sh .ci/deps clients
+deps-console: ## install the browser that `make test-console` drives
+	@YES='$(YES)' sh .ci/deps console
 deps-full: ## install what the wider suites and sanitizers use
 	@YES='$(YES)' sh .ci/deps full
 

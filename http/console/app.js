@@ -4,11 +4,18 @@
  * The address behind # is the whole state of a view: #/keys?key=user:1. A view
  * is a module with view(main, params), which gives what ends it. */
 import { ask, forgetToken, hasToken, onToken } from "./api.js";
-import { button, complain, dialog, h, labelled, problem, refuse } from "./dom.js";
+import { complain, dialog, h, labelled, problem, refuse } from "./dom.js";
+import { jump } from "./jump.js";
 import * as pulse from "./pulse.js";
 
 const views = [
     ["overview", "Overview", () => import("./overview.js")],
+    ["keys", "Keys", () => import("./keys.js")],
+    ["sql", "SQL", () => import("./sql.js")],
+    ["slow", "Slow log", () => import("./slow.js")],
+    ["clients", "Clients", () => import("./clients.js")],
+    ["config", "Options", () => import("./config.js")],
+    ["snapshots", "Snapshots", () => import("./snapshots.js")],
 ];
 let end = null; /* of the open view */
 let turn = 0;   /* grows with each address, so that a late module is let go */
@@ -111,6 +118,16 @@ function showState() {
 
 document.getElementById("views").append(...views.map(([name, title]) =>
     h("a", { href: "#/" + name, "data-view": name }, title)));
+const toJump = () => document.querySelector("dialog") ||
+    jump(views, address => { location.hash = address; });
+document.getElementById("jump").addEventListener("click", toJump);
+addEventListener("keydown", event => {
+    if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) &&
+        !event.altKey && !event.shiftKey) {
+        event.preventDefault();
+        toJump();
+    }
+});
 document.getElementById("theme").addEventListener("click", switchTheme);
 document.getElementById("leave").addEventListener("click", () => {
     forgetToken();
