@@ -83,10 +83,14 @@ export async function ask(method, path, options) {
     return text === "" ? null : JSON.parse(text);
 }
 
-/* Rows of a statement, as arrays. */
-export async function rows(sql, params = [], options = {}) {
+/* Statements that the console itself has asked, so that it need not show them. */
+export const own = { statements: 0 };
+
+/* Rows of a statement, as arrays; `limits`: timeout_ms, max_rows. */
+export async function rows(sql, params = [], limits = {}) {
+    own.statements++;
     const answer = await ask("POST", "/v1/sql?big=string",
-        { ...options, json: { sql, params } });
+        { json: { sql, params, ...limits } });
     return answer.rows;
 }
 
@@ -99,12 +103,9 @@ export async function batch(ops, conditions) {
     return answer.results.map(one => one.result);
 }
 
-/* Commands that read, each by itself. */
+/* Commands that read, each by itself: what it gave, or the Problem that it met. */
 export async function commands(list, options = {}) {
     const answer = await ask("POST", "/pipeline", { ...options, json: list });
-    return answer.map(one => {
-        if (one.error !== undefined)
-            throw new Problem(400, { detail: one.error });
-        return one.result;
-    });
+    return answer.map(one => one.error === undefined ? one.result :
+        new Problem(400, { detail: one.error }));
 }

@@ -32,10 +32,12 @@ async function open() {
     const main = document.getElementById("main");
     const found = views.find(one => one[0] === name);
     for (const link of document.querySelectorAll("#views a"))
-        if (link.dataset.view === name)
+        if (link.dataset.view === name) {
             link.setAttribute("aria-current", "page");
-        else
+            link.scrollIntoView({ block: "nearest", inline: "nearest" });
+        } else {
             link.removeAttribute("aria-current");
+        }
     document.title = (found?.[1] ?? "Nothing") + " · kvsql";
     try {
         const module = await found?.[2]();

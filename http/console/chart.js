@@ -3,11 +3,14 @@
  * sentence by who cannot see it. */
 import { h, s } from "./dom.js";
 
-const WIDTH = 480, HEIGHT = 132, LEFT = 46, RIGHT = 6, TOP = 8, BOTTOM = 18;
-const INNER = WIDTH - LEFT - RIGHT, DEPTH = HEIGHT - TOP - BOTTOM;
+const WIDTH = 480, HEIGHT = 132, TOP = 8, BOTTOM = 18;
+const DEPTH = HEIGHT - TOP - BOTTOM;
 
-/* The least of 1, 2, 5 times a power of ten that is not below. */
-function ceiling(value) {
+/* The least of 1, 2, 5 times a power of ten that is not below; for bytes of 1, 2,
+ * 4, 8 .. times a power of 1024. */
+function ceiling(value, binary) {
+    if (binary)
+        return 2 ** Math.ceil(Math.log2(value || 1));
     const power = 10 ** Math.floor(Math.log10(value || 1));
     const unit = value / power;
     return power * (unit <= 1 ? 1 : unit <= 2 ? 2 : unit <= 5 ? 5 : 10);
@@ -15,7 +18,7 @@ function ceiling(value) {
 
 /* A chart of `span` points of one distance in time. series: [{name, pick(point),
  * area}]; `show` says a value; `step_ms` lies between two points. */
-export function chart({ title, series, show, span, step_ms, floor = 1 }) {
+export function chart({ title, series, show, span, step_ms, floor = 1, binary = false }) {
     let points = [], top = floor, at = null;
     const lines = series.map((_, i) => s("path", { class: "line c" + i }));
     const areas = series.map((one, i) =>
@@ -38,7 +41,7 @@ export function chart({ title, series, show, span, step_ms, floor = 1 }) {
                 h("li", null, h("i", { class: "key c" + i, "aria-hidden": "true" }),
                     one.name, " ", values[i])))), plot, said);
 
-    const x = i => LEFT + INNER * (i + span - points.length) / (span - 1);
+    const x = i => WIDTH * (i + span - points.length) / (span - 1);
     const y = value => TOP + DEPTH * (1 - value / top);
 
     function path(pick, closed) {
@@ -77,9 +80,9 @@ export function chart({ title, series, show, span, step_ms, floor = 1 }) {
     function draw() {
         const most = Math.max(floor, ...points.flatMap(point =>
             series.map(one => one.pick(point) ?? 0)));
-        top = ceiling(most);
-        grid.replaceChildren(...[0, 0.5, 1].map(part => s("line", { x1: LEFT,
-            x2: WIDTH - RIGHT, y1: y(top * part), y2: y(top * part) })));
+        top = ceiling(most, binary);
+        grid.replaceChildren(...[0, 0.5, 1].map(part => s("line", { x1: 0,
+            x2: WIDTH, y1: y(top * part), y2: y(top * part) })));
         labels.forEach((label, i) => { label.textContent = show(top * (2 - i) / 2); });
         series.forEach((one, i) => {
             lines[i].setAttribute("d", path(one.pick, false));
@@ -93,9 +96,8 @@ export function chart({ title, series, show, span, step_ms, floor = 1 }) {
         tell();
     };
     plot.addEventListener("pointermove", event => {
-        const part = (event.clientX - plot.getBoundingClientRect().left) /
-            plot.clientWidth;
-        look(Math.round((part * WIDTH - LEFT) / INNER * (span - 1)) -
+        const { left, width } = svg.getBoundingClientRect();
+        look(Math.round((event.clientX - left) / width * (span - 1)) -
             span + points.length);
     });
     plot.addEventListener("pointerleave", () => look(null));

@@ -67,7 +67,8 @@ function rich(CodeMirror, place, text, { run, schema, typed }) {
         typed();
     });
     editor.on("inputRead", (field, change) => {
-        if (/^[\w.]$/.test(change.text[0]) && !field.state.completionActive)
+        if (change.origin === "+input" && /[\w.]$/.test(change.text.at(-1)) &&
+            !field.state.completionActive)
             field.showHint(complete);
     });
     return {

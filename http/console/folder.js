@@ -5,6 +5,7 @@ import { brief } from "./bytes.js";
 import { button, bytes, complain, count, dialog, h, labelled, note, refuse, save, table,
     tried } from "./dom.js";
 
+const QUICK_MS = 500; /* what is counted unasked */
 const LAST = "\u{10FFFF}";
 const SUMS = `SELECT type, count(*), sum(memory), count(ttl) FROM keys
   WHERE key >= ?1 AND key < ?2 GROUP BY type ORDER BY 3 DESC`;
@@ -46,6 +47,10 @@ export function folder(prefix, { changed }) {
             complain(error);
         }
     });
+    /* Unasked, if it is quick. */
+    rows(SUMS, [prefix, prefix + LAST], { timeout_ms: QUICK_MS }).then(list =>
+        sums.childElementCount === 0 && sums.append(table("Keys below " +
+            brief(prefix, 60), columns, list)), () => {});
     const load = tried(async () => save(await (await send("GET", "/v1/export?" +
         new URLSearchParams({ prefix }))).blob(), "export.ndjson"));
     return { box: h("div", null, h("header", { class: "about" },

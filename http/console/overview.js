@@ -69,6 +69,16 @@ const queryColumns = [
         Date.now() - Number(row[2]))) },
 ];
 
+/* A table of what was asked, or why there is none; a server that is away is told
+ * by the pulse. */
+function fill(place, { status, value, reason }, caption, columns, none) {
+    if (status === "rejected" && reason.status === 0)
+        return;
+    place.replaceChildren(status === "rejected" ?
+        h("p", { class: "empty" }, reason.message) : value.length ?
+            table(caption, columns, value) : h("p", { class: "empty" }, none));
+}
+
 export function view(main) {
     const cards = h("div", { class: "figures" });
     const disk = h("div");
@@ -84,7 +94,7 @@ export function view(main) {
                 { name: "p99", pick: p => p.p99 },
                 { name: "p50", pick: p => p.p50 }] }),
         chart({ title: "Memory", span: KEPT, step_ms: STEP_MS, show: bytes,
-            floor: 1 << 20, series: [
+            floor: 1 << 20, binary: true, series: [
                 { name: "used", pick: p => p.used, area: true },
                 { name: "resident", pick: p => p.rss }] }),
         chart({ title: "Keys", span: KEPT, step_ms: STEP_MS, show: short,
@@ -104,20 +114,12 @@ export function view(main) {
     const tables = async () => {
         if (document.hidden)
             return;
-        try {
-            const calls = await rows("SELECT command, calls, p50_us, p99_us, " +
-                "max_us FROM latency ORDER BY calls DESC LIMIT 12");
-            busy.replaceChildren(calls.length ?
-                table("Commands by calls", commandColumns, calls) :
-                h("p", { class: "empty" }, "No command has run yet."));
-            const now = await rows("SELECT user, sql, started FROM queries " +
-                "WHERE sql NOT LIKE '%FROM queries%' ORDER BY started LIMIT 12");
-            running.replaceChildren(now.length ?
-                table("Running statements", queryColumns, now) :
-                h("p", { class: "empty" }, "No statement runs."));
-        } catch {
-            /* the pulse says that the server is away */
-        }
+        const [calls, now] = await Promise.allSettled([rows("SELECT command, calls, " +
+            "p50_us, p99_us, max_us FROM latency ORDER BY calls DESC LIMIT 12"),
+        rows("SELECT user, sql, started FROM queries WHERE sql NOT LIKE '%FROM queries%' " +
+            "ORDER BY started LIMIT 12")]);
+        fill(busy, calls, "Commands by calls", commandColumns, "No command has run yet.");
+        fill(running, now, "Running statements", queryColumns, "No statement runs.");
     };
     main.append(h("h1", { class: "unseen" }, "Overview"), cards,
         h("div", { class: "charts" }, charts.map(one => one.box)),

@@ -1,7 +1,8 @@
 /* pulse.js - how the server does: asked every two seconds while somebody looks,
  * kept for five minutes, whichever view is open. INFO and LATENCY HISTOGRAM are
- * asked; what these two count of themselves is left out. */
-import { commands } from "./api.js";
+ * asked; what these two count of themselves is left out. The
+ * read-only token may not ask for the second. */
+import { commands, own, Problem } from "./api.js";
 
 export const STEP_MS = 2000;
 export const KEPT = 150;
@@ -63,23 +64,23 @@ function percentile(now, then, share) {
 export const keysOf = facts =>
     Number(/keys=(\d+)/.exec(facts.db0 ?? "")?.[1] ?? 0);
 
-function sample(at, facts, calls) {
+function sample(at, facts, calls, asked) {
     const point = { at, used: Number(facts.used_memory),
         rss: Number(facts.used_memory_rss), keys: keysOf(facts),
         ops: null, reads: null, writes: null, sql: null, p50: null, p99: null };
     /* After a restart counters begin anew. */
     if (before !== null && before.facts.run_id === facts.run_id) {
         const seconds = (at - before.at) / 1000;
-        const rate = (name, own) => Math.max(0,
-            (facts[name] - before.facts[name] - own) / seconds);
+        const rate = (name, ours) => Math.max(0,
+            (facts[name] - before.facts[name] - ours) / seconds);
         point.ops = rate("total_commands_processed", 2);
         point.reads = rate("total_reads_processed", 0);
         point.writes = rate("total_writes_processed", 0);
-        point.sql = rate("sql_statements_total", 0);
+        point.sql = rate("sql_statements_total", asked - before.asked);
         point.p50 = percentile(calls, before.calls, 0.5);
         point.p99 = percentile(calls, before.calls, 0.99);
     }
-    before = { at, facts, calls };
+    before = { at, facts, calls, asked };
     samples.push(point);
     if (samples.length > KEPT)
         samples.shift();
@@ -90,11 +91,15 @@ export async function beat() {
         return;
     running = true;
     try {
+        const asked = own.statements;
         const [text, list] = await commands([["INFO", "everything"],
             ["LATENCY", "HISTOGRAM"]]);
+        if (text instanceof Problem)
+            throw text;
         info = parse(text);
         failure = null;
-        sample(performance.now(), info, histogram(list));
+        sample(performance.now(), info,
+            list instanceof Problem ? new Map() : histogram(list), asked);
     } catch (error) {
         failure = error;
     }

@@ -1,5 +1,5 @@
 // console.mjs - scenes of the console, each by itself on one server.
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { ask, axe, check, command, fail, launch, open, result, serve, standing, texts, until,
     write } from "./stage.mjs";
 
@@ -233,7 +233,8 @@ async function sql({ page, server }) {
     await page.at("sql");
     await page.locator(".CodeMirror").waitFor();
     await page.locator("summary", { hasText: "zsets" }).waitFor();
-    await typed(page, "SELECT value FROM has");
+    await typed(page, "");
+    await page.keyboard.type("SELECT value FROM has");
     await page.locator(".CodeMirror-hint", { hasText: "hashes" }).waitFor();
     await page.keyboard.press("Enter");
     await page.keyboard.type(" WHERE fie");
@@ -505,6 +506,33 @@ async function token({ browser }) {
     check("a clean end with a token", await server.stop(), 0);
 }
 
+// What the read-only token may not do is said, and the rest works.
+async function readonly({ browser }) {
+    const file = `${process.env.WORK}/readonly`, secret = "x".repeat(40);
+    writeFileSync(file, secret, { mode: 0o600 });
+    const server = await serve({ KVSQL_TOKEN_READONLY_FILE: file,
+        KVSQL_REQUIREPASS: "open-sesame" });
+    await command(server, "HSET", "h", "f", "1");
+    const page = await open(browser, server);
+    await page.goto(server.url + "/_/");
+    await page.getByLabel("Token", { exact: true }).fill(secret);
+    await page.keyboard.press("Enter");
+    await page.locator("#state.live").waitFor();
+    await page.locator("td", { hasText: /^HSET$/ }).waitFor();
+    await page.at("keys?key=h");
+    await page.getByRole("button", { name: "Edit f" }).click();
+    await page.getByLabel("Value", { exact: true }).fill("2");
+    await page.locator("dialog").getByRole("button", { name: "Save" }).click();
+    await page.locator("dialog .problem", { hasText: "may not do this" }).waitFor();
+    check("a write is refused, and said", await command(server, "HGET", "h", "f"), "1");
+    await confirm(page, "Cancel");
+    await page.at("config");
+    await page.locator("main .problem").waitFor();
+    check("no error with less rights", page.wrong, []);
+    await page.context().close();
+    check("a clean end with less rights", await server.stop(), 0);
+}
+
 async function away({ browser }) {
     const server = await serve();
     const page = await open(browser, server);
@@ -540,7 +568,7 @@ async function pictures({ browser, server }) {
 const server = await serve(), browser = await launch();
 await data(server);
 for (const scene of [overview, tree, edits, life, sql, plainField, server_views, keyboard,
-    themes, narrow, first_load, token, away, hostile, ...SHOTS ? [pictures] : []]) {
+    themes, narrow, first_load, token, readonly, away, hostile, ...SHOTS ? [pictures] : []]) {
     if (SCENES && !SCENES.includes(scene.name))
         continue;
     const page = await open(browser, server);
