@@ -190,7 +190,8 @@ static const struct {
     [KV_OP_FLUSH] = {"flush", KV_NONE, 'k', 'k'},
     [KV_OP_SADD] = {"sadd", KV_SET, 'a', 'k'},
     [KV_OP_SREM] = {"srem", KV_SET, 'a', 'k'},
-    [KV_OP_DEFINE] = {"define", KV_NONE, 'm', 'a'}};
+    [KV_OP_DEFINE] = {"define", KV_NONE, 'm', 'a'},
+    [KV_OP_ANSWER] = {"answer", KV_NONE, 'k', 'k'}}; /* never shown */
 
 static struct kv_change_value changes_bytes(kvsql_slice bytes)
 {
@@ -230,14 +231,16 @@ kvsql_rc kv_changes_next(struct kv_changes *changes, struct kv_change *out,
     struct kv_op op;
     kvsql_rc rc = KVSQL_OK;
 
-    *found = true;
-    while (rc == KVSQL_OK && *found && changes->p == changes->end)
-        rc = changes_batch(changes, found, err);
-    if (rc != KVSQL_OK || !*found)
-        return rc;
-    rc = kv_op_decode(&changes->p, changes->end, &op, err);
-    if (rc != KVSQL_OK)
-        return rc;
+    do {
+        *found = true;
+        while (rc == KVSQL_OK && *found && changes->p == changes->end)
+            rc = changes_batch(changes, found, err);
+        if (rc != KVSQL_OK || !*found)
+            return rc;
+        rc = kv_op_decode(&changes->p, changes->end, &op, err);
+        if (rc != KVSQL_OK)
+            return rc;
+    } while (op.kind == KV_OP_ANSWER); /* nobody's business */
     *out = (struct kv_change){
         .position = changes->position,
         .n = changes->n++,

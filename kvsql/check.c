@@ -251,6 +251,8 @@ void kv_store_check(struct kv_store *store)
                   store->live.count[cls]);
     (void)check_root(store, store->live.indexes);
     check_indexes(store, store->live.indexes);
+    if (store->live.answers != NULL)
+        check_tree(store, store->live.answers, KV_HASH);
     kv_index_check(store);
     check_views(store);
     uint64_t stamp = 0;
@@ -365,6 +367,8 @@ uint64_t kv_store_hash(struct kv_store *store)
     hash = check_hash_node(hash, store->live.indexes);
     if (store->live.defs != NULL)
         hash = check_mix(hash, store->live.defs->d, store->live.defs->len);
+    if (store->live.answers != NULL)
+        hash = check_hash_tree(hash, store->live.answers, KV_HASH);
     if (mine)
         kv_lock_drop(&store->lock);
     return hash;

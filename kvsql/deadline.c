@@ -173,12 +173,72 @@ static kvsql_rc deadline_fields(struct kv_txn *txn, const struct kv_key *key,
 
 /* ---- the keeper's batch ----------------------------------------------------------- */
 
+/* The answer of an entry that is due goes, and its bounds are made anew. */
+static kvsql_rc deadline_answer(struct kv_txn *txn, unsigned cls,
+                                const struct deadline_place *place,
+                                struct kvsql_error *err)
+{
+    uint8_t buffer[KV_KEY_BUFFER], name[KV_ANSWER_NAME_MAX];
+    struct kv_key key = {.cls = (uint8_t)cls};
+    kvsql_rc rc = KVSQL_OK;
+    bool stable;
+
+    key.p = kv_node_key(place->leaf, place->index, buffer, &key.size, &stable);
+    KV_ASSERT(key.size <= sizeof(name)); /* kv_answer_keep */
+    memcpy(name, key.p, key.size);
+    key.p = name;
+    if (!place->stale)
+        rc = kv_answer_keep(txn, kv_slice_of(&key), (kvsql_slice){"", 0}, 0,
+                            err);
+    if (rc != KVSQL_OK)
+        return rc;
+    struct kv_tree *const tree = kv_answers_own(txn->store);
+    if (tree == NULL || !deadline_rebound(txn->store, &tree->root[cls], &key))
+        return kv_fail(err, KVSQL_NOMEM, "expiry: no memory");
+    return KVSQL_OK;
+}
+
+static bool deadline_answer_due(const struct kv_store *store, uint64_t limit,
+                                unsigned *cls, struct deadline_place *place)
+{
+    const struct kv_tree *const tree = store->live.answers;
+
+    for (*cls = 0; tree != NULL && *cls < 2; ++*cls)
+        if (deadline_find(tree->root[*cls], limit, place))
+            return true;
+    return false;
+}
+
+/* Answers that are due (AN1); *more: some are left. */
+static kvsql_rc deadline_answers(struct kv_txn *txn, uint64_t limit,
+                                 bool *more, struct kvsql_error *err)
+{
+    struct deadline_place place;
+    kvsql_rc rc = KVSQL_OK;
+    unsigned cls;
+
+    *more = false;
+    for (unsigned n = 0;
+         rc == KVSQL_OK && deadline_answer_due(txn->store, limit, &cls, &place);
+         n++) {
+        if (n == EXPIRE_KEYS_MAX) {
+            *more = true;
+            return KVSQL_OK;
+        }
+        rc = deadline_answer(txn, cls, &place, err);
+    }
+    return rc;
+}
+
 static bool deadline_due(const struct kv_store *store, uint64_t limit)
 {
     struct deadline_place place;
 
+    unsigned cls;
+
     return deadline_find(store->live.keys[0], limit, &place) ||
-           deadline_find(store->live.keys[1], limit, &place);
+           deadline_find(store->live.keys[1], limit, &place) ||
+           deadline_answer_due(store, limit, &cls, &place);
 }
 
 static kvsql_rc deadline_batch(struct kv_txn *txn, uint64_t limit,
@@ -236,7 +296,7 @@ bool kv_expire_some(struct kv_store *store)
     struct kvsql_error err;
     struct kv_txn *txn;
     int64_t skew;
-    bool more = false;
+    bool more = false, answers = false;
 
     /* a bound that does not fit is saturated: it tells nothing, so what it
      * stands for is hidden when due, not removed */
@@ -249,7 +309,8 @@ bool kv_expire_some(struct kv_store *store)
     if (!due || kv_txn_begin(store->db, true, 0, &txn, &err) != KVSQL_OK)
         return false;
     const uint64_t begun = kv_latency_begin(store); /* the lock is held */
-    if (deadline_batch(txn, limit, &more, &err) != KVSQL_OK) {
+    if (deadline_batch(txn, limit, &more, &err) != KVSQL_OK ||
+        deadline_answers(txn, limit, &answers, &err) != KVSQL_OK) {
         kv_txn_rollback(txn); /* tried again at the next tick */
         return false;
     }
@@ -257,7 +318,7 @@ bool kv_expire_some(struct kv_store *store)
     kv_observe_upkeep(txn);
     const kvsql_rc rc = kv_txn_commit(txn, NULL, &err);
     kv_latency_end(store, KV_LATENCY_EXPIRE_CYCLE, begun);
-    return rc == KVSQL_OK && more;
+    return rc == KVSQL_OK && (more || answers);
 }
 
 /* ---- keys in order of deadline (DL5) ------------------------------------------------ */

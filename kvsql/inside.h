@@ -564,6 +564,19 @@ KV_INTERNAL bool kv_def_next(const struct kv_at *at, size_t *place,
  * thread. */
 KV_INTERNAL uint64_t kv_defs_version(const struct kv_at *at);
 KV_INTERNAL uint64_t kv_defs_hint(kvsql *db);
+/* Answers that are kept, by name, for requests that may be sent again; no keys,
+ * and seen by no command and no statement (answers.c). */
+#define KV_ANSWER_NAME_MAX 512
+/* Append the answer of that name to `out`. False: there is none. O(log n). */
+KV_INTERNAL bool kv_answer_get(const struct kv_at *at, kvsql_slice name,
+                               struct kv_buf *out) KV_MUST_USE;
+/* Keep the answer, of one byte at least, until that wall time in ms; an empty
+ * one removes it. TOOBIG: the name. O(log n). */
+KV_INTERNAL kvsql_rc kv_answer_keep(struct kv_txn *txn, kvsql_slice name,
+                                    kvsql_slice answer, int64_t expires_at,
+                                    struct kvsql_error *err) KV_MUST_USE;
+/* Bytes that all of them take. */
+KV_INTERNAL uint64_t kv_answers_size(const struct kv_at *at);
 /* Copy value, expiry and the expiries of fields; replaces `to`. NOTFOUND.
  * O(elements). */
 KV_INTERNAL kvsql_rc kv_copy(struct kv_txn *txn, const struct kv_key *from,
@@ -867,9 +880,10 @@ KV_INTERNAL kvsql_rc kv_snapshot_run(kvsql *db, kv_progress_fn progress,
 /* Ask the background thread for one; returns at once. KVSQL_BUSY when one is
  * running. */
 KV_INTERNAL kvsql_rc kv_snapshot_start(kvsql *db, struct kvsql_error *err);
-/* The format of its file (docs/FORMATS.md), and its tables but kv_meta in the
- * order of the file; index < KV_SNAPSHOT_TABLES. */
-#define KV_SNAPSHOT_FORMAT "1.0"
+/* The format of a file of that state (docs/FORMATS.md), and its tables but
+ * kv_answers and kv_meta in the order of the file; index < KV_SNAPSHOT_TABLES.
+ * Static. */
+KV_INTERNAL const char *kv_snapshot_format(const struct kv_at *at);
 #define KV_SNAPSHOT_TABLES 12
 KV_INTERNAL const char *kv_snapshot_table(unsigned index);
 /* How many rows each would have in a snapshot of `at`. O(keys), and of hashes

@@ -181,6 +181,8 @@ void kv_long_undo(struct kv_store *store, struct kv_view *view)
     for (unsigned cls = 0; cls < 2; cls++)
         long_free_nodes(&walk, store->live.keys[cls]);
     long_free_nodes(&walk, store->live.indexes);
+    if (store->live.answers != NULL)
+        long_tree(&walk, store->live.answers);
     if (store->live.defs != NULL &&
         kv_block_newer(store->live.defs, view->gen))
         long_blob(&walk, store->live.defs);

@@ -132,6 +132,7 @@ struct kv_root {
     struct kv_blob *defs; /* definitions (defs.c); NULL: none */
     uint64_t defs_version;
     struct kv_node *indexes; /* name -> kv_tree of each index (index.c) */
+    struct kv_tree *answers; /* name -> answer (answers.c); NULL: none */
 };
 
 #endif

@@ -66,7 +66,8 @@ static bool observe_next(struct observe_walk *walk)
             kv_op_decode(&walk->p, walk->end, &walk->op, &err) == KVSQL_OK;
 
         KV_ASSERT(good); /* encoded a moment ago */
-        if (walk->op.kind == KV_OP_DEFINE) { /* about no key */
+        if (walk->op.kind == KV_OP_DEFINE ||
+            walk->op.kind == KV_OP_ANSWER) { /* about no key */
             walk->op = last;
             continue;
         }

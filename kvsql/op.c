@@ -20,7 +20,7 @@
 
 #include "kvsql/base/num.h"
 
-#define OP_KIND_MAX KV_OP_DEFINE
+#define OP_KIND_MAX KV_OP_ANSWER
 #define OP_BYTES_FIELDS 3  /* key, a, b: the most that one op carries */
 #define OP_FIXED_MAX 64    /* kind, lengths, time, index, count, score */
 
@@ -31,6 +31,7 @@ static const char *const op_fields[OP_KIND_MAX + 1] = {
     [KV_OP_ZREM] = "ka",    [KV_OP_PUSH] = "kda",    [KV_OP_LINSERT] = "kia",
     [KV_OP_LSET] = "kia",   [KV_OP_LREMOVE] = "kin", [KV_OP_FLUSH] = "",
     [KV_OP_SADD] = "ka",    [KV_OP_SREM] = "ka",     [KV_OP_DEFINE] = "kab",
+    [KV_OP_ANSWER] = "kat",
 };
 
 static uint8_t *op_put_bytes(uint8_t *p, kvsql_slice bytes)

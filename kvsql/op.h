@@ -13,6 +13,7 @@
  *   7 HDEL    key field                 16 FLUSH
  *   8 HEXPIRE key field time            17 SADD key member   18 SREM key member
  *                                       19 DEFINE name text view
+ *                                       20 ANSWER name answer time
  *
  * Effects only, absolute values, no clock, no pointer. An unknown kind is
  * refused as written by a newer version (W6).
@@ -42,7 +43,8 @@ enum kv_op_kind {
     KV_OP_FLUSH,
     KV_OP_SADD,
     KV_OP_SREM,
-    KV_OP_DEFINE /* key: the name; a empty: no definition any more */
+    KV_OP_DEFINE, /* key: the name; a empty: no definition any more */
+    KV_OP_ANSWER  /* key: the name; a empty: no answer any more */
 };
 
 struct kv_op {

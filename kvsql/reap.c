@@ -210,6 +210,8 @@ void kv_reap_close(struct kv_store *store)
         kv_block_free(entry.block);
     }
     reap_free_roots(live, 0, &below);
+    if (store->live.answers != NULL)
+        reap_free_inner(NULL, store->live.answers);
     if (store->live.defs != NULL)
         kv_block_free(store->live.defs);
     store->live = (struct kv_root){.defs = NULL};

@@ -11,7 +11,7 @@
 
 #define KV_SNAPSHOT_APPLICATION_ID 0x6B767371 /* "kvsq", bytes 68..71 */
 /* user_version = 1000 * major + minor of the format (V1), which
- * KV_SNAPSHOT_FORMAT says as text. */
+ * kv_snapshot_format() says as text; the minor is 1 with a table kv_answers. */
 #define KV_SNAPSHOT_MAJOR 1
 #define KV_SNAPSHOT_MINOR 0
 #define KV_SNAPSHOT_USER_VERSION                                              \

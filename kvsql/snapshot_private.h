@@ -3,6 +3,7 @@
  *   snapshot.c        the tables' texts, opening a file, its size and checksum
  *   snapshot_write.c  a view as a file
  *   snapshot_read.c   a file as a store
+ *   snapshot_answers.c  answers that are kept, both ways
  *
  * Always true, whoever opens a file:
  *   P2  it never has a journal and is never in WAL mode.
@@ -60,6 +61,18 @@ struct snapshot_layout {
 };
 KV_INTERNAL_DATA const struct snapshot_layout
     kv_snapshot_layouts[SNAPSHOT_TABLES];
+/* Answers that are kept (snapshot_answers.c): a table of minor 1, which is not
+ * there when there are none. */
+#define SNAPSHOT_MINOR_ANSWERS 1
+KV_INTERNAL bool kv_snapshot_has_answers(const struct kv_at *at);
+KV_INTERNAL kvsql_rc kv_snapshot_put_answers(sqlite3 *db, const char *path,
+                                             const struct kv_at *at,
+                                             struct kvsql_error *err)
+    KV_MUST_USE;
+KV_INTERNAL kvsql_rc kv_snapshot_get_answers(sqlite3 *db, const char *path,
+                                             struct kv_store *store,
+                                             struct kvsql_error *err)
+    KV_MUST_USE;
 KV_INTERNAL_DATA const char kv_snapshot_meta_create[SNAPSHOT_META_SIZE];
 
 /* ---- results and files -------------------------------------------------- */

@@ -621,6 +621,8 @@ kvsql_rc kv_snapshot_load(struct kv_store *store, const char *path,
         rc = snapshot_check_counts(&reader);
     if (rc == KVSQL_OK)
         rc = snapshot_load_defs(&reader);
+    if (rc == KVSQL_OK)
+        rc = kv_snapshot_get_answers(reader.db, path, store, err);
     snapshot_reader_close(&reader);
     if (rc != KVSQL_OK)
         return rc;

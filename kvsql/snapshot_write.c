@@ -403,7 +403,10 @@ static kvsql_rc snapshot_setup(struct snapshot_writer *writer,
                    "PRAGMA cache_size = -4096;"
                    "PRAGMA application_id = %d; PRAGMA user_version = %d;"
                    "BEGIN",
-                   KV_SNAPSHOT_APPLICATION_ID, KV_SNAPSHOT_USER_VERSION);
+                   KV_SNAPSHOT_APPLICATION_ID,
+                   KV_SNAPSHOT_USER_VERSION +
+                       (kv_snapshot_has_answers(&writer->at)
+                            ? SNAPSHOT_MINOR_ANSWERS : 0));
     kvsql_rc rc = kv_snapshot_exec(writer->db, sql, "begin", writer->path, err);
     for (int i = 0; rc == KVSQL_OK && i < SNAPSHOT_TABLES; i++)
         rc = kv_snapshot_exec(writer->db, kv_snapshot_layouts[i].create,
@@ -476,7 +479,7 @@ static kvsql_rc snapshot_meta(struct snapshot_writer *writer,
         int64_t number;
     } first[] = {
         {"created_at", NULL, kv_at_wall(&writer->at)},
-        {"format", KV_SNAPSHOT_FORMAT, 0},
+        {"format", kv_snapshot_format(&writer->at), 0},
         {"position", NULL, (int64_t)writer->at.position},
         {"store_id", store_id, 0},
         {"written_by", "kvsql " KVSQL_VERSION, 0},
@@ -573,6 +576,9 @@ static kvsql_rc snapshot_write_tables(struct snapshot_writer *writer,
                           "make the index of", writer->path, err);
     if (rc == KVSQL_OK)
         rc = snapshot_defs(writer, err);
+    if (rc == KVSQL_OK && kv_snapshot_has_answers(&writer->at))
+        rc = kv_snapshot_put_answers(writer->db, writer->path, &writer->at,
+                                     err);
     if (rc == KVSQL_OK)
         rc = snapshot_meta(writer, store_id, err);
     if (rc == KVSQL_OK)

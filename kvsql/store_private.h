@@ -401,6 +401,20 @@ KV_INTERNAL bool kv_expire_some(struct kv_store *store);
 /* Is there something that has expired, or will within a step? Takes the lock. */
 KV_INTERNAL bool kv_expire_pending(struct kv_store *store);
 
+/* answers.c */
+/* The tree of the live answers, to be changed; NULL: no memory. */
+KV_INTERNAL struct kv_tree *kv_answers_own(struct kv_store *store);
+/* One after the other, of a state that does not change; `walk` begins as zero.
+ * False: there is none any more. */
+struct kv_answer {
+    struct kv_key key;
+    struct kv_val value;
+    int64_t expires_at;
+    uint8_t buffer[KV_KEY_BUFFER]; /* the key may lie here */
+};
+KV_INTERNAL bool kv_answers_next(const struct kv_at *at, struct kv_walk *walk,
+                                 struct kv_answer *out);
+
 /* index.c: before and behind changes of a hash; nothing without a definition.
  * A definition has no trees between the start and the keeper's first tick, and
  * its STRICT indexes hold then, too.

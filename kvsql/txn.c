@@ -500,6 +500,8 @@ static kvsql_rc txn_apply(struct kv_txn *txn, const struct kv_op *op,
                          &(struct kv_def){
                              .name = op->key, .text = op->a, .view = op->b},
                          err);
+    case KV_OP_ANSWER:
+        return kv_answer_keep(txn, op->key, op->a, op->time, err);
     case KV_OP_SET_RESERVED:
         break;
     }

@@ -388,12 +388,15 @@ kvsql_rc kv_rename(struct kv_txn *txn, const struct kv_key *from,
 }
 
 /* The whole keyspace and its indexes become one removed tree (MA2); the
- * definitions stay. */
+ * definitions stay, and so do the answers. */
 static void flush_take(struct kv_store *store, struct kv_tree *tree)
 {
     tree->bytes = store->bytes_live - sizeof(*tree);
     if (store->live.defs != NULL)
         tree->bytes -= kv_block_size(store->live.defs);
+    if (store->live.answers != NULL)
+        tree->bytes -=
+            sizeof(*store->live.answers) + store->live.answers->bytes;
     for (unsigned cls = 0; cls < 2; cls++) {
         tree->root[cls] = store->live.keys[cls];
         kv_edit_ptr(store, &store->live.keys[cls], NULL);

@@ -79,7 +79,7 @@ kvsql_rc vt_fill_meta(struct vt_rows *rows, struct vt_session *session,
     if (rc != KVSQL_OK) return rc;
     facts_info(session, &info);
     facts_pair_int(rows, "created_at", kv_at_wall(&at));
-    facts_pair_text(rows, "format", KV_SNAPSHOT_FORMAT);
+    facts_pair_text(rows, "format", kv_snapshot_format(&at));
     facts_pair_int(rows, "position", (int64_t)at.position);
     facts_pair_text(rows, "store_id", info.store_id);
     facts_pair_text(rows, "written_by", "kvsql " KVSQL_VERSION);

@@ -20,7 +20,8 @@ OPEN_FACES = ('kvsql/kvsql.h', 'kvsql/inside.h')
 # A foreign header, and the files (or rooms, with a slash) that may have it.
 FOREIGN = {
     'sqlite3.h': ('vtab/', 'kvsql/snapshot.c', 'kvsql/snapshot_read.c',
-                  'kvsql/snapshot_write.c', 'kvsql/snapshot_private.h'),
+                  'kvsql/snapshot_write.c', 'kvsql/snapshot_answers.c',
+                  'kvsql/snapshot_private.h'),
     'sqlite3ext.h': ('vtab/', 'kvsql/snapshot_private.h'),
     'microhttpd.h': ('http/',),
     'cjson/cJSON.h': ('http/json.c',),

@@ -9,7 +9,7 @@ static const enum kv_op_kind kinds[] = {
     KV_OP_DEL,  KV_OP_SET,  KV_OP_PATCH,   KV_OP_EXPIRE, KV_OP_RENAME,
     KV_OP_HSET, KV_OP_HDEL, KV_OP_HEXPIRE, KV_OP_ZADD,   KV_OP_ZREM,
     KV_OP_PUSH, KV_OP_LINSERT, KV_OP_LSET, KV_OP_LREMOVE, KV_OP_FLUSH,
-    KV_OP_SADD, KV_OP_SREM, KV_OP_DEFINE};
+    KV_OP_SADD, KV_OP_SREM, KV_OP_DEFINE, KV_OP_ANSWER};
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 static struct kv_op sample(enum kv_op_kind kind)
@@ -88,7 +88,7 @@ END_TEST
 
 START_TEST(an_unknown_kind_is_named_as_newer)
 {
-    const uint8_t bytes[] = {0, 9, 20, 255};
+    const uint8_t bytes[] = {0, 9, 21, 255};
 
     for (unsigned i = 0; i < sizeof(bytes); i++) {
         const uint8_t *p = &bytes[i];
@@ -112,7 +112,7 @@ START_TEST(random_bytes_never_read_beyond_their_end)
         struct kv_op op;
 
         rand_bytes(&r, bytes, size);
-        bytes[0] = (uint8_t)rand_below(&r, 20);
+        bytes[0] = (uint8_t)rand_below(&r, 21);
         if (kv_op_decode(&p, bytes + size, &op, NULL) == KVSQL_OK) {
             ck_assert(p > bytes && p <= bytes + size);
             ck_assert(op.key.size <= size && op.a.size <= size);
