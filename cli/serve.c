@@ -209,6 +209,8 @@ static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
         .allowed_hosts = hosts,
         .cors_origins = origins,
         .body_max = cli_number(settings, CLI_OPT_HTTP_MAX_BODY),
+        .again_ttl_ms = cli_duration_ms(settings, CLI_OPT_HTTP_AGAIN_TTL),
+        .again_byte_max = cli_number(settings, CLI_OPT_HTTP_AGAIN_MEMORY),
         .threads = (unsigned)cli_number(settings, CLI_OPT_HTTP_THREADS),
         .sql_threads = (unsigned)cli_number(settings, CLI_OPT_SQL_THREADS),
         .connection_max = (unsigned)cli_number(settings, CLI_OPT_MAXCLIENTS),

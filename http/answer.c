@@ -250,7 +250,8 @@ static bool answer_cors(struct MHD_Response *response,
     return answer_add(response, "Access-Control-Allow-Origin", text) &&
            answer_add(response, "Vary", "Origin") &&
            answer_add(response, "Access-Control-Expose-Headers",
-                      "ETag, Link, Location, Preference-Applied, Retry-After, "
+                      "ETag, Idempotency-Replayed, Link, Location, "
+                      "Preference-Applied, Retry-After, "
                       "upstash-sync-token, X-KVSQL-Position, "
                       "X-KVSQL-TTL-Remaining-Ms, X-KVSQL-Truncated, "
                       "X-Request-Id");

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "command/stats.h"
+#include "http/again.h"
 #include "http/value.h"
 #include "kvsql/base/num.h"
 
@@ -301,6 +302,53 @@ static void call_show(struct http_call *call)
     call_applied(call, result);
 }
 
+static void call_position(struct http_call *call, uint64_t position)
+{
+    http_answer_header(call->request, "X-KVSQL-Position", "%llu",
+                       (unsigned long long)position);
+}
+
+/* With an Idempotency-Key the answer is made before the commit and becomes a
+ * part of it. *kept: it did. False: refused, take all back. */
+static bool call_keep_answer(struct http_call *call, struct kv_txn *txn,
+                             bool *kept)
+{
+    const uint64_t position = http_again_position(txn);
+
+    if (call->after.version == 0)
+        call->after.version = position;
+    call_show(call);
+    *kept = !call->refused;
+    if (!*kept)
+        return true; /* nothing was there to change */
+    call_position(call, position);
+    return http_again_keep(call->request, txn);
+}
+
+static void call_commit(struct http_call *call, struct kv_txn *txn)
+{
+    struct http_request *request = call->request;
+    const bool asked = http_again_asked(request);
+    struct kvsql_error err;
+    bool kept = false;
+
+    if (asked && !call_keep_answer(call, txn, &kept)) {
+        kv_txn_rollback(txn);
+        return;
+    }
+    const kvsql_rc rc = kv_txn_commit(txn, &request->ticket, &err);
+    if (rc != KVSQL_OK) {
+        (void)http_call_fail(call, rc, err.text, NULL);
+        return;
+    }
+    if (call->after.version == 0)
+        call->after.version = request->ticket.position;
+    if (!asked)
+        call_show(call);
+    if (!kept)
+        call_position(call, request->ticket.position);
+}
+
 static void call_write(struct http_call *call)
 {
     struct http_request *request = call->request;
@@ -317,28 +365,23 @@ static void call_write(struct http_call *call)
     request->ticket = kv_txn_ticket(txn); /* CA2 */
     request->has_ticket = true;
     kv_at_txn(txn, &at);
+    if (!http_again_fresh(request, txn)) {
+        kv_txn_rollback(txn);
+        return;
+    }
     call_look(call, &at, &call->before);
     if (!call_allowed(call) || !call_change(call, txn)) {
         kv_txn_rollback(txn);
         return;
     }
-    if (call->prefer.dry) {
-        call->after.version += call->after.found && call->after.version == 0
-                                   ? at.position + 1 : 0;
-        kv_txn_rollback(txn);
-        call_show(call);
+    if (!call->prefer.dry) {
+        call_commit(call, txn);
         return;
     }
-    rc = kv_txn_commit(txn, &request->ticket, &err);
-    if (rc != KVSQL_OK) {
-        (void)http_call_fail(call, rc, err.text, NULL);
-        return;
-    }
-    if (call->after.version == 0)
-        call->after.version = request->ticket.position;
+    call->after.version += call->after.found && call->after.version == 0
+                               ? at.position + 1 : 0;
+    kv_txn_rollback(txn);
     call_show(call);
-    http_answer_header(request, "X-KVSQL-Position", "%llu",
-                       (unsigned long long)request->ticket.position);
 }
 
 /* False: it is too much for an event loop. */

@@ -31,6 +31,7 @@ static const struct {
 } guard_headers[HTTP_H_COUNT] = {
     [HTTP_H_ACCEPT] = {"accept", false},
     [HTTP_H_ACCEPT_ENCODING] = {"accept-encoding", false},
+    [HTTP_H_AGAIN] = {"idempotency-key", true},
     [HTTP_H_AUTHORIZATION] = {"authorization", true},
     [HTTP_H_CONTENT_LENGTH] = {"content-length", true},
     [HTTP_H_CONTENT_TYPE] = {"content-type", true},

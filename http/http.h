@@ -48,6 +48,9 @@ struct http_config {
     uint64_t sql_deadline_ms;   /* of one statement; 0 = 10,000 */
     uint64_t sql_row_max;       /* 0 = 10,000 */
     uint64_t sql_byte_max;      /* 0 = 16 MiB */
+    uint64_t again_ttl_ms;      /* answers to an Idempotency-Key are kept so
+                                   long; 0 = a day */
+    uint64_t again_byte_max;    /* bytes of all of them; 0 = 64 MiB */
 };
 
 /* Bind, listen, start the threads. With `db` NULL every path but /livez,

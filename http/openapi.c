@@ -227,6 +227,8 @@ static bool openapi_error(const struct http_route *row, enum http_method method,
         return body || key || row->tier == HTTP_TIER_SQL;
     case 415:
         return method == HTTP_POST;
+    case 422:
+        return !command && (method & (HTTP_POST | HTTP_PATCH));
     case 416:
         return strstr(row->takes, "If-Range") != NULL;
     case 507:

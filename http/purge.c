@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/again.h"
 #include "http/value.h"
 
 #define PURGE_MOST 100000   /* keys of one request */
@@ -205,7 +206,8 @@ static void purge_delete(struct purge *purge)
     }
     request->ticket = kv_txn_ticket(txn);
     request->has_ticket = true;
-    if (!purge_run(purge, txn) || purge->prefer.dry) {
+    if (!http_again_fresh(request, txn) || !purge_run(purge, txn) ||
+        purge->prefer.dry || !http_again_keep(request, txn)) {
         kv_txn_rollback(txn);
         return;
     }

@@ -67,6 +67,7 @@ enum http_method {
 enum http_header_id {
     HTTP_H_ACCEPT,
     HTTP_H_ACCEPT_ENCODING,
+    HTTP_H_AGAIN, /* Idempotency-Key */
     HTTP_H_AUTHORIZATION,
     HTTP_H_CONTENT_LENGTH,
     HTTP_H_CONTENT_TYPE,
@@ -199,6 +200,7 @@ struct http_request {
     struct http_stream stream;
     struct kv_ticket ticket; /* the answer waits for it */
     bool has_ticket;
+    uint64_t digest; /* of what is asked (again.c) */
     void *state; /* the handler's, in the arena */
 
     /* What left, for the statistics: the event loop's alone, while a worker
@@ -280,6 +282,7 @@ struct http_server {
     struct MHD_Response *last_words[2]; /* made at start: 503, 507 (M3) */
     struct kv_listeners listeners; /* their names stand in Host */
     uint64_t body_max, sql_deadline_ms, sql_row_max, sql_byte_max;
+    uint64_t again_ttl_ms, again_byte_max; /* of answers that are kept */
     struct kv_lock secrets_lock; /* COMMAND */
     struct http_secret token, token_readonly, password; /* guarded by it */
     char *hosts[HTTP_HOSTS_MAX + 1];

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "http/again.h"
 #include "http/request.h"
 #include "kvsql/base/num.h"
 
@@ -321,6 +322,8 @@ bool http_route(struct http_request *request)
                     "this Content-Type is not taken here");
         return false;
     }
+    if (!http_again_route(request))
+        return false;
     route_cut_verb(request);
     return route_length(request);
 }

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "command/stats.h"
+#include "http/again.h"
 #include "http/request.h"
 #include "kvsql/base/listen.h"
 #include "kvsql/base/diag.h"
@@ -39,6 +40,7 @@
 #define SERVER_BODY_MAX (1u << 20)
 #define SERVER_RESERVED_FDS 32      /* L9 */
 #define SERVER_THREADS_MAX 64
+#define SERVER_AGAIN_MS (24u * 60 * 60 * 1000)
 
 /* ---- gate ------------------------------------------------------------------------ */
 
@@ -140,6 +142,8 @@ static enum MHD_Result server_run(struct http_request *request)
                     "the data directory is still being read");
         return server_answer(request);
     }
+    if (request->headers[HTTP_H_AGAIN].p != NULL)
+        http_again_ask(request);
     if (request->route->run(request) == HTTP_NEXT_WORK)
         return server_work(request);
     return server_gate(request);
@@ -370,6 +374,10 @@ static kvsql_rc server_configure(struct http_server *server,
     server->sql_row_max = config->sql_row_max ? config->sql_row_max : 10000;
     server->sql_byte_max =
         config->sql_byte_max ? config->sql_byte_max : 16u << 20;
+    server->again_ttl_ms =
+        config->again_ttl_ms ? config->again_ttl_ms : SERVER_AGAIN_MS;
+    server->again_byte_max =
+        config->again_byte_max ? config->again_byte_max : 64u << 20;
     if ((rc = http_secret_set(&server->token, "token", config->token, err)) ||
         (rc = http_secret_set(&server->token_readonly, "read-only token",
                               config->token_readonly, err)) ||

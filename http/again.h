@@ -1,0 +1,43 @@
+/* again.h - requests that may be sent again: Idempotency-Key (rest.md 4.4).
+ *
+ * A client that lost the answer to a POST or PATCH sends the request again with
+ * the same Idempotency-Key, and gets the answer of the first one. That answer is
+ * kept by the store in the transaction of the effect (kv_answer_keep), so both
+ * are there or none, after a crash, too; it is kept for http-idempotency-ttl.
+ * An error had no effect and is not kept: the request is tried anew.
+ *
+ *   http_again_ask(request)             before the body is read as JSON, which
+ *                                       changes it
+ *   http_again_fresh(request, txn)      in the transaction, before anything
+ *   ... commands, then the whole answer, whose position is
+ *   http_again_position(request, txn)
+ *   http_again_keep(request, txn)       before the commit
+ *
+ * Two of one key at the same time: transactions come one after the other, so
+ * the second finds the answer of the first.
+ *
+ * Thread: the one that has the request. */
+#ifndef KVSQL_HTTP_AGAIN_H
+#define KVSQL_HTTP_AGAIN_H
+
+#include "http/request.h"
+
+/* Was the header given, and does it count for this method and path? */
+KV_INTERNAL bool http_again_asked(const struct http_request *request);
+/* The header is good for this path, if it is there. False: refused. */
+KV_INTERNAL bool http_again_route(struct http_request *request);
+/* Note what is asked, so that another request under the same key is seen. */
+KV_INTERNAL void http_again_ask(struct http_request *request);
+/* Is it the first of its key? False: the answer of the first is made, or it is
+ * refused; the transaction is to be rolled back. True at once when there is no
+ * key. */
+KV_INTERNAL bool http_again_fresh(struct http_request *request,
+                                  const struct kv_txn *txn);
+/* The position that the transaction will have with the answer in it. */
+KV_INTERNAL uint64_t http_again_position(const struct kv_txn *txn);
+/* Keep the answer, unless it is an error. False: it cannot be kept, the
+ * request is refused and the transaction is to be rolled back. */
+KV_INTERNAL bool http_again_keep(struct http_request *request,
+                                 struct kv_txn *txn);
+
+#endif
