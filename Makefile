@@ -59,7 +59,7 @@ endif
 
 ALL_CFLAGS = $(BASE) $(if $(DEBUG),-DKVSQL_DEBUG) $(SANFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(SANFLAGS) $(LDFLAGS)
-LIBS := -lsqlite3 -lmicrohttpd
+LIBS := -lsqlite3 -lmicrohttpd -lz
 EDIT_CFLAGS := $(if $(has_libedit),-DKVSQL_LIBEDIT $(shell pkg-config --cflags libedit))
 EDIT_LIBS := $(if $(has_libedit),$(shell pkg-config --libs libedit))
 CURL_LIBS := $(if $(shell grep -l curl/curl.h $(wildcard cli/*.c) /dev/null),-lcurl)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "command/stats.h"
+#include "http/gzip.h"
 #include "http/json.h"
 #include "http/request.h"
 #include "kvsql/base/os.h"
@@ -44,7 +45,7 @@ void http_answer(struct http_request *request, unsigned status,
     answer->header_count = 0;
     answer->cache = NULL;
     http_answer_drop(request);
-    request->head_bytes = 0;
+    request->head_stream = false;
     kv_buf_reset(&answer->body, HTTP_BLOCK);
 }
 
@@ -300,14 +301,21 @@ static struct MHD_Response *answer_make(struct http_request *request,
     else if (open)
         response = MHD_create_response_from_callback(
             MHD_SIZE_UNKNOWN, HTTP_BLOCK, answer_reader, request, NULL);
-    else if (request->head_bytes > 0) /* HEAD: the reader is never called */
+    else if (request->head_stream) /* HEAD: the reader is never called */
         response = MHD_create_response_from_callback(
-            request->head_bytes + body->size, 1, answer_reader, request, NULL);
+            MHD_SIZE_UNKNOWN, 1, answer_reader, request, NULL);
     else /* the bytes live as long as the request, which outlives this */
         response = MHD_create_response_from_buffer(
             body->size, body->size ? (void *)body->p : (void *)(uintptr_t)"",
             MHD_RESPMEM_PERSISTENT);
-    if (response != NULL && !answer_headers(response, request)) {
+    /* Without this the library ends HEAD of an unknown length with a last chunk,
+     * which would be taken for the next answer. */
+    bool good = response != NULL &&
+                (!request->head_stream ||
+                 MHD_set_response_options(response,
+                                          MHD_RF_HTTP_1_0_COMPATIBLE_STRICT,
+                                          MHD_RO_END) == MHD_YES);
+    if (response != NULL && !(good && answer_headers(response, request))) {
         MHD_destroy_response(response);
         response = NULL;
     }
@@ -334,6 +342,7 @@ bool http_send(struct http_request *request)
                                        : answer->body.size;
 
     KV_ASSERT(answer->status != 0);
+    http_gzip_heads(request);
     if (open || !answer->body.failed)
         response = answer_make(request, open);
     request->phase = HTTP_PHASE_SENT;

@@ -74,9 +74,9 @@ static bool call_matches(struct http_call *call)
     if (match.p == NULL && none.p == NULL)
         return true;
     http_etag(call->request, key->version, etag);
-    if (match.p != NULL && !(key->found && http_etag_in(match, etag, true)))
+    if (match.p != NULL && !(key->found && http_version_in(match, etag, true)))
         return call_moved(call, etag);
-    if (none.p == NULL || !key->found || !http_etag_in(none, etag, false))
+    if (none.p == NULL || !key->found || !http_version_in(none, etag, false))
         return true;
     if (call->deed->flags & HTTP_CALL_WRITES)
         return call_moved(call, etag);

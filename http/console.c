@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/gzip.h"
 #include "http/prefer.h"
 
 #define CONSOLE_PAGE_CACHE "no-cache"
@@ -29,38 +30,6 @@
     "form-action 'none'; frame-ancestors 'none'"
 static_assert(sizeof CONSOLE_POLICY <= sizeof((struct http_header *)0)->value,
               "the policy fits a header");
-
-/* ---- gzip? -------------------------------------------------------------------- */
-
-/* "q=0", "q=0.0": not wanted. `p` stands behind the coding's name. */
-static bool console_refused(const char *p, const char *end)
-{
-    while (p < end && (*p == ' ' || *p == '\t' || *p == ';'))
-        p++;
-    if (end - p < 3 || (p[0] != 'q' && p[0] != 'Q') || p[1] != '=')
-        return false;
-    for (p += 2; p < end && (*p == '0' || *p == '.'); p++)
-        ;
-    return p == end || *p < '1' || *p > '9';
-}
-
-static bool console_takes_gzip(kvsql_slice accept)
-{
-    const char *p = accept.p, *end = p + accept.size;
-
-    while (p < end) {
-        const char *comma = memchr(p, ',', (size_t)(end - p));
-        const char *stop = comma ? comma : end, *name;
-        while (p < stop && (*p == ' ' || *p == '\t'))
-            p++;
-        for (name = p; p < stop && *p != ';' && *p != ' ' && *p != '\t'; p++)
-            ;
-        if (http_is_fold((kvsql_slice){name, (size_t)(p - name)}, "gzip"))
-            return !console_refused(p, stop);
-        p = stop + 1;
-    }
-    return false;
-}
 
 /* ---- files ---------------------------------------------------------------------- */
 
@@ -77,7 +46,7 @@ static void console_send(struct http_request *request,
                          const struct http_console_file *file,
                          const char *cache)
 {
-    bool gzip = console_takes_gzip(request->headers[HTTP_H_ACCEPT_ENCODING]);
+    bool gzip = http_takes_gzip(request);
     char etag[HTTP_ETAG_SIZE];
 
     snprintf(etag, sizeof etag, "\"%s%s\"", file->hash, gzip ? "-gzip" : "");

@@ -191,6 +191,10 @@ static void export_run(struct export *export)
     kvsql_rc rc = vt_begin(export->session, &err);
 
     http_answer(request, 200, "application/x-ndjson");
+    if (request->method == HTTP_HEAD && rc == KVSQL_OK) {
+        request->head_stream = true; /* all of it would be made for nobody */
+        return;
+    }
     if (rc == KVSQL_OK)
         rc = export_walk(export, false, &err);
     if (rc == KVSQL_OK)

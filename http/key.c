@@ -231,7 +231,7 @@ static bool key_metadata(struct http_key_read *one,
 
     vt_column(statement, 3, &value);
     http_etag(request, (uint64_t)value.integer, etag);
-    bool same = http_etag_in(request->headers[HTTP_H_IF_NONE_MATCH], etag,
+    bool same = http_version_in(request->headers[HTTP_H_IF_NONE_MATCH], etag,
                              false);
     http_answer(request, same ? 304 : 200, same ? NULL : HTTP_TYPE_JSON);
     request->answer.cache = "no-cache";

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/gzip.h"
 #include "kvsql/base/num.h"
 
 #define PREFER_TTL_MAX INT64_C(3153600000000) /* ms: a hundred years */
@@ -80,7 +81,19 @@ void http_etag(const struct http_request *request, uint64_t version,
              request->server->start_id);
 }
 
-bool http_etag_in(kvsql_slice list, const char *etag, bool strong)
+/* Is it the tag of the same, compressed (gzip.h)? */
+static bool prefer_is_packed(kvsql_slice tag, const char *etag)
+{
+    static const char end[] = HTTP_GZIP_TAG "\"";
+    const size_t size = strlen(etag) - 1; /* up to its last quote */
+
+    return tag.size == size + sizeof end - 1 &&
+           memcmp(tag.p, etag, size) == 0 &&
+           memcmp((const char *)tag.p + size, end, sizeof end - 1) == 0;
+}
+
+static bool prefer_tags(kvsql_slice list, const char *etag, bool strong,
+                        bool packed)
 {
     if (http_is(list, "*"))
         return true;
@@ -88,10 +101,20 @@ bool http_etag_in(kvsql_slice list, const char *etag, bool strong)
         kvsql_slice tag = prefer_next(&list);
         if (!strong && tag.size > 2 && memcmp(tag.p, "W/", 2) == 0)
             tag = (kvsql_slice){(const char *)tag.p + 2, tag.size - 2};
-        if (http_is(tag, etag))
+        if (http_is(tag, etag) || (packed && prefer_is_packed(tag, etag)))
             return true;
     }
     return false;
+}
+
+bool http_etag_in(kvsql_slice list, const char *etag, bool strong)
+{
+    return prefer_tags(list, etag, strong, false);
+}
+
+bool http_version_in(kvsql_slice list, const char *etag, bool strong)
+{
+    return prefer_tags(list, etag, strong, true);
 }
 
 /* ---- ranges --------------------------------------------------------------------- */

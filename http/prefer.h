@@ -33,6 +33,9 @@ KV_INTERNAL void http_etag(const struct http_request *request,
 /* Is `etag` among the tags of If-Match or If-None-Match, "*" included? With
  * `strong` a weak tag is none. */
 KV_INTERNAL bool http_etag_in(kvsql_slice list, const char *etag, bool strong);
+/* The same of a version, which the tag of its compressed bytes names, too. */
+KV_INTERNAL bool http_version_in(kvsql_slice list, const char *etag,
+                                 bool strong);
 
 /* The range of bytes that a request asks for. */
 struct http_range {

@@ -9,6 +9,7 @@
 #include <microhttpd.h>
 #include <string.h>
 
+#include "http/gzip.h"
 #include "http/request.h"
 #include "kvsql/base/os.h"
 #include "vtab/session.h"
@@ -68,6 +69,7 @@ void http_request_unref(struct http_request *request)
 {
     if (atomic_fetch_sub_explicit(&request->refs, 1, memory_order_acq_rel) != 1)
         return;
+    http_gzip_free(request);
     while (request->arena != NULL) {
         struct http_block *block = request->arena;
         request->arena = block->next;
@@ -180,12 +182,14 @@ bool http_stream_push(struct http_request *request)
     struct kv_buf *block = &request->answer.body;
 
     if (request->method == HTTP_HEAD && !block->failed) {
-        request->head_bytes += block->size;
+        request->head_stream = true;
         kv_buf_reset(block, 2 * HTTP_BLOCK);
         return true;
     }
+    /* Only this thread opens it. */
+    const bool packed = !block->failed && http_gzip_block(request, !stream->open);
     kv_lock_take(&request->lock);
-    bool good = request_room(request) && !block->failed;
+    bool good = packed && request_room(request) && !block->failed;
     if (good) {
         request_compact(stream);
         kv_buf_add(&stream->queue, block->p, block->size);

@@ -202,12 +202,13 @@ struct http_request {
     bool has_ticket;
     uint64_t digest; /* of what is asked (again.c) */
     void *state; /* the handler's, in the arena */
+    void *gzip;  /* of a stream that is compressed (gzip.c) */
 
     /* What left, for the statistics: the event loop's alone, while a worker
      * may still write into the answer. */
     unsigned sent_status;
     uint64_t sent_bytes;
-    uint64_t head_bytes; /* HEAD: blocks that were made and let go */
+    bool head_stream; /* HEAD of what GET would stream: no length is known */
 
     /* Guarded by lock. */
     bool suspended;           /* H1 */
@@ -332,8 +333,8 @@ KV_INTERNAL bool http_suspend(struct http_request *request, bool lost);
 /* Resume if suspended. The lock is held. */
 KV_INTERNAL void http_wake(struct http_request *request);
 /* Body blocks from a worker: hand the content of answer.body on and empty it.
- * The first call decides status and headers; for HEAD the bytes are counted
- * and dropped instead, and nothing is open. False: stop, nobody reads. */
+ * The first call decides status and headers; for HEAD the bytes are dropped
+ * instead, and nothing is open. False: stop, nobody reads. */
 KV_INTERNAL bool http_stream_push(struct http_request *request);
 /* Bytes of the stream for the connection: > 0, or one of these. */
 #define HTTP_STREAM_WAIT 0 /* suspended */

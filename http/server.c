@@ -23,6 +23,7 @@
 
 #include "command/stats.h"
 #include "http/again.h"
+#include "http/gzip.h"
 #include "http/request.h"
 #include "kvsql/base/listen.h"
 #include "kvsql/base/diag.h"
@@ -128,6 +129,14 @@ static enum MHD_Result server_resumed(struct http_request *request)
     return server_gate(request);
 }
 
+/* A worker compresses what takes long; who gave it to him does the rest. */
+static void server_pack(struct http_request *request,
+                        struct http_worker *worker)
+{
+    (void)request;
+    (void)worker;
+}
+
 static enum MHD_Result server_run(struct http_request *request)
 {
     http_watch_deadline(request->conn, 0);
@@ -146,6 +155,13 @@ static enum MHD_Result server_run(struct http_request *request)
         http_again_ask(request);
     if (request->route->run(request) == HTTP_NEXT_WORK)
         return server_work(request);
+    if (!http_gzip_wanted(request))
+        return server_gate(request);
+    if (request->answer.body.size > HTTP_BODY_INLINE) {
+        request->work = server_pack;
+        return server_work(request);
+    }
+    http_gzip_answer(request);
     return server_gate(request);
 }
 

@@ -7,6 +7,7 @@
  * Thread: the workers' own; http_work_give from an event loop. */
 #include <string.h>
 
+#include "http/gzip.h"
 #include "http/request.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/os.h"
@@ -36,6 +37,7 @@ static void work_done(struct http_request *request)
 {
     kv_lock_take(&request->lock);
     request->session = NULL;
+    http_gzip_end(request);
     request->stream.ended = true;
     request->work_done = true;
     http_wake(request);
@@ -67,6 +69,13 @@ static bool work_stale(struct http_request *request)
     return true;
 }
 
+static void work_do(struct http_request *request, struct http_worker *worker)
+{
+    request->work(request, worker);
+    if (!http_stream_is_open(request))
+        http_gzip_answer(request);
+}
+
 static void *work_run(void *arg)
 {
     struct http_worker *worker = arg;
@@ -75,7 +84,7 @@ static void *work_run(void *arg)
     kv_thread_step_back(KV_BACK_WORK);
     while ((request = work_take(worker->server)) != NULL) {
         if (work_wanted(request) && !work_stale(request))
-            request->work(request, worker);
+            work_do(request, worker);
         work_done(request);
     }
     vt_session_close(worker->session);

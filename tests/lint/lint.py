@@ -24,6 +24,7 @@ FOREIGN = {
                   'kvsql/snapshot_private.h'),
     'sqlite3ext.h': ('vtab/', 'kvsql/snapshot_private.h'),
     'microhttpd.h': ('http/',),
+    'zlib.h': ('http/gzip.c',),
     'cjson/cJSON.h': ('http/json.c',),
     'cJSON.h': ('http/json.c',),
     'histedit.h': ('cli/',),

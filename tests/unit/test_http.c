@@ -791,9 +791,7 @@ START_TEST(head_never_starts_a_stream)
     ck_assert_int_eq(status_of(got), 200);
     ck_assert_str_eq(strstr(got, "\r\n\r\n"), "\r\n\r\n");
     ck_assert_ptr_null(strcasestr(got, "chunked"));
-    const char *length = strcasestr(got, "Content-Length: ");
-    ck_assert_ptr_nonnull(length);
-    ck_assert_uint_gt(strtoul(length + 16, NULL, 10), 9000 * 200);
+    ck_assert_ptr_null(strcasestr(got, "Content-Length: "));
     stop();
 }
 END_TEST
