@@ -14,11 +14,6 @@ static const char *const vauth_functions[] = {
     "load_extension", "fts3_tokenizer", "printf", "format", "json_patch",
     "readfile", "writefile", "edit", NULL};
 
-/* Table-valued functions of SQLite's own that only compute or describe. */
-static const char *const vauth_modules[] = {
-    "json_each", "json_tree", "pragma_table_info", "pragma_table_xinfo",
-    "pragma_table_list", "pragma_function_list", "pragma_module_list", NULL};
-
 static const char *const vauth_pragmas[] = {
     "table_info", "table_xinfo", "table_list", "function_list",
     "module_list", "compile_options", NULL};
@@ -51,7 +46,9 @@ static bool vauth_writable(const struct vt_session *session, const char *table)
 }
 
 /* Declaring a table over hashes, and dropping it: for all sessions, so only for
- * those with all rights. */
+ * those with all rights. Another virtual table, a second name for one of ours or
+ * one that takes the place of another, would stay in the session for whoever has
+ * it next. (Eponymous tables are there without CREATE.) */
 static bool vauth_defines(const struct vt_session *session, const char *module,
                           const char *database)
 {
@@ -142,10 +139,6 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     case SQLITE_READ:
     case SQLITE_RECURSIVE: allow = true; break;
     case SQLITE_CREATE_VTABLE:
-        allow = two != NULL &&
-                (vt_table_known(two) || vauth_listed(vauth_modules, two) ||
-                 vauth_defines(session, two, three));
-        break;
     case SQLITE_DROP_VTABLE:
         allow = vauth_defines(session, two, three);
         break;
