@@ -83,8 +83,10 @@ static int hashes_incr(struct vt_write *write, const struct kv_key *key,
                          sum, &size);
 
     if (rc != SQLITE_OK) return rc;
-    return hashes_put(write, key, field, (kvsql_slice){sum, size},
-                      old != NULL ? old->expires_at : 0);
+    rc = hashes_put(write, key, field, (kvsql_slice){sum, size},
+                    old != NULL ? old->expires_at : 0);
+    if (rc == SQLITE_OK) vt_say_sum(write, HASHES_INCR, sum, size);
+    return rc;
 }
 
 static int hashes_add(struct vt_write *write, const struct hashes_row *row)

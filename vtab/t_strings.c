@@ -86,19 +86,25 @@ static int strings_command(struct vt_write *write, const struct kv_key *key,
         rc = vt_take_bytes(write, STRINGS_APPEND, &input);
         if (rc != SQLITE_OK) return rc;
         const kvsql_slice bytes = {input.key.p, input.key.size};
+        const uint64_t length = (uint64_t)value.size + bytes.size;
         /* Nothing appended to nothing is an empty string, not no string. */
         done = item != NULL ? kv_patch(write->txn, key, value.size, bytes,
                                        &write->err)
                             : kv_set(write->txn, key, bytes, 0, &write->err);
         vt_input_fini(&input);
+        if (done == KVSQL_OK)
+            vt_say(write, &(struct vt_reply){.kind = VT_REPLY_INT,
+                                             .number = (int64_t)length});
         return vt_done(write, done);
     }
     rc = vt_take_sum(write, STRINGS_INCR, item != NULL ? &value : NULL, sum,
                      &size);
     if (rc != SQLITE_OK) return rc;
-    return vt_done(write, kv_set(write->txn, key, (kvsql_slice){sum, size},
-                                 item != NULL ? item->expires_at : 0,
-                                 &write->err));
+    rc = vt_done(write, kv_set(write->txn, key, (kvsql_slice){sum, size},
+                               item != NULL ? item->expires_at : 0,
+                               &write->err));
+    if (rc == SQLITE_OK) vt_say_sum(write, STRINGS_INCR, sum, size);
+    return rc;
 }
 
 static bool strings_has_command(struct vt_write *write)

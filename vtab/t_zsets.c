@@ -75,6 +75,19 @@ static int zsets_put(struct vt_write *write, const struct zsets_row *row,
                                   score, NULL, &write->err));
 }
 
+/* ZINCRBY */
+static int zsets_incr(struct vt_write *write, const struct zsets_row *row,
+                      double old)
+{
+    const double score = old + row->incr;
+    const int rc = zsets_put(write, row, score);
+
+    if (rc == SQLITE_OK)
+        vt_say(write,
+               &(struct vt_reply){.kind = VT_REPLY_REAL, .real = score + 0.0});
+    return rc;
+}
+
 static int zsets_add(struct vt_write *write, const struct zsets_row *row)
 {
     struct kv_item item;
@@ -85,7 +98,7 @@ static int zsets_add(struct vt_write *write, const struct zsets_row *row)
     if (rc != SQLITE_OK) return rc;
     there = found && kv_elem_find(&write->at, &item, &row->member.key, &old);
     if (row->has_incr)
-        return zsets_put(write, row, (there ? old.score : 0) + row->incr);
+        return zsets_incr(write, row, there ? old.score : 0);
     if (there && !write->replace) return vt_duplicate(write);
     return zsets_put(write, row, row->score);
 }
@@ -125,6 +138,7 @@ static int zsets_change(struct vt_write *write, struct zsets_row *row,
                              : old.score;
     moves = kv_key_compare(&row->key.key, old_key) != 0 ||
             kv_key_compare(&row->member.key, old_member) != 0;
+    if (row->has_incr && !moves) return zsets_incr(write, row, old.score);
     row->has_incr = false;
     row->score = score;
     if (!moves) return zsets_put(write, row, score);

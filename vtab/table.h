@@ -306,6 +306,12 @@ KV_INTERNAL int vt_take_item(struct vt_write *write, const struct kv_key *key,
 /* A number to add: *real tells which of the two. */
 KV_INTERNAL int vt_take_number(struct vt_write *write, int column, bool *real,
                                int64_t *integer, double *number);
+/* What a command column said, for kv_last(): as its command says it (SB2).
+ * Without memory it is forgotten. */
+KV_INTERNAL void vt_say(struct vt_write *write, const struct vt_reply *reply);
+/* The same of a sum that vt_take_sum() made. */
+KV_INTERNAL void vt_say_sum(struct vt_write *write, int incr, const char *sum,
+                            size_t size);
 /* value + the number of command column `incr`, as INCRBY or INCRBYFLOAT. */
 #define VT_SUM_MAX KV_DOUBLE_TEXT_MAX
 KV_INTERNAL int vt_take_sum(struct vt_write *write, int incr,

@@ -216,3 +216,29 @@ int vt_take_sum(struct vt_write *write, int incr, const struct kv_val *value,
     *size = kv_num_format_double(out, old_real + by_real);
     return SQLITE_OK;
 }
+
+void vt_say(struct vt_write *write, const struct vt_reply *reply)
+{
+    struct vt_session *session = write->session;
+
+    vt_answer_fini(&session->last);
+    vt_answer_init(&session->last);
+    session->last_set = vt_answer_take(&session->last, reply);
+}
+
+void vt_say_sum(struct vt_write *write, int incr, const char *sum, size_t size)
+{
+    struct vt_reply reply = {.kind = VT_REPLY_STRING,
+                             .p = (const uint8_t *)sum,
+                             .size = size};
+    int64_t integer, number;
+    double ignored;
+    bool real = true;
+
+    if (vt_take_number(write, incr, &real, &integer, &ignored) == SQLITE_OK &&
+        !real && kv_num_int(sum, size, &number)) {
+        reply.kind = VT_REPLY_INT;
+        reply.number = number;
+    }
+    vt_say(write, &reply);
+}

@@ -143,6 +143,29 @@ START_TEST(kv_last_is_the_last_reply_as_json)
 }
 END_TEST
 
+START_TEST(kv_last_is_what_a_command_column_made_too)
+{
+    ok("INSERT INTO strings(key, incr) VALUES('n', 1), ('n2', 41)");
+    GIVES("SELECT kv_last()", "41");
+    ok("UPDATE strings SET incr = 1 WHERE key = 'n2'");
+    GIVES("SELECT kv_last(), kv_get('n2')", "42|42");
+    ok("UPDATE strings SET incr = 0.5 WHERE key = 'n2'");
+    GIVES("SELECT kv_last()", "\"42.5\""); /* as INCRBYFLOAT says it */
+    ok("INSERT INTO strings(key, append) VALUES('a', 'xy'), ('a2', 'xyz')");
+    ok("UPDATE strings SET append = '!' WHERE key = 'a'");
+    GIVES("SELECT kv_last()", "3");
+    ok("INSERT INTO hashes(key, field, incr) VALUES('h', 'f', 5)");
+    ok("UPDATE hashes SET incr = -7 WHERE key = 'h'");
+    GIVES("SELECT kv_last()", "-2");
+    ok("INSERT INTO zsets(key, member, incr) VALUES('z', 'm', 1.5)");
+    ok("UPDATE zsets SET incr = 1 WHERE key = 'z'");
+    GIVES("SELECT kv_last()", "2.5");
+    FAILS("UPDATE strings SET incr = 1 WHERE key = 'a'", KVSQL_NOTINT,
+          "strings.value: not an integer");
+    GIVES("SELECT kv_last()", "2.5"); /* of the last that was done */
+}
+END_TEST
+
 START_TEST(kv_gives_a_row_for_each_value_of_a_reply)
 {
     ok("INSERT INTO zsets VALUES('z', 'a', 1), ('z', 'b', 2.5)");
@@ -467,6 +490,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_command_that_fails_is_an_error_and_changes_nothing);
     tcase_add_test(tests, what_is_not_about_keys_is_refused);
     tcase_add_test(tests, kv_last_is_the_last_reply_as_json);
+    tcase_add_test(tests, kv_last_is_what_a_command_column_made_too);
     tcase_add_test(tests, kv_gives_a_row_for_each_value_of_a_reply);
     tcase_add_test(tests, kv_needs_its_arguments_and_says_what_a_command_says);
     tcase_add_test(tests, a_reading_command_reads_where_the_statement_reads);

@@ -165,6 +165,60 @@ START_TEST(update_from_hands_every_column_back_and_changes_what_it_names)
 }
 END_TEST
 
+/* WR5, WR6: what SQLite offers to virtual tables, too. */
+START_TEST(rows_are_changed_in_order_up_to_a_limit_and_inserts_return_them)
+{
+    ok("INSERT INTO strings(key, value) VALUES('a', 1), ('b', 2), ('c', 3),"
+       " ('d', 4)");
+    ok("DELETE FROM strings ORDER BY key DESC LIMIT 1");
+    ok("UPDATE strings SET value = value || '!' WHERE key > 'a'"
+       " ORDER BY value DESC LIMIT 1");
+    ok("DELETE FROM strings ORDER BY key LIMIT 1 OFFSET 1");
+    GIVES("SELECT key, value FROM strings", "a|1\nc|3!");
+    GIVES("INSERT INTO strings(key, value) VALUES('e', 5), ('f', x'36')"
+          " RETURNING key, value, typeof(value)",
+          "e|5|text\nf|x'36'|blob"); /* before it becomes '6' */
+    GIVES("SELECT typeof(value) FROM strings WHERE key = 'f'", "text");
+    FAILS("DELETE FROM strings RETURNING key", KVSQL_SYNTAX,
+          "DELETE RETURNING is not available on virtual tables");
+    FAILS("INSERT INTO strings(key, value) VALUES('a', 1)"
+          " ON CONFLICT DO NOTHING", KVSQL_SYNTAX,
+          "UPSERT not implemented for virtual table \"strings\"");
+    ok("CREATE TEMP TABLE log(what)");
+    ok("CREATE TEMP VIEW door AS SELECT key, value FROM strings");
+    ok("CREATE TEMP TRIGGER t INSTEAD OF INSERT ON door BEGIN"
+       " INSERT OR REPLACE INTO strings(key, value) VALUES(new.key, new.value);"
+       " INSERT INTO lists(key, value) VALUES('seen', new.key); END");
+    ok("CREATE TEMP TRIGGER u AFTER INSERT ON log BEGIN"
+       " DELETE FROM strings WHERE key = new.what; END");
+    ok("INSERT INTO door VALUES('a', 'new'), ('g', 'h')");
+    ok("INSERT INTO log VALUES('c'), ('none')");
+    GIVES("SELECT key, value FROM strings", "a|new\ne|5\nf|6\ng|h");
+    GIVES("SELECT value FROM lists", "a\ng");
+}
+END_TEST
+
+/* PL5: one pass looks at one row. */
+START_TEST(a_number_that_means_two_keys_is_changed_by_its_text_alone)
+{
+    static const char ambiguous[] = "ambiguous number, compare with text: "
+                                    "several keys of strings are equal to it";
+
+    ok("INSERT INTO strings(key, value) VALUES('7', 'a'), ('007', 'b')");
+    ok("CREATE TEMP TABLE t(n INTEGER)");
+    ok("INSERT INTO t VALUES(7), (8)");
+    FAILS("DELETE FROM strings WHERE key = (SELECT n FROM t LIMIT 1)",
+          KVSQL_INVALID, ambiguous);
+    FAILS("UPDATE strings SET value = 'c' WHERE key = (SELECT n FROM t LIMIT 1)",
+          KVSQL_INVALID, ambiguous);
+    GIVES("SELECT key, value FROM strings", "007|b\n7|a");
+    ok("DELETE FROM strings WHERE key = (SELECT n || '' FROM t LIMIT 1)");
+    GIVES("SELECT key FROM strings", "007");
+    ok("DELETE FROM strings WHERE key = (SELECT n FROM t LIMIT 1)");
+    GIVES("SELECT count(*) FROM strings", "0"); /* it means one now */
+}
+END_TEST
+
 START_TEST(a_delete_that_reads_another_table_of_ours_sees_one_state)
 {
     ok("INSERT INTO strings(key, value) VALUES('a', 'b'), ('b', 'c'), ('c', 'a')");
@@ -1093,6 +1147,10 @@ static void add(TCase *tests)
         tests, the_last_element_takes_the_key_with_it_and_a_move_keeps_its_ttl);
     tcase_add_test(
         tests, update_from_hands_every_column_back_and_changes_what_it_names);
+    tcase_add_test(
+        tests, rows_are_changed_in_order_up_to_a_limit_and_inserts_return_them);
+    tcase_add_test(
+        tests, a_number_that_means_two_keys_is_changed_by_its_text_alone);
     tcase_add_test(tests,
                    a_delete_that_reads_another_table_of_ours_sees_one_state);
     tcase_add_test(tests, a_savepoint_told_late_is_filled_with_the_beginning);
