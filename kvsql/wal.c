@@ -98,8 +98,10 @@ static void wal_sink_append(void *arg, uint64_t position, const uint8_t *ops,
     kv_lock_take(&wal->lock);
     kv_logbuf_append(&wal->buf, position, ops, size);
     kv_wal_note(wal);
-    const bool wake = wal->idle && (atomic_load(&wal->turns) == 0 ||
-                                    wal->buf.bytes > wal->buffer_max / 4);
+    const bool wake =
+        (wal->idle && (atomic_load(&wal->turns) == 0 ||
+                       wal->buf.bytes > wal->buffer_max / 4)) ||
+        position == wal->gather_to;
     kv_lock_drop(&wal->lock);
     if (wake) {
         kv_cond_wake_one(&wal->work);

@@ -74,6 +74,12 @@ struct kv_wal {
     int sync_file, sync_result;
     uint64_t sync_position, sync_tail;
 
+    /* Under `always`, of a group that is waited for; see wal_gather. */
+    uint64_t gather_from;  /* last position when that began */
+    uint64_t gather_to;    /* position that makes it whole; 0: none */
+    uint64_t gather_until; /* monotonic ns */
+    unsigned gather_rest;  /* so many groups are not waited for */
+
     /* Faults. state_rc, state_text: the cause, while state is not ok. */
     enum wal_state state;
     kvsql_rc state_rc;

@@ -3,7 +3,8 @@
  * The thread repeats one step: look at what there is to do, do the most urgent
  * thing, look again; when there is nothing it sleeps until a writer, a request
  * or the next deadline wakes it. Group commit is what happens by itself: while
- * one group is written and synced, the next one gathers in the buffer.
+ * one group is written and synced, the next one gathers in the buffer. Under
+ * always that next one waits a little for the writers of the first.
  *
  *   always     write, fdatasync here, then release: D2
  *   everysec   write, release; the sync thread syncs what is 0.65 s old; when
@@ -31,6 +32,8 @@
 #define WAL_HOLD_NS (1000 * WAL_MS)
 #define WAL_SYNC_NO_NS (30000 * WAL_MS)
 #define WAL_MARK_NS (100 * WAL_MS)
+#define WAL_GATHER_MAX_NS 4000000u /* of a sync that waits for its group */
+#define WAL_GATHER_REST 4
 #define WAL_RETRY_FULL_MS 500
 #define WAL_RETRY_MAX_MS 8000
 #define WAL_ROTATE_AGAIN_NS (1000 * WAL_MS)
@@ -243,8 +246,58 @@ static void wal_retry(struct kv_wal *wal)
 
 /* ---- the ordinary steps ------------------------------------------------------ */
 
+/* A group is durable that took `took_ns` to sync and has `count` batches. Their
+ * writers come again at once, as a rule, and would miss the sync of those who
+ * wrote meanwhile: two halves of the writers, by turns, with a sync each. So
+ * that sync waits a little until they are there, too, for no longer than half
+ * of what a sync takes. A writer that is alone waits for nobody. */
+static void wal_gather_begin(struct kv_wal *wal, uint64_t count,
+                             uint64_t took_ns)
+{
+    const uint64_t wait =
+        took_ns / 2 < WAL_GATHER_MAX_NS ? took_ns / 2 : WAL_GATHER_MAX_NS;
+
+    wal->gather_to = 0;
+    if (wal->gather_rest > 0) {
+        wal->gather_rest--;
+        return;
+    }
+    wal->gather_from = wal->buf.last;
+    if (count + (wal->buf.last - wal->written) > 1) {
+        wal->gather_to = wal->buf.last + count;
+        wal->gather_until = kv_os_mono_ns() + wait;
+    }
+}
+
+/* True when it has waited for more of the group. */
+static bool wal_gather(struct kv_wal *wal)
+{
+    const uint64_t now = kv_os_mono_ns();
+
+    if (wal->gather_to == 0) {
+        return false;
+    }
+    const bool whole = wal->buf.last >= wal->gather_to;
+    if (!whole && now < wal->gather_until && !wal->stop &&
+        wal->policy == KVSQL_FSYNC_ALWAYS &&
+        wal->sync_wanted <= wal->durable &&
+        wal->buf.bytes <= wal->buffer_max / 4) {
+        (void)kv_cond_wait_briefly(&wal->work, &wal->lock,
+                                   wal->gather_until - now);
+        return true;
+    }
+    const uint64_t came = wal->buf.last - wal->gather_from;
+    if (!whole && came < (wal->gather_to - wal->gather_from) / 2) {
+        wal->gather_rest = WAL_GATHER_REST; /* they take their time */
+    }
+    wal->gather_to = 0;
+    return false;
+}
+
 static void wal_group(struct kv_wal *wal)
 {
+    const uint64_t durable = wal->durable;
+    uint64_t took_ns = 0;
     int rc = kv_wal_write_pending(wal);
 
     if (rc < 0) {
@@ -253,11 +306,14 @@ static void wal_group(struct kv_wal *wal)
     }
     if (wal->policy == KVSQL_FSYNC_ALWAYS && wal->written > wal->durable &&
         !wal->sync_asked) {
+        took_ns = kv_os_mono_ns();
         rc = kv_wal_sync_now(wal);
+        took_ns = kv_os_mono_ns() - took_ns;
         if (rc < 0) {
             wal_sync_failed(wal, -rc);
             return;
         }
+        wal_gather_begin(wal, wal->durable - durable, took_ns);
     }
     wal_release(wal);
 }
@@ -401,7 +457,9 @@ static bool wal_step(struct kv_wal *wal)
     } else if (wal_due(wal_rotate_at(wal), now)) {
         wal_rotate(wal);
     } else if (kv_logbuf_pending(&wal->buf)) {
-        wal_group(wal);
+        if (!wal_gather(wal)) {
+            wal_group(wal);
+        }
     } else if (wal_due(wal_mark_at(wal), now) && !wal->stop) {
         if (!kv_wal_mark(wal)) {
             wal->synced_ns = now; /* a batch is on its way; later */

@@ -94,13 +94,17 @@ static void lock_rank_pop(enum kv_lock_rank rank)
 /* ---- locks -------------------------------------------------------------------- */
 
 /* The moment `timeout_ms` from `now_ns`. */
+static struct timespec lock_moment(uint64_t ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u),
+                             .tv_nsec = (long)(ns % 1000000000u)};
+}
+
 static struct timespec lock_deadline(uint64_t now_ns, uint64_t timeout_ms)
 {
     if (timeout_ms > LOCK_WAIT_MAX_MS)
         timeout_ms = LOCK_WAIT_MAX_MS;
-    const uint64_t ns = now_ns + timeout_ms * 1000000u;
-    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u),
-                             .tv_nsec = (long)(ns % 1000000000u)};
+    return lock_moment(now_ns + timeout_ms * 1000000u);
 }
 
 /* Wait for the mutex on the monotonic clock. ThreadSanitizer knows nothing of
@@ -183,6 +187,17 @@ bool kv_cond_wait_within(struct kv_cond *cond, struct kv_lock *lock,
                          uint64_t timeout_ms)
 {
     const struct timespec end = lock_deadline(kv_os_mono_ns(), timeout_ms);
+    const int rc = pthread_cond_timedwait(&cond->cond, &lock->mutex, &end);
+
+    KV_ASSERT(rc == 0 || rc == ETIMEDOUT);
+    return rc == 0;
+}
+
+bool kv_cond_wait_briefly(struct kv_cond *cond, struct kv_lock *lock,
+                          uint64_t timeout_ns)
+{
+    KV_ASSERT(timeout_ns <= 1000000000u);
+    const struct timespec end = lock_moment(kv_os_mono_ns() + timeout_ns);
     const int rc = pthread_cond_timedwait(&cond->cond, &lock->mutex, &end);
 
     KV_ASSERT(rc == 0 || rc == ETIMEDOUT);

@@ -53,6 +53,10 @@ KV_INTERNAL void kv_cond_wait(struct kv_cond *cond, struct kv_lock *lock);
 /* False when `timeout_ms` milliseconds passed first. */
 KV_INTERNAL bool kv_cond_wait_within(struct kv_cond *cond, struct kv_lock *lock,
                                      uint64_t timeout_ms);
+/* The same in nanoseconds, at most a second. */
+KV_INTERNAL bool kv_cond_wait_briefly(struct kv_cond *cond,
+                                      struct kv_lock *lock,
+                                      uint64_t timeout_ns);
 KV_INTERNAL void kv_cond_wake_one(struct kv_cond *cond);
 KV_INTERNAL void kv_cond_wake_all(struct kv_cond *cond);
 
