@@ -52,6 +52,8 @@ extern const struct gen_table gen_tables[GEN_TABLES];
 void gen_begin(struct gen *g);
 /* A SELECT over the tables. */
 void gen_query(struct gen *g);
+/* One key of strings by a parameter: few texts, so that a session keeps them. */
+void gen_lookup(struct gen *g);
 /* INSERT, UPDATE, DELETE on strings, hashes, sets, zsets, or t. */
 void gen_write(struct gen *g);
 /* BEGIN, COMMIT, ROLLBACK, SAVEPOINT, RELEASE, ROLLBACK TO. */

@@ -48,6 +48,8 @@ START_TEST(histories_of_writes_and_savepoints_end_as_native_tables)
             (sqlite3_get_autocommit(twin.native) != 0))
             ck_abort_msg("step %llu: only one of both is in a transaction",
                          (unsigned long long)g->step);
+        gen_lookup(g);
+        twin_both(&twin, g->sql);
         check_contents();
         if (g->step % STEPS_PER_HISTORY == 0) {
             twin_ours(&twin, "ROLLBACK", &twin.a);

@@ -29,6 +29,11 @@ START_TEST(queries_give_the_rows_of_native_tables)
         twin_both(&twin, g->sql);
         refused += twin.a.error;
         if (!gen_one_in(g, 4)) continue;
+        gen_lookup(g);
+        twin_both(&twin, g->sql);
+        gen_query(g);
+        twin_both(&twin, g->sql);
+        refused += twin.a.error;
         vt_session_plan_off(twin.ours, true); /* TE2 */
         twin_ours(&twin, g->sql, &twin.a);
         vt_session_plan_off(twin.ours, false);
