@@ -86,12 +86,13 @@ export async function ask(method, path, options) {
 /* Statements that the console itself has asked, so that it need not show them. */
 export const own = { statements: 0 };
 
-/* Rows of a statement, as arrays; `limits`: timeout_ms, max_rows. */
+/* Rows of a statement, as arrays; `limits`: timeout_ms, max_rows. `cut`: there are
+ * more than one answer holds. */
 export async function rows(sql, params = [], limits = {}) {
     own.statements++;
     const answer = await ask("POST", "/v1/sql?big=string",
         { json: { sql, params, ...limits } });
-    return answer.rows;
+    return Object.assign(answer.rows, { cut: answer.truncated });
 }
 
 /* Commands and statements, all or none; their results. */

@@ -133,6 +133,7 @@ addEventListener("keydown", event => {
 document.getElementById("theme").addEventListener("click", switchTheme);
 document.getElementById("leave").addEventListener("click", () => {
     forgetToken();
+    localStorage.removeItem("kvsql.history"); /* may hold what others shall not see */
     location.reload();
 });
 document.getElementById("leave").hidden = !hasToken();

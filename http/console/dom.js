@@ -71,7 +71,7 @@ export function short(n) {
 }
 
 export function micros(us) {
-    return us < 1000 ? (us < 10 ? us.toFixed(1) : Math.round(us)) + " µs" :
+    return us === 0 ? "0" : us < 1000 ? (us < 10 ? us.toFixed(1) : Math.round(us)) + " µs" :
         us < 1e6 ? (us / 1000).toPrecision(3) + " ms" :
             (us / 1e6).toPrecision(3) + " s";
 }

@@ -30,8 +30,9 @@ const KINDS = {
         one: "SELECT value FROM hashes WHERE key = ?1 AND field = ?2",
         fields: ["Field", "Value"],
         add: (key, [field, value]) => [["HSET", key, field, value]],
-        set: (key, row, [field, value]) => [["HSET", key, field, value],
-            ...sameBytes(field, row[0]) ? [] : [["HDEL", key, row[0]]]],
+        set: (key, row, [field, value]) => [row[3] === null ? ["HSET", key, field, value] :
+            ["HSETEX", key, "KEEPTTL", "FIELDS", "1", field, value],
+        ...sameBytes(field, row[0]) ? [] : [["HDEL", key, row[0]]]],
         drop: (key, row) => [["HDEL", key, row[0]]],
     },
     list: {
@@ -162,7 +163,7 @@ function elements(key, meta, again) {
         if (find.value)
             params.push(find.value);
         const fresh = await rows(kind.page(from, find.value, down)[0], params);
-        const more = fresh.length > PAGE;
+        const more = fresh.length > PAGE || (fresh.cut && fresh.length > 0);
         list = [...from === null ? [] : list, ...fresh.slice(0, PAGE)];
         place.replaceChildren(list.length ? table("Elements", columns, list) :
             h("p", { class: "empty" }, "Nothing here."));

@@ -136,6 +136,23 @@ async function edits({ page, server }) {
     await page.locator("dialog .problem").waitFor();
     check("what another wrote meanwhile stands", await command(server, "GET", "doc"), "theirs");
     await confirm(page, "Cancel");
+    await page.at("keys?key=session:x");
+    await page.locator(".about h2", { hasText: "session:x" }).waitFor();
+    await page.getByRole("button", { name: "Edit…" }).click();
+    await page.getByLabel("Value", { exact: true }).fill("a\nb é");
+    await confirm(page, "Save");
+    check("a text is changed, and lives as long", [await command(server, "GET", "session:x"),
+        await command(server, "TTL", "session:x") > 100], ["a\nb é", true]);
+    await command(server, "HEXPIRE", "user:2", "5000", "FIELDS", "1", "name");
+    await page.at("keys?key=user:2");
+    await page.getByText("goes in").waitFor();
+    await page.getByRole("button", { name: "Edit name" }).click();
+    await page.getByLabel("Value", { exact: true }).fill("Bo");
+    await confirm(page, "Save");
+    check("a field, too", [await command(server, "HGET", "user:2", "name"),
+        (await command(server, "HTTL", "user:2", "FIELDS", "1", "name"))[0] > 100],
+    ["Bo", true]);
+    await command(server, "HSET", "user:2", "name", "Bob");
     await page.at("keys?key=long");
     await page.getByRole("button", { name: "Show more" }).click();
     await until(async () => await page.locator(".pane tbody tr").count() === 200, "200 elements");
