@@ -1,5 +1,6 @@
 /* test_manifest.c - MANIFEST: what is written is read, and nothing else is. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "kvsql/base/crc32c.h"
@@ -158,6 +159,107 @@ START_TEST(lines_that_make_no_sense_are_refused_by_number)
 }
 END_TEST
 
+static const char whole[] =
+    "kvsql-manifest 1.4\n"
+    "store a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5\n"
+    "written-by kvsql 0.3.0\n"
+    "snapshot snap-0000000000088000.db size=1482752 crc32c=9a31c0de "
+    "position=88000\n"
+    "snapshot snap-0000000000061000.db size=1210368 crc32c=11c07b42 "
+    "position=61000\n"
+    "segment wal-0000000000000007 first=60950 last=88002 end=67108711\n"
+    "segment wal-0000000000000008 first=88003\n"
+    "durable 88002\n"
+    "clean 88120\n";
+
+/* Put `with` in the place of the bytes from..to of the whole text. */
+static kvsql_rc parse_with(const char *from, const char *to, const char *with,
+                           struct kvsql_error *err)
+{
+    struct kv_buf text;
+
+    kv_buf_init(&text, KV_MEM_MISC, 65536);
+    kv_buf_add(&text, whole, (size_t)(from - whole));
+    kv_buf_text(&text, with);
+    kv_buf_add(&text, to, strlen(to) + 1);
+    const kvsql_rc rc = parse_body((const char *)text.p, err);
+    kv_buf_fini(&text);
+    return rc;
+}
+
+/* Where the word that begins here ends: at a space, or at the end of a line. */
+static const char *word_end(const char *p)
+{
+    return p + strcspn(p, " \n=");
+}
+
+START_TEST(no_word_can_be_missing_or_another)
+{
+    static const char *const other[] = {
+        "", "x", "-1", "00", "18446744073709551616", "9a31c0dG", " ",
+        "snap-x.db", "snap-999.db", "wal-", "wal-9x"};
+    struct kvsql_error err;
+    unsigned words = 0;
+
+    ck_assert_int_eq(parse_body(whole, &err), KVSQL_OK);
+    ck_assert_uint_eq(manifest.segment_count, 2);
+    for (const char *p = whole; *p != 0; p = word_end(p) + 1, words++) {
+        if (p > strstr(whole, "written-by kvsql") &&
+            p < strstr(whole, "snapshot"))
+            continue; /* a version is any text */
+        for (unsigned i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
+            const kvsql_rc rc = parse_with(p, word_end(p), other[i], &err);
+
+            ck_assert_msg(rc == KVSQL_CORRUPT, "\"%s\" for \"%.12s\": %d",
+                          other[i], p, rc);
+            ck_assert_ptr_nonnull(strstr(err.text, "MANIFEST"));
+        }
+    }
+    ck_assert_uint_gt(words, 30);
+}
+END_TEST
+
+START_TEST(no_line_can_stand_twice_or_elsewhere)
+{
+    struct kvsql_error err;
+    char line[128];
+    unsigned refused = 0;
+
+    for (const char *p = whole; *p != 0; p = strchr(p, '\n') + 1) {
+        const size_t size = (size_t)(strchr(p, '\n') + 1 - p);
+
+        (void)snprintf(line, sizeof(line), "%.*s", (int)size, p);
+        for (const char *at = whole;; at = strchr(at, '\n') + 1) {
+            const kvsql_rc rc = parse_with(at, at, line, &err);
+
+            ck_assert_msg(rc == KVSQL_CORRUPT, "a second %s", line);
+            refused++;
+            if (*at == 0)
+                break;
+        }
+    }
+    ck_assert_uint_eq(refused, 9 * 10);
+}
+END_TEST
+
+START_TEST(more_than_there_can_be_is_refused)
+{
+    struct kvsql_error err;
+    struct kv_buf body;
+
+    kv_buf_init(&body, KV_MEM_MISC, 1u << 20);
+    kv_buf_text(&body, HEAD);
+    for (unsigned i = 0; i <= KV_MANIFEST_SNAPSHOTS_MAX; i++)
+        kv_buf_printf(&body, "snapshot snap-%016u.db size=1 crc32c=00000000 "
+                      "position=%u\n", 9000 - i, 9000 - i);
+    kv_buf_text(&body, "durable 1\n");
+    kv_buf_add(&body, "", 1);
+    ck_assert_int_eq(parse_body((const char *)body.p, &err), KVSQL_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(err.text, "too many"));
+    kv_buf_fini(&body);
+}
+END_TEST
+
 START_TEST(a_newer_format_is_named)
 {
     struct kvsql_error err;
@@ -238,6 +340,9 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    every_flipped_bit_and_every_cut_is_refused_with_its_file);
     tcase_add_test(tests, lines_that_make_no_sense_are_refused_by_number);
+    tcase_add_test(tests, no_word_can_be_missing_or_another);
+    tcase_add_test(tests, no_line_can_stand_twice_or_elsewhere);
+    tcase_add_test(tests, more_than_there_can_be_is_refused);
     tcase_add_test(tests, a_newer_format_is_named);
     tcase_add_test(tests, a_write_that_fails_leaves_the_old_text_whole);
     tcase_add_test(tests,
