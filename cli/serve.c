@@ -177,12 +177,14 @@ static kvsql_rc serve_words(const char *name, const char *value, char *text,
 /* The options stand in the order of vtab/limits.def. */
 static void serve_limits(const struct cli_settings *settings)
 {
-    static_assert(CLI_OPT_SQL_MAX_PARAMS - CLI_OPT_SQL_MEMORY ==
+    static_assert(CLI_OPT_SQL_WRITE_DEADLINE - CLI_OPT_SQL_MEMORY ==
                       VT_LIMIT_COUNT - 1,
                   "an option for each limit of SQL");
-    for (unsigned i = 0; i < VT_LIMIT_COUNT; i++)
+    for (unsigned i = 0; i < VT_LIMIT_WRITE; i++)
         vt_limit_set((enum vt_limit_id)i,
                      cli_number(settings, CLI_OPT_SQL_MEMORY + i));
+    vt_limit_set(VT_LIMIT_WRITE,
+                 cli_duration_ms(settings, CLI_OPT_SQL_WRITE_DEADLINE));
 }
 
 static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)

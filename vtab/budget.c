@@ -180,6 +180,18 @@ kvsql_rc vt_start(struct kvsql_error *err)
     return KVSQL_OK;
 }
 
+void vt_write_deadline(struct vt_session *session)
+{
+    struct vt_budget *budget = &session->budget;
+
+    if (session->write_until_ns == 0 || session->internal ||
+        (budget->deadline_ns > 0 &&
+         budget->deadline_ns <= session->write_until_ns))
+        return;
+    budget->deadline_ns = session->write_until_ns;
+    session->write_late = true;
+}
+
 bool vt_cancelled(struct vt_session *session)
 {
     const struct vt_seen *seen = &session->seen;

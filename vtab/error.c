@@ -118,6 +118,11 @@ static kvsql_rc verror_result(int code, bool preparing)
 
 kvsql_rc vt_stopped(const struct vt_session *session, struct kvsql_error *err)
 {
+    if ((session->timed_out || session->budget.late) && session->write_late)
+        return kv_fail(err, KVSQL_INTERRUPT,
+                       "the transaction held the store for longer than %d ms "
+                       "(sql-write-deadline): write less at once",
+                       vt_limit_get(VT_LIMIT_WRITE));
     if (session->timed_out || session->budget.late)
         return kv_fail(err, KVSQL_INTERRUPT,
                        "the statement ran into its deadline of %llu ms "

@@ -273,6 +273,8 @@ struct vt_budget *vt_session_enter(struct vt_session *session, bool fresh)
                                   memory_order_relaxed);
         session->budget.deadline_ns =
             deadline > 0 ? kv_os_mono_ns() + deadline * 1000000 : 0;
+        session->write_late = false;
+        vt_write_deadline(session);
     }
     return vt_budget_enter(&session->budget);
 }
@@ -316,8 +318,8 @@ static kvsql_rc session_own(struct vt_session *session, sqlite3_stmt **stmt,
     int rc = SQLITE_OK;
 
     if (result != KVSQL_OK) return result;
+    session->internal = true; /* what ends a transaction is never too late */
     before = vt_session_enter(session, true);
-    session->internal = true;
     if (*stmt == NULL)
         rc = sqlite3_prepare_v3(session->sql, sql, -1,
                                 SQLITE_PREPARE_PERSISTENT, stmt, NULL);

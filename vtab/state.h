@@ -109,6 +109,8 @@ struct vt_session {
     struct vt_budget budget;
     atomic_bool cancel;
     struct vt_seen seen;
+    uint64_t write_until_ns; /* monotonic: TX10; 0 = does not write, or none */
+    bool write_late; /* the deadline in force is that one */
     bool timed_out, internal, saw_delete;
     bool saw_point; /* this prepare looks one key of strings up */
     bool shapes;    /* ... may change what a name means when it runs */
@@ -230,6 +232,9 @@ KV_INTERNAL kvsql_rc vt_limit_met(const struct vt_session *session, int code,
 /* Count the allocations of this thread for `session` until the leave. */
 KV_INTERNAL struct vt_budget *vt_budget_enter(struct vt_budget *budget);
 KV_INTERNAL void vt_budget_leave(struct vt_budget *before);
+/* A transaction that writes has its own deadline: let it be the statement's, if
+ * it comes first. */
+KV_INTERNAL void vt_write_deadline(struct vt_session *session);
 /* True when the running statement must end: cancelled or past its deadline. */
 KV_INTERNAL bool vt_cancelled(struct vt_session *session);
 

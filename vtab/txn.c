@@ -230,6 +230,15 @@ static kvsql_rc vtxn_lock(struct vt_session *session, struct kvsql_error *err)
     return rc;
 }
 
+/* TX10: others wait from here on. */
+static void vtxn_limit(struct vt_session *session)
+{
+    if (session->limits.trusted) return;
+    session->write_until_ns =
+        kv_os_mono_ns() + (uint64_t)vt_limit_get(VT_LIMIT_WRITE) * 1000000;
+    vt_write_deadline(session);
+}
+
 int vt_txn_begin(struct vt_session *session, sqlite3_vtab *vtab)
 {
     struct kvsql_error err;
@@ -262,6 +271,7 @@ int vt_txn_begin(struct vt_session *session, sqlite3_vtab *vtab)
     session->joined = 1;
     session->prepared = false;
     session->depth = 0;
+    vtxn_limit(session);
     session->base = kv_txn_mark(session->txn);
     return SQLITE_OK;
 }
@@ -293,6 +303,7 @@ static void vtxn_done(struct vt_session *session)
     session->joined = 0;
     session->depth = 0;
     session->prepared = false;
+    session->write_until_ns = 0;
     vt_guest_wrote(session);
 }
 

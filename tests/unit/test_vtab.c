@@ -596,6 +596,50 @@ START_TEST(a_doubling_statement_ends_in_its_memory_or_time)
 }
 END_TEST
 
+/* TX10: whoever writes is waited for. */
+START_TEST(a_client_holds_the_store_no_longer_than_it_may)
+{
+    static const char text[] = "the transaction held the store for longer than "
+                               "30 ms (sql-write-deadline): write less at once";
+    const struct vt_limits limits = {.deadline_ms = 600000};
+    static const char sql[] =
+        "INSERT INTO lists(key, value) WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL"
+        " SELECT n + 1 FROM c LIMIT 100000000) SELECT 'k', n FROM c";
+
+    vt_limit_set(VT_LIMIT_WRITE, 30);
+    vt_session_limits(fx.other, &limits);
+    ck_assert_int_eq(rows_run(&fx, fx.other, sql), KVSQL_INTERRUPT);
+    ck_assert_str_eq(fx.err.text, text);
+    GIVES("SELECT count(*) FROM keys", "0");
+    /* reading is no writing, however long it takes */
+    ck_assert_int_eq(rows_run(&fx, fx.other,
+                              "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT"
+                              " n + 1 FROM c LIMIT 1000000) SELECT count(*)"
+                              " FROM c"),
+                     KVSQL_OK);
+    /* a transaction as a whole; what ends it is never too late */
+    for (int commit = 0; commit < 2; commit++) {
+        ck_assert_int_eq(vt_begin(fx.other, &fx.err), KVSQL_OK);
+        ck_assert_int_eq(rows_run(&fx, fx.other, "INSERT INTO strings(key, value)"
+                                                 " VALUES('a', 1)"),
+                         KVSQL_OK);
+        ck_assert_uint_gt(fx.other->write_until_ns, 0);
+        fx.other->write_until_ns = 1;
+        if (commit) {
+            ck_assert_int_eq(vt_commit(fx.other, &fx.err), KVSQL_OK);
+            continue;
+        }
+        ck_assert_int_eq(rows_run(&fx, fx.other, sql), KVSQL_INTERRUPT);
+        ck_assert_str_eq(fx.err.text, text);
+        vt_rollback(fx.other);
+        GIVES("SELECT count(*) FROM keys", "0");
+    }
+    GIVES("SELECT key FROM keys", "a");
+    ck_assert_uint_eq(fx.other->write_until_ns, 0);
+    vt_limit_set(VT_LIMIT_WRITE, 0);
+}
+END_TEST
+
 START_TEST(a_read_only_session_refuses_writes)
 {
     const struct vt_limits limits = {.trusted = true, .read_only = true};
@@ -1175,6 +1219,7 @@ static void add(TCase *tests)
     tcase_add_test(
         tests, a_limit_is_what_was_set_and_never_less_than_our_own_tables_need);
     tcase_add_test(tests, a_doubling_statement_ends_in_its_memory_or_time);
+    tcase_add_test(tests, a_client_holds_the_store_no_longer_than_it_may);
     tcase_add_test(tests, a_read_only_session_refuses_writes);
     tcase_add_test(tests, another_thread_can_end_a_statement);
     tcase_add_test(tests, plans_take_what_they_can);
