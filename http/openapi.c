@@ -219,7 +219,8 @@ static bool openapi_error(const struct http_route *row, enum http_method method,
                                   strcmp(row->pattern, "/v1/export") == 0));
     case 409:
         return key || row->tier == HTTP_TIER_SQL ||
-               strcmp(row->asks, "Purge") == 0;
+               strcmp(row->asks, "Purge") == 0 ||
+               (method == HTTP_DELETE && strstr(row->pattern, "{name}"));
     case 412:
         return strstr(row->takes, "If-Match") != NULL ||
                strcmp(row->asks, "Batch") == 0;

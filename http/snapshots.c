@@ -165,26 +165,57 @@ static void snapshots_send(struct http_request *request, int file,
                        (unsigned long long)info->position);
 }
 
+/* The name in the path, as text; one that is none of ours is found nowhere. */
+static void snapshots_name(const struct http_request *request,
+                           char name[SNAPSHOTS_NAME_MAX])
+{
+    const kvsql_slice segment = request->segments[2];
+
+    name[0] = 0;
+    if (segment.size < SNAPSHOTS_NAME_MAX &&
+        memchr(segment.p, 0, segment.size) == NULL)
+        snprintf(name, SNAPSHOTS_NAME_MAX, "%.*s", (int)segment.size,
+                 (const char *)segment.p);
+}
+
 static void snapshots_file(struct http_request *request,
                            struct http_worker *worker)
 {
     kvsql *db = atomic_load(&request->server->db);
-    kvsql_slice segment = request->segments[2];
-    char name[SNAPSHOTS_NAME_MAX] = "";
     struct kv_snapshot_info info;
     struct kvsql_error err;
+    char name[SNAPSHOTS_NAME_MAX];
     int file;
 
     (void)worker;
-    /* A name that is none of ours is found nowhere. */
-    if (segment.size < sizeof name && memchr(segment.p, 0, segment.size) == NULL)
-        snprintf(name, sizeof name, "%.*s", (int)segment.size,
-                 (const char *)segment.p);
+    snapshots_name(request, name);
     kvsql_rc rc = kv_snapshot_open(db, name, &file, &info, &err);
     if (rc != KVSQL_OK)
         http_fail(request, rc, err.text, NULL);
     else
         snapshots_send(request, file, &info);
+}
+
+static void snapshots_remove(struct http_request *request,
+                             struct http_worker *worker)
+{
+    kvsql *db = atomic_load(&request->server->db);
+    struct kvsql_error err;
+    char name[SNAPSHOTS_NAME_MAX];
+
+    (void)worker;
+    snapshots_name(request, name);
+    kvsql_rc rc = kv_snapshot_remove(db, name, &err);
+    if (rc != KVSQL_OK)
+        http_fail(request, rc, err.text, NULL);
+    else
+        http_answer(request, 204, NULL);
+}
+
+enum http_next http_do_snapshots_delete(struct http_request *request)
+{
+    request->work = snapshots_remove;
+    return HTTP_NEXT_WORK;
 }
 
 enum http_next http_do_snapshots_get(struct http_request *request)

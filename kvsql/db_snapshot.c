@@ -574,3 +574,36 @@ kvsql_rc kv_snapshot_open(kvsql *db, const char *name, int *file,
     info->size = (uint64_t)size;
     return KVSQL_OK;
 }
+
+/* The segments of the wal that only it needed go with the next snapshot. */
+kvsql_rc kv_snapshot_remove(kvsql *db, const char *name,
+                            struct kvsql_error *err)
+{
+    kvsql_rc rc = dbsnap_allowed(db, err);
+
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    kv_lock_take(&db->lock); /* who writes one has looked at the list */
+    const bool busy = db->snapshot_running;
+    db->snapshot_running = true;
+    kv_lock_drop(&db->lock);
+    if (busy) {
+        return kv_fail(err, KVSQL_BUSY, "snapshot: one is being written now");
+    }
+    rc = kv_manifest_drop_snapshot(&db->manifest, name, err);
+    if (rc == KVSQL_OK) {
+        const int removed = db->os->remove(db->os->arg, db->dir, name);
+        if (removed < 0 && removed != -ENOENT) { /* at the next start, then */
+            kv_diag(KV_WARN, "snapshot.remove", "file=%s why=\"%s\"", name,
+                    kv_os_error(-removed));
+        }
+    }
+    kv_lock_take(&db->lock);
+    db->snapshot_running = false;
+    kv_lock_drop(&db->lock);
+    if (rc == KVSQL_OK) {
+        kv_diag(KV_INFO, "snapshot.removed", "file=%s", name);
+    }
+    return rc;
+}

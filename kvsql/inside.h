@@ -892,6 +892,11 @@ KV_INTERNAL const char *kv_snapshot_table(unsigned index);
 KV_INTERNAL bool kv_snapshot_count(const struct kv_at *at,
                                    bool (*stop)(void *arg), void *arg,
                                    uint64_t rows[KV_SNAPSHOT_TABLES]);
+/* Remove one that is kept, but for the newest (CONSTRAINT). NOTFOUND; BUSY: one
+ * is being written; IO, FULL: nothing is removed. Any thread; blocks for a few
+ * syncs. */
+KV_INTERNAL kvsql_rc kv_snapshot_remove(kvsql *db, const char *name,
+                                        struct kvsql_error *err) KV_MUST_USE;
 /* Kept snapshots, newest first; returns how many were filled. */
 KV_INTERNAL unsigned kv_snapshot_list(kvsql *db, struct kv_snapshot_info *out,
                                       unsigned max);

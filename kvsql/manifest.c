@@ -663,3 +663,37 @@ kvsql_rc kv_manifest_add_snapshot(struct kv_manifest *manifest,
     kv_lock_drop(&manifest->lock);
     return rc;
 }
+
+kvsql_rc kv_manifest_drop_snapshot(struct kv_manifest *manifest,
+                                   const char *name, struct kvsql_error *err)
+{
+    struct kv_manifest_snapshot *const list = manifest->snapshots;
+    unsigned at = 0;
+    kvsql_rc rc;
+
+    kv_lock_take(&manifest->lock);
+    const unsigned count = manifest->snapshot_count;
+    while (at < count && strcmp(list[at].name, name) != 0) {
+        at++;
+    }
+    if (at == count) {
+        rc = kv_fail(err, KVSQL_NOTFOUND, "there is no snapshot '%.64s'", name);
+    } else if (at == 0) {
+        rc = kv_fail(err, KVSQL_CONSTRAINT,
+                     "%s is the newest snapshot, with which a start begins; "
+                     "make another one first", name);
+    } else {
+        const struct kv_manifest_snapshot gone = list[at];
+        memmove(&list[at], &list[at + 1], (count - at - 1) * sizeof(*list));
+        manifest->snapshot_count = count - 1;
+        rc = kv_manifest_write(manifest, err);
+        if (rc != KVSQL_OK) {
+            memmove(&list[at + 1], &list[at],
+                    (count - at - 1) * sizeof(*list));
+            list[at] = gone;
+            manifest->snapshot_count = count;
+        }
+    }
+    kv_lock_drop(&manifest->lock);
+    return rc;
+}

@@ -85,5 +85,11 @@ KV_INTERNAL kvsql_rc kv_manifest_add_snapshot(
     struct kv_manifest *manifest, const struct kv_manifest_snapshot *snapshot,
     const bool *kept, char dropped[][40], unsigned *dropped_count,
     uint64_t *oldest, struct kvsql_error *err) KV_MUST_USE;
+/* Take a snapshot from the list, write. NOTFOUND; CONSTRAINT: the newest, with
+ * which a start begins. Takes the lock; on failure the list is as before. */
+KV_INTERNAL kvsql_rc kv_manifest_drop_snapshot(struct kv_manifest *manifest,
+                                               const char *name,
+                                               struct kvsql_error *err)
+    KV_MUST_USE;
 
 #endif

@@ -383,6 +383,40 @@ START_TEST(a_snapshot_tells_how_far_it_is)
 }
 END_TEST
 
+START_TEST(an_older_snapshot_can_be_removed_and_a_failure_costs_nothing)
+{
+    struct kv_snapshot_info kept[4];
+    struct run run;
+
+    fixture_new(&run, 1);
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(run_put(&run, i), KVSQL_OK);
+        ck_assert_int_eq(snapshot_take(&run), KVSQL_OK);
+    }
+    ck_assert_uint_eq(kv_snapshot_list(run.db, kept, 4), 2);
+    ck_assert_int_eq(kv_snapshot_remove(run.db, kept[0].file, &run.err),
+                     KVSQL_CONSTRAINT);
+    ck_assert_int_eq(kv_snapshot_remove(run.db, "MANIFEST", &run.err),
+                     KVSQL_NOTFOUND);
+    fakeos_fail(run.fake, FAKEOS_WRITE, 1, EIO, false);
+    ck_assert_int_eq(kv_snapshot_remove(run.db, kept[1].file, &run.err),
+                     KVSQL_IO);
+    fakeos_fail(run.fake, FAKEOS_WRITE, 0, 0, false);
+    ck_assert_uint_eq(kv_snapshot_list(run.db, kept, 4), 2);
+    ck_assert_int_eq(kv_snapshot_remove(run.db, kept[1].file, &run.err),
+                     KVSQL_OK);
+    ck_assert(!is_named(run.fake, kept[1].file));
+    ck_assert_uint_eq(kv_snapshot_list(run.db, kept, 4), 1);
+    ck_assert_int_eq(run_put(&run, 2), KVSQL_OK);
+    ck_assert_int_eq(run_close(&run), KVSQL_OK);
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    run_check(&run, "after a removal", 0);
+    ck_assert_int_eq(run_close(&run), KVSQL_OK);
+    fixture_end(&run);
+}
+END_TEST
+
 START_TEST(a_kept_snapshot_is_opened_by_its_name)
 {
     struct kv_snapshot_info info, first;
@@ -445,6 +479,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_kill_after_any_step_leaves_everything_acknowledged);
     tcase_add_test(tests,
                    a_power_cut_after_any_step_leaves_everything_acknowledged);
+    tcase_add_test(
+        tests, an_older_snapshot_can_be_removed_and_a_failure_costs_nothing);
     tcase_add_test(tests, a_kept_snapshot_is_opened_by_its_name);
     tcase_add_test(tests, a_snapshot_tells_how_far_it_is);
     tcase_add_test(tests, a_disk_that_lies_about_names_is_found_out);
