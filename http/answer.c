@@ -44,6 +44,7 @@ void http_answer(struct http_request *request, unsigned status,
     answer->type = type;
     answer->header_count = 0;
     answer->cache = NULL;
+    answer->link = NULL;
     http_answer_drop(request);
     request->head_stream = false;
     kv_buf_reset(&answer->body, HTTP_BLOCK);
@@ -82,6 +83,37 @@ void http_answer_header(struct http_request *request, const char *name,
     header->name = name;
     if (size > 0 && (size_t)size < sizeof header->value)
         answer->header_count++;
+}
+
+void http_answer_next(struct http_request *request, kvsql_slice cursor)
+{
+    struct kv_buf out;
+
+    kv_buf_init(&out, KV_MEM_CLIENT, HTTP_LINK_MAX);
+    kv_buf_byte(&out, '<');
+    for (unsigned i = 0; i < request->segment_count; i++) {
+        kv_buf_byte(&out, '/');
+        http_escape(&out, request->segments[i]);
+    }
+    kv_buf_byte(&out, '?');
+    for (unsigned i = 0; i < request->param_count; i++) {
+        const struct http_param *const param = &request->params[i];
+        if (http_is(param->name, "cursor") || http_is(param->name, "_token"))
+            continue;
+        http_escape(&out, param->name);
+        kv_buf_byte(&out, '=');
+        http_escape(&out, param->value);
+        kv_buf_byte(&out, '&');
+    }
+    kv_buf_text(&out, "cursor=");
+    http_escape(&out, cursor);
+    kv_buf_text(&out, ">; rel=\"next\"");
+    kv_buf_byte(&out, 0);
+    char *const text = out.failed ? NULL : http_alloc(request, out.size);
+    if (text != NULL)
+        memcpy(text, out.p, out.size);
+    request->answer.link = text;
+    kv_buf_fini(&out);
 }
 
 const char *http_request_id(const struct http_request *request, char out[65])
@@ -170,16 +202,23 @@ void http_refuse_with(struct http_request *request, enum http_problem problem,
         http_answer_header(request, "Retry-After", "1");
 }
 
+void http_refuse_args(struct http_request *request, enum http_problem problem,
+                      const char *format, va_list args)
+{
+    char detail[KVSQL_ERROR_SIZE];
+
+    vsnprintf(detail, sizeof detail, format, args);
+    http_refuse_with(request, problem, detail, NULL);
+}
+
 void http_refuse(struct http_request *request, enum http_problem problem,
                  const char *format, ...)
 {
-    char detail[KVSQL_ERROR_SIZE];
     va_list args;
 
     va_start(args, format);
-    vsnprintf(detail, sizeof detail, format, args);
+    http_refuse_args(request, problem, format, args);
     va_end(args);
-    http_refuse_with(request, problem, detail, NULL);
 }
 
 unsigned http_rc_status(kvsql_rc rc)
@@ -267,6 +306,7 @@ static bool answer_headers(struct MHD_Response *response,
                 answer_add(response, "X-Content-Type-Options", "nosniff") &&
                 answer_add(response, "Cache-Control",
                            answer->cache ? answer->cache : "no-store") &&
+                answer_add(response, "Link", answer->link) &&
                 answer_add(response, "X-Request-Id",
                            http_request_id(request, id)) &&
                 answer_cors(response, request);

@@ -465,15 +465,11 @@ static bool call_json(struct http_call *call)
 static bool call_prepare(struct http_call *call)
 {
     struct http_request *request = call->request;
-    kvsql_slice wait = http_param(request, "wait");
     kvsql_slice cache = http_param(request, "cache");
 
     if (cache.p != NULL && !kv_num_uint(cache.p, cache.size, &call->cache))
         return http_call_refuse(call, HTTP_P_PARAMETER,
                                 "cache is a whole number of seconds");
-    if (wait.p != NULL)
-        return http_call_refuse(call, HTTP_P_PARAMETER,
-                                "wait: what waits is not in this version");
     if (!http_prefer_read(request, &call->prefer) ||
         !http_ttl_asked(request, &call->ttl_ms))
         return false;

@@ -1,5 +1,5 @@
-/* export.c - /v1/export: keys with their values as NDJSON, a key on each line,
- * in the form that `kvsql import` and /v1/import read.
+/* export.c - /v1/export: keys with their values as NDJSON, a key on each line
+ * (or as CSV, export_csv.c), in the form that `kvsql import` and /v1/import read.
  *
  *   {"key":K,"type":T,"value":V,"field_expires_at":{F:MS},"expires_at":MS}
  *
@@ -36,6 +36,7 @@ struct export {
     struct kv_buf behind; /* the name that the next page begins behind */
     bool over;            /* the prefix has ended */
     uint64_t count;
+    bool csv;
 };
 
 /* ---- a page of keys ----------------------------------------------------------------- */
@@ -116,6 +117,9 @@ static kvsql_rc export_key(struct export *export, const struct export_key *key,
     kvsql_rc rc;
 
     memcpy(read.type, key->type, sizeof read.type);
+    export->count++;
+    if (export->csv)
+        return http_key_csv(&read, key->until, err);
     kv_buf_text(out, "{\"key\":");
     http_json_bytes(out, read.key.p, read.key.size, blob);
     kv_buf_printf(out, ",\"type\":\"%s\"", read.type);
@@ -125,7 +129,6 @@ static kvsql_rc export_key(struct export *export, const struct export_key *key,
     if (key->until > 0)
         kv_buf_printf(out, ",\"expires_at\":%lld", (long long)key->until);
     kv_buf_text(out, "}\n");
-    export->count++;
     if (rc == KVSQL_OK && out->size >= HTTP_BLOCK &&
         !http_stream_push(export->request))
         rc = kv_fail(err, KVSQL_INTERRUPT, "the export was not taken");
@@ -190,7 +193,11 @@ static void export_run(struct export *export)
     struct kvsql_error err;
     kvsql_rc rc = vt_begin(export->session, &err);
 
-    http_answer(request, 200, "application/x-ndjson");
+    http_answer(request, 200, export->csv
+                                  ? "text/csv; charset=utf-8; header=present"
+                                  : "application/x-ndjson");
+    if (export->csv)
+        http_csv_head(&request->answer.body);
     if (request->method == HTTP_HEAD && rc == KVSQL_OK) {
         request->head_stream = true; /* all of it would be made for nobody */
         return;
@@ -199,10 +206,10 @@ static void export_run(struct export *export)
         rc = export_walk(export, false, &err);
     if (rc == KVSQL_OK)
         rc = export_walk(export, true, &err);
-    if (rc == KVSQL_OK)
+    if (rc == KVSQL_OK && !export->csv)
         kv_buf_printf(&request->answer.body, "{\"done\":true,\"keys\":%llu}\n",
                       (unsigned long long)export->count);
-    else if (http_stream_is_open(request))
+    else if (rc != KVSQL_OK && !export->csv && http_stream_is_open(request))
         export_broken(request, rc, err.text);
     http_rows_close(request, rc, rc == KVSQL_OK ? NULL : err.text);
 }
@@ -215,10 +222,16 @@ static void export_begin(struct http_request *request,
                                      .row_max = UINT64_MAX / 2,
                                      .byte_max = UINT64_MAX / 2};
     kvsql_slice prefix = http_param(request, "prefix");
+    kvsql_slice format = http_param(request, "format");
     struct export export = {
         .request = request,
+        .csv = http_is(format, "csv"),
         .prefix = prefix.p != NULL ? prefix : (kvsql_slice){"", 0}};
 
+    if (format.p != NULL && !export.csv && !http_is(format, "ndjson")) {
+        http_refuse(request, HTTP_P_ACCEPT, "an export is ndjson or csv");
+        return;
+    }
     export.page = http_alloc(request, EXPORT_PAGE * sizeof *export.page);
     if (export.page == NULL) {
         http_fail(request, KVSQL_NOMEM, "no memory for an export", NULL);

@@ -97,7 +97,7 @@ static void key_time(struct http_key_read *one,
         kv_buf_byte(out, ']');
 }
 
-static const char *key_value_sql(const char *type)
+const char *http_key_sql(const char *type)
 {
     static const struct {
         const char *type, *sql;
@@ -196,7 +196,7 @@ static kvsql_rc key_rows(struct http_key_read *one, const char *sql,
 kvsql_rc http_key_value(struct http_key_read *one, struct kvsql_error *err)
 {
     struct kv_buf *out = &one->request->answer.body;
-    const char *sql = key_value_sql(one->type);
+    const char *sql = http_key_sql(one->type);
 
     kvsql_rc rc = key_shape(one, err);
 

@@ -24,8 +24,18 @@ KV_INTERNAL kvsql_rc http_key_value(struct http_key_read *read,
  * shape of its value. The same results. */
 KV_INTERNAL kvsql_rc http_key_times(struct http_key_read *read,
                                     struct kvsql_error *err) KV_MUST_USE;
+/* The statement that reads the elements of a key of that type, ?1 the key; a
+ * hash has its times in the third column. NULL: of no type that is read. */
+KV_INTERNAL const char *http_key_sql(const char *type);
 /* A key, or the beginning of one, to bind. */
 KV_INTERNAL struct vt_value http_key_bound(bool blob, const void *p,
                                            size_t size);
+
+/* export_csv.c: the first line, and a line for each element of the key, which
+ * expires at `until` (0: never), handing on full blocks. INTERRUPT: nobody
+ * reads any more. */
+KV_INTERNAL void http_csv_head(struct kv_buf *out);
+KV_INTERNAL kvsql_rc http_key_csv(struct http_key_read *read, int64_t until,
+                                  struct kvsql_error *err) KV_MUST_USE;
 
 #endif

@@ -417,7 +417,10 @@ static void keys_list(struct keys_page *page)
     kv_buf_text(out, "],\"next\":");
     if (page->more) {
         kv_buf_byte(out, '"');
+        const size_t from = out->size;
         keys_cursor_write(out, &page->last);
+        http_answer_next(request,
+                         (kvsql_slice){out->p + from, out->size - from});
         kv_buf_byte(out, '"');
     } else {
         kv_buf_text(out, "null");

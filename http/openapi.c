@@ -215,6 +215,7 @@ static bool openapi_error(const struct http_route *row, enum http_method method,
     case 406:
     case 504:
         return row->tier == HTTP_TIER_SQL || (root && status == 405) ||
+               (status == 406 && strcmp(row->pattern, "/v1/export") == 0) ||
                (status == 504 && (strcmp(row->pattern, "/v1/keys") == 0 ||
                                   strcmp(row->pattern, "/v1/export") == 0));
     case 409:

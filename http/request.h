@@ -25,6 +25,7 @@
 #ifndef KVSQL_HTTP_REQUEST_H
 #define KVSQL_HTTP_REQUEST_H
 
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -137,6 +138,7 @@ struct http_answer {
     uint64_t file_first, file_size; /* the bytes that are sent */
     struct http_header headers[HTTP_ANSWER_HEADERS];
     unsigned header_count;
+    const char *link; /* Link, in the arena; NULL: none */
 };
 
 /* A body that is made while it is sent. Guarded by the request's lock. */
@@ -365,6 +367,9 @@ KV_INTERNAL bool http_is_fold(kvsql_slice slice, const char *text);
 KV_INTERNAL kvsql_rc http_secret_set(struct http_secret *secret,
                                      const char *what, const char *text,
                                      struct kvsql_error *err);
+/* Append the bytes as a part of an address: all but letters, digits, -_.~ as
+ * %XX. */
+KV_INTERNAL void http_escape(struct kv_buf *out, kvsql_slice text);
 /* Decode %XX in place; false on a bad one. */
 KV_INTERNAL bool http_percent(char *p, size_t *size, bool plus);
 
@@ -383,6 +388,10 @@ enum http_problem {
 KV_INTERNAL void http_refuse(struct http_request *request,
                              enum http_problem problem, const char *format,
                              ...) KV_PRINTF(3, 4);
+KV_INTERNAL void http_refuse_args(struct http_request *request,
+                                  enum http_problem problem,
+                                  const char *format, va_list args)
+    KV_PRINTF(3, 0);
 KV_INTERNAL void http_refuse_with(struct http_request *request,
                                   enum http_problem problem,
                                   const char *detail, const char *extra);
@@ -406,6 +415,11 @@ KV_INTERNAL void http_answer_drop(struct http_request *request);
 KV_INTERNAL void http_answer_header(struct http_request *request,
                                     const char *name, const char *format, ...)
     KV_PRINTF(3, 4);
+#define HTTP_LINK_MAX 2048 /* bytes of a Link: the library's pool is small */
+/* Link: the page behind this one, which is asked for like this one but for the
+ * cursor. Left out when it is longer than HTTP_LINK_MAX. */
+KV_INTERNAL void http_answer_next(struct http_request *request,
+                                  kvsql_slice cursor);
 /* Has the head of a stream left? Then status and headers are fixed. */
 KV_INTERNAL bool http_stream_is_open(struct http_request *request);
 /* Hand the answer (or, when open, the stream) to the library. */

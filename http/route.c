@@ -11,6 +11,7 @@
 #include "http/again.h"
 #include "http/request.h"
 #include "kvsql/base/num.h"
+#include "kvsql/base/text.h"
 
 static const struct http_route route_rows[] = {
 #define HTTP_ROUTE(methods, pattern, handler, rights, bodies, tier, takes,    \
@@ -263,6 +264,43 @@ static bool route_length(struct http_request *request)
     return false;
 }
 
+/* ---- parameters ----------------------------------------------------------------- */
+
+/* Is the name among the row's parameters? Its headers begin with a capital. */
+static bool route_knows(const struct http_route *route, kvsql_slice name)
+{
+    const char *p = name.p;
+
+    for (const char *at = route->takes; *at != 0;) {
+        const size_t size = strcspn(at, " ");
+        if (size == name.size && *at >= 'a' && *at <= 'z' &&
+            memcmp(at, p, size) == 0)
+            return true;
+        at += size + (at[size] == ' ');
+    }
+    return http_is(name, "_token") ||
+           (name.size > 2 && p[0] == 'p' && p[1] == '.' &&
+            strstr(route->takes, "p.name") != NULL);
+}
+
+/* A parameter that is misspelt is no parameter that is not there. */
+static bool route_params(struct http_request *request)
+{
+    char shown[64];
+
+    if (!route_is_ours(request->route))
+        return true;
+    for (unsigned i = 0; i < request->param_count; i++) {
+        const kvsql_slice name = request->params[i].name;
+        if (route_knows(request->route, name))
+            continue;
+        http_refuse(request, HTTP_P_PARAMETER, "this path has no parameter %s",
+                    kv_text_show(shown, sizeof shown, name.p, name.size));
+        return false;
+    }
+    return true;
+}
+
 /* ---- OPTIONS -------------------------------------------------------------------- */
 
 static void route_options(struct http_request *request, unsigned allowed)
@@ -322,7 +360,7 @@ bool http_route(struct http_request *request)
                     "this Content-Type is not taken here");
         return false;
     }
-    if (!http_again_route(request))
+    if (!route_params(request) || !http_again_route(request))
         return false;
     route_cut_verb(request);
     return route_length(request);

@@ -45,9 +45,10 @@ void http_rows_value(struct kv_buf *out, const struct vt_value *value,
 
 /* ---- CSV ------------------------------------------------------------------------ */
 
-static void rows_csv_text(struct kv_buf *out, const uint8_t *p, size_t size)
+void http_csv_text(struct kv_buf *out, const uint8_t *p, size_t size,
+                   bool empty)
 {
-    bool quote = size == 0;
+    bool quote = size == 0 && empty;
 
     for (size_t i = 0; !quote && i < size; i++)
         quote = p[i] == '"' || p[i] == ',' || p[i] == '\r' || p[i] == '\n';
@@ -86,7 +87,7 @@ static void rows_csv_value(struct kv_buf *out, const struct vt_value *value)
             kv_buf_text(out, ".0");
         break;
     case VT_TEXT:
-        rows_csv_text(out, value->p, value->size);
+        http_csv_text(out, value->p, value->size, true);
         break;
     case VT_BLOB:
         kv_buf_text(out, "X'");
@@ -138,7 +139,7 @@ void http_rows_begin(struct http_rows *rows)
         const char *name = vt_column_name(rows->statement, i);
         if (i > 0)
             kv_buf_byte(out, ',');
-        rows_csv_text(out, (const uint8_t *)name, strlen(name));
+        http_csv_text(out, (const uint8_t *)name, strlen(name), true);
     }
     kv_buf_text(out, "\r\n");
 }
@@ -182,6 +183,8 @@ bool http_rows_add(struct http_rows *rows)
         }
         kv_buf_text(out, "\r\n");
     }
+    if (rows->plan != NULL)
+        http_plan_step(rows);
     rows->count++;
     if (out->failed)
         return false;
@@ -203,6 +206,12 @@ static void rows_json_end(struct http_rows *rows, bool truncated,
                       truncated ? "true" : "false");
     else
         kv_buf_byte(out, '{');
+    if (rows->plan != NULL) {
+        kv_buf_text(out, "\"plan\":[");
+        kv_buf_add(out, rows->plan->p, rows->plan->size);
+        out->failed = out->failed || rows->plan->failed;
+        kv_buf_text(out, "],");
+    }
     if (changes >= 0)
         kv_buf_printf(out, "\"changes\":%lld,", (long long)changes);
     kv_buf_printf(out, "\"position\":%llu,\"elapsed_ms\":%llu}",

@@ -21,11 +21,17 @@ struct http_rows {
     bool big_text; /* integers beyond 2^53 as strings */
     int columns;
     uint64_t count;
+    struct kv_buf *plan; /* EXPLAIN QUERY PLAN: its steps in words, a member
+                            of the JSON; NULL: another statement */
 };
 
 /* One value in JSON. */
 KV_INTERNAL void http_rows_value(struct kv_buf *out,
                                  const struct vt_value *value, bool big_text);
+/* A text as a cell of CSV, in quotes where it must be; `empty`: an empty one
+ * is in quotes, too. */
+KV_INTERNAL void http_csv_text(struct kv_buf *out, const uint8_t *p,
+                               size_t size, bool empty);
 /* Status 200 and what stands before the first row. */
 KV_INTERNAL void http_rows_begin(struct http_rows *rows);
 /* The statement's current row. False: nobody reads any more; stop. */
@@ -37,6 +43,11 @@ KV_INTERNAL void http_rows_end(struct http_rows *rows, bool truncated,
 /* An error: a problem if nothing has left yet, else the stream is cut. */
 KV_INTERNAL void http_rows_fail(struct http_rows *rows, kvsql_rc rc,
                                 const char *detail, const char *extra);
+/* plan.c: is it EXPLAIN QUERY PLAN? Its current row in words, behind the steps
+ * in rows->plan, which is to be freed with kv_buf_fini. */
+KV_INTERNAL bool http_plan_asked(kvsql_slice text);
+KV_INTERNAL void http_plan_init(struct kv_buf *plan);
+KV_INTERNAL void http_plan_step(struct http_rows *rows);
 /* The same end for an answer that is no rows: the last block of a stream that
  * is open, or the problem. */
 KV_INTERNAL void http_rows_close(struct http_request *request, kvsql_rc rc,

@@ -13,13 +13,11 @@
 bool http_call_refuse(struct http_call *call, enum http_problem problem,
                       const char *format, ...)
 {
-    char text[KVSQL_ERROR_SIZE];
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    http_refuse_args(call->request, problem, format, args);
     va_end(args);
-    http_refuse(call->request, problem, "%s", text);
     call->refused = true;
     return false;
 }

@@ -359,7 +359,12 @@ static void sql_run(struct http_request *request, struct vt_session *session,
                                  .statement = statement,
                                  .format = call->format,
                                  .big_text = call->big_text};
+        struct kv_buf plan;
+        http_plan_init(&plan);
+        if (http_plan_asked(call->text))
+            rows.plan = &plan;
         sql_step_all(&rows, session, statement);
+        kv_buf_fini(&plan);
     }
     vt_finish(statement);
 }

@@ -34,6 +34,22 @@ bool http_percent(char *p, size_t *size, bool plus)
     return true;
 }
 
+void http_escape(struct kv_buf *out, kvsql_slice text)
+{
+    const uint8_t *const p = text.p;
+
+    for (size_t i = 0; i < text.size; i++) {
+        const bool plain = (p[i] >= '0' && p[i] <= '9') ||
+                           (p[i] >= 'a' && p[i] <= 'z') ||
+                           (p[i] >= 'A' && p[i] <= 'Z') ||
+                           (p[i] != 0 && strchr("-_.~", p[i]) != NULL);
+        if (plain)
+            kv_buf_byte(out, p[i]);
+        else
+            kv_buf_printf(out, "%%%02X", p[i]);
+    }
+}
+
 static unsigned target_count(const char *p, size_t size, char separator)
 {
     unsigned count = 1;

@@ -292,19 +292,9 @@ void http_value_path(struct kv_buf *out, enum kv_type type, kvsql_slice key)
         [KV_NONE] = "keys",  [KV_STRING] = "strings", [KV_HASH] = "hashes",
         [KV_LIST] = "lists", [KV_SET] = "sets",       [KV_ZSET] = "zsets",
         [KV_STREAM] = "keys"};
-    const uint8_t *p = key.p;
 
     kv_buf_printf(out, key.size > 0 ? "/v1/%s/" : "/v1/%s//", rooms[type]);
-    for (size_t i = 0; i < key.size; i++) {
-        bool plain = (p[i] >= '0' && p[i] <= '9') ||
-                     (p[i] >= 'a' && p[i] <= 'z') ||
-                     (p[i] >= 'A' && p[i] <= 'Z') ||
-                     (p[i] != 0 && strchr("-_.~", p[i]) != NULL);
-        if (plain)
-            kv_buf_byte(out, p[i]);
-        else
-            kv_buf_printf(out, "%%%02X", p[i]);
-    }
+    http_escape(out, key);
 }
 
 void http_value_pattern(struct kv_buf *out, kvsql_slice prefix)
