@@ -515,6 +515,11 @@ KV_INTERNAL kvsql_rc kv_set_new(struct kv_txn *txn, const struct kv_key *key,
 KV_INTERNAL kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key,
                             kvsql_slice value, int64_t expires_at,
                             struct kvsql_error *err);
+/* The same of a string that kv_txn_get has just found; nothing has changed since
+ * then. */
+KV_INTERNAL kvsql_rc kv_set_found(struct kv_txn *txn, const struct kv_key *key,
+                                  kvsql_slice value, int64_t expires_at,
+                                  struct kvsql_error *err) KV_MUST_USE;
 /* The same of `size` bytes (> 0) that fill(arg, p) writes, where they will stay:
  * nothing is copied. `fill` may read what the store held before. */
 KV_INTERNAL kvsql_rc kv_set_filled(struct kv_txn *txn,

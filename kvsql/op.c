@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "kvsql/base/num.h"
+#include "kvsql/entry.h"
 
 #define OP_KIND_MAX KV_OP_ANSWER
 #define OP_BYTES_FIELDS 3  /* key, a, b: the most that one op carries */
@@ -42,7 +43,7 @@ static uint8_t *op_put_bytes(uint8_t *p, kvsql_slice bytes)
         p += kv_varint_put(p, bytes.size);
     }
     if (bytes.size > 0) {
-        memcpy(p, bytes.p, bytes.size);
+        bytes_copy(p, bytes.p, (uint32_t)bytes.size);
     }
     return p + bytes.size;
 }

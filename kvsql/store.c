@@ -233,7 +233,7 @@ bool kv_key_put_at(struct kv_txn *txn, const struct kv_key *key,
 
     if (!entry_has_ptr(cell.form) && cell.size > 0) {
         /* the bytes may lie in the very leaf that is about to change */
-        memcpy(inline_bytes, given->payload, cell.size);
+        bytes_copy(inline_bytes, given->payload, cell.size);
         cell.payload = inline_bytes;
     }
     cell.has_ver = atomic_load(&store->versions_from) != 0;
@@ -257,6 +257,17 @@ bool kv_key_put_at(struct kv_txn *txn, const struct kv_key *key,
     return true;
 }
 
+/* What was under the key has been taken out of the tree. */
+static bool store_removed(struct kv_store *store, const struct kv_key *key,
+                          const struct kv_cell *old, bool keep)
+{
+    store_count_key(store, key->cls, -1);
+    store_count_expiry(store, old->exp != 0 ? -1 : 0);
+    if (!keep)
+        kv_cell_drop(store, old);
+    return true;
+}
+
 bool kv_key_remove(struct kv_txn *txn, const struct kv_key *key, bool keep,
                    bool *existed)
 {
@@ -274,13 +285,29 @@ bool kv_key_remove(struct kv_txn *txn, const struct kv_key *key, bool keep,
         return false;
     if (existed != NULL)
         *existed = found;
-    if (!found)
-        return true;
-    store_count_key(store, key->cls, -1);
-    store_count_expiry(store, old.exp != 0 ? -1 : 0);
-    if (!keep)
-        kv_cell_drop(store, &old);
-    return true;
+    return !found || store_removed(store, key, &old, keep);
+}
+
+bool kv_key_own_found(struct kv_txn *txn, const struct kv_key *key)
+{
+    struct kv_node **const root = &txn->store->live.keys[key->cls];
+
+    KV_ASSERT(txn->near && txn->path.found);
+    KV_DEBUG_ASSERT(
+        kv_tree_path_near(*root, key->p, key->size, &txn->path));
+    txn->near = false; /* the next change is another one's */
+    return kv_tree_path_own(txn->store, root, &txn->path);
+}
+
+bool kv_key_remove_found(struct kv_txn *txn, const struct kv_key *key)
+{
+    struct kv_store *const store = txn->store;
+    struct kv_cell old;
+
+    return kv_index_gone(store, key) && kv_key_own_found(txn, key) &&
+           kv_tree_remove_at(store, &store->live.keys[key->cls], &txn->path,
+                             &old) &&
+           store_removed(store, key, &old, false);
 }
 
 /* ---- keeper and statistics --------------------------------------------------------- */

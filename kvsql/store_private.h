@@ -519,6 +519,13 @@ KV_INTERNAL bool kv_key_put_at(struct kv_txn *txn, const struct kv_key *key,
                                bool keep) KV_MUST_USE;
 KV_INTERNAL bool kv_key_remove(struct kv_txn *txn, const struct kv_key *key,
                                bool keep, bool *existed) KV_MUST_USE;
+/* The key that was looked for last (kv_key_path) was found, and nothing but
+ * indexes has changed since: own the way there, which is txn->path; and remove
+ * the key. False: no memory. */
+KV_INTERNAL bool kv_key_own_found(struct kv_txn *txn,
+                                  const struct kv_key *key) KV_MUST_USE;
+KV_INTERNAL bool kv_key_remove_found(struct kv_txn *txn,
+                                     const struct kv_key *key) KV_MUST_USE;
 KV_INTERNAL void kv_cell_drop(struct kv_store *store,
                               const struct kv_cell *cell);
 /* The path to the key in the live tree (txn->path), expired or not, found or

@@ -32,8 +32,7 @@ kvsql_rc kv_del_as(struct kv_txn *txn, const struct kv_key *key,
     if (!exists)
         return KVSQL_OK;
     mark = kv_txn_mark(txn);
-    return kv_change_end(txn, &mark, kv_key_remove(txn, key, false, NULL),
-                         &op, err);
+    return kv_change_end(txn, &mark, kv_key_remove_found(txn, key), &op, err);
 }
 
 kvsql_rc kv_del(struct kv_txn *txn, const struct kv_key *key, bool *existed,
@@ -72,6 +71,37 @@ kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key, kvsql_slice value,
         cell.type = KV_STRING;
         cell.exp = kv_time_keep(expires_at, txn->skew);
         ok = kv_key_put(txn, key, &cell, false);
+    }
+    return kv_change_end(txn, &mark, ok, &op, err);
+}
+
+kvsql_rc kv_set_found(struct kv_txn *txn, const struct kv_key *key,
+                      kvsql_slice value, int64_t expires_at,
+                      struct kvsql_error *err)
+{
+    const struct kv_op op = {.kind = KV_OP_SET,
+                             .key = kv_slice_of(key),
+                             .a = value,
+                             .time = expires_at};
+    const uint64_t seen = kv_undo_mark(txn->store);
+    struct kv_mark mark;
+    struct kv_cell cell;
+
+    if (string_is_past(txn, expires_at))
+        return kv_del(txn, key, NULL, err);
+    const kvsql_rc rc =
+        kv_change_begin(txn, key, value.size, true, &mark, err);
+    if (rc != KVSQL_OK)
+        return rc;
+    if (mark.undo != seen) /* keys went to make room */
+        return kv_set(txn, key, value, expires_at, err);
+    const struct kv_key bytes = kv_key_of(value.p, value.size);
+    bool ok = kv_cell_value(txn->store, &bytes, &cell);
+    if (ok) {
+        cell.type = KV_STRING;
+        cell.exp = kv_time_keep(expires_at, txn->skew);
+        ok = kv_key_own_found(txn, key) &&
+             kv_key_put_at(txn, key, &txn->path, &cell, false);
     }
     return kv_change_end(txn, &mark, ok, &op, err);
 }

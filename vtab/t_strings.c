@@ -186,10 +186,20 @@ static int strings_rename(struct vt_write *write, const struct kv_key *from,
     return vt_done(write, kv_rename(write->txn, from, to, &write->err));
 }
 
+/* The value of the string that was found; its time has not come. */
+static int strings_set_found(struct vt_write *write, const struct kv_key *key,
+                             kvsql_slice value, int64_t expires_at)
+{
+    if (vt_time_past(write, expires_at))
+        return strings_set(write, key, value, expires_at);
+    return vt_done(write, kv_set_found(write->txn, key, value, expires_at,
+                                       &write->err));
+}
+
 /* What UPDATE says about one row. */
 struct strings_change {
     struct vt_input from, to, value;
-    bool has_value, timed;
+    bool moves, has_value, timed;
     int64_t expires_at;
 };
 
@@ -198,13 +208,13 @@ static int strings_change_take(struct vt_write *write,
 {
     int rc = SQLITE_OK;
 
-    *change = (struct strings_change){.has_value = false};
+    change->to.dup = change->value.dup = NULL;
     if (!vt_input_init(&change->from, write->old_key)) return SQLITE_NOMEM;
-    change->to = (struct vt_input){.key = change->from.key};
+    change->to.key = change->from.key;
+    change->moves = !vt_untouched(write, STRINGS_KEY);
     change->has_value = !vt_untouched(write, STRINGS_VALUE);
     change->timed = !vt_untouched(write, STRINGS_EXPIRES);
-    if (!vt_untouched(write, STRINGS_KEY))
-        rc = vt_take_bytes(write, STRINGS_KEY, &change->to);
+    if (change->moves) rc = vt_take_bytes(write, STRINGS_KEY, &change->to);
     if (rc == SQLITE_OK && change->has_value)
         rc = vt_take_bytes(write, STRINGS_VALUE, &change->value);
     if (rc == SQLITE_OK && change->timed)
@@ -217,7 +227,7 @@ static int strings_change_apply(struct vt_write *write,
 {
     const struct kv_key *key = &change->to.key;
     struct kv_item item;
-    bool found = false;
+    bool found = false, command;
     int64_t expires_at;
     int rc = vt_take_item(write, &change->from.key, &item, &found);
 
@@ -225,19 +235,23 @@ static int strings_change_apply(struct vt_write *write,
     expires_at = change->timed ? change->expires_at : item.expires_at;
     if (change->has_value && strings_same(&change->value, &item))
         change->has_value = false;
-    if (strings_has_command(write) && change->has_value)
+    command = strings_has_command(write);
+    if (command && change->has_value)
         return vt_refuse(write, "strings: give value, or incr, or append");
     change->timed = change->timed && expires_at != item.expires_at;
-    if (kv_key_compare(&change->from.key, key) != 0) {
+    change->moves = change->moves &&
+                    kv_key_compare(&change->from.key, key) != 0;
+    if (change->moves) {
         rc = strings_rename(write, &change->from.key, key);
         if (rc != SQLITE_OK) return rc;
     }
-    if (change->has_value)
-        return strings_set(write, key,
-                           (kvsql_slice){change->value.key.p,
-                                         change->value.key.size},
-                           expires_at);
-    if (strings_has_command(write)) {
+    if (change->has_value) {
+        const kvsql_slice value = {change->value.key.p, change->value.key.size};
+        return change->moves
+                   ? strings_set(write, key, value, expires_at)
+                   : strings_set_found(write, key, value, expires_at);
+    }
+    if (command) {
         rc = vt_take_item(write, key, &item, &found);
         if (rc == SQLITE_OK) rc = strings_command(write, key, &item);
     }

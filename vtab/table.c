@@ -372,8 +372,7 @@ static int vtable_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
 {
     struct vt_table *table = (struct vt_table *)vtab;
     struct vt_session *session = table->session;
-    struct vt_write write = {.table = table, .session = session,
-                             .txn = session->txn};
+    struct vt_write write; /* err is long, and filled when it is needed */
     struct kv_mark mark;
     int rc;
 
@@ -382,10 +381,15 @@ static int vtable_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
     if (vt_cancelled(session)) return SQLITE_INTERRUPT;
     if (!vt_cursors_settle(session)) return SQLITE_NOMEM;
     kv_txn_step(session->txn);
+    write.table = table;
+    write.session = session;
+    write.txn = session->txn;
     kv_at_txn(session->txn, &write.at);
     write.replace =
         argc > 1 && sqlite3_vtab_on_conflict(session->sql) == SQLITE_REPLACE;
     write.old_key = argv[0];
+    write.new_key = NULL;
+    write.column = NULL;
     mark = kv_txn_mark(session->txn);
     if (argc == 1) {
         rc = table->def->remove(&write);
