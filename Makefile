@@ -312,6 +312,10 @@ check-docs: build ## every block of the tutorial
 test-clients: deps-clients ## real clients, from Debian and npm
 	@$(MAKE) --no-print-directory build
 	$(suite) clients tests/clients/run
+check-console: build ## the console in a browser: every view, by keyboard, axe
+	$(suite) console tests/console/run
+test-console: deps-console ## the same, with what it needs installed
+	@$(MAKE) --no-print-directory check-console
 check-amal: amal $(B)/lib/libkvsql.a ## the single file builds alone and exports only kvsql_
 	$(suite) amal tests/amal/run
 check-ext: build $(B)/kvsql.so ## the extension in the sqlite3 shell, Python, threads
