@@ -453,11 +453,22 @@ kvsql_rc kv_change_check(struct kv_txn *txn, const struct kv_key *key,
 
 /* ---- replay and loading (T5: no expiry decision) ----------------------------------- */
 
+/* Is `a` of the op a name? What is a value is not looked through for its class,
+ * which may take longer than the op. */
+static bool txn_names(const struct kv_op *op)
+{
+    return op->kind == KV_OP_RENAME || op->kind == KV_OP_HSET ||
+           op->kind == KV_OP_HDEL || op->kind == KV_OP_HEXPIRE ||
+           op->kind == KV_OP_SADD || op->kind == KV_OP_SREM ||
+           op->kind == KV_OP_ZADD || op->kind == KV_OP_ZREM;
+}
+
 static kvsql_rc txn_apply(struct kv_txn *txn, const struct kv_op *op,
                           struct kvsql_error *err)
 {
     const struct kv_key key = kv_key_of(op->key.p, op->key.size);
-    const struct kv_key a = kv_key_of(op->a.p, op->a.size);
+    const struct kv_key a = txn_names(op) ? kv_key_of(op->a.p, op->a.size)
+                                          : (struct kv_key){.size = 0};
 
     switch (op->kind) {
     case KV_OP_DEL:

@@ -302,6 +302,10 @@ size_t kv_varint_get(const uint8_t *p, const uint8_t *end, uint64_t *value)
     uint64_t sum = 0;
     size_t n = 0;
 
+    if (p < end && *p < 0x80) { /* most are small */
+        *value = *p;
+        return 1;
+    }
     for (unsigned shift = 0; shift < 70 && p + n < end; shift += 7) {
         const uint8_t byte = p[n++];
 
