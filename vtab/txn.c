@@ -348,8 +348,8 @@ static bool vtxn_save_room(struct vt_session *session, int n)
     int cap = session->save_cap > 0 ? session->save_cap : 16;
     struct kv_mark *grown;
 
-    if (n < session->save_cap) return true;
     if (n >= VT_SAVE_MAX) return false;
+    if (n < session->save_cap) return true;
     while (cap <= n) cap *= 2;
     grown = kv_mem_realloc(KV_MEM_UNDO, session->save,
                            (size_t)session->save_cap * sizeof(*grown),

@@ -452,8 +452,7 @@ START_TEST(no_command_leaves_memory_or_changes_behind_when_an_allocation_fails)
 {
     static const char *const statements[] = {
         "INSERT INTO kv_exec(cmd) VALUES('APPEND s x'), ('LRANGE l 0 -1')",
-        "INSERT INTO kv_exec(cmd, a1, a2) SELECT 'RENAME', key, key || 'x'"
-        " FROM keys",
+        "INSERT INTO kv_exec(cmd, a1, a2) SELECT 'RENAME', key, key || 'x' FROM keys",
         "SELECT i, value, type, path, a1 FROM kv('LRANGE', 'l', 0, -1)",
         "SELECT k.key, v.value FROM keys k, kv('TYPE', k.key) v",
         "SELECT kv_last()"};

@@ -597,6 +597,51 @@ START_TEST(a_doubling_statement_ends_in_its_memory_or_time)
 END_TEST
 
 /* TX10: whoever writes is waited for. */
+START_TEST(a_value_that_is_too_long_hinders_those_who_ask_for_it_alone)
+{
+    ok("INSERT INTO strings(key, value) VALUES('big', zeroblob(20000)),"
+       " ('small', 1)");
+    vt_limit_set(VT_LIMIT_VALUE, 10000);
+    vt_session_limits(fx.other, &(struct vt_limits){.deadline_ms = 0});
+    ck_assert_int_eq(rows_run(&fx, fx.other,
+                              "SELECT s.key, length, kv_len(s.key) FROM strings s"
+                              " JOIN keys k ON k.key = s.key"),
+                     KVSQL_OK);
+    ck_assert_str_eq(fx.text, "big|20000|20000\nsmall|1|1");
+    ck_assert_int_eq(rows_run(&fx, fx.other,
+                              "SELECT value FROM strings WHERE key = 'small'"),
+                     KVSQL_OK);
+    ck_assert_int_eq(rows_run(&fx, fx.other,
+                              "SELECT length(value) FROM strings"),
+                     KVSQL_TOOBIG);
+    ck_assert_str_eq(fx.err.text, "string or blob too big: the limit "
+                                  "sql-max-value is 10000");
+    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT kv_get('big') IS NULL"),
+                     KVSQL_TOOBIG);
+    vt_limit_set(VT_LIMIT_VALUE, 0);
+}
+END_TEST
+
+/* TX8: more savepoints than there is room for are like no memory, on which SQLite
+ * ends the transaction. */
+START_TEST(savepoints_have_a_maximum)
+{
+    ok("BEGIN");
+    ok("INSERT INTO strings(key, value) VALUES('a', 1)");
+    for (int i = 0; i < VT_SAVE_MAX; i++) ok("SAVEPOINT s");
+    ck_assert_int_eq(rows_run(&fx, fx.session, "SAVEPOINT s"), KVSQL_NOMEM);
+    ck_assert(!vt_in_transaction(fx.session));
+    GIVES("SELECT count(*) FROM strings", "0");
+    ok("BEGIN");
+    ok("INSERT INTO strings(key, value) VALUES('a', 1)");
+    for (int i = 0; i < VT_SAVE_MAX; i++) ok("SAVEPOINT s");
+    ok("INSERT INTO strings(key, value) VALUES('b', 2)");
+    ok("ROLLBACK TO s");
+    ok("COMMIT");
+    GIVES("SELECT key FROM strings", "a");
+}
+END_TEST
+
 START_TEST(a_client_holds_the_store_no_longer_than_it_may)
 {
     static const char text[] = "the transaction held the store for longer than "
@@ -1219,6 +1264,9 @@ static void add(TCase *tests)
     tcase_add_test(
         tests, a_limit_is_what_was_set_and_never_less_than_our_own_tables_need);
     tcase_add_test(tests, a_doubling_statement_ends_in_its_memory_or_time);
+    tcase_add_test(
+        tests, a_value_that_is_too_long_hinders_those_who_ask_for_it_alone);
+    tcase_add_test(tests, savepoints_have_a_maximum);
     tcase_add_test(tests, a_client_holds_the_store_no_longer_than_it_may);
     tcase_add_test(tests, a_read_only_session_refuses_writes);
     tcase_add_test(tests, another_thread_can_end_a_statement);
