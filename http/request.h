@@ -205,6 +205,7 @@ struct http_request {
     uint64_t digest; /* of what is asked (again.c) */
     void *state; /* the handler's, in the arena */
     void *gzip;  /* of a stream that is compressed (gzip.c) */
+    bool packing; /* done, its answer is only to be compressed by a worker */
 
     /* What left, for the statistics: the event loop's alone, while a worker
      * may still write into the answer. */

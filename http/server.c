@@ -109,6 +109,8 @@ static enum MHD_Result server_work(struct http_request *request)
     kv_lock_drop(&request->lock);
     if (given)
         return suspended ? MHD_YES : MHD_NO;
+    if (request->packing) /* it goes as it is */
+        return server_gate(request);
     http_refuse(request, HTTP_P_BUSY, "%u requests wait for a worker",
                 HTTP_QUEUE_MAX);
     return server_answer(request);
@@ -158,6 +160,7 @@ static enum MHD_Result server_run(struct http_request *request)
     if (!http_gzip_wanted(request))
         return server_gate(request);
     if (request->answer.body.size > HTTP_BODY_INLINE) {
+        request->packing = true;
         request->work = server_pack;
         return server_work(request);
     }

@@ -83,7 +83,7 @@ static void *work_run(void *arg)
 
     kv_thread_step_back(KV_BACK_WORK);
     while ((request = work_take(worker->server)) != NULL) {
-        if (work_wanted(request) && !work_stale(request))
+        if (work_wanted(request) && (request->packing || !work_stale(request)))
             work_do(request, worker);
         work_done(request);
     }
