@@ -281,6 +281,7 @@ struct kv_keys {
     struct kv_item item;
     bool key_stable;    /* key.p points into the store */
     const struct kv_node *prefix_of; /* private: whose prefix is in buffer */
+    const uint8_t *plain; /* private: the string of kv_keys_next_plain() */
     const struct kv_node *end_leaf;  /* private: where kv_keys_end() put it */
     uint32_t end_index;
     uint8_t buffer[KV_KEY_BUFFER];

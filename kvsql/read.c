@@ -530,20 +530,20 @@ bool kv_keys_next_plain(struct kv_keys *keys)
     const struct kv_node *const leaf = step->node;
     const uint32_t index = step->index + 1;
 
-    if (KV_UNLIKELY(index >= (leaf == keys->end_leaf ? keys->end_index
-                                                     : leaf->n) ||
-                    !read_plain(entry_at(leaf, leaf_slots(leaf)[index].off))))
+    if (KV_UNLIKELY(index >=
+                    (leaf == keys->end_leaf ? keys->end_index : leaf->n)))
         return false;
+    const uint8_t *const e = entry_at(leaf, leaf_slots(leaf)[index].off);
+    if (KV_UNLIKELY(!read_plain(e)))
+        return false;
+    keys->plain = e;
     step->index = index;
     return true;
 }
 
 bool kv_keys_plain_text(const struct kv_keys *keys, kvsql_slice *out)
 {
-    const struct kv_cursor_step *const step =
-        &keys->walk.path[keys->walk.depth - 1];
-    const uint8_t *const e =
-        entry_at(step->node, leaf_slots(step->node)[step->index].off);
+    const uint8_t *const e = keys->plain;
     const uint8_t *const tail = e + (e[0] > 4 ? e[0] - 1 : 3);
 
     if ((e[1] & META_FORM) != KV_FORM_BYTES ||
@@ -570,7 +570,7 @@ const struct kv_key *kv_keys_plain_key(struct kv_keys *keys)
     const struct kv_leaf_slot slot =
         leaf_slots(leaf)[kv_walk_index(&keys->walk)];
 
-    if (!keys_plain_key(keys, leaf, &slot, entry_at(leaf, slot.off)))
+    if (!keys_plain_key(keys, leaf, &slot, keys->plain))
         kv_keys_plain_fill(keys);
     return &keys->key;
 }

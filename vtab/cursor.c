@@ -23,6 +23,7 @@ void vt_cursor_init(struct vt_cursor *cursor)
     cursor->covering = false;
     cursor->plain = cursor->lazy = cursor->stale = cursor->asked = false;
     cursor->left = 0;
+    cursor->give = 0;
     cursor->walking = cursor->elem_walking = false;
     vt_set_init(&cursor->keys);
     vt_set_init(&cursor->elems);
@@ -561,6 +562,7 @@ static int vcursor_read(struct vt_cursor *cursor)
     struct kvsql_error err;
 
     cursor->copy = session->txn != NULL; /* VS3 */
+    cursor->give = cursor->copy ? 0 : cursor->table->def->col_plain;
     cursor->live = cursor->copy && !cursor->seeking &&
                    (cursor->single || vcursor_single(cursor));
     if (before != NULL && before->store == NULL) { /* else it reads on: RD2 */
@@ -578,6 +580,19 @@ static int vcursor_read(struct vt_cursor *cursor)
     return SQLITE_OK;
 }
 
+static bool vcursor_keep(struct vt_cursor *cursor)
+{
+    struct kv_key *key = &cursor->sought;
+
+    if (key->size > VT_SOUGHT_MAX) {
+        vt_set_reset(&cursor->keys);
+        return vt_set_keep(&cursor->keys, key, key);
+    }
+    if (key->size > 0) memcpy(cursor->sought_bytes, key->p, key->size);
+    key->p = cursor->sought_bytes;
+    return true;
+}
+
 /* The one row of vcursor_is_point(). Its key is kept, unless it is never asked
  * for: a row of the live tree may have to be saved whole. */
 static int vcursor_point(struct vt_cursor *cursor, sqlite3_value *value)
@@ -588,9 +603,7 @@ static int vcursor_point(struct vt_cursor *cursor, sqlite3_value *value)
     int rc = vcursor_read(cursor);
 
     if (rc != SQLITE_OK) return rc;
-    vt_set_reset(&cursor->keys);
-    if (!vt_key_of_value(value, key) ||
-        (keep && !vt_set_keep(&cursor->keys, key, key)))
+    if (!vt_key_of_value(value, key) || (keep && !vcursor_keep(cursor)))
         return vt_cursor_nomem(cursor);
     cursor->quick = cursor->counting = cursor->walking = false;
     cursor->lazy = cursor->stale = false;

@@ -231,38 +231,43 @@ static void vtable_emit(struct vt_session *session, sqlite3_context *context,
     }
 }
 
-/* Key or value of a row that nobody has looked at yet; false: all of the row
- * is there now. */
-static bool vtable_plain(struct vt_cursor *cursor, sqlite3_context *context,
-                         int column)
+/* The value of a string as it lies in the view; false: it is made. */
+static inline bool vtable_give(struct vt_cursor *cursor,
+                               sqlite3_context *context)
 {
-    const struct kv_key *key;
     kvsql_slice bytes;
+    unsigned cls;
 
-    if (column == 0) {
-        key = kv_keys_plain_key(&cursor->walk);
-        vt_result_bytes(context, key->p, key->size, key->cls,
-                        cursor->walk.key_stable);
+    if (cursor->stale) {
+        if (!kv_keys_plain_text(&cursor->walk, &bytes)) return false;
+        /* short, for it lies in a leaf, and a NUL behind it */
+        sqlite3_result_text(context, bytes.p, -1, SQLITE_STATIC);
         return true;
     }
-    if (column == cursor->table->def->col_plain &&
-        kv_keys_plain_text(&cursor->walk, &bytes)) {
-        vt_result_bytes(context, bytes.p, bytes.size, KV_TEXT, true);
-        return true;
-    }
-    kv_keys_plain_fill(&cursor->walk);
-    cursor->lazy = cursor->stale = false; /* the next row will be wanted, too */
-    return false;
+    if (!kv_item_text(cursor->item, &bytes, &cls)) return false;
+    vt_result_bytes(context, bytes.p, bytes.size, cls, true);
+    return true;
 }
 
-static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
-                         int column)
+/* The key of a row that nobody has looked at yet. */
+static void vtable_give_key(struct vt_cursor *cursor, sqlite3_context *context)
 {
-    struct vt_cursor *cursor = (struct vt_cursor *)base;
+    const struct kv_key *key = kv_keys_plain_key(&cursor->walk);
+
+    vt_result_bytes(context, key->p, key->size, key->cls,
+                    cursor->walk.key_stable);
+}
+
+/* A column that is made of the row. */
+static KV_NOINLINE int vtable_make(struct vt_cursor *cursor,
+                                   sqlite3_context *context, int column)
+{
     struct vt_cell cell;
 
-    if (cursor->stale && vtable_plain(cursor, context, column))
-        return SQLITE_OK;
+    if (cursor->stale) {
+        kv_keys_plain_fill(&cursor->walk);
+        cursor->lazy = cursor->stale = false; /* the next one will be, too */
+    }
     if (cursor->covering && vt_seek_result(cursor, column, context))
         return SQLITE_OK;
     if (cursor->aborted) return SQLITE_ABORT;
@@ -282,6 +287,20 @@ static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
     if (cell.kind == VT_CELL_FAILED) return (int)cell.integer;
     vtable_emit(cursor->table->session, context, &cell, cursor->copy);
     return SQLITE_OK;
+}
+
+static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
+                         int column)
+{
+    struct vt_cursor *cursor = (struct vt_cursor *)base;
+
+    if (column > 0 && column == cursor->give && vtable_give(cursor, context))
+        return SQLITE_OK;
+    if (column == 0 && cursor->stale) {
+        vtable_give_key(cursor, context);
+        return SQLITE_OK;
+    }
+    return vtable_make(cursor, context, column);
 }
 
 /* Tables without rowid have none to give. */

@@ -121,6 +121,7 @@ struct vt_group; /* keys that were looked up together (cursor.c) */
 
 /* One of several equal keys whose elements are merged. */
 struct vt_arm;
+#define VT_SOUGHT_MAX 40
 
 struct vt_cursor {
     sqlite3_vtab_cursor base;
@@ -146,13 +147,15 @@ struct vt_cursor {
     const struct kv_key *key; /* of the current row: of walk, a lookup, due */
     const struct kv_item *item;
     struct kv_item looked_up;
-    struct kv_key sought; /* `single` */
+    struct kv_key sought; /* `single`; in the bytes, if it is short */
+    uint8_t sought_bytes[VT_SOUGHT_MAX];
     struct vt_group *group; /* keys of a list, looked up together */
     bool walking;
     bool quick; /* rows follow from kv_keys_next() with few questions asked */
     bool keyless; /* ... or from kv_keys_next_item() */
     bool counting; /* ... or a leaf's strings at once by kv_keys_run() */
     uint32_t left; /* of those, rows not given yet */
+    int give;     /* `col_plain`, where its bytes may be handed out; or 0 */
     bool plain;   /* rows may be stepped on without a look at them */
     bool lazy;    /* ... and are, as the row before was not looked at */
     bool stale;   /* ... and so were: key and item are not filled yet */
