@@ -15,7 +15,7 @@
 #include "kvsql/base/os.h"
 #include "kvsql/store_private.h"
 
-#define TXN_OPS_KEEP_MAX (1u << 20)
+#define TXN_OPS_KEEP_MAX (2u << 20)
 #define TXN_CLOCK_NS 20000
 #define TXN_PREPARE_MORE ((size_t)4 << 10)
 #define TXN_COLLECT 128 /* retired blocks that a commit frees */

@@ -15,7 +15,8 @@
 
 #include "kvsql/node_ops.h"
 
-#define UNDO_KEEP_MAX (1u << 20) /* bytes of log kept when it is empty */
+#define UNDO_KEEP_MAX (2u << 20) /* bytes of log kept when it is empty: what a txn
+                                    has reached before it is long (UN3) */
 
 struct undo_trailer {
     void *p;
