@@ -806,7 +806,7 @@ START_TEST(fields_in_one_go_are_what_they_are_one_by_one)
         field[i] = (struct kv_field){text_key(name[i]), text_slice(value[i])};
     }
     for (unsigned i = 10; _i > 0 && i < (_i == 4 ? 200 : 15); i++) {
-        char other[8];
+        char other[16];
         snprintf(other, sizeof(other), "f%u", i);
         hset("hash", other, "old", 0);
     }
