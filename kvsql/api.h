@@ -32,7 +32,7 @@ struct kvsql_view {
     struct kv_txn *txn;   /* NULL: a pinned view */
     struct kv_at at;
     kvsql_cursor *cursors;
-    kvsql_view *next; /* in `released` of a txn, `late` of the strangers */
+    kvsql_view *next; /* in `released` of a txn */
 };
 
 struct kvsql_txn {

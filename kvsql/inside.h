@@ -107,6 +107,8 @@ KV_INTERNAL kvsql_rc kv_pin_within(kvsql *db, uint64_t timeout_ms,
                                    struct kvsql_error *err) KV_MUST_USE;
 /* Any thread; NULL is fine. */
 KV_INTERNAL void kv_unpin(struct kv_view *view);
+/* The caller holds the store lock. */
+KV_INTERNAL void kv_unpin_locked(struct kv_view *view);
 /* False, and it is still pinned, when that would have to wait. */
 KV_INTERNAL bool kv_unpin_try(struct kv_view *view) KV_MUST_USE;
 /* The same for one who may take long, a snapshot: the view is not shared, has
@@ -1018,21 +1020,17 @@ KV_INTERNAL kvsql_rc kv_sync(kvsql *db, uint64_t position,
 /* What the public API keeps of its callers; kept in the db, and the API's own.
  * Starts as zeroes. */
 struct kv_strangers {
-    uint64_t handles;      /* open views, txns, cursors, connections; atomic */
-    uintptr_t sql_thread;  /* in which a connection writes, or 0; atomic */
-    struct kvsql_view *late; /* views released there meanwhile */
+    uint64_t handles;     /* open views, txns, cursors, connections; atomic */
+    uintptr_t sql_thread; /* in which a connection writes, or 0; atomic */
 };
 KV_INTERNAL struct kv_strangers *kv_db_strangers(kvsql *db);
 /* One more handle that keeps kvsql_close from closing; or one less. */
 KV_INTERNAL void kv_handles_add(kvsql *db, int64_t change);
 /* An SQL connection of this thread has the store lock: calls of kvsql.h that
- * would wait for it answer BUSY here. It has it no more: what comes back are
- * views that were released meanwhile, for kv_sql_release(). One connection at a
- * time; that is the caller's to see to. */
+ * would wait for it answer BUSY here. And it has the lock no more. One
+ * connection at a time; that is the caller's to see to. */
 KV_INTERNAL void kv_sql_writes(kvsql *db);
-KV_INTERNAL struct kvsql_view *kv_sql_wrote(kvsql *db);
-/* No lock is held. */
-KV_INTERNAL void kv_sql_release(struct kvsql_view *views);
+KV_INTERNAL void kv_sql_wrote(kvsql *db);
 /* KVSQL_BUSY: this thread has a kvsql_txn open, of whatever store. */
 KV_INTERNAL kvsql_rc kv_txn_none_here(struct kvsql_error *err) KV_MUST_USE;
 

@@ -36,23 +36,9 @@ void kv_sql_writes(kvsql *db)
                      __ATOMIC_RELEASE);
 }
 
-kvsql_view *kv_sql_wrote(kvsql *db)
+void kv_sql_wrote(kvsql *db)
 {
-    struct kv_strangers *strangers = kv_db_strangers(db);
-    kvsql_view *views = strangers->late;
-
-    strangers->late = NULL;
-    __atomic_store_n(&strangers->sql_thread, 0, __ATOMIC_RELEASE);
-    return views;
-}
-
-void kv_sql_release(kvsql_view *views)
-{
-    while (views != NULL) {
-        kvsql_view *view = views;
-        views = view->next;
-        kvsql_view_release(view);
-    }
+    __atomic_store_n(&kv_db_strangers(db)->sql_thread, 0, __ATOMIC_RELEASE);
 }
 
 kvsql_rc kv_txn_none_here(struct kvsql_error *err)

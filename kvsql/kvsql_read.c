@@ -68,12 +68,10 @@ void kvsql_view_release(kvsql_view *view)
         txn->released = view;
         return;
     }
-    if (kv_api_sql_here(view->db)) { /* the same, until it has written */
-        view->next = kv_db_strangers(view->db)->late;
-        kv_db_strangers(view->db)->late = view;
-        return;
-    }
-    kv_unpin(view->view);
+    if (kv_api_sql_here(view->db)) /* its transaction has the lock */
+        kv_unpin_locked(view->view);
+    else
+        kv_unpin(view->view);
     kv_handles_add(view->db, -1);
     kv_mem_free(KV_MEM_CLIENT, view, sizeof *view);
 }

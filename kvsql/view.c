@@ -440,6 +440,11 @@ void kv_unpin(struct kv_view *view)
         kv_lock_drop(&store->lock);
 }
 
+void kv_unpin_locked(struct kv_view *view)
+{
+    view_unpin(view->store, view);
+}
+
 bool kv_unpin_try(struct kv_view *view)
 {
     struct kv_store *const store = view->store;

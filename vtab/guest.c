@@ -123,17 +123,15 @@ void vt_guest_writes(struct vt_session *session)
 void vt_guest_wrote(struct vt_session *session)
 {
     struct vt_store *store = session->guest;
-    struct kvsql_view *views = NULL;
 
     if (store == NULL) return;
     kv_lock_take(&store->lock);
     if (store->writer == session) {
         store->writer = NULL;
-        views = kv_sql_wrote(session->db);
+        kv_sql_wrote(session->db);
     }
     kv_cond_wake_all(&store->turn);
     kv_lock_drop(&store->lock);
-    kv_sql_release(views);
     guest_late(store);
 }
 

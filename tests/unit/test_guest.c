@@ -245,8 +245,9 @@ START_TEST(a_thread_that_writes_by_sql_and_by_calls_is_told_so)
             kvsql_put(db, kvsql_text("b"), kvsql_text("2"), 0, &err));
     REFUSED(KVSQL_BUSY, "an SQL connection", kvsql_begin(db, 0, &txn, &err));
     REFUSED(KVSQL_BUSY, "an SQL connection", kvsql_view_pin(db, &other, &err));
-    kvsql_view_release(view); /* it goes with the transaction */
     REFUSED(KVSQL_BUSY, "2 views", kvsql_close(db, &err));
+    kvsql_view_release(view); /* at once: the lock is this thread's */
+    REFUSED(KVSQL_BUSY, "1 views", kvsql_close(db, &err));
     gives(sql, "COMMIT", "");
     REFUSED(KVSQL_BUSY, "1 views", kvsql_close(db, &err));
 
