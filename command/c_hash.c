@@ -26,6 +26,19 @@ static kvsql_rc hash_set_some(struct cmd_context *c, const struct kv_key *key,
     return kv_hset_many(c->txn, key, field, n, 0, made, &c->err);
 }
 
+/* The pair that most calls have, without the array. */
+static kvsql_rc hash_set_one(struct cmd_context *c, const struct kv_key *key,
+                             int64_t *created)
+{
+    const struct kv_key field = cmd_key(c, 2);
+    bool made = false;
+    const kvsql_rc rc = kv_hset(c->txn, key, &field, c->argv[3], 0, &made,
+                                &c->err);
+
+    *created = made;
+    return rc;
+}
+
 /* Set all pairs; *created counts new fields. False: answered. */
 static bool hash_set_pairs(struct cmd_context *c, int64_t *created)
 {
@@ -38,6 +51,8 @@ static bool hash_set_pairs(struct cmd_context *c, int64_t *created)
         cmd_fail_arity(c);
         return false;
     }
+    if (c->argc == 4)
+        return cmd_ok(c, hash_set_one(c, &key, created));
     for (unsigned i = 2; i < c->argc && rc == KVSQL_OK; i += 2 * HASH_PAIRS) {
         rc = hash_set_some(c, &key, i, &made);
         *created += made;

@@ -233,6 +233,7 @@ bool kv_key_put_at(struct kv_txn *txn, const struct kv_key *key,
 
     if (!entry_has_ptr(cell.form) && cell.size > 0) {
         /* the bytes may lie in the very leaf that is about to change */
+        KV_ASSERT(cell.size <= sizeof(inline_bytes));
         bytes_copy(inline_bytes, given->payload, cell.size);
         cell.payload = inline_bytes;
     }
