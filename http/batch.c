@@ -193,6 +193,8 @@ static void batch_commands(struct http_batch *batch)
         http_fail(request, rc, err.text, NULL);
         return;
     }
+    request->ticket = kv_txn_ticket(txn); /* what is refused tells, too */
+    request->has_ticket = true;
     if (!batch_in(batch, txn)) {
         kv_txn_rollback(txn);
         return;
@@ -203,8 +205,8 @@ static void batch_commands(struct http_batch *batch)
         http_fail(request, rc, err.text, NULL);
         return;
     }
-    request->ticket = ticket;
-    request->has_ticket = !batch->dry;
+    if (!batch->dry)
+        request->ticket = ticket;
     if (!http_again_asked(request) || batch->dry)
         http_batch_done(batch, ticket.position);
 }

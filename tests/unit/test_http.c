@@ -2,11 +2,12 @@
  *
  * Each test opens a store in memory, starts the door on a free port and speaks
  * bytes of its own making, because a well-behaved client cannot ask what a
- * hostile one does. Nothing sleeps to wait: reads end at the peer's close or
- * at a socket timeout, which is a failure. */
+ * hostile one does. Nothing sleeps to wait for an answer: reads end at the
+ * peer's close or at a socket timeout, which is a failure. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -46,16 +47,23 @@ static void start(struct http_config config)
     ck_assert_ptr_nonnull(reply);
 }
 
-static void start_in(const char *dir, enum kvsql_fsync fsync)
+static void start_os(const char *dir, enum kvsql_fsync fsync,
+                     const struct kv_os *os)
 {
     const struct kvsql_options options = {.fsync = fsync};
     const struct http_config config = {0};
 
     ck_assert_int_eq(vt_start(&err), KVSQL_OK);
-    ck_assert_int_eq(kvsql_open(dir, &options, &db, &err), KVSQL_OK);
+    ck_assert_int_eq(kv_open_os(dir, &options, os, NULL, NULL, &db, &err),
+                     KVSQL_OK);
     ck_assert_int_eq(http_start(db, &config, &server, &err), KVSQL_OK);
     reply = malloc(REPLY_MAX);
     ck_assert_ptr_nonnull(reply);
+}
+
+static void start_in(const char *dir, enum kvsql_fsync fsync)
+{
+    start_os(dir, fsync, kv_os_real());
 }
 
 static void stop(void)
@@ -730,6 +738,71 @@ START_TEST(a_full_disk_is_507_for_every_write_and_none_for_reads)
 }
 END_TEST
 
+static atomic_bool disk_waits, disk_asked;
+
+/* A disk that takes its time, as long as it is told to. */
+static int slow_sync(void *arg, int file)
+{
+    if (atomic_load(&disk_waits))
+        atomic_store(&disk_asked, true);
+    while (atomic_load(&disk_waits))
+        kv_os_sleep_ms(1);
+    return kv_os_real()->data_sync(arg, file);
+}
+
+START_TEST(a_batch_tells_nothing_that_is_not_durable_yet)
+{
+    static const struct {
+        const char *prefer, *body, *wanted;
+        int status;
+    } batches[] = {
+        {"", "{\"ops\":[[\"LPUSH\",\"k\",\"1\"]]}", "WRONGTYPE", 409},
+        {"", "{\"ops\":[[\"GET\",\"k\"]]}", "\"v\"", 200},
+        {"", "{\"if\":[{\"key\":\"k\",\"version\":0}],"
+             "\"ops\":[[\"SET\",\"l\",\"1\"]]}", "\"current\":1", 412},
+        {"Prefer: tx=rollback\r\n", "{\"ops\":[[\"GET\",\"k\"]]}", "\"v\"",
+         200}};
+    enum { COUNT = sizeof batches / sizeof *batches };
+    char dir[] = "/tmp/kvsql-http-XXXXXX", command[128], text[512];
+    struct kv_os os = *kv_os_real();
+    int fd[COUNT + 1];
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    os.data_sync = slow_sync;
+    start_os(dir, KVSQL_FSYNC_ALWAYS, &os);
+    atomic_store(&disk_asked, false);
+    atomic_store(&disk_waits, true);
+    fd[COUNT] = dial();
+    say_text(fd[COUNT], POST "Content-Length: 15\r\n\r\n[\"SET\",\"k\",\"v\"]");
+    while (!atomic_load(&disk_asked))
+        kv_os_sleep_ms(1);
+    for (int i = 0; i < COUNT; i++) {
+        char early;
+        (void)snprintf(text, sizeof text,
+                       "POST /v1/batch HTTP/1.1\r\n" HOST JSON
+                       "%sContent-Length: %zu\r\n\r\n%s",
+                       batches[i].prefer, strlen(batches[i].body),
+                       batches[i].body);
+        fd[i] = dial();
+        say_text(fd[i], text);
+        kv_os_sleep_ms(50);
+        ck_assert_msg(recv(fd[i], &early, 1, MSG_PEEK | MSG_DONTWAIT) < 0, "%s",
+                      batches[i].body);
+    }
+    atomic_store(&disk_waits, false);
+    ck_assert_int_eq(status_of(hear_one(fd[COUNT])), 200);
+    for (int i = 0; i < COUNT; i++) {
+        ck_assert_int_eq(status_of(hear_one(fd[i])), batches[i].status);
+        ck_assert_msg(strstr(reply, batches[i].wanted) != NULL, "%s", reply);
+        close(fd[i]);
+    }
+    close(fd[COUNT]);
+    stop();
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 /* ---- streams --------------------------------------------------------------------------- */
 
 #define MANY                                                                  \
@@ -917,6 +990,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, writes_wait_for_the_disk_and_all_come_back);
     tcase_add_test(tests,
                    a_full_disk_is_507_for_every_write_and_none_for_reads);
+    tcase_add_test(tests, a_batch_tells_nothing_that_is_not_durable_yet);
     tcase_add_test(tests, a_large_result_streams_whole_to_a_slow_reader);
     tcase_add_test(tests, a_stream_whose_reader_leaves_frees_its_worker);
     tcase_add_test(tests, head_never_starts_a_stream);
