@@ -154,6 +154,16 @@ void vt_point_learn(struct vt_session *session, struct vt_point *point,
     point->schema = session->schema;
 }
 
+/* Whether the session is to end what it does: one lookup is over at once, but
+ * one after the other may be what holds a view, or works for nobody. */
+static bool point_stopped(const struct vt_session *session)
+{
+    struct kvsql_error ignored;
+
+    return atomic_load_explicit(&session->cancel, memory_order_relaxed) ||
+           kv_view_ended(session->pin, &ignored) != KVSQL_OK; /* RD7 */
+}
+
 kvsql_rc vt_point_read(struct vt_session *session, struct vt_point *point,
                        enum vt_point_found *found, struct kvsql_error *err)
 {
@@ -166,6 +176,7 @@ kvsql_rc vt_point_read(struct vt_session *session, struct vt_point *point,
     *found = VT_POINT_NONE;
     rc = vt_read_at(session, true, &at, &snap, err);
     if (rc != KVSQL_OK) return rc;
+    if (KV_UNLIKELY(point_stopped(session))) return vt_stopped(session, err);
     if (!kv_get(&at, &point->key, &point->item) ||
         point->item.type != KV_STRING)
         return KVSQL_OK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kvsql/store.h"
 #include "tests/lib/rows_fx.h"
 
 #define LOOKUP "SELECT value FROM strings WHERE key = ?"
@@ -301,6 +302,35 @@ START_TEST(a_lookup_counts_against_the_limits_and_is_shown)
 }
 END_TEST
 
+/* No lookup takes long; many may, of a client that has gone or in a view that
+ * was given up. */
+START_TEST(a_lookup_ends_when_its_session_is_to_end)
+{
+    const struct vt_limits limits = {0};
+
+    ok("INSERT INTO strings(key, value) VALUES('k', 'v')");
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(ask(fx.other, LOOKUP, &k), KVSQL_OK);
+    vt_interrupt(fx.other);
+    ck_assert_int_eq(ask(fx.other, LOOKUP, &k), KVSQL_INTERRUPT);
+    ck_assert_str_eq(fx.err.text, "the statement was cancelled");
+    vt_session_limits(fx.other, &limits); /* the next client's */
+    ck_assert_int_eq(ask(fx.other, LOOKUP, &k), KVSQL_OK);
+    ck_assert_str_eq(fx.text, "v");
+
+    ck_assert(alone(LOOKUP));
+    kv_set_views(fx.db, 1, 0);
+    ok("BEGIN");
+    gives("v");
+    kv_os_sleep_ms(5);
+    while (kv_store_tick(kv_db_store(fx.db))) continue;
+    ck_assert_int_eq(ask(fx.session, LOOKUP, &k), KVSQL_INTERRUPT);
+    ck_assert_ptr_nonnull(strstr(fx.err.text, "view-max-age"));
+    ok("ROLLBACK");
+    gives("v");
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
@@ -311,6 +341,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_name_that_means_another_table_is_noticed);
     tcase_add_test(tests, the_schema_may_change_between_the_key_and_the_lookup);
     tcase_add_test(tests, a_lookup_counts_against_the_limits_and_is_shown);
+    tcase_add_test(tests, a_lookup_ends_when_its_session_is_to_end);
 }
 
 int main(void)
