@@ -97,7 +97,10 @@ kvsql_rc vt_defs_store(struct vt_session *session, kvsql_rc rc,
                 kv_txn_rollback(txn);
             else
                 rc = kv_txn_commit(txn, &session->ticket, err);
-            session->ticket_set = session->ticket_set || rc == KVSQL_OK;
+            if (rc == KVSQL_OK) {
+                session->ticket_set = true;
+                session->position = session->ticket.position;
+            }
         }
     }
     vt_defs_forget(session);

@@ -73,6 +73,19 @@ START_TEST(a_definition_that_cannot_be_kept_is_refused_in_a_sentence)
 }
 END_TEST
 
+START_TEST(a_definition_answers_with_its_position)
+{
+    const uint64_t before = vt_position(fx.session);
+
+    ok("CREATE VIRTUAL TABLE u USING kv_hash('u:{id}', id, a)");
+    ck_assert_uint_eq(vt_position(fx.session), before + 1);
+    ok("INSERT INTO u(id, a) VALUES('1', '2')");
+    ck_assert_uint_eq(vt_position(fx.session), before + 2);
+    ok("DROP TABLE u");
+    ck_assert_uint_eq(vt_position(fx.session), before + 3);
+}
+END_TEST
+
 START_TEST(dropping_or_renaming_a_table_leaves_the_hashes_alone)
 {
     ok("CREATE VIRTUAL TABLE temp.users USING kv_hash('user:{id}', id, name)");
@@ -367,6 +380,7 @@ static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, khash_setup, fixture_teardown);
     tcase_set_timeout(tests, 0);
+    tcase_add_test(tests, a_definition_answers_with_its_position);
     tcase_add_test(tests,
                    a_definition_that_cannot_be_kept_is_refused_in_a_sentence);
     tcase_add_test(tests,
