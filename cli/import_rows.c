@@ -8,6 +8,7 @@
  *   their source text. expires_at and field_expires_at may be absent. With
  *   "continue":true the elements are added to those of the lines before; a key
  *   of many elements takes several lines, and is not one batch then.
+ *   {"done":true,..}, the last line of /v1/export, is passed over.
  *
  * CSV, RFC 4180, an element on each line, the elements of a key together:
  *   key,type,name,value,expires_at,field_expires_at
@@ -285,6 +286,15 @@ static bool rows_object(struct rows_reader *reader,
     return rows_key_word(reader, key) && rows_word(reader, json, expires);
 }
 
+/* The last line of an export of a server: it is whole. */
+static bool rows_is_end(const struct http_json *json)
+{
+    const uint32_t done = http_json_find(json, 0, "done");
+
+    return done != 0 && json->tokens[done].kind == HTTP_JSON_TRUE &&
+           http_json_find(json, 0, "key") == 0;
+}
+
 static kvsql_rc rows_json_line(struct rows_reader *reader, size_t size,
                                struct kvsql_error *err)
 {
@@ -297,12 +307,12 @@ static kvsql_rc rows_json_line(struct rows_reader *reader, size_t size,
         rc = kv_fail(err, rc, "%s:%llu: %s", reader->import->source,
                      (unsigned long long)reader->line, why.text);
     else if (json.tokens[0].kind != HTTP_JSON_OBJECT ||
-             !rows_object(reader, &json))
+             !(rows_is_end(&json) || rows_object(reader, &json)))
         rc = rows_wrong(reader, err,
                         "not {\"key\":..,\"type\":..,\"value\":..} with a "
                         "value of that type: kvsql export shows the "
                         "form");
-    if (rc == KVSQL_OK) {
+    if (rc == KVSQL_OK && !rows_is_end(&json)) {
         const uint32_t key = http_json_find(&json, 0, "key");
 
         rc = cli_import_record(reader->import,
