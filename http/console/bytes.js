@@ -90,8 +90,14 @@ export function dump(value, most = 4096) {
     return lines.join("\n");
 }
 
+/* Would a field give back something else? Fields turn \r into \n, and those of
+ * one line drop both. */
+export const isBent = (value, one) => isBlob(value) ||
+    (one ? /[\r\n]/ : /\r/).test(value);
+
 /* "\xff\n" as it is typed for bytes, and back. Null: a bad escape. */
-export const typedOf = value => isBlob(value) ? escaped(toBytes(value)) : value;
+export const typedOf = (value, one) => isBent(value, one) ? escaped(toBytes(value)) :
+    value;
 export function bytesTyped(text) {
     const source = new TextEncoder().encode(text), out = [];
     for (let i = 0; i < source.length; i++) {

@@ -1,14 +1,15 @@
 /* edit.js - dialogs that write: a value, a new key, a name, a time to live.
- * A value is typed as text, or with escapes (\xff, \n) when it is bytes. */
+ * A value is typed as text, or with escapes (\xff, \n) when it is bytes or has
+ * ends of lines that a field does not keep. */
 import { ask } from "./api.js";
-import { brief, bytesTyped, isBlob, segment, typedOf } from "./bytes.js";
+import { brief, bytesTyped, isBent, segment, typedOf } from "./bytes.js";
 import { button, dialog, h, labelled, refuse, select } from "./dom.js";
 
 /* A field for bytes: {box, get()}; get() gives the form of JSON, or refuses. */
 export function bytesField(name, value, { lines = 3, hint, one = false } = {}) {
     const field = h(one ? "input" : "textarea", { class: "mono", rows: one ? null : lines,
-        spellcheck: "false", autocomplete: "off", value: typedOf(value) });
-    const escapes = h("input", { type: "checkbox", checked: isBlob(value) });
+        spellcheck: "false", autocomplete: "off", value: typedOf(value, one) });
+    const escapes = h("input", { type: "checkbox", checked: isBent(value, one) });
     return {
         field,
         box: h("div", { class: "field bytes" }, labelled(name, field, hint),

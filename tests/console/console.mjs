@@ -154,6 +154,14 @@ async function edits({ page, server }) {
         (await command(server, "HTTL", "user:2", "FIELDS", "1", "name"))[0] > 100],
     ["Bo", true]);
     await command(server, "HSET", "user:2", "name", "Bob");
+    await command(server, "HSET", "lines", "a\nb", "c\r\nd\re");
+    await page.at("keys?key=lines");
+    await page.getByRole("button", { name: "Edit a⏎b" }).click();
+    await page.getByLabel("Value", { exact: true }).press("End");
+    await page.keyboard.type("\\n!");
+    await confirm(page, "Save");
+    check("ends of lines stay as they are", await command(server, "HGETALL", "lines"),
+        ["a\nb", "c\r\nd\re\n!"]);
     await page.at("keys?key=long");
     await page.getByRole("button", { name: "Show more" }).click();
     await until(async () => await page.locator(".pane tbody tr").count() === 200, "200 elements");
