@@ -484,6 +484,31 @@ kvsql_rc vt_dbimport_open(const char *path, struct vt_dbimport **out,
 
 /* ---- declared tables ------------------------------------------------------------- */
 
+/* Behind a name: "..", or letters, digits and _. */
+static const char *dbimport_behind_name(const char *sql)
+{
+    if (*sql != '"')
+        return sql + strspn(sql, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                 "abcdefghijklmnopqrstuvwxyz0123456789_");
+    for (sql++; *sql != '\0'; sql++) {
+        if (*sql != '"') continue;
+        if (sql[1] != '"') return sql + 1;
+        sql++;
+    }
+    return sql;
+}
+
+/* No comment or other module hides before the words that are looked for. */
+static bool dbimport_declares(const char *sql)
+{
+    static const char begin[] = "CREATE VIRTUAL TABLE ";
+    static const char end[] = " USING kv_hash(";
+
+    if (sqlite3_strnicmp(sql, begin, sizeof begin - 1) != 0) return false;
+    sql = dbimport_behind_name(sql + sizeof begin - 1);
+    return sqlite3_strnicmp(sql, end, sizeof end - 1) == 0;
+}
+
 kvsql_rc vt_dbimport_define(struct vt_dbimport *file,
                             struct vt_dbimport_def *def,
                             struct kvsql_error *err)
@@ -511,8 +536,7 @@ kvsql_rc vt_dbimport_define(struct vt_dbimport *file,
     if (wrong == NULL &&
         (def->sql.size > DBIMPORT_DEF_MAX ||
          strlen(def->sql.p) != def->sql.size ||
-         sqlite3_strglob("CREATE VIRTUAL TABLE * USING kv_hash(*",
-                         def->sql.p) != 0))
+         !dbimport_declares(def->sql.p)))
         wrong = "declares no kv_hash table";
     if (wrong != NULL) {
         char shown[DBIMPORT_SHOW_SIZE];
