@@ -9,8 +9,9 @@
  * Always true:
  *   DI1  only stored columns of real tables are read: no view, no virtual
  *        table, no generated column, so no expression of the file is run.
- *   DI2  a name (key, field, member) is TEXT that is UTF-8, or BLOB. Numbers
- *        stand only where they can mean one thing: as values and scores.
+ *   DI2  a name (key, field, member) is TEXT or BLOB as the store's bytes are,
+ *        so that no two of a file are one of the store. Numbers stand only
+ *        where they can mean one thing: as values and scores.
  *   DI3  the file is read in one transaction of SQLite: what another process
  *        does to it meanwhile is not seen.
  *
@@ -135,6 +136,19 @@ static const char *dbimport_bytes(sqlite3_stmt *stmt, int column,
     if (type == SQLITE_TEXT && kv_utf8_prefix(out->p, out->size) != out->size)
         return "is TEXT that is not UTF-8: CAST it AS BLOB";
     return NULL;
+}
+
+/* A name: of the class that the store gives its bytes (DI2). */
+static const char *dbimport_name(sqlite3_stmt *stmt, int column,
+                                 kvsql_slice *out)
+{
+    const char *wrong = dbimport_bytes(stmt, column, out);
+    const bool blob = sqlite3_column_type(stmt, column) == SQLITE_BLOB;
+
+    if (wrong != NULL || blob == (kv_class_of(out->p, out->size) == KV_BLOB))
+        return wrong;
+    return blob ? "is a BLOB of text: CAST it AS TEXT"
+                : "is TEXT with a NUL: CAST it AS BLOB";
 }
 
 /* A value: numbers as their text. */
@@ -658,7 +672,7 @@ static const char *dbimport_element(struct vt_dbimport *file,
         file->order_index = index;
         return NULL;
     }
-    wrong = dbimport_bytes(file->stmt, DBIMPORT_ORDER, &row->name);
+    wrong = dbimport_name(file->stmt, DBIMPORT_ORDER, &row->name);
     if (wrong != NULL) return wrong;
     if (row->name.size > KVSQL_VALUE_MAX) return "is too long";
     if (!row->first &&
@@ -706,7 +720,7 @@ static kvsql_rc dbimport_row(struct vt_dbimport *file,
     row->type = file->type;
     file->ordinal++;
     file->read++;
-    const char *wrong = dbimport_bytes(file->stmt, DBIMPORT_KEY, &row->key);
+    const char *wrong = dbimport_name(file->stmt, DBIMPORT_KEY, &row->key);
     if (wrong == NULL && row->key.size > KVSQL_KEY_MAX)
         wrong = "is longer than 65536 bytes";
     if (wrong != NULL) {
