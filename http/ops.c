@@ -273,14 +273,14 @@ static void ops_latency(struct kv_buf *out, const struct http_stats *stats)
 }
 
 /* How far the start is: of keys of the snapshot, then of bytes of the wal. */
-static void ops_start(struct kv_buf *out)
+static void ops_start(struct kv_buf *out, bool open)
 {
     static const char *const stages[] = {"load", "replay"};
     struct cmd_loading loading;
 
     cmd_stats_loading_get(&loading);
     ops_one(out, "loading", "gauge", "1 while the data directory is read.",
-            loading.running);
+            !open || loading.running); /* what it reads it may not know yet */
     if (!loading.running)
         return;
     ops_head(out, "loading_stage", "gauge", "1 for what is read now.");
@@ -303,7 +303,7 @@ enum http_next http_do_metrics(struct http_request *request)
     kvsql *db = atomic_load(&request->server->db);
 
     http_answer(request, 200, "text/plain; version=0.0.4; charset=utf-8");
-    ops_start(out);
+    ops_start(out, db != NULL);
     if (db != NULL) {
         kv_info_get(db, &info);
         ops_store(out, &info);

@@ -887,6 +887,10 @@ START_TEST(before_the_store_is_open_only_health_answers)
                                          "Connection: close\r\n\r\n"))),
                      503);
     ck_assert_ptr_nonnull(strstr(reply, "replay: 5 of 10 bytes"));
+    ck_assert_int_eq(status_of(ask(SLICE("GET /metrics HTTP/1.1\r\n" HOST
+                                         "Connection: close\r\n\r\n"))),
+                     200);
+    ck_assert_ptr_nonnull(strstr(reply, "\nkvsql_loading 1\n"));
     cmd_stats_loading(&progress);
     ck_assert_int_eq(status_of(ask(SLICE("GET /metrics HTTP/1.1\r\n" HOST
                                          "Connection: close\r\n\r\n"))),
