@@ -202,6 +202,7 @@ static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
     if (rc != KVSQL_OK)
         return rc;
     serve_limits(settings);
+    const uint64_t again = cli_number(settings, CLI_OPT_HTTP_AGAIN_MEMORY);
     const struct http_config config = {
         .bind = cli_text(settings, CLI_OPT_BIND),
         .port = (uint16_t)cli_number(settings, CLI_OPT_HTTP_PORT),
@@ -212,7 +213,7 @@ static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
         .cors_origins = origins,
         .body_max = cli_number(settings, CLI_OPT_HTTP_MAX_BODY),
         .again_ttl_ms = cli_duration_ms(settings, CLI_OPT_HTTP_AGAIN_TTL),
-        .again_byte_max = cli_number(settings, CLI_OPT_HTTP_AGAIN_MEMORY),
+        .again_byte_max = again > 0 ? again : 1, /* in 1 byte none fits */
         .threads = (unsigned)cli_number(settings, CLI_OPT_HTTP_THREADS),
         .sql_threads = (unsigned)cli_number(settings, CLI_OPT_SQL_THREADS),
         .connection_max = (unsigned)cli_number(settings, CLI_OPT_MAXCLIENTS),
