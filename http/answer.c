@@ -382,7 +382,7 @@ bool http_send(struct http_request *request)
                                        : answer->body.size;
 
     KV_ASSERT(answer->status != 0);
-    http_gzip_heads(request);
+    http_gzip_heads(request, open);
     if (open || !answer->body.failed)
         response = answer_make(request, open);
     request->phase = HTTP_PHASE_SENT;

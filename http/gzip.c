@@ -151,7 +151,7 @@ static void gzip_tell(struct http_request *request)
     gzip_tag(request);
 }
 
-void http_gzip_heads(struct http_request *request)
+void http_gzip_heads(struct http_request *request, bool open)
 {
     static const char tag[] = HTTP_GZIP_TAG "\"";
     const kvsql_slice none = request->headers[HTTP_H_IF_NONE_MATCH];
@@ -159,8 +159,8 @@ void http_gzip_heads(struct http_request *request)
     const bool same = answer->status == 304;
 
     if (request->tier == HTTP_TIER_COMMAND || gzip_has(answer, "Vary") ||
-        !(same || answer->body.size >= HTTP_GZIP_MIN ||
-          gzip_has(answer, "Content-Encoding") || request->stream.open))
+        !(open || same || answer->body.size >= HTTP_GZIP_MIN ||
+          gzip_has(answer, "Content-Encoding")))
         return;
     if (!gzip_fits(request) && !same && !gzip_has(answer, "Content-Encoding"))
         return;

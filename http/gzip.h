@@ -30,8 +30,9 @@ KV_INTERNAL bool http_gzip_block(struct http_request *request, bool first);
 /* What stands behind the last block, into the stream's queue. The request's
  * lock is held. */
 KV_INTERNAL void http_gzip_end(struct http_request *request);
-/* The headers that depend on it: Vary, the tag of a 304. Once, at the end. */
-KV_INTERNAL void http_gzip_heads(struct http_request *request);
+/* The headers that depend on it: Vary, the tag of a 304. Once, at the end; the
+ * body of an answer whose stream is `open` is its worker's. */
+KV_INTERNAL void http_gzip_heads(struct http_request *request, bool open);
 KV_INTERNAL void http_gzip_free(struct http_request *request);
 
 #endif
