@@ -228,7 +228,7 @@ $(B)/tests/sql/%: $(B)/obj/tests/sql/%.o $(call objects,$(src_sqltest)) \
 	$(link_test)
 # A server that must be found out: its gate is always open.
 $(no_gate): private LDFLAGS += -Wl,--wrap=kv_gate_open
-$(no_gate): $(B)/obj/tests/crash/no_gate.o $(room_libs)
+$(no_gate): $(B)/obj/tests/crash/no_gate.o $(testlib) $(room_libs)
 	$(link_test)
 $(B)/bench/%: $(B)/obj/bench/%.o $(call objects,$(src_benchlib)) \
 		$(testlib) $(room_libs)
