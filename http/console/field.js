@@ -54,7 +54,8 @@ function hint(editor, schema) {
 
 function rich(CodeMirror, place, text, { run, schema, typed }) {
     CodeMirror.defineMode("kvsql", mode);
-    const complete = { completeSingle: false, hint: editor => hint(editor, schema) };
+    const complete = { completeSingle: false, updateOnCursorActivity: false,
+        hint: editor => hint(editor, schema) };
     const editor = CodeMirror(place, { value: text, mode: "kvsql", lineNumbers: true,
         lineWrapping: true, matchBrackets: true, autoCloseBrackets: "()[]''\"\"",
         screenReaderLabel: "SQL statement", inputStyle: "contenteditable", spellcheck: false,
@@ -70,6 +71,17 @@ function rich(CodeMirror, place, text, { run, schema, typed }) {
         if (change.origin === "+input" && /[\w.]$/.test(change.text.at(-1)) &&
             !field.state.completionActive)
             field.showHint(complete);
+    });
+    /* At once, not by the next frame: Enter takes what belongs to what is typed. */
+    editor.on("cursorActivity", field => {
+        const { line, ch } = field.getCursor(), active = field.state.completionActive;
+        if (!active)
+            return;
+        if (line === active.startPos.line && !field.somethingSelected() &&
+            /[\w.]$/.test(field.getLine(line).slice(0, ch)))
+            active.update();
+        else
+            active.close();
     });
     return {
         get: () => editor.getValue(),

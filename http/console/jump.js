@@ -16,7 +16,7 @@ export function jump(views, go) {
         "A key or a view", placeholder: "A key or a view", spellcheck: "false",
         autocomplete: "off", class: "mono" });
     const box = h("dialog", { class: "jump", "aria-label": "Go to" }, field, list);
-    let at = 0, turn = 0;
+    let at = 0, turn = 0, found = [], looking = null;
 
     function mark(index) {
         const items = [...list.children];
@@ -38,28 +38,43 @@ export function jump(views, go) {
     const viewsOf = text => views.filter(([, title]) => title.toLowerCase()
         .startsWith(text.toLowerCase())).map(([name, title]) => [title, "view", "#/" + name]);
 
+    const keysOf = keys => keys.map(([key, type]) => [brief(key, 120), type,
+        "#/keys?" + new URLSearchParams({ key: toName(key) })]);
+
+    /* What is shown is at any time of what is typed: keys that no longer fit are
+     * gone at once, others come when the server has found them. */
     async function look() {
-        const text = field.value, mine = ++turn;
-        if (text === "") {
-            fill(viewsOf(""));
+        const text = field.value, mine = ++turn, views = viewsOf(text);
+        found = found.filter(([key]) => text && typeof key === "string" &&
+            key.startsWith(text));
+        fill([...views, ...keysOf(found)]);
+        if (text === "")
             return;
-        }
         try {
             const keys = await rows("SELECT key, type FROM keys WHERE key >= ?1 AND key < ?2 " +
                 "ORDER BY key LIMIT ?3", [text, text + LAST, SHOWN]);
-            if (mine === turn)
-                fill([...viewsOf(text), ...keys.map(([key, type]) => [brief(key, 120), type,
-                    "#/keys?" + new URLSearchParams({ key: toName(key) })])]);
+            if (mine !== turn)
+                return;
+            const chosen = at;
+            found = keys;
+            fill([...views, ...keysOf(found)]);
+            mark(chosen);
         } catch (error) {
             complain(error);
         }
+    }
+    async function enter() {
+        if (!list.children.length)
+            await looking;
+        if (box.open)
+            take(list.children[at]?.dataset.address);
     }
     function take(address) {
         box.close();
         if (address)
             go(address);
     }
-    field.addEventListener("input", look);
+    field.addEventListener("input", () => { looking = look(); });
     field.addEventListener("keydown", event => {
         const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
         if (by) {
@@ -67,7 +82,7 @@ export function jump(views, go) {
             mark(at + by);
         } else if (event.key === "Enter") {
             event.preventDefault();
-            take(list.children[at]?.dataset.address);
+            enter();
         }
     });
     box.addEventListener("click", event => {

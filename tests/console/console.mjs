@@ -470,6 +470,41 @@ async function keyboard({ browser, server }) {
     await page.context().close();
 }
 
+// Who types faster than the server answers and the browser draws.
+async function haste({ browser, server }) {
+    const page = await open(browser, server), late = 500;
+    await page.addInitScript(late => {
+        window.requestAnimationFrame = call => setTimeout(() => call(performance.now()), late);
+        window.cancelAnimationFrame = clearTimeout;
+    }, late);
+    await page.route("**/v1/sql**", async route => {
+        await new Promise(done => setTimeout(done, late));
+        await route.continue();
+    });
+    await page.at("overview");
+    await page.keyboard.press("Control+k");
+    await page.keyboard.type("user:2");
+    await page.keyboard.press("Enter");
+    await page.locator(".about h2", { hasText: "user:2" }).waitFor();
+    await page.keyboard.press("Control+k");
+    await page.keyboard.type("SQ");
+    await page.keyboard.press("Enter");
+    await page.locator('main[data-view="sql"] .CodeMirror').waitFor();
+    check("Enter goes to what is typed", true, true);
+    await page.locator("summary", { hasText: "zsets" }).waitFor();
+    await typed(page, "SELECT value FROM has");
+    await page.keyboard.press("Enter");
+    await page.keyboard.type(" WHERE fie");
+    await page.keyboard.press("Enter");
+    await page.keyboard.type(" = 'name' AND key = 'user:2'");
+    await page.keyboard.press("Control+Enter");
+    await page.locator(".result tbody tr").first().waitFor();
+    check("Enter completes what is typed", await cells(page),
+        [await command(server, "HGET", "user:2", "name")]);
+    check("no error in haste", page.wrong, []);
+    await page.context().close();
+}
+
 async function narrow({ browser, server }) {
     const page = await open(browser, server, { viewport: { width: 380, height: 760 } });
     for (const view of VIEWS) {
@@ -594,7 +629,7 @@ async function pictures({ browser, server }) {
 const server = await serve(), browser = await launch();
 await data(server);
 for (const scene of [overview, tree, edits, life, sql, plainField, server_views, keyboard,
-    themes, narrow, first_load, token, readonly, away, hostile, ...SHOTS ? [pictures] : []]) {
+    haste, themes, narrow, first_load, token, readonly, away, hostile, ...SHOTS ? [pictures] : []]) {
     if (SCENES && !SCENES.includes(scene.name))
         continue;
     const page = await open(browser, server);

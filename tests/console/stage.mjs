@@ -101,6 +101,9 @@ export async function open(browser, server, options = {}) {
         event => console.error("policy: " + event.violatedDirective + " " +
             event.blockedURI + " " + event.sourceFile)));
     const page = await context.newPage();
+    if (process.env.SLOW)
+        await (await context.newCDPSession(page)).send("Emulation.setCPUThrottlingRate",
+            { rate: Number(process.env.SLOW) });
     page.wrong = [];
     page.refused = 0;
     page.on("console", message => {
