@@ -115,6 +115,7 @@ ext := $(if $(COVER)$(SAN),,$(B)/kvsql.so)
 .PHONY: check check-model check-sql check-api check-crash check-docs check-amal
 .PHONY: check-ext check-sqlite test-sql-long
 .PHONY: check-crash-long check-compat check-console test-console deps-console
+.PHONY: check-contract check-contract-long deps-bench
 .PHONY: lint diff-long fuzz fuzz-quick bench bench-icount coverage fmt install uninstall amal clean
 .PHONY: force
 .DELETE_ON_ERROR:
@@ -230,6 +231,8 @@ $(B)/tests/sql/%: $(B)/obj/tests/sql/%.o $(call objects,$(src_sqltest)) \
 $(no_gate): private LDFLAGS += -Wl,--wrap=kv_gate_open
 $(no_gate): $(B)/obj/tests/crash/no_gate.o $(testlib) $(room_libs)
 	$(link_test)
+# The door's peer parses with this.
+$(B)/bench/bare: private LIBS += -lcjson
 $(B)/bench/%: $(B)/obj/bench/%.o $(call objects,$(src_benchlib)) \
 		$(testlib) $(room_libs)
 	$(link_test)
@@ -246,6 +249,8 @@ deps-clients: ## install the clients that `make test-clients` drives
 	@YES='$(YES)' sh .ci/deps clients
 deps-console: ## install the browser that `make test-console` drives
 	@YES='$(YES)' sh .ci/deps console
+deps-bench: ## install what bench/http measures with and against
+	@YES='$(YES)' sh .ci/deps bench
 deps-full: ## install what the wider suites and sanitizers use
 	@YES='$(YES)' sh .ci/deps full
 
@@ -312,6 +317,11 @@ check-docs: build ## every block of the tutorial
 test-clients: deps-clients ## real clients, from Debian and npm
 	@$(MAKE) --no-print-directory build
 	$(suite) clients tests/clients/run
+check-contract: build ## requests made of /openapi.json; CONTRACT_CASES=, CONTRACT_SEED=
+	$(suite) contract tests/contract/run
+check-contract-long: build ## a hundred thousand of them
+	@CONTRACT_CASES=$${CONTRACT_CASES:-100000} KVSQL_CONTRACT_SECONDS=7200 \
+		KVSQL_TEST_SECONDS=7300 $(suite_of) contract-long tests/contract/run
 check-console: build ## the console in a browser: every view, by keyboard, axe
 	$(suite) console tests/console/run
 test-console: deps-console ## the same, with what it needs installed
@@ -330,6 +340,7 @@ bench-icount: build $(benches) ## instructions per operation, against the gates
 	@B='$(B)' O='$(B)' KVSQL='$(B)/kvsql' bench/icount
 	@O='$(B)' bench/commands
 	@O='$(B)' bench/sql
+	@O='$(B)' KVSQL='$(B)/kvsql' bench/http --count
 
 # Servers that are killed leave no counters behind: what they reach and no other
 # does is missing. COVERAGE=0 counts what is there, without running anything.

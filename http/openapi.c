@@ -44,6 +44,7 @@ static const struct {
     {"ndjson", {"application/x-ndjson", NULL}},
     {"csv", {"text/csv", NULL}},
     {"sqlite", {"application/vnd.sqlite3", NULL}},
+    {"resp2", {"application/octet-stream", NULL}},
 };
 
 static const struct {
@@ -240,11 +241,25 @@ static bool openapi_error(const struct http_route *row, enum http_method method,
     }
 }
 
+/* The component that tells of an error. Where commands are answered as RESP2 when
+ * asked, so are their own errors, which are 400 or of the server. */
+static const char *openapi_error_name(const struct http_route *row,
+                                      enum http_method method, unsigned status)
+{
+    if (method == HTTP_HEAD)
+        return "Bare";
+    if (row->tier != HTTP_TIER_COMMAND)
+        return "Problem";
+    return (status == 400 || status >= 500) &&
+                   strstr(row->takes, "Upstash-Response-Format") != NULL
+               ? "CommandError"
+               : "Error";
+}
+
 static void openapi_gives(struct kv_buf *out, const struct http_route *row,
                           enum http_method method)
 {
     const char *list = row->gives;
-    const char *error = row->tier == HTTP_TIER_COMMAND ? "Error" : "Problem";
     kvsql_slice word;
 
     kv_buf_text(out, ",\"responses\":{");
@@ -266,7 +281,7 @@ static void openapi_gives(struct kv_buf *out, const struct http_route *row,
             openapi_comma(out);
             kv_buf_printf(out,
                           "\"%u\":{\"$ref\":\"#/components/responses/%s\"}",
-                          status, method == HTTP_HEAD ? "Bare" : error);
+                          status, openapi_error_name(row, method, status));
         }
     kv_buf_byte(out, '}');
 }
@@ -343,7 +358,11 @@ static void openapi_components(struct kv_buf *out)
         "\"content\":{\"application/problem+json\":{\"schema\":{\"$ref\":"
         "\"#/components/schemas/Problem\"}}}},\"Error\":{\"description\":"
         "\"An error\",\"content\":{\"application/json\":{\"schema\":{\"$ref\":"
-        "\"#/components/schemas/Error\"}}}},\"Bare\":{\"description\":"
+        "\"#/components/schemas/Error\"}}}},\"CommandError\":{"
+        "\"description\":\"An error; of a command also as RESP2\",\"content\":{"
+        "\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/"
+        "Error\"}},\"application/octet-stream\":{\"schema\":{\"type\":"
+        "\"string\"}}}},\"Bare\":{\"description\":"
         "\"An error without a body\"}}}");
 }
 
