@@ -171,8 +171,8 @@ int vt_cursor_args(struct vt_cursor *cursor, int argc, sqlite3_value **argv)
 
     cursor->key_glob = cursor->elem_glob = (struct kv_key){.p = NULL};
     cursor->point_count = 0;
-    cursor->keys.joins = cursor->elems.joins =
-        (cursor->plan & VT_PLAN_JOINS) != 0;
+    cursor->keys.bound = cursor->elems.bound =
+        (cursor->plan & VT_PLAN_BOUND) != 0;
     cursor->keys.text = cursor->elems.text =
         (cursor->plan & VT_PLAN_TEXT) != 0;
     vt_span_all(&cursor->span);

@@ -1,8 +1,11 @@
 /* auth.c - what a statement may name (reliability Q6, sql.md RU1).
  *
  * An allow-list by action: what is not listed is denied. A trusted session is
- * only watched: DELETE is noted, because it decides about one-pass plans
- * (PL5).
+ * only watched: whether the table that is planned next is the one that an
+ * UPDATE or a DELETE names is noted, because it decides about one-pass plans
+ * (PL5) and about what a parameter is compared as (texts.c). SQLite says UPDATE
+ * and DELETE before it plans their table, and SELECT before it plans tables of a
+ * query, a subquery or an UPDATE .. FROM.
  *
  * Thread: the session's, inside prepare. */
 #include "vtab/state.h"
@@ -57,15 +60,15 @@ static bool vauth_defines(const struct vt_session *session, const char *module,
            session->limits.admin && !session->limits.read_only;
 }
 
-/* Note whether columns of more than one table are read (value.c). */
-static void vauth_read(struct vt_session *session, const char *table)
+/* The table that is planned next: of a query, or named by UPDATE or DELETE. */
+static void vauth_target(struct vt_session *session, int action,
+                         const char *table)
 {
-    if (session->read_table[0] == 0)
-        (void)sqlite3_snprintf(sizeof(session->read_table),
-                               session->read_table, "%s", table);
-    else if (sqlite3_strnicmp(session->read_table, table,
-                              sizeof(session->read_table) - 1) != 0)
-        session->joins = true;
+    if (session->declaring) return;
+    if (action == SQLITE_SELECT)
+        session->target = false;
+    else if (action == SQLITE_UPDATE || action == SQLITE_DELETE)
+        session->target = table != NULL && !vauth_is_schema(table);
 }
 
 /* A table, view or virtual table that takes the name of one of ours, or that
@@ -121,12 +124,9 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     if (action == SQLITE_DELETE && one != NULL &&
         (vt_table_known(one) || vt_khash_known(session, one)))
         session->saw_delete = true;
-    if (action == SQLITE_READ && one != NULL && !session->declaring) {
-        vauth_read(session, one);
-        vt_reads_note(session, one, two,
-                      four == NULL && three != NULL &&
-                          strcmp(three, "main") == 0);
-    }
+    vauth_target(session, action, one);
+    if (action == SQLITE_READ && one != NULL && !session->declaring)
+        vt_reads_note(session, one, two, three, four);
     if (vauth_makes(action, one, two)) session->shadowed = true;
     vauth_keep_rows_in(session, action);
     if (!session->declaring && vauth_shapes(action, one)) {

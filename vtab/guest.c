@@ -377,7 +377,6 @@ kvsql_rc vt_guest_open(sqlite3 *sql, kvsql *db, struct vt_store *store,
     session->left = left;
     session->left_arg = arg;
     session->limits.read_only = read_only;
-    session->joins = true; /* nobody says what a statement compares */
     vt_query_enter(session);
     (void)vt_share(session);
     rc = vt_tables_register(session, err);

@@ -165,9 +165,9 @@ KV_INTERNAL void vt_seek_init(struct vt_seek *seek);
 KV_INTERNAL void vt_seek_begin(struct vt_seek *seek, struct vt_khash *khash,
                                unsigned bits);
 KV_INTERNAL void vt_seek_fini(struct vt_seek *seek);
-/* The intervals that the arguments say. `joins`, `text`: see struct vt_set.
+/* The intervals that the arguments say. `bound`, `text`: see struct vt_set.
  * Also with values known at prepare, where no IN can be. */
-KV_INTERNAL int vt_seek_arms(struct vt_seek *seek, bool joins, bool text,
+KV_INTERNAL int vt_seek_arms(struct vt_seek *seek, bool bound, bool text,
                              sqlite3_value **argv);
 /* Entries in the intervals. */
 KV_INTERNAL uint64_t vt_seek_count(const struct vt_seek *seek,

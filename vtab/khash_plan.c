@@ -324,7 +324,7 @@ static bool kplan_covers(const struct kplan *plan)
 static int kplan_use(struct kplan *plan, unsigned base)
 {
     sqlite3_index_info *info = plan->info;
-    const unsigned keep = VT_PLAN_JOINS | VT_PLAN_TEXT;
+    const unsigned keep = VT_PLAN_BOUND | VT_PLAN_TEXT;
     char *text = kplan_text(plan);
 
     if (text == NULL) return SQLITE_NOMEM;

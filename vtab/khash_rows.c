@@ -41,7 +41,7 @@ int vt_seek_args(struct vt_cursor *cursor, unsigned plan, sqlite3_value **argv)
     }
     vt_seek_begin(cursor->seek, khash, plan);
     cursor->seeking = true;
-    return vt_seek_arms(cursor->seek, (plan & VT_PLAN_JOINS) != 0,
+    return vt_seek_arms(cursor->seek, (plan & VT_PLAN_BOUND) != 0,
                         (plan & VT_PLAN_TEXT) != 0, argv);
 }
 

@@ -516,6 +516,16 @@ static void vplan_order(struct vplan *plan)
         plan->bits |= VT_PLAN_FIRST;
 }
 
+/* Whether the table is the one that an UPDATE or a DELETE names: in a guest
+ * nobody says of a DELETE. */
+static bool vplan_changes(const struct vplan *plan)
+{
+    const struct vt_session *session = plan->table->session;
+
+    if (session->guest == NULL && !session->target) return false;
+    return plan->info->colUsed == ~(sqlite3_uint64)0 || session->saw_delete;
+}
+
 /* PL5: one row at most, and SQLite may rely on it. */
 static void vplan_unique(struct vplan *plan, bool key_known, bool key_number,
                         bool elem_known, bool elem_number)
@@ -524,8 +534,7 @@ static void vplan_unique(struct vplan *plan, bool key_known, bool key_number,
     bool elems = def->elem != VT_ELEM_NONE;
     bool whole = (plan->bits & VT_PLAN_EQ) &&
                  !(plan->bits & (VT_PLAN_KEY_RANK | VT_PLAN_KEY_TIME));
-    bool changes = plan->info->colUsed == ~(sqlite3_uint64)0 ||
-                   plan->table->session->saw_delete;
+    bool changes = vplan_changes(plan);
 
     if (elems)
         whole = whole && (plan->bits & VT_PLAN_EQ << VT_PLAN_ELEM) &&
@@ -597,11 +606,11 @@ static bool vplan_equal_number(const struct vplan *plan)
     return false;
 }
 
-/* PL6 */
-static bool vplan_text_only(const struct vplan *plan)
+/* PL6: how numbers, or parameters, are compared with columns of text. */
+static bool vplan_text_only(const struct vplan *plan,
+                            enum vt_reads_verdict verdict)
 {
-    if (plan->table->session->plan_off) return false;
-    switch (vt_reads_verdict(plan->table->session)) {
+    switch (verdict) {
     case VT_READS_TEXT: return true;
     case VT_READS_SINGLE: return !vplan_equal_number(plan);
     case VT_READS_UNKNOWN:
@@ -616,7 +625,9 @@ int vt_plan(struct vt_table *table, sqlite3_index_info *info)
     bool key_known, key_number, elem_known, elem_number;
 
     if (vt_cancelled(table->session)) return SQLITE_INTERRUPT;
-    if (vplan_text_only(&plan)) plan.bits |= VT_PLAN_TEXT;
+    if (!table->session->plan_off &&
+        vplan_text_only(&plan, vt_reads_numbers(table->session)))
+        plan.bits |= VT_PLAN_TEXT;
     vplan_read(&plan);
     vplan_keys(&plan, &key_known, &key_number);
     vplan_elems(&plan, &elem_known, &elem_number);
@@ -629,7 +640,9 @@ int vt_plan(struct vt_table *table, sqlite3_index_info *info)
         (plan.bits & (VT_PLAN_EQ | VT_PLAN_KEY_RANK | VT_PLAN_KEY_TIME)) ==
             VT_PLAN_EQ)
         table->session->saw_point = true;
-    if (table->session->joins) plan.bits |= VT_PLAN_JOINS;
+    if (!(plan.bits & VT_PLAN_TEXT) &&
+        !vplan_text_only(&plan, vt_reads_bound(table->session)))
+        plan.bits |= VT_PLAN_BOUND;
     info->idxNum = (int)plan.bits;
     return vplan_text(&plan);
 }

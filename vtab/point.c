@@ -68,7 +68,7 @@ static bool point_is_strings(struct vt_session *session, sqlite3_stmt *program)
 static bool point_begins(struct vt_session *session, sqlite3_stmt *program,
                          int *setup, int *cursor, int *halt)
 {
-    const unsigned may = VT_PLAN_UNIQUE | VT_PLAN_JOINS | VT_PLAN_TEXT |
+    const unsigned may = VT_PLAN_UNIQUE | VT_PLAN_BOUND | VT_PLAN_TEXT |
                          VT_PLAN_NO_KEY;
     int p1, p2, p3, plan, key;
 

@@ -347,7 +347,7 @@ static int seek_range(struct vt_seek *seek, unsigned i, struct vt_set *set,
                         (seek->bits & VT_SEEK_HI_OPEN) != 0);
 }
 
-int vt_seek_arms(struct vt_seek *seek, bool joins, bool text,
+int vt_seek_arms(struct vt_seek *seek, bool bound, bool text,
                  sqlite3_value **argv)
 {
     const unsigned equal =
@@ -357,7 +357,7 @@ int vt_seek_arms(struct vt_seek *seek, bool joins, bool text,
     int rc = SQLITE_OK;
 
     vt_set_init(&set);
-    set.joins = joins;
+    set.bound = bound;
     set.text = text;
     for (unsigned i = 0; rc == SQLITE_OK && !done && i < equal; i++)
         rc = seek_equal(seek, i, &set, *argv++, &done);

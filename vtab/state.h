@@ -83,22 +83,24 @@ struct vt_seen {
 #define VT_ROW_MAX 512         /* bytes of cells that are copied without malloc */
 #define VT_CHECK_EVERY 1024    /* steps of a loop between looks at `cancel` */
 
-/* What the running prepare reads, as far as PL6 asks (texts.c). */
+/* What the running prepare reads, as far as PL5 and PL6 ask (texts.c). */
 #define VT_READS_MAX 16
 #define VT_READS_NAME_MAX 48
+enum vt_reads_verdict {
+    VT_READS_UNKNOWN, VT_READS_TEXT, VT_READS_SINGLE, VT_READS_MIXED
+};
 struct vt_reads {
     const char *sql; /* its text */
     size_t size;
     bool opaque;     /* a column that is not plain */
+    bool inner;      /* ... that a view or a trigger reads */
     bool mixed;      /* ... that is not TEXT, or may be none */
     bool several;    /* ... of another table than `name` */
     char name[VT_READS_NAME_MAX];
     unsigned count;  /* columns of tables that are not ours */
     char table[VT_READS_MAX][VT_READS_NAME_MAX];
     char column[VT_READS_MAX][VT_READS_NAME_MAX];
-    enum vt_reads_verdict {
-        VT_READS_UNKNOWN, VT_READS_TEXT, VT_READS_SINGLE, VT_READS_MIXED
-    } verdict;
+    enum vt_reads_verdict numbers, bound; /* all of them; parameters */
     enum { VT_ROWS_UNKNOWN, VT_ROWS_NONE, VT_ROWS_PERHAPS } rows_in;
 };
 
@@ -117,9 +119,8 @@ struct vt_session {
     uint64_t schema; /* grows when that may have happened (point.c) */
     const struct vt_table *strings; /* the one connected last, to know it by */
     bool denied; /* this prepare named what it may not */
-    bool joins;  /* ... or columns of several tables */
+    bool target; /* ... and plans the table of an UPDATE or a DELETE next */
     bool declaring; /* a table is: what is read is not read by the statement */
-    char read_table[64]; /* the first of them */
     struct vt_reads reads;
     bool rows_in;  /* a view or trigger of its own may have (a, b) IN (..) */
     bool shadowed; /* a table of its own may have the name of one of ours */
@@ -288,17 +289,20 @@ KV_INTERNAL void vt_query_view_ages(const struct vt_session *session,
                                     struct vt_rows *rows, unsigned from,
                                     unsigned to);
 
-/* ---- text-only statements (texts.c, PL6) ------------------------------------ */
+/* ---- what a statement compares as text (texts.c, PL5, PL6) ------------------- */
 
 /* A prepare begins; `size` SIZE_MAX: `sql` ends with a NUL. Both live on. */
 KV_INTERNAL void vt_reads_start(struct vt_session *session, const char *sql,
                                 size_t size);
-/* A column is read; plain: of the schema main, by no view and no trigger. */
+/* A column is read, by a view or a trigger of the name `inner` unless NULL. */
 KV_INTERNAL void vt_reads_note(struct vt_session *session, const char *table,
-                               const char *column, bool plain);
-/* How the statement compares, inside of xBestIndex. TEXT: all of it as text.
- * SINGLE: so with what is no column of the one table that it reads. */
-KV_INTERNAL enum vt_reads_verdict vt_reads_verdict(struct vt_session *session);
+                               const char *column, const char *schema,
+                               const char *inner);
+/* How the statement compares numbers, inside of xBestIndex. TEXT: all of them as
+ * text. SINGLE: so with what is no column of the one table that it reads. */
+KV_INTERNAL enum vt_reads_verdict vt_reads_numbers(struct vt_session *session);
+/* The same for parameters alone. */
+KV_INTERNAL enum vt_reads_verdict vt_reads_bound(struct vt_session *session);
 /* Whether the statement may have a list of row values, `(a, b) IN (..)`. */
 KV_INTERNAL bool vt_reads_rows_in(struct vt_session *session);
 

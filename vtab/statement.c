@@ -133,9 +133,8 @@ static struct vt_statement *statement_cache_find(struct vt_session *session,
 static void statement_unsee(struct vt_session *session, const char *sql,
                           size_t size)
 {
-    session->saw_delete = session->denied = session->joins = false;
+    session->saw_delete = session->denied = session->target = false;
     session->saw_point = session->shapes = false;
-    session->read_table[0] = 0;
     vt_reads_start(session, sql, size);
 }
 

@@ -104,12 +104,12 @@ enum vt_plan_bit {
     VT_PLAN_MERGE = 1 << 26,      /* elements in order across equal keys */
     VT_PLAN_FIRST = 1 << 27,      /* one row for each key will do */
     VT_PLAN_BARE = VT_PLAN_FIRST, /* no elements: no column is asked for */
-    VT_PLAN_JOINS = 1 << 28,      /* a parameter may be compared as a number */
+    VT_PLAN_BOUND = 1 << 28,      /* a parameter may be compared as a number */
     VT_PLAN_TEXT = 1 << 29,       /* nothing is compared as a number (PL6) */
     VT_PLAN_NO_KEY = 1 << 30      /* the key of a row is never asked for */
 };
 /* The idxNum of rows found by an index of a declared table: other bits mean
- * what khash.h says, from VT_PLAN_JOINS on what is here. */
+ * what khash.h says, from VT_PLAN_BOUND on what is here. */
 #define VT_PLAN_KEY_INDEX (1u << 31)
 KV_INTERNAL int vt_plan(struct vt_table *table, sqlite3_index_info *info);
 

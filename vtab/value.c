@@ -342,7 +342,7 @@ void vt_set_init(struct vt_set *set)
     set->cap = sizeof(set->first) / sizeof(set->first[0]);
     set->chunks = NULL;
     set->used = 0;
-    set->numeric = set->joins = set->text = false;
+    set->numeric = set->bound = set->text = false;
 }
 
 void vt_set_free(struct vt_set *set)
@@ -359,9 +359,9 @@ void vt_set_free(struct vt_set *set)
 void vt_set_reset(struct vt_set *set)
 {
     if (set->chunks != NULL) {
-        const bool joins = set->joins, text = set->text;
+        const bool bound = set->bound, text = set->text;
         vt_set_free(set);
-        set->joins = joins;
+        set->bound = bound;
         set->text = text;
         return;
     }
@@ -477,15 +477,15 @@ static bool vvalue_rhs(struct vt_input *input, sqlite3_value *value)
     return true;
 }
 
-/* Whether the comparison may be numeric. A bound number is compared as text,
- * but in a join it may stand for a column that it is equal to: SQLite makes
+/* Whether the comparison may be numeric. A bound number is compared as text, but
+ * where it may stand for a column that it is equal to (texts.c): SQLite makes
  * `s.key = t.n AND t.n = ?` into `s.key = ?` and keeps the affinity of t.n. */
 static bool vvalue_computed(const struct vt_set *set, sqlite3_value *value)
 {
     int type = sqlite3_value_type(value);
 
     return !set->text && (type == SQLITE_INTEGER || type == SQLITE_FLOAT) &&
-           (set->joins || !sqlite3_value_frombind(value));
+           (set->bound || !sqlite3_value_frombind(value));
 }
 
 bool vt_key_of_value(sqlite3_value *value, struct kv_key *out)

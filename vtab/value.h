@@ -64,7 +64,7 @@ struct vt_set {
     struct vt_chunk *chunks;
     uint32_t used; /* of first_bytes */
     uint8_t first_bytes[128];
-    bool joins;   /* parameters may be computed numbers too */
+    bool bound;   /* parameters may be computed numbers too */
     bool text;    /* no number is compared as one (PL6) */
     bool numeric; /* an EQ with a computed number (PL2): a superset */
     struct vt_number number;

@@ -359,9 +359,31 @@ static void collated(struct gen *g, const struct gen_table *table,
     if (!left) gen_say(g, " COLLATE %s", collation);
 }
 
+/* A column of text is equal to one of numbers, which is equal to a value: SQLite
+ * may put the value where that column stands. */
+static void stands_in(struct gen *g, const struct gen_table *table,
+                      const char *as, bool t)
+{
+    static const char *const numbers[GEN_TABLES] = {
+        "length", "expires_at", "expires_at", "idx", "key", "score"};
+    const bool other = t && gen_one_in(g, 2);
+    const char *of = other ? "t" : as;
+    const char *name = other ? GEN_PICK(g, columns_of_t)
+                             : numbers[table - gen_tables];
+
+    gen_say(g, "(%s.%s %s %s.%s AND %s.%s = ", as, column_of(g, table),
+            gen_one_in(g, 3) ? GEN_PICK(g, operators) : "=", of, name, of, name);
+    gen_value(g, false);
+    gen_put(g, ")");
+}
+
 static void compared(struct gen *g, const struct gen_table *table,
                      const char *as, bool t)
 {
+    if (gen_one_in(g, 8)) {
+        stands_in(g, table, as, t);
+        return;
+    }
     column(g, table, as);
     gen_say(g, " %s ", GEN_PICK(g, operators));
     gen_value(g, t);
