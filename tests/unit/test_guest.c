@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/lib/tempdir.h"
 #include "tests/lib/unit.h"
 #include "vtab/guest.h"
 #include "vtab/session.h"
@@ -166,17 +167,21 @@ START_TEST(the_entry_serves_programs_that_link_it)
     extern int sqlite3_kvsql_init(sqlite3 *, char **,
                                   const sqlite3_api_routines *);
     sqlite3 *sql = connection();
-    char *text = NULL, out[64];
+    char *why = NULL, out[64], dir[TEMPDIR_MAX], text[TEMPDIR_MAX + 32];
 
-    ck_assert_int_eq(sqlite3_kvsql_init(sql, &text, NULL),
+    ck_assert_int_eq(sqlite3_kvsql_init(sql, &why, NULL),
                      SQLITE_OK_LOAD_PERMANENTLY);
-    ck_assert_int_eq(sqlite3_kvsql_init(sql, &text, NULL),
+    ck_assert_int_eq(sqlite3_kvsql_init(sql, &why, NULL),
                      SQLITE_OK_LOAD_PERMANENTLY);
     ck_assert_int_ne(run(sql, "SELECT kv_open('/dev/null')", out), SQLITE_OK);
     ck_assert_ptr_nonnull(strstr(sqlite3_errmsg(sql), "/dev/null"));
     ck_assert_int_eq(run(sql, "SELECT kv_get('a')", out), SQLITE_ERROR);
     ck_assert_int_eq(kvsql_sql_register(db, sql, &err), KVSQL_OK);
-    ck_assert_int_ne(run(sql, "SELECT kv_open('.')", out), SQLITE_OK);
+    tempdir_make(dir, "test_guest");
+    (void)snprintf(text, sizeof(text), "SELECT kv_open('%s')", dir);
+    ck_assert_int_ne(run(sql, text, out), SQLITE_OK);
+    ck_assert_ptr_nonnull(strstr(sqlite3_errmsg(sql), "has the tables of"));
+    tempdir_remove(dir);
     gives(sql, "SELECT count(*) FROM keys", "0");
     ck_assert_int_eq(sqlite3_close(sql), SQLITE_OK);
 }
