@@ -50,7 +50,7 @@ struct export_run {
     unsigned count;
     struct kv_buf last; /* the last key, and whether it is a BLOB */
     bool last_blob, begun;
-    struct cli_batch batch;
+    struct cmd_words batch;
     struct cmd_reply replies;
     struct kv_buf line;
     struct export_times times;
@@ -248,14 +248,14 @@ static void export_ask(struct export_run *run, const struct export_key *key)
         [KV_STRING] = "GET",    [KV_HASH] = "HGETALL", [KV_LIST] = "LRANGE",
         [KV_SET] = "SMEMBERS", [KV_ZSET] = "ZRANGE"};
 
-    cli_batch_command(&run->batch, names[key->type]);
-    cli_batch_word(&run->batch, run->keys.p + key->at, key->size);
+    cmd_words_command(&run->batch, names[key->type]);
+    cmd_words_word(&run->batch, run->keys.p + key->at, key->size);
     if (key->type == KV_LIST || key->type == KV_ZSET) {
-        cli_batch_word(&run->batch, "0", 1);
-        cli_batch_word(&run->batch, "-1", 2);
+        cmd_words_word(&run->batch, "0", 1);
+        cmd_words_word(&run->batch, "-1", 2);
     }
     if (key->type == KV_ZSET)
-        cli_batch_word(&run->batch, "WITHSCORES", 10);
+        cmd_words_word(&run->batch, "WITHSCORES", 10);
 }
 
 static bool export_wanted(const struct export_run *run,
@@ -512,8 +512,8 @@ static kvsql_rc export_total(struct export_run *run, struct kvsql_error *err)
     struct cmd_item item;
     size_t offset = 0;
 
-    cli_batch_reset(&run->batch);
-    cli_batch_command(&run->batch, "DBSIZE");
+    cmd_words_reset(&run->batch);
+    cmd_words_command(&run->batch, "DBSIZE");
     const kvsql_rc rc =
         cli_target_pipeline(run->target, &run->batch, &run->replies, err);
     if (rc == KVSQL_OK && cmd_reply_next(&run->replies, &offset, &item) &&
@@ -532,15 +532,15 @@ static kvsql_rc export_all(struct export_run *run, struct kvsql_error *err)
     if (rc != KVSQL_OK)
         return rc;
     while ((rc = export_page(run, err)) == KVSQL_OK && run->count > 0) {
-        cli_batch_reset(&run->batch);
+        cmd_words_reset(&run->batch);
         cmd_reply_reset(&run->replies);
         for (unsigned i = 0; i < run->count; i++)
             if (export_wanted(run, &run->page[i]))
                 export_ask(run, &run->page[i]);
-        if (cli_batch_count(&run->batch) > 0)
+        if (cmd_words_count(&run->batch) > 0)
             rc = cli_target_pipeline(run->target, &run->batch, &run->replies,
                                      err);
-        if (rc == KVSQL_OK && cli_batch_count(&run->batch) > 0)
+        if (rc == KVSQL_OK && cmd_words_count(&run->batch) > 0)
             rc = export_values(run, err);
         run->listed += run->count;
         cli_progress_show(&run->progress, run->exported, run->listed,
@@ -569,7 +569,7 @@ static int export_start(const struct cli_settings *settings)
     kv_buf_init(&run.line_times, KV_MEM_CLIENT, TARGET_REPLY_MAX);
     kv_buf_init(&run.times.bytes, KV_MEM_CLIENT, TARGET_REPLY_MAX);
     kv_buf_init(&run.times.rows, KV_MEM_CLIENT, TARGET_REPLY_MAX);
-    cli_batch_init(&run.batch);
+    cmd_words_init(&run.batch, TARGET_BATCH_MAX);
     cmd_reply_init(&run.replies, TARGET_REPLY_MAX);
     cli_progress_init(&run.progress, "export.progress", "exporting", "keys");
     rc = export_all(&run, &err);
@@ -580,7 +580,7 @@ static int export_start(const struct cli_settings *settings)
     kv_buf_fini(&run.line_times);
     kv_buf_fini(&run.times.bytes);
     kv_buf_fini(&run.times.rows);
-    cli_batch_fini(&run.batch);
+    cmd_words_fini(&run.batch);
     cmd_reply_fini(&run.replies);
     const kvsql_rc closed = cli_target_close(run.target, &close_err);
     if (rc != KVSQL_OK)

@@ -18,20 +18,20 @@
 void cli_import_key(struct cli_import *import, const char *a, kvsql_slice b)
 {
     const char *prefix = cli_text(import->settings, CLI_OPT_IMPORT_PREFIX);
-    struct cli_batch *batch = &import->batch;
+    struct cmd_words *batch = &import->batch;
     const size_t size = strlen(prefix) + strlen(a) + b.size;
 
-    cli_batch_word(batch, NULL, 0);
+    cmd_words_word(batch, NULL, 0);
     kv_buf_add(&batch->bytes, prefix, strlen(prefix));
     kv_buf_add(&batch->bytes, a, strlen(a));
     kv_buf_add(&batch->bytes, b.p, b.size);
-    cli_batch_grow(batch, size);
+    cmd_words_grow(batch, size);
 }
 
 bool cli_import_full(const struct cli_import *import)
 {
-    return cli_batch_size(&import->batch) >= IMPORT_BATCH_BYTES ||
-           cli_batch_count(&import->batch) >= IMPORT_BATCH_COMMANDS;
+    return cmd_words_size(&import->batch) >= IMPORT_BATCH_BYTES ||
+           cmd_words_count(&import->batch) >= IMPORT_BATCH_COMMANDS;
 }
 
 kvsql_rc cli_import_flush(struct cli_import *import, struct kvsql_error *err)
@@ -50,7 +50,7 @@ kvsql_rc cli_import_flush(struct cli_import *import, struct kvsql_error *err)
          fflush(stdout) != 0))
         return kv_fail(err, KVSQL_IO, "cannot write to standard output: %s",
                        strerror(errno));
-    cli_batch_reset(&import->batch);
+    cmd_words_reset(&import->batch);
     kv_buf_reset(&import->names, IMPORT_BATCH_BYTES);
     cli_progress_show(&import->progress, import->acked, import->file_read,
                       import->file_size);
@@ -158,7 +158,7 @@ static int import_run(const struct cli_settings *settings, const char *place,
                           IMPORT_BATCH_MAX);
     if (!import_open(&import, path))
         return CLI_FAILED;
-    cli_batch_init(&import.batch);
+    cmd_words_init(&import.batch, TARGET_BATCH_MAX);
     kv_buf_init(&import.names, KV_MEM_CLIENT, IMPORT_NAME_MAX);
     kvsql_rc rc = cli_target_open(settings, place, true, &import.target, &err);
     cli_progress_init(&import.progress, "import.progress", "importing",
@@ -174,7 +174,7 @@ static int import_run(const struct cli_settings *settings, const char *place,
     }
     if (import.file != NULL && import.file != stdin)
         (void)fclose(import.file);
-    cli_batch_fini(&import.batch);
+    cmd_words_fini(&import.batch);
     kv_buf_fini(&import.names);
     return import_end(&import, rc, &err);
 }

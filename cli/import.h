@@ -21,7 +21,7 @@ struct cli_import {
     const char *source;    /* its name */
     uint64_t file_size;    /* 0 = unknown */
     uint64_t file_read;    /* bytes read so far, kept by the format's reader */
-    struct cli_batch batch;
+    struct cmd_words batch;
     struct kv_buf names;   /* of the records in the batch, a line each */
     unsigned waiting;      /* records in the batch */
     unsigned batch_max;

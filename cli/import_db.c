@@ -137,21 +137,21 @@ struct db_rows {
     bool command;      /* the command of its elements is the last of the batch */
 };
 
-static void db_word(struct cli_batch *batch, kvsql_slice word)
+static void db_word(struct cmd_words *batch, kvsql_slice word)
 {
-    cli_batch_word(batch, word.p, word.size);
+    cmd_words_word(batch, word.p, word.size);
 }
 
-static void db_time(struct cli_batch *batch, int64_t ms)
+static void db_time(struct cmd_words *batch, int64_t ms)
 {
     char text[KV_INT_TEXT_MAX];
 
-    cli_batch_word(batch, text, kv_num_format_int(text, ms));
+    cmd_words_word(batch, text, kv_num_format_int(text, ms));
 }
 
 static void db_command(struct db_rows *rows, const char *name)
 {
-    cli_batch_command(&rows->import->batch, name);
+    cmd_words_command(&rows->import->batch, name);
     cli_import_key(rows->import, "",
                    (kvsql_slice){rows->key.p, rows->key.size});
 }
@@ -189,12 +189,12 @@ static kvsql_rc db_key(struct db_rows *rows, const struct vt_dbimport_row *row,
 static void db_field_time(struct db_rows *rows,
                           const struct vt_dbimport_row *row)
 {
-    struct cli_batch *batch = &rows->import->batch;
+    struct cmd_words *batch = &rows->import->batch;
 
     db_command(rows, "HPEXPIREAT");
     db_time(batch, row->field_expires_at);
-    cli_batch_word(batch, "FIELDS", 6);
-    cli_batch_word(batch, "1", 1);
+    cmd_words_word(batch, "FIELDS", 6);
+    cmd_words_word(batch, "1", 1);
     db_word(batch, row->name);
     rows->command = false;
 }
@@ -207,7 +207,7 @@ static kvsql_rc db_row(struct db_rows *rows, const struct vt_dbimport_row *row,
                                         [KV_LIST] = "RPUSH",
                                         [KV_SET] = "SADD",
                                         [KV_ZSET] = "ZADD"};
-    struct cli_batch *batch = &rows->import->batch;
+    struct cmd_words *batch = &rows->import->batch;
     char number[KV_DOUBLE_TEXT_MAX];
     kvsql_rc rc = row->first ? db_key(rows, row, err) : KVSQL_OK;
 
@@ -221,7 +221,7 @@ static kvsql_rc db_row(struct db_rows *rows, const struct vt_dbimport_row *row,
         db_command(rows, names[row->type]);
     rows->command = true;
     if (row->type == KV_ZSET)
-        cli_batch_word(batch, number,
+        cmd_words_word(batch, number,
                        kv_num_format_double(number, row->score));
     if (row->type == KV_HASH || row->type == KV_SET || row->type == KV_ZSET)
         db_word(batch, row->name);

@@ -60,35 +60,35 @@ static void import_score(struct cli_import *import,
     if (field == NULL ||
         !kv_num_double(field->value.p, field->value.size, &number))
         return;
-    cli_batch_command(&import->batch, "ZADD");
+    cmd_words_command(&import->batch, "ZADD");
     cli_import_key(import, key, (kvsql_slice){"", 0});
-    cli_batch_word(&import->batch, field->value.p, field->value.size);
-    cli_batch_word(&import->batch, name.p, name.size);
+    cmd_words_word(&import->batch, field->value.p, field->value.size);
+    cmd_words_word(&import->batch, name.p, name.size);
 }
 
 static void import_stanza(struct cli_import *import,
                           const struct cli_deb822 *reader, kvsql_slice name,
                           struct import_deps *deps)
 {
-    struct cli_batch *batch = &import->batch;
+    struct cmd_words *batch = &import->batch;
     const struct cli_deb822_field *section =
         cli_deb822_find(reader, "Section");
 
-    cli_batch_command(batch, "DEL");
+    cmd_words_command(batch, "DEL");
     cli_import_key(import, "pkg:", name);
     cli_import_key(import, "deps:", name);
-    cli_batch_command(batch, "HSET");
+    cmd_words_command(batch, "HSET");
     cli_import_key(import, "pkg:", name);
     for (unsigned i = 0; i < reader->field_count; i++) {
         const struct cli_deb822_field *field = &reader->fields[i];
 
-        cli_batch_word(batch, field->name.p, field->name.size);
-        cli_batch_word(batch, field->value.p, field->value.size);
+        cmd_words_word(batch, field->name.p, field->name.size);
+        cmd_words_word(batch, field->value.p, field->value.size);
     }
     if (section != NULL && section->value.size > 0) {
-        cli_batch_command(batch, "SADD");
+        cmd_words_command(batch, "SADD");
         cli_import_key(import, "section:", section->value);
-        cli_batch_word(batch, name.p, name.size);
+        cmd_words_word(batch, name.p, name.size);
     }
     import_score(import, cli_deb822_find(reader, "Installed-Size"),
                  "by:installed-size", name);
@@ -98,10 +98,10 @@ static void import_stanza(struct cli_import *import,
     import_deps_add(deps, cli_deb822_find(reader, "Depends"));
     if (deps->count == 0)
         return;
-    cli_batch_command(batch, "RPUSH");
+    cmd_words_command(batch, "RPUSH");
     cli_import_key(import, "deps:", name);
     for (unsigned i = 0; i < deps->count; i++)
-        cli_batch_word(batch, deps->name[i].p, deps->name[i].size);
+        cmd_words_word(batch, deps->name[i].p, deps->name[i].size);
 }
 
 static kvsql_rc import_stanzas(struct cli_import *import,

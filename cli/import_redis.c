@@ -163,7 +163,7 @@ static bool redis_is(const struct redis_import *r, size_t i, const char *type)
 
 static void redis_put(struct redis_import *r, const char *command, size_t key)
 {
-    cli_batch_command(&r->import->batch, command);
+    cmd_words_command(&r->import->batch, command);
     cli_import_key(r->import, "", redis_key(r, key));
 }
 
@@ -176,7 +176,7 @@ static kvsql_rc redis_done(struct redis_import *r, size_t i,
 
     if (row->expires_at > 0) {
         redis_put(r, "PEXPIREAT", i);
-        cli_batch_word(&r->import->batch, text,
+        cmd_words_word(&r->import->batch, text,
                        kv_num_format_int(text, row->expires_at));
     }
     return cli_import_record(r->import, redis_key(r, i), err);
@@ -197,7 +197,7 @@ static kvsql_rc redis_strings(struct redis_import *r, struct kvsql_error *err)
         if (rc != KVSQL_OK || item.kind != CLI_REDIS_BULK)
             continue; /* it is gone, or another type by now */
         redis_put(r, "SET", i);
-        cli_batch_word(&r->import->batch, item.bytes.p, item.bytes.size);
+        cmd_words_word(&r->import->batch, item.bytes.p, item.bytes.size);
         rc = redis_done(r, i, err);
     }
     return rc;
@@ -224,16 +224,16 @@ static void redis_element(struct redis_import *r,
                           const struct redis_shape *shape, bool first,
                           kvsql_slice word)
 {
-    struct cli_batch *batch = &r->import->batch;
+    struct cmd_words *batch = &r->import->batch;
 
     if (shape->swap && first) {
         kv_buf_reset(&r->kept, 1u << 20);
         kv_buf_add(&r->kept, word.p, word.size);
         return;
     }
-    cli_batch_word(batch, word.p, word.size);
+    cmd_words_word(batch, word.p, word.size);
     if (shape->swap)
-        cli_batch_word(batch, r->kept.p, r->kept.size);
+        cmd_words_word(batch, r->kept.p, r->kept.size);
 }
 
 /* `count` words that the server sends now; a large batch goes in between. */
@@ -368,14 +368,14 @@ static kvsql_slice redis_field(const struct redis_import *r, size_t *at)
 static void redis_field_time(struct redis_import *r, size_t key,
                              kvsql_slice field, int64_t time)
 {
-    struct cli_batch *batch = &r->import->batch;
+    struct cmd_words *batch = &r->import->batch;
     char text[KV_INT_TEXT_MAX];
 
     redis_put(r, "HPEXPIREAT", key);
-    cli_batch_word(batch, text, kv_num_format_int(text, time));
-    cli_batch_word(batch, "FIELDS", 6);
-    cli_batch_word(batch, "1", 1);
-    cli_batch_word(batch, field.p, field.size);
+    cmd_words_word(batch, text, kv_num_format_int(text, time));
+    cmd_words_word(batch, "FIELDS", 6);
+    cmd_words_word(batch, "1", 1);
+    cmd_words_word(batch, field.p, field.size);
 }
 
 static kvsql_rc redis_field_times(struct redis_import *r, size_t key,

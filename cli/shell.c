@@ -224,7 +224,7 @@ kvsql_rc cli_shell_command(struct cli_shell *shell, const char *line,
 {
     static kvsql_slice argv[CMD_LINE_ARGS_MAX];
     const uint64_t began = kv_os_mono_ns();
-    struct cli_batch batch;
+    struct cmd_words batch;
     struct cmd_reply reply;
     struct kvsql_error err;
     struct kv_buf words;
@@ -233,14 +233,14 @@ kvsql_rc cli_shell_command(struct cli_shell *shell, const char *line,
     bool failed = false;
 
     kv_buf_init(&words, KV_MEM_CLIENT, SHELL_TEXT_MAX);
-    cli_batch_init(&batch);
+    cmd_words_init(&batch, TARGET_BATCH_MAX);
     cmd_reply_init(&reply, TARGET_REPLY_MAX);
     cli_interrupted = 0;
     kvsql_rc rc = cmd_split(line, size, &words, argv, &argc, &err);
     if (rc == KVSQL_OK && argc > 0 && shell_sure(shell, argv[0])) {
-        cli_batch_begin(&batch);
+        cmd_words_begin(&batch);
         for (unsigned i = 0; i < argc; i++)
-            cli_batch_word(&batch, argv[i].p, argv[i].size);
+            cmd_words_word(&batch, argv[i].p, argv[i].size);
         rc = cli_target_pipeline(shell->target, &batch, &reply, &err);
         if (rc == KVSQL_OK)
             cli_print_reply(shell->print.out, &reply, &offset,
@@ -251,7 +251,7 @@ kvsql_rc cli_shell_command(struct cli_shell *shell, const char *line,
     else if (failed && shell->worst == KVSQL_OK)
         shell->worst = KVSQL_INVALID;
     cmd_reply_fini(&reply);
-    cli_batch_fini(&batch);
+    cmd_words_fini(&batch);
     kv_buf_fini(&words);
     shell_done(shell, began);
     return rc == KVSQL_OK && failed ? KVSQL_INVALID : rc;

@@ -329,18 +329,18 @@ bool cli_target_in_transaction(const struct cli_target *target)
 /* ---- commands in this process ------------------------------------------------------ */
 
 static kvsql_rc target_pipeline(struct cli_target *target,
-                                const struct cli_batch *batch,
+                                const struct cmd_words *batch,
                                 struct cmd_reply *replies,
                                 struct kvsql_error *err)
 {
     static kvsql_slice argv[CMD_LINE_ARGS_MAX];
     struct cmd_reply one;
-    kvsql_rc rc = cli_batch_result(batch, err);
+    kvsql_rc rc = cmd_words_result(batch, err);
 
-    for (unsigned i = 0; i < cli_batch_count(batch) && rc == KVSQL_OK; i++) {
+    for (unsigned i = 0; i < cmd_words_count(batch) && rc == KVSQL_OK; i++) {
         struct kv_ticket ticket = {0};
         const unsigned argc =
-            cli_batch_words(batch, i, argv, CMD_LINE_ARGS_MAX);
+            cmd_words_argv(batch, i, argv, CMD_LINE_ARGS_MAX);
 
         if (argc > CMD_LINE_ARGS_MAX) {
             rc = kv_fail(err, KVSQL_TOOBIG, "more than %d words in a command",
@@ -357,7 +357,7 @@ static kvsql_rc target_pipeline(struct cli_target *target,
 }
 
 kvsql_rc cli_target_pipeline(struct cli_target *target,
-                             const struct cli_batch *batch,
+                             const struct cmd_words *batch,
                              struct cmd_reply *replies,
                              struct kvsql_error *err)
 {
@@ -393,11 +393,11 @@ static void target_call_fini(struct target_call *call)
 }
 
 static kvsql_rc target_call_init(struct target_call *call,
-                                 const struct cli_batch *batch,
+                                 const struct cmd_words *batch,
                                  struct kvsql_error *err)
 {
-    *call = (struct target_call){.count = cli_batch_count(batch),
-                                 .word_count = batch->words.size / 16};
+    *call = (struct target_call){.count = cmd_words_count(batch),
+                                 .word_count = batch->places.size / 16};
     call->argc = kv_mem_alloc(KV_MEM_CLIENT, call->count * sizeof *call->argc);
     call->argv = kv_mem_alloc(KV_MEM_CLIENT, call->count * sizeof *call->argv);
     call->replies =
@@ -411,7 +411,7 @@ static kvsql_rc target_call_init(struct target_call *call,
     }
     kvsql_slice *at = call->words;
     for (size_t i = 0; i < call->count; i++) {
-        call->argc[i] = cli_batch_words(batch, (unsigned)i, at,
+        call->argc[i] = cmd_words_argv(batch, (unsigned)i, at,
                                         TARGET_ARGS_MAX);
         call->argv[i] = at;
         at += call->argc[i];
@@ -438,13 +438,13 @@ static kvsql_rc target_call_result(const struct target_call *call,
 }
 
 static kvsql_rc target_batch(struct cli_target *target,
-                             const struct cli_batch *batch,
+                             const struct cmd_words *batch,
                              struct kvsql_error *err)
 {
     struct target_call call;
     struct kv_ticket ticket = {0};
     unsigned failed;
-    kvsql_rc rc = cli_batch_result(batch, err);
+    kvsql_rc rc = cmd_words_result(batch, err);
 
     if (rc == KVSQL_OK)
         rc = target_call_init(&call, batch, err);
@@ -461,10 +461,10 @@ static kvsql_rc target_batch(struct cli_target *target,
 }
 
 kvsql_rc cli_target_batch(struct cli_target *target,
-                          const struct cli_batch *batch,
+                          const struct cmd_words *batch,
                           struct kvsql_error *err)
 {
-    if (cli_batch_count(batch) == 0)
+    if (cmd_words_count(batch) == 0)
         return KVSQL_OK;
     if (target->kind == CLI_REMOTE)
         return cli_wire_batch(target->remote, batch, err);

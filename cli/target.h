@@ -7,9 +7,10 @@
 
 #include "cli/option.h"
 #include "command/reply.h"
+#include "command/words.h"
 #include "vtab/session.h"
 
-#define TARGET_BATCH_MAX (16u << 20) /* bytes of the words of one batch */
+#define TARGET_BATCH_MAX ((size_t)1 << 30) /* bytes of the words of one batch */
 #define TARGET_REPLY_MAX ((size_t)1 << 30)
 #define TARGET_HINT_MAX 256
 
@@ -101,43 +102,16 @@ KV_INTERNAL kvsql_rc cli_target_snapshots(struct cli_target *target,
 
 /* ---- commands ----------------------------------------------------------------- */
 
-/* Commands in a row: words behind each other. */
-struct cli_batch {
-    struct kv_buf bytes; /* of all words */
-    struct kv_buf words; /* per word: u64 offset, u64 size */
-    struct kv_buf starts; /* per command: u64 index of its first word */
-};
-KV_INTERNAL void cli_batch_init(struct cli_batch *batch);
-KV_INTERNAL void cli_batch_fini(struct cli_batch *batch);
-KV_INTERNAL void cli_batch_reset(struct cli_batch *batch);
-/* A command begins; its words follow. The second form gives the first. */
-KV_INTERNAL void cli_batch_begin(struct cli_batch *batch);
-KV_INTERNAL void cli_batch_command(struct cli_batch *batch, const char *name);
-KV_INTERNAL void cli_batch_word(struct cli_batch *batch, const void *p,
-                                size_t size);
-/* The last word is longer: `size` bytes were added to batch->bytes. */
-KV_INTERNAL void cli_batch_grow(struct cli_batch *batch, size_t size);
-KV_INTERNAL unsigned cli_batch_count(const struct cli_batch *batch);
-/* Words of a command into argv, at most `max`; gives how many there are. */
-KV_INTERNAL unsigned cli_batch_words(const struct cli_batch *batch,
-                                     unsigned command, kvsql_slice *argv,
-                                     unsigned max);
-/* KVSQL_OK when nothing was dropped. */
-KV_INTERNAL kvsql_rc cli_batch_result(const struct cli_batch *batch,
-                                      struct kvsql_error *err) KV_MUST_USE;
-/* Bytes that sending it takes, about. */
-KV_INTERNAL size_t cli_batch_size(const struct cli_batch *batch);
-
 /* Run each by itself; `replies` gets one value for each, in order, error
  * replies included. */
 KV_INTERNAL kvsql_rc cli_target_pipeline(struct cli_target *target,
-                                         const struct cli_batch *batch,
+                                         const struct cmd_words *batch,
                                          struct cmd_reply *replies,
                                          struct kvsql_error *err) KV_MUST_USE;
 /* Run all as one atomic batch, and wait until it is acknowledged: safe by the
  * policy of the store. An error of any command is the result. */
 KV_INTERNAL kvsql_rc cli_target_batch(struct cli_target *target,
-                                      const struct cli_batch *batch,
+                                      const struct cmd_words *batch,
                                       struct kvsql_error *err) KV_MUST_USE;
 
 #endif

@@ -513,14 +513,14 @@ static bool wire_is_bytes(const uint8_t *p, size_t size)
 }
 
 /* Words of one command as a JSON array. */
-static void wire_command(struct kv_buf *body, const struct cli_batch *batch,
+static void wire_command(struct kv_buf *body, const struct cmd_words *batch,
                          unsigned command)
 {
     const uint64_t from = kv_u64_get(batch->starts.p + 8 * (size_t)command);
-    const unsigned n = cli_batch_words(batch, command, NULL, 0);
+    const unsigned n = cmd_words_argv(batch, command, NULL, 0);
 
     for (uint64_t i = from; i < from + n; i++) {
-        const uint8_t *word = batch->words.p + 16 * i;
+        const uint8_t *word = batch->places.p + 16 * i;
         const uint8_t *p = batch->bytes.p + kv_u64_get(word);
         const size_t size = kv_u64_get(word + 8);
 
@@ -532,18 +532,18 @@ static void wire_command(struct kv_buf *body, const struct cli_batch *batch,
 
 /* [[..],[..]] to `path`; {"ops":[[..],[..]]} to /v1/batch. */
 static kvsql_rc wire_commands(struct cli_remote *remote, const char *path,
-                              const char *header, const struct cli_batch *batch,
+                              const char *header, const struct cmd_words *batch,
                               struct kv_buf *out, struct kvsql_error *err)
 {
     struct cli_trouble trouble;
     const bool ops = strcmp(path, "/v1/batch") == 0;
     struct kv_buf body;
     long status = 0;
-    kvsql_rc rc = cli_batch_result(batch, err);
+    kvsql_rc rc = cmd_words_result(batch, err);
 
     kv_buf_init(&body, KV_MEM_CLIENT, WIRE_BODY_MAX);
     kv_buf_text(&body, ops ? "{\"ops\":[" : "[");
-    for (unsigned i = 0; i < cli_batch_count(batch) && rc == KVSQL_OK; i++) {
+    for (unsigned i = 0; i < cmd_words_count(batch) && rc == KVSQL_OK; i++) {
         if (i > 0)
             kv_buf_byte(&body, ',');
         wire_command(&body, batch, i);
@@ -625,7 +625,7 @@ kvsql_rc cli_wire_resp2(const uint8_t *p, size_t size,
 }
 
 kvsql_rc cli_wire_pipeline(struct cli_remote *remote,
-                           const struct cli_batch *batch,
+                           const struct cmd_words *batch,
                            struct cmd_reply *replies, struct kvsql_error *err)
 {
     struct kv_buf out;
@@ -642,7 +642,7 @@ kvsql_rc cli_wire_pipeline(struct cli_remote *remote,
 
 /* All or nothing: the first command that fails is what the server refuses. */
 kvsql_rc cli_wire_batch(struct cli_remote *remote,
-                        const struct cli_batch *batch, struct kvsql_error *err)
+                        const struct cmd_words *batch, struct kvsql_error *err)
 {
     struct kv_buf out;
 

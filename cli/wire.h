@@ -24,11 +24,11 @@ KV_INTERNAL kvsql_rc cli_wire_transaction(struct cli_remote *remote,
                                           struct cli_trouble *trouble)
     KV_MUST_USE;
 KV_INTERNAL kvsql_rc cli_wire_pipeline(struct cli_remote *remote,
-                                       const struct cli_batch *batch,
+                                       const struct cmd_words *batch,
                                        struct cmd_reply *replies,
                                        struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL kvsql_rc cli_wire_batch(struct cli_remote *remote,
-                                    const struct cli_batch *batch,
+                                    const struct cmd_words *batch,
                                     struct kvsql_error *err) KV_MUST_USE;
 
 /* What /v1/snapshots says, appended to `answer`. */
