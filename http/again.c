@@ -61,6 +61,18 @@ static uint64_t again_mix(uint64_t digest, const void *p, size_t size)
     return digest;
 }
 
+void http_again_more(struct http_request *request, const void *p, size_t size)
+{
+    const uint8_t *const bytes = p;
+    uint64_t digest = request->digest;
+
+    if (!http_again_asked(request))
+        return;
+    for (size_t i = 0; i < size; i++)
+        digest = (digest ^ bytes[i]) * AGAIN_FNV_PRIME;
+    request->digest = digest;
+}
+
 void http_again_ask(struct http_request *request)
 {
     static const enum http_header_id headers[] = {
@@ -177,6 +189,22 @@ static void again_found(struct http_request *request, const struct kv_buf *kept)
         http_fail(request, KVSQL_NOMEM, "no memory for the answer that is kept",
                   NULL);
     }
+}
+
+bool http_again_is_kept(const struct http_request *request,
+                        const struct kv_txn *txn)
+{
+    struct kv_buf kept;
+    struct kv_at at;
+
+    if (!http_again_asked(request))
+        return false;
+    kv_at_txn(txn, &at);
+    kv_buf_init(&kept, KV_MEM_CLIENT, 2 * AGAIN_ANSWER_MAX);
+    const bool found =
+        kv_answer_get(&at, request->headers[HTTP_H_AGAIN], &kept);
+    kv_buf_fini(&kept);
+    return found;
 }
 
 bool http_again_fresh(struct http_request *request, const struct kv_txn *txn)

@@ -28,6 +28,13 @@ KV_INTERNAL bool http_again_asked(const struct http_request *request);
 KV_INTERNAL bool http_again_route(struct http_request *request);
 /* Note what is asked, so that another request under the same key is seen. */
 KV_INTERNAL void http_again_ask(struct http_request *request);
+/* The same of a body that is not held, piece by piece behind it. */
+KV_INTERNAL void http_again_more(struct http_request *request, const void *p,
+                                 size_t size);
+/* Is an answer kept under its key, whatever was asked then? False when there is
+ * no key. */
+KV_INTERNAL bool http_again_is_kept(const struct http_request *request,
+                                    const struct kv_txn *txn);
 /* Is it the first of its key? False: the answer of the first is made, or it is
  * refused; the transaction is to be rolled back. True at once when there is no
  * key. */

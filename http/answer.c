@@ -12,6 +12,7 @@
 
 #include "command/stats.h"
 #include "http/gzip.h"
+#include "http/intake.h"
 #include "http/json.h"
 #include "http/request.h"
 #include "kvsql/base/os.h"
@@ -443,7 +444,9 @@ void http_stats_done(struct http_request *request)
         &stats->requests[request->tier][kind < 6 ? kind : 0], 1,
         memory_order_relaxed);
     cmd_stat_add(CMD_STAT_HTTP_REQUESTS, 1);
-    atomic_fetch_add_explicit(&stats->bytes_in, request->body.size,
+    atomic_fetch_add_explicit(&stats->bytes_in,
+                              request->intake != NULL ? request->intake->size
+                                                      : request->body.size,
                               memory_order_relaxed);
     atomic_fetch_add_explicit(&stats->bytes_out, request->sent_bytes,
                               memory_order_relaxed);

@@ -41,6 +41,7 @@ struct http_config {
     const char *const *cors_origins;  /* NULL-terminated "scheme://host:port"
                                          or "*", may be NULL */
     uint64_t body_max;          /* bytes; 0 = 1 MiB */
+    size_t record_max;          /* bytes of a record of /v1/import; 0 = 1 GiB */
     unsigned threads;           /* event loops of the first address; 0 = 2;
                                    the others have one each */
     unsigned sql_threads;       /* 0 = 4 */

@@ -1,233 +1,72 @@
-/* import.c - /v1/import: lines of NDJSON become keys.
+/* import.c - /v1/import: records of NDJSON or CSV (records.h) become keys.
  *
- *   {"key":K,"type":T,"value":V,"expires_at":MS,"field_expires_at":{F:MS}}
+ * The body is not held (intake.h): what has come is read as far as its records
+ * are whole, and applied, IMPORT_BATCH_SIZE bytes or IMPORT_BATCH_RECORDS
+ * records in a batch. The first record that is wrong ends it: keys before it
+ * are there, those of its batch too, and the problem names its line and how
+ * many keys that is. Only elements that a key got in an earlier batch are left
+ * of a key that is cut so.
  *
- * or, for names that are no text, "field_expires_at":{"$pairs":[[F,MS],..]}:
+ * With Accept: application/x-ndjson the answer is how it went, a line each:
+ *   {"line":n,"imported":keys,"position":p}      IMPORT_MARKS of them at most
+ *   {"done":true,"imported":keys}
  *
- * the form that /v1/export and `kvsql export` write: values as in value.h,
- * times in ms since the epoch, both may be absent. A key replaces what was
- * there, in one batch; with "continue":true its elements are added to those of
- * the lines before. The last line of an export, {"done":true,..}, is passed
- * over, and so are empty ones. The first line that is wrong ends it: the
- * problem names the line, and what stood before it is there.
+ * With an Idempotency-Key the answer is a part of the last batch. One of the
+ * same key that comes while the first still runs is a 409; one that comes later
+ * is read, compared by its digest, and gets the answer of the first. An import
+ * that was cut has none: sent again it begins anew, and replaces what it had
+ * made.
  *
- * Thread: workers. */
+ * Thread: workers, one at a time; what is said of a function. */
 #include <stdio.h>
 #include <string.h>
 
 #include "command/stats.h"
-#include "http/value.h"
-#include "kvsql/base/num.h"
+#include "http/again.h"
+#include "http/call.h"
+#include "http/intake.h"
+#include "http/records.h"
 
 #define IMPORT_WAIT_MS 10000 /* for the store */
+#define IMPORT_BATCH_SIZE (256u << 10)
+#define IMPORT_BATCH_RECORDS 1000
+#define IMPORT_MARKS 64
 
-struct import {
-    struct http_request *request;
-    uint64_t line, keys;
-    struct http_call call; /* of the line */
-    kvsql_slice until;     /* expires_at; p NULL: none */
-    uint32_t fields;       /* token of field_expires_at; 0: none */
-    bool more;             /* "continue" */
+/* Where a record ends among the words. */
+struct import_unit {
+    uint64_t line;
+    unsigned commands; /* up to its end */
+    bool key;          /* a key is complete with it */
 };
 
-/* ---- a line ------------------------------------------------------------------------ */
+struct import_mark {
+    uint64_t line, keys, position;
+};
 
-static enum kv_type import_type(kvsql_slice name)
-{
-    for (enum kv_type type = KV_STRING; type <= KV_ZSET; type++)
-        if (http_is(name, kv_type_name(type)))
-            return type;
-    return KV_NONE;
-}
+struct http_import {
+    struct http_request *request; /* whose state it is */
+    struct http_server *server;
+    struct http_records records;
+    struct cmd_words words;
+    struct kv_buf argv; /* of the command that runs */
+    struct import_unit units[IMPORT_BATCH_RECORDS];
+    unsigned count;
+    uint64_t keys;      /* that are there */
+    uint64_t line;      /* of the record that is wrong */
+    bool begun;         /* a batch was */
+    bool replay;        /* the answer of another is given */
+    struct import_mark marks[IMPORT_MARKS];
+    unsigned mark_count;
+    uint64_t batches, stride; /* a mark after so many */
 
-static bool import_time(struct http_call *call, kvsql_slice text)
-{
-    int64_t ms;
+    struct http_import *next; /* in server->imports; guarded by queue_lock */
+    kvsql_slice name;         /* the Idempotency-Key, while it is there */
+};
 
-    return kv_num_int(text.p, text.size, &ms) && ms > 0
-               ? true
-               : http_call_refuse(call, HTTP_P_JSON,
-                                  "a time is a whole number of milliseconds "
-                                  "from 1 on");
-}
+/* ---- the answer -------------------------------------------------------------------- */
 
-/* The members of the line; *type KV_NONE: it is the last one of an export. */
-static bool import_members(struct import *import, enum kv_type *type)
-{
-    static const char *const names[] = {
-        "key", "type", "value", "expires_at", "field_expires_at", "continue",
-        NULL};
-    struct http_call *call = &import->call;
-    const struct http_json_token *tokens = call->json.tokens;
-    uint32_t more = http_json_find(&call->json, 0, "continue");
-    struct kvsql_error err;
-    kvsql_slice name;
-
-    *type = KV_NONE;
-    if (tokens[0].kind != HTTP_JSON_OBJECT)
-        return http_call_refuse(call, HTTP_P_JSON, "a line is an object");
-    if (http_json_find(&call->json, 0, "done") != 0)
-        return true;
-    if (http_json_only(&call->json, 0, names, &err) != KVSQL_OK)
-        return http_call_refuse(call, HTTP_P_JSON, "%s", err.text);
-    if (!http_value_member(call, "key", &call->key) ||
-        !http_value_member(call, "type", &name) ||
-        !http_value_option(call, "expires_at", &import->until) ||
-        (import->until.p != NULL && !import_time(call, import->until)))
-        return false;
-    import->fields = http_json_find(&call->json, 0, "field_expires_at");
-    import->more = tokens[more].kind == HTTP_JSON_TRUE;
-    *type = import_type(name);
-    return *type != KV_NONE
-               ? true
-               : http_call_refuse(call, HTTP_P_JSON,
-                                  "\"type\" is string, hash, list, set or "
-                                  "zset");
-}
-
-/* ---- its commands -------------------------------------------------------------------- */
-
-static bool import_command(struct import *import, struct kv_txn *txn,
-                           unsigned argc, const kvsql_slice *argv)
-{
-    struct cmd_reply reply;
-
-    cmd_reply_init(&reply, HTTP_BLOCK);
-    cmd_slowlog_origin("http", NULL);
-    bool good = cmd_run_in(txn, argc, argv, &reply) == KVSQL_OK;
-    if (!good) {
-        http_fail_reply(import->request, &reply);
-        import->call.refused = true;
-    }
-    cmd_reply_fini(&reply);
-    return good;
-}
-
-static bool import_field(struct import *import, struct kv_txn *txn,
-                         uint32_t field, uint32_t at)
-{
-    struct http_call *call = &import->call;
-    kvsql_slice time = http_json_slice(&call->json.tokens[at]);
-    kvsql_slice argv[] = {HTTP_WORD("HPEXPIREAT"), call->key,
-                          time,                    HTTP_WORD("FIELDS"),
-                          HTTP_WORD("1"),          {NULL, 0}};
-
-    return http_value_bytes(call, field, "a field", &argv[5]) &&
-           import_time(call, time) && import_command(import, txn, 6, argv);
-}
-
-/* {"field":ms,..}, or {"$pairs":[[field,ms],..]}. */
-static bool import_fields(struct import *import, struct kv_txn *txn)
-{
-    struct http_call *call = &import->call;
-    const struct http_json_token *tokens = call->json.tokens;
-    uint32_t at = import->fields, pairs = 0;
-
-    if (at == 0)
-        return true;
-    if (tokens[at].kind != HTTP_JSON_OBJECT)
-        return http_call_refuse(call, HTTP_P_JSON,
-                                "\"field_expires_at\" is an object");
-    if (tokens[at].count == 1)
-        pairs = http_json_find(&call->json, at, "$pairs");
-    if (tokens[pairs].kind == HTTP_JSON_ARRAY)
-        at = pairs;
-    for (uint32_t i = at + 1; i < tokens[at].next; i = tokens[i].next) {
-        uint32_t field = i + (at == pairs);
-        if (at == pairs &&
-            (tokens[i].kind != HTTP_JSON_ARRAY || tokens[i].count != 2))
-            return http_call_refuse(call, HTTP_P_JSON,
-                                    "an element of \"$pairs\" is "
-                                    "[field,time]");
-        if (!import_field(import, txn, field, tokens[field].next))
-            return false;
-        if (at != pairs)
-            i++; /* the time is behind it */
-    }
-    return true;
-}
-
-static bool import_run(struct import *import, struct kv_txn *txn)
-{
-    struct http_call *call = &import->call;
-    const kvsql_slice expire[] = {HTTP_WORD("PEXPIREAT"), call->key,
-                                  import->until};
-
-    for (unsigned i = 0; i < call->count; i++) {
-        const struct http_command *command = &call->commands[i];
-        if (import->more && http_is(command->argv[0], "DEL"))
-            continue;
-        if (!import_command(import, txn, command->argc, command->argv))
-            return false;
-    }
-    return (import->until.p == NULL ||
-            import_command(import, txn, 3, expire)) &&
-           import_fields(import, txn);
-}
-
-/* The key of the line, in a batch of its own. */
-static bool import_key(struct import *import, enum kv_type type)
-{
-    struct http_call *call = &import->call;
-    struct http_request *request = import->request;
-    uint32_t value = http_json_find(&call->json, 0, "value");
-    struct kvsql_error err;
-    struct kv_txn *txn;
-
-    if (value == 0)
-        return http_call_refuse(call, HTTP_P_JSON, "\"value\" must be there");
-    if (!http_value_replace(call, type, value))
-        return false;
-    kvsql_rc rc = kv_txn_begin(atomic_load(&request->server->db), true,
-                               IMPORT_WAIT_MS, &txn, &err);
-    if (rc != KVSQL_OK)
-        return http_call_fail(call, rc, err.text, NULL);
-    if (!import_run(import, txn)) {
-        kv_txn_rollback(txn);
-        return false;
-    }
-    rc = kv_txn_commit(txn, &request->ticket, &err);
-    if (rc != KVSQL_OK)
-        return http_call_fail(call, rc, err.text, NULL);
-    request->has_ticket = true;
-    import->keys++;
-    return true;
-}
-
-static bool import_line(struct import *import, uint8_t *p, size_t size)
-{
-    struct http_call *call = &import->call;
-    struct kvsql_error err;
-    enum kv_type type;
-    kvsql_rc rc = http_json_parse(&call->json, p, size, &err);
-    bool good;
-
-    if (rc == KVSQL_TOOBIG || rc == KVSQL_NOMEM)
-        good = http_call_fail(call, rc, err.text, NULL);
-    else if (rc != KVSQL_OK)
-        good = http_call_refuse(call, HTTP_P_JSON, "%s", err.text);
-    else
-        good = import_members(import, &type) &&
-               (type == KV_NONE || import_key(import, type));
-    http_json_fini(&call->json);
-    for (unsigned i = 0; i < call->count; i++)
-        cmd_reply_fini(&call->commands[i].reply);
-    return good;
-}
-
-/* ---- all lines ------------------------------------------------------------------------ */
-
-/* Is anything but blanks in the line? */
-static bool import_is_empty(const uint8_t *p, size_t size)
-{
-    while (size > 0 && strchr(" \t\r", p[size - 1]) != NULL &&
-           p[size - 1] != 0)
-        size--;
-    return size == 0;
-}
-
-/* Which line it was, and how many keys are there. */
-static void import_failed(const struct import *import)
+/* Which record it was, and how many keys are there. */
+static void import_failed(const struct http_import *import)
 {
     struct kv_buf *out = &import->request->answer.body;
 
@@ -239,37 +78,415 @@ static void import_failed(const struct import *import)
                   (unsigned long long)import->keys);
 }
 
-static void import_work(struct http_request *request,
-                        struct http_worker *worker)
+/* How far it is: when there is no room, every second is forgotten. */
+static void import_mark(struct http_import *import, uint64_t line)
 {
-    struct kv_buf *body = &request->body;
-    struct import import = {.request = request};
-
-    (void)worker;
-    for (size_t at = 0; at < body->size;) {
-        uint8_t *p = body->p + at, *end = memchr(p, '\n', body->size - at);
-        size_t size = end != NULL ? (size_t)(end - p) : body->size - at;
-        at += size + (end != NULL);
-        import.line++;
-        if (import_is_empty(p, size))
-            continue;
-        import.call = (struct http_call){.request = request};
-        import.until = (kvsql_slice){NULL, 0};
-        if (!import_line(&import, p, size)) {
-            import_failed(&import);
-            return;
-        }
+    if (import->batches++ % import->stride != 0)
+        return;
+    if (import->mark_count == IMPORT_MARKS) {
+        for (unsigned i = 0; i < IMPORT_MARKS / 2; i++)
+            import->marks[i] = import->marks[2 * i];
+        import->mark_count = IMPORT_MARKS / 2;
+        import->stride *= 2;
     }
-    http_answer(request, 200, HTTP_TYPE_JSON);
-    kv_buf_printf(&request->answer.body, "{\"imported\":%llu}",
-                  (unsigned long long)import.keys);
-    if (request->has_ticket)
-        http_answer_header(request, "X-KVSQL-Position", "%llu",
-                           (unsigned long long)request->ticket.position);
+    import->marks[import->mark_count++] =
+        (struct import_mark){line, import->keys,
+                             import->request->ticket.position};
 }
 
+/* Is "application/x-ndjson" among what is accepted? */
+static bool import_wants_lines(const struct http_request *request)
+{
+    static const char type[] = "application/x-ndjson";
+    const kvsql_slice accept = request->headers[HTTP_H_ACCEPT];
+
+    return accept.p != NULL &&
+           memmem(accept.p, accept.size, type, sizeof type - 1) != NULL;
+}
+
+static void import_answer(struct http_import *import, uint64_t position)
+{
+    struct http_request *request = import->request;
+    struct kv_buf *out = &request->answer.body;
+    const bool lines = import_wants_lines(request);
+
+    http_answer(request, 200, lines ? "application/x-ndjson" : HTTP_TYPE_JSON);
+    for (unsigned i = 0; lines && i < import->mark_count; i++)
+        kv_buf_printf(out,
+                      "{\"line\":%llu,\"imported\":%llu,"
+                      "\"position\":%llu}\n",
+                      (unsigned long long)import->marks[i].line,
+                      (unsigned long long)import->marks[i].keys,
+                      (unsigned long long)import->marks[i].position);
+    kv_buf_printf(out, "{%s\"imported\":%llu}%s",
+                  lines ? "\"done\":true," : "",
+                  (unsigned long long)import->keys, lines ? "\n" : "");
+    if (position > 0)
+        http_answer_header(request, "X-KVSQL-Position", "%llu",
+                           (unsigned long long)position);
+}
+
+/* ---- a batch ------------------------------------------------------------------------ */
+
+/* Command `index`; false: refused. */
+static bool import_command(struct http_import *import, struct kv_txn *txn,
+                           unsigned index)
+{
+    const unsigned count = cmd_words_argv(&import->words, index, NULL, 0);
+    const size_t size = count * sizeof(kvsql_slice);
+    struct cmd_reply reply;
+
+    kv_buf_reset(&import->argv, HTTP_BLOCK);
+    if (!kv_buf_reserve(&import->argv, size)) {
+        http_fail(import->request, KVSQL_NOMEM, "no memory for the words of a "
+                                                "command", NULL);
+        return false;
+    }
+    kvsql_slice *const argv = (void *)import->argv.p;
+    (void)cmd_words_argv(&import->words, index, argv, count);
+    cmd_reply_init(&reply, HTTP_BLOCK);
+    cmd_slowlog_origin("http", NULL);
+    const bool good = cmd_run_in(txn, count, argv, &reply) == KVSQL_OK;
+    if (!good)
+        http_fail_reply(import->request, &reply);
+    cmd_reply_fini(&reply);
+    return good;
+}
+
+/* The first `count` units. Gives how many were good: all, or the next one was
+ * refused. */
+static unsigned import_run(struct http_import *import, struct kv_txn *txn,
+                           unsigned count)
+{
+    unsigned command = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        for (; command < import->units[i].commands; command++)
+            if (!import_command(import, txn, command))
+                return i;
+    return count;
+}
+
+/* Whole keys among the first `count` units; *keys: how many. */
+static unsigned import_whole(const struct http_import *import, unsigned count,
+                             uint64_t *keys)
+{
+    unsigned whole = 0;
+
+    *keys = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (import->units[i].key) {
+            whole = i + 1;
+            ++*keys;
+        }
+    return whole;
+}
+
+/* The answer becomes a part of the last batch. False: refused. */
+static bool import_keep(struct http_import *import, struct kv_txn *txn,
+                        uint64_t keys)
+{
+    const uint64_t position = http_again_position(txn);
+
+    import->keys += keys;
+    import_answer(import, position);
+    import->keys -= keys;
+    return http_again_keep(import->request, txn);
+}
+
+/* In the batch: is there another's answer already? It ends this import then. */
+static bool import_again(struct http_import *import, struct kv_txn *txn,
+                         bool last)
+{
+    struct http_request *request = import->request;
+
+    if (!http_again_asked(request))
+        return false;
+    if (last)
+        return !http_again_fresh(request, txn);
+    import->replay = !import->begun && http_again_is_kept(request, txn);
+    return import->replay;
+}
+
+enum import_end { IMPORT_OVER, IMPORT_BAD, IMPORT_GOOD };
+
+/* The first `count` units in one batch. OVER: it has ended, answered or not.
+ * BAD: unit *good was refused, nothing has changed. */
+static enum import_end import_batch(struct http_import *import, unsigned count,
+                                    bool last, unsigned *good)
+{
+    struct http_request *request = import->request;
+    struct kvsql_error err;
+    struct kv_txn *txn;
+    uint64_t keys;
+    kvsql_rc rc = kv_txn_begin(atomic_load(&import->server->db), true,
+                               IMPORT_WAIT_MS, &txn, &err);
+
+    *good = 0;
+    if (rc != KVSQL_OK) {
+        http_fail(request, rc, err.text, NULL);
+        return IMPORT_BAD;
+    }
+    (void)import_whole(import, count, &keys);
+    if (import_again(import, txn, last)) {
+        kv_txn_rollback(txn);
+        return IMPORT_OVER;
+    }
+    *good = import_run(import, txn, count);
+    if (*good < count ||
+        (last && http_again_asked(request) && !import_keep(import, txn, keys))) {
+        kv_txn_rollback(txn);
+        return *good < count ? IMPORT_BAD : IMPORT_OVER;
+    }
+    rc = kv_txn_commit(txn, &request->ticket, &err);
+    if (rc != KVSQL_OK) {
+        *good = 0;
+        http_fail(request, rc, err.text, NULL);
+        return IMPORT_BAD;
+    }
+    request->has_ticket = true;
+    import->begun = true;
+    import->keys += keys;
+    return IMPORT_GOOD;
+}
+
+/* Something is wrong behind the first `count` units: what stands before it
+ * stays. */
+static void import_rest(struct http_import *import, unsigned count)
+{
+    struct kv_buf refusal = import->request->answer.body;
+    const struct http_answer answer = import->request->answer;
+    uint64_t keys;
+    unsigned good = 0;
+
+    count = import_whole(import, count, &keys);
+    if (count == 0) {
+        import_failed(import);
+        return;
+    }
+    kv_buf_init(&import->request->answer.body, refusal.kind, refusal.size_max);
+    if (import_batch(import, count, false, &good) == IMPORT_BAD) {
+        kv_buf_fini(&refusal); /* an earlier one is wrong now */
+        import->line = import->units[good].line;
+        import_failed(import);
+        return;
+    }
+    kv_buf_fini(&import->request->answer.body);
+    import->request->answer = answer;
+    import_failed(import);
+}
+
+/* What is read is applied; with `last`, answered. False: it has ended. */
+static bool import_apply(struct http_import *import, bool last)
+{
+    const unsigned count = import->count;
+    unsigned good = 0;
+
+    if (count == 0 && !(last && http_again_asked(import->request)))
+        return true;
+    const enum import_end end = import_batch(import, count, last, &good);
+    if (end == IMPORT_BAD) {
+        import->line = count > 0 ? import->units[good].line : 0;
+        import_rest(import, good);
+    } else if (end == IMPORT_GOOD) {
+        import_mark(import, count > 0 ? import->units[count - 1].line : 0);
+    }
+    import->count = 0;
+    cmd_words_reset(&import->words);
+    http_records_cut(&import->records);
+    return end == IMPORT_GOOD;
+}
+
+/* ---- records ------------------------------------------------------------------------ */
+
+/* The record at hand is wrong. */
+static void import_wrong(struct http_import *import, kvsql_rc rc,
+                         const struct kvsql_error *err)
+{
+    struct http_request *request = import->request;
+
+    import->line = import->records.line;
+    if (rc == KVSQL_TOOBIG)
+        http_refuse(request, HTTP_P_RECORD, "%s", err->text);
+    else if (rc == KVSQL_NOMEM)
+        http_fail(request, rc, err->text, NULL);
+    else
+        http_refuse(request, HTTP_P_JSON, "%s", err->text);
+    import_rest(import, import->count);
+}
+
+static void import_add(struct http_import *import, enum http_record what)
+{
+    const struct http_records *records = &import->records;
+    const bool key = what == HTTP_RECORD_KEY;
+
+    import->units[import->count++] = (struct import_unit){
+        .line = key && records->csv ? records->begun : records->line,
+        .commands = cmd_words_count(&import->words),
+        .key = key};
+}
+
+/* All records that are whole. False: it has ended. */
+static bool import_read(struct http_import *import, bool end)
+{
+    enum http_record what = HTTP_RECORD_PART;
+    struct kvsql_error err;
+
+    while (what != HTTP_RECORD_NONE) {
+        const kvsql_rc rc =
+            http_records_next(&import->records, end, &what, &err);
+        if (rc != KVSQL_OK) {
+            import_wrong(import, rc, &err);
+            return false;
+        }
+        if (what != HTTP_RECORD_NONE)
+            import_add(import, what);
+        if ((import->count == IMPORT_BATCH_RECORDS ||
+             cmd_words_size(&import->words) >= IMPORT_BATCH_SIZE) &&
+            !import_apply(import, false))
+            return false;
+    }
+    return true;
+}
+
+/* ---- an Idempotency-Key --------------------------------------------------------------- */
+
+/* Event loop. False: another of its key runs, refused. */
+static bool import_enter(struct http_import *import)
+{
+    struct http_server *server = import->server;
+    const kvsql_slice name = import->request->headers[HTTP_H_AGAIN];
+    bool alone = true;
+
+    if (!http_again_asked(import->request))
+        return true;
+    void *copy = http_alloc(import->request, name.size + 1);
+    if (copy == NULL) {
+        http_fail(import->request, KVSQL_NOMEM, "no memory for the request",
+                  NULL);
+        return false;
+    }
+    memcpy(copy, name.p, name.size);
+    kv_lock_take(&server->queue_lock);
+    for (struct http_import *other = server->imports; other != NULL;
+         other = other->next)
+        alone = alone && !(other->name.size == name.size &&
+                           memcmp(other->name.p, name.p, name.size) == 0);
+    if (alone) {
+        import->name = (kvsql_slice){copy, name.size};
+        import->next = server->imports;
+        server->imports = import;
+    }
+    kv_lock_drop(&server->queue_lock);
+    if (!alone)
+        http_refuse(import->request, HTTP_P_AGAIN_RUNS,
+                    "an import with this Idempotency-Key still runs");
+    return alone;
+}
+
+/* Any thread. It is answered, or was cut; twice is fine. */
+static void import_leave(struct http_import *import)
+{
+    struct http_server *server = import->server;
+
+    if (import->name.p == NULL)
+        return;
+    kv_lock_take(&server->queue_lock);
+    for (struct http_import **at = &server->imports; *at != NULL;
+         at = &(*at)->next)
+        if (*at == import) {
+            *at = import->next;
+            break;
+        }
+    kv_lock_drop(&server->queue_lock);
+    import->name = (kvsql_slice){NULL, 0};
+}
+
+/* The answer of the first of its key. */
+static void import_replay(struct http_import *import)
+{
+    struct http_request *request = import->request;
+    struct kvsql_error err;
+    struct kv_txn *txn;
+    const kvsql_rc rc = kv_txn_begin(atomic_load(&import->server->db), false,
+                                     IMPORT_WAIT_MS, &txn, &err);
+
+    if (rc != KVSQL_OK) {
+        http_fail(request, rc, err.text, NULL);
+        return;
+    }
+    if (http_again_fresh(request, txn))
+        http_refuse(request, HTTP_P_BUSY,
+                    "the answer of this Idempotency-Key was just forgotten; "
+                    "nothing was done");
+    kv_txn_rollback(txn);
+}
+
+/* ---- the request ---------------------------------------------------------------------- */
+
+static void import_use(struct http_request *request, struct kv_buf *piece,
+                       bool end)
+{
+    struct http_import *import = request->intake->state;
+
+    http_again_more(request, piece->p, piece->size);
+    if (!import->replay) {
+        http_records_take(&import->records, piece);
+        if (import_read(import, end) && import_apply(import, end) && end &&
+            request->answer.status == 0)
+            import_answer(import, request->ticket.position);
+    }
+    if (end && import->replay && request->answer.status == 0)
+        import_replay(import);
+    if (request->answer.status != 0)
+        import_leave(import);
+}
+
+static void import_free(void *state)
+{
+    struct http_import *import = state;
+
+    import_leave(import);
+    http_records_fini(&import->records);
+    cmd_words_fini(&import->words);
+    kv_buf_fini(&import->argv);
+    kv_mem_free(KV_MEM_CLIENT, import, sizeof *import);
+}
+
+static bool import_is_csv(const struct http_request *request)
+{
+    const kvsql_slice type = request->headers[HTTP_H_CONTENT_TYPE];
+    const char *semicolon =
+        type.size > 0 ? memchr(type.p, ';', type.size) : NULL;
+    size_t size =
+        semicolon != NULL ? (size_t)(semicolon - (const char *)type.p)
+                          : type.size;
+
+    while (size > 0 && ((const char *)type.p)[size - 1] == ' ')
+        size--;
+    return http_is_fold((kvsql_slice){type.p, size}, "text/csv");
+}
+
+/* The first call: the event loop's. */
 enum http_next http_do_import(struct http_request *request)
 {
-    request->work = import_work;
-    return HTTP_NEXT_WORK;
+    struct http_server *server = request->server;
+    struct http_import *import = kv_mem_zalloc(KV_MEM_CLIENT, sizeof *import);
+
+    if (import == NULL) {
+        http_fail(request, KVSQL_NOMEM, "no memory for an import", NULL);
+        return HTTP_NEXT_ANSWER;
+    }
+    import->request = request;
+    import->server = server;
+    import->stride = 1;
+    cmd_words_init(&import->words, SIZE_MAX / 2);
+    kv_buf_init(&import->argv, KV_MEM_CLIENT, SIZE_MAX / 2);
+    http_records_init(&import->records, &import->words,
+                      import_is_csv(request), server->record_max,
+                      "http-max-record");
+    if (!import_enter(import) ||
+        !http_intake_open(request, import_use, import_free, import))
+        import_free(import);
+    return HTTP_NEXT_ANSWER;
 }

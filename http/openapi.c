@@ -221,6 +221,7 @@ static bool openapi_error(const struct http_route *row, enum http_method method,
                                   strcmp(row->pattern, "/v1/export") == 0));
     case 409:
         return key || row->tier == HTTP_TIER_SQL ||
+               (row->bodies & HTTP_BODY_STREAM) != 0 ||
                strcmp(row->asks, "Purge") == 0 ||
                (method == HTTP_DELETE && strstr(row->pattern, "{name}"));
     case 412:

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "http/gzip.h"
+#include "http/intake.h"
 #include "http/request.h"
 #include "kvsql/base/os.h"
 #include "vtab/session.h"
@@ -70,6 +71,7 @@ void http_request_unref(struct http_request *request)
     if (atomic_fetch_sub_explicit(&request->refs, 1, memory_order_acq_rel) != 1)
         return;
     http_gzip_free(request);
+    http_intake_free(request);
     while (request->arena != NULL) {
         struct http_block *block = request->arena;
         request->arena = block->next;

@@ -42,6 +42,7 @@ struct MHD_Response;
 struct vt_session;
 struct http_request;
 struct http_worker;
+struct http_intake;
 
 #define HTTP_RANK_REQUEST ((enum kv_lock_rank)KV_RANK_DOOR)
 #define HTTP_RANK_WATCH ((enum kv_lock_rank)(KV_RANK_DOOR + 1))
@@ -112,8 +113,10 @@ enum http_body_type {
     HTTP_BODY_NONE = 0,  /* a body is read and ignored */
     HTTP_BODY_JSON = 1,  /* application/json */
     HTTP_BODY_SQL = 2,   /* application/sql */
-    HTTP_BODY_BYTES = 4  /* application/octet-stream and other types that a
+    HTTP_BODY_BYTES = 4, /* application/octet-stream and other types that a
                             browser does not send without asking first */
+    HTTP_BODY_STREAM = 8 /* no type: it is not held, but goes to a worker as
+                            it comes (intake.h); `run` is asked before */
 };
 
 struct http_param {
@@ -204,6 +207,7 @@ struct http_request {
     bool has_ticket;
     uint64_t digest; /* of what is asked (again.c) */
     void *state; /* the handler's, in the arena */
+    struct http_intake *intake; /* of a body that is not held, in the arena */
     void *gzip;  /* of a stream that is compressed (gzip.c) */
     bool packing; /* done, its answer is only to be compressed by a worker */
 
@@ -285,6 +289,7 @@ struct http_server {
     unsigned daemon_count;
     struct MHD_Response *last_words[2]; /* made at start: 503, 507 (M3) */
     struct kv_listeners listeners; /* their names stand in Host */
+    size_t record_max; /* bytes of a record of an import */
     uint64_t body_max, sql_deadline_ms, sql_row_max, sql_byte_max;
     uint64_t again_ttl_ms, again_byte_max; /* of answers that are kept */
     struct kv_lock secrets_lock; /* COMMAND */
@@ -317,6 +322,7 @@ struct http_server {
     bool queue_closed;
     struct http_worker workers[HTTP_WORKERS_MAX];
     unsigned worker_count;
+    struct http_import *imports; /* with an Idempotency-Key; guarded by it */
     atomic_uint exports; /* running: fewer than workers, if there are several */
 };
 

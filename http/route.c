@@ -256,7 +256,8 @@ static bool route_length(struct http_request *request)
 
     for (size_t i = 0; i < length.size; i++) /* 1-15 digits, by the guard */
         size = size * 10 + (uint64_t)(((const char *)length.p)[i] - '0');
-    if (size <= request->server->body_max)
+    if (size <= request->server->body_max ||
+        (request->route->bodies & HTTP_BODY_STREAM) != 0)
         return true;
     http_refuse(request, HTTP_P_BODY, "%llu bytes, at most %llu are taken",
                 (unsigned long long)size,

@@ -24,6 +24,7 @@
 #include "command/stats.h"
 #include "http/again.h"
 #include "http/gzip.h"
+#include "http/intake.h"
 #include "http/request.h"
 #include "kvsql/base/listen.h"
 #include "kvsql/base/diag.h"
@@ -39,6 +40,7 @@
 #define SERVER_GRACE_MS 1000        /* what waits at stop may still end */
 #define SERVER_STOP_MS 5000
 #define SERVER_BODY_MAX (1u << 20)
+#define SERVER_RECORD_MAX ((size_t)1 << 30)
 #define SERVER_RESERVED_FDS 32      /* L9 */
 #define SERVER_THREADS_MAX 64
 #define SERVER_AGAIN_MS (24u * 60 * 60 * 1000)
@@ -139,20 +141,43 @@ static void server_pack(struct http_request *request,
     (void)worker;
 }
 
+/* A body that is not held has come to its end. */
+static enum MHD_Result server_intake(struct http_request *request)
+{
+    request->phase = HTTP_PHASE_WORK;
+    switch (http_intake_end(request)) {
+    case HTTP_INTAKE_DONE:
+        return server_gate(request);
+    case HTTP_INTAKE_WAIT:
+        return MHD_YES;
+    case HTTP_INTAKE_GONE:
+        break;
+    }
+    return MHD_NO;
+}
+
+static bool server_loads(struct http_request *request)
+{
+    if (atomic_load(&request->server->db) != NULL ||
+        request->route->rights == HTTP_RIGHT_NONE ||
+        request->route->run == http_do_readyz ||
+        request->route->run == http_do_metrics)
+        return false;
+    http_refuse(request, HTTP_P_LOADING,
+                "the data directory is still being read");
+    return true;
+}
+
 static enum MHD_Result server_run(struct http_request *request)
 {
     http_watch_deadline(request->conn, 0);
+    if (request->intake != NULL)
+        return server_intake(request);
     request->phase = HTTP_PHASE_RUN;
     if (request->answer.status != 0)
         return server_answer(request); /* refused in the first call */
-    if (atomic_load(&request->server->db) == NULL &&
-        request->route->rights != HTTP_RIGHT_NONE &&
-        request->route->run != http_do_readyz &&
-        request->route->run != http_do_metrics) {
-        http_refuse(request, HTTP_P_LOADING,
-                    "the data directory is still being read");
+    if (server_loads(request))
         return server_answer(request);
-    }
     if (request->headers[HTTP_H_AGAIN].p != NULL)
         http_again_ask(request);
     if (request->route->run(request) == HTTP_NEXT_WORK)
@@ -193,6 +218,19 @@ static bool server_has_body(const struct http_request *request)
            (length.p != NULL && !http_is(length, "0"));
 }
 
+/* A body that is not held: ask its handler now. False: refused. */
+static bool server_opens(struct http_request *request)
+{
+    if ((request->route->bodies & HTTP_BODY_STREAM) == 0)
+        return true;
+    if (server_loads(request))
+        return false;
+    if (request->headers[HTTP_H_AGAIN].p != NULL)
+        http_again_ask(request);
+    (void)request->route->run(request);
+    return request->intake != NULL;
+}
+
 static enum MHD_Result server_first(struct http_request *request,
                                     const char *url, const char *method,
                                     const char *version)
@@ -205,7 +243,8 @@ static enum MHD_Result server_first(struct http_request *request,
         atomic_fetch_add(&request->server->stats.refused, 1);
         return server_answer(request);
     }
-    bool good = http_target(request) && http_route(request);
+    bool good = http_target(request) && http_route(request) &&
+                server_opens(request);
     KV_ASSERT(good || request->answer.status != 0);
     if (!good && server_has_body(request))
         return server_answer(request);
@@ -228,6 +267,11 @@ static enum MHD_Result server_handle(void *arg,
     case HTTP_PHASE_NEW:
         return server_first(request, url, method, version);
     case HTTP_PHASE_BODY:
+        if (*upload_size > 0 && request->intake != NULL)
+            return http_intake_piece(request, upload, upload_size) ==
+                           HTTP_INTAKE_WAIT
+                       ? MHD_YES
+                       : MHD_NO;
         if (*upload_size > 0)
             return server_body(request, upload, upload_size);
         return server_run(request);
@@ -388,6 +432,8 @@ static kvsql_rc server_configure(struct http_server *server,
     server->body_max = config->body_max ? config->body_max : SERVER_BODY_MAX;
     if (server->body_max > (1u << 30))
         server->body_max = 1u << 30;
+    server->record_max =
+        config->record_max ? config->record_max : SERVER_RECORD_MAX;
     server->sql_deadline_ms =
         config->sql_deadline_ms ? config->sql_deadline_ms : 10000;
     server->sql_row_max = config->sql_row_max ? config->sql_row_max : 10000;

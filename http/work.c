@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "http/gzip.h"
+#include "http/intake.h"
 #include "http/request.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/os.h"
@@ -83,6 +84,10 @@ static void *work_run(void *arg)
 
     kv_thread_step_back(KV_BACK_WORK);
     while ((request = work_take(worker->server)) != NULL) {
+        if (request->intake != NULL) {
+            http_intake_work(request);
+            continue;
+        }
         if (work_wanted(request) && (request->packing || !work_stale(request)))
             work_do(request, worker);
         work_done(request);
