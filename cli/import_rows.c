@@ -28,6 +28,20 @@ static kvsql_rc rows_read(struct cli_import *import, struct kv_buf *piece,
     return KVSQL_OK;
 }
 
+/* The commands of a record are in the batch. */
+static kvsql_rc rows_given(struct cli_import *import,
+                           const struct http_records *records,
+                           enum http_record what, struct kvsql_error *err)
+{
+    const kvsql_slice key = {records->key.p, records->key.size};
+
+    if (what == HTTP_RECORD_KEY)
+        return cli_import_record(import, key, err);
+    if (what == HTTP_RECORD_PART && cli_import_full(import))
+        return cli_import_flush(import, err);
+    return KVSQL_OK;
+}
+
 /* All records that are whole. */
 static kvsql_rc rows_take(struct cli_import *import,
                           struct http_records *records, bool end,
@@ -35,22 +49,25 @@ static kvsql_rc rows_take(struct cli_import *import,
 {
     enum http_record what = HTTP_RECORD_PART;
     struct kvsql_error why;
+    bool read = false;
     kvsql_rc rc = KVSQL_OK;
 
     while (rc == KVSQL_OK && what != HTTP_RECORD_NONE) {
         rc = http_records_next(records, end, &what, &why);
-        if (rc != KVSQL_OK)
-            return kv_fail(err, rc, "%s:%llu: %s", import->source,
-                           (unsigned long long)records->line, why.text);
-        if (what == HTTP_RECORD_KEY)
-            rc = cli_import_record(
-                import, (kvsql_slice){records->key.p, records->key.size}, err);
-        else if (what == HTTP_RECORD_PART && cli_import_full(import))
-            rc = cli_import_flush(import, err);
+        read = rc == KVSQL_OK;
+        if (read)
+            rc = rows_given(import, records, what, &why);
         if (cmd_words_count(&import->batch) == 0)
             http_records_cut(records); /* they were sent */
     }
-    return rc;
+    if (rc == KVSQL_OK)
+        return rc;
+    if (read && rc != KVSQL_TOOBIG) { /* not of the record, but of its batch */
+        *err = why;
+        return rc;
+    }
+    return kv_fail(err, rc, "%s:%llu: %s", import->source,
+                   (unsigned long long)records->line, why.text);
 }
 
 static kvsql_rc rows_import(struct cli_import *import, bool csv,

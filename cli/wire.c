@@ -16,7 +16,8 @@
 #include "kvsql/base/text.h"
 
 #define WIRE_COLUMNS_MAX 2000 /* SQLite's own limit of columns */
-#define WIRE_BODY_MAX (64u << 20)
+#define WIRE_BODY_MAX ((size_t)2 << 30)
+#define WIRE_BATCH_MAX ((size_t)1 << 20) /* http-max-body's default */
 
 /* ---- hopping over JSON -------------------------------------------------------- */
 
@@ -503,7 +504,7 @@ kvsql_rc cli_wire_transaction(struct cli_remote *remote, unsigned count,
 /* As base64: bytes that are no text, and text of many control characters, which
  * JSON makes six times as long: a batch of an import must not outgrow what the
  * server takes. */
-static bool wire_is_bytes(const uint8_t *p, size_t size)
+bool cli_wire_is_bytes(const uint8_t *p, size_t size)
 {
     size_t controls = 0;
 
@@ -525,41 +526,40 @@ static void wire_command(struct kv_buf *body, const struct cmd_words *batch,
         const size_t size = kv_u64_get(word + 8);
 
         kv_buf_byte(body, i == from ? '[' : ',');
-        http_json_bytes(body, p, size, wire_is_bytes(p, size));
+        http_json_bytes(body, p, size, cli_wire_is_bytes(p, size));
     }
     kv_buf_byte(body, ']');
 }
 
-/* [[..],[..]] to `path`; {"ops":[[..],[..]]} to /v1/batch. */
-static kvsql_rc wire_commands(struct cli_remote *remote, const char *path,
-                              const char *header, const struct cmd_words *batch,
-                              struct kv_buf *out, struct kvsql_error *err)
+/* Send `body` to `path`; an answer that is no 200 is the error. */
+static kvsql_rc wire_post(struct cli_remote *remote, const char *path,
+                          const char *header, const struct kv_buf *body,
+                          long *status, struct kv_buf *out,
+                          struct kvsql_error *err)
 {
     struct cli_trouble trouble;
-    const bool ops = strcmp(path, "/v1/batch") == 0;
-    struct kv_buf body;
-    long status = 0;
-    kvsql_rc rc = cmd_words_result(batch, err);
+    kvsql_rc rc = kv_buf_result(body, "a batch", err);
 
-    kv_buf_init(&body, KV_MEM_CLIENT, WIRE_BODY_MAX);
-    kv_buf_text(&body, ops ? "{\"ops\":[" : "[");
-    for (unsigned i = 0; i < cmd_words_count(batch) && rc == KVSQL_OK; i++) {
-        if (i > 0)
-            kv_buf_byte(&body, ',');
-        wire_command(&body, batch, i);
-    }
-    kv_buf_text(&body, ops ? "]}" : "]");
     if (rc == KVSQL_OK)
-        rc = kv_buf_result(&body, "a batch", err);
-    if (rc == KVSQL_OK)
-        rc = cli_remote_request(remote, path, &body, header, &status, out,
-                                err);
-    if (rc == KVSQL_OK && status != 200) {
-        rc = wire_refused(status, out, &trouble);
+        rc = cli_remote_request(remote, path, body, header, status, out, err);
+    if (rc == KVSQL_OK && *status != 200) {
+        rc = wire_refused(*status, out, &trouble);
         (void)kv_fail(err, rc, "%s", trouble.error.text);
     }
-    kv_buf_fini(&body);
     return rc;
+}
+
+/* [[..],[..]]; {"ops":[[..],[..]]} for /v1/batch. */
+static void wire_commands_body(const struct cmd_words *batch, bool ops,
+                               struct kv_buf *body)
+{
+    kv_buf_text(body, ops ? "{\"ops\":[" : "[");
+    for (unsigned i = 0; i < cmd_words_count(batch); i++) {
+        if (i > 0)
+            kv_buf_byte(body, ',');
+        wire_command(body, batch, i);
+    }
+    kv_buf_text(body, ops ? "]}" : "]");
 }
 
 /* A line of RESP2 from p: its end (at CR), or NULL. */
@@ -628,27 +628,55 @@ kvsql_rc cli_wire_pipeline(struct cli_remote *remote,
                            const struct cmd_words *batch,
                            struct cmd_reply *replies, struct kvsql_error *err)
 {
-    struct kv_buf out;
+    struct kv_buf body, out;
+    long status = 0;
+    kvsql_rc rc = cmd_words_result(batch, err);
 
+    kv_buf_init(&body, KV_MEM_CLIENT, WIRE_BODY_MAX);
     kv_buf_init(&out, KV_MEM_CLIENT, REMOTE_ANSWER_MAX);
-    kvsql_rc rc = wire_commands(remote, "/pipeline",
-                                "Upstash-Response-Format: resp2", batch, &out,
-                                err);
+    if (rc == KVSQL_OK) {
+        wire_commands_body(batch, false, &body);
+        rc = wire_post(remote, "/pipeline", "Upstash-Response-Format: resp2",
+                       &body, &status, &out, err);
+    }
     if (rc == KVSQL_OK)
         rc = cli_wire_resp2(out.p, out.size, replies, err);
+    kv_buf_fini(&body);
     kv_buf_fini(&out);
     return rc;
 }
 
-/* All or nothing: the first command that fails is what the server refuses. */
+/* All or nothing: the first command that fails is what the server refuses.
+ * What a server takes in no such body goes as lines of an import, a key in a
+ * batch. */
 kvsql_rc cli_wire_batch(struct cli_remote *remote,
                         const struct cmd_words *batch, struct kvsql_error *err)
 {
-    struct kv_buf out;
+    struct kv_buf body, out;
+    long status = 0;
+    kvsql_rc rc = cmd_words_result(batch, err);
 
+    if (rc != KVSQL_OK)
+        return rc;
+    kv_buf_init(&body, KV_MEM_CLIENT, WIRE_BODY_MAX);
     kv_buf_init(&out, KV_MEM_CLIENT, REMOTE_ANSWER_MAX);
-    const kvsql_rc rc =
-        wire_commands(remote, "/v1/batch", NULL, batch, &out, err);
+    wire_commands_body(batch, true, &body);
+    if (body.size <= WIRE_BATCH_MAX && !body.failed)
+        rc = wire_post(remote, "/v1/batch", NULL, &body, &status, &out, err);
+    else
+        status = 413; /* it would be told so */
+    if (status == 413) {
+        kv_buf_reset(&body, 0);
+        kv_buf_reset(&out, 0);
+        if (cli_wire_records(batch, &body))
+            rc = wire_post(remote, "/v1/import", NULL, &body, &status, &out,
+                           err);
+        else
+            rc = kv_fail(err, KVSQL_TOOBIG,
+                         "a batch has more bytes than the server's "
+                         "http-max-body takes");
+    }
+    kv_buf_fini(&body);
     kv_buf_fini(&out);
     return rc;
 }

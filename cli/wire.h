@@ -31,6 +31,13 @@ KV_INTERNAL kvsql_rc cli_wire_batch(struct cli_remote *remote,
                                     const struct cmd_words *batch,
                                     struct kvsql_error *err) KV_MUST_USE;
 
+/* Text of many control characters, or no text: JSON has it as base64. */
+KV_INTERNAL bool cli_wire_is_bytes(const uint8_t *p, size_t size);
+/* The batch as lines for /v1/import. False: a command of it is none that makes
+ * a key, or has options. */
+KV_INTERNAL bool cli_wire_records(const struct cmd_words *batch,
+                                  struct kv_buf *out);
+
 /* What /v1/snapshots says, appended to `answer`. */
 KV_INTERNAL kvsql_rc cli_wire_snapshots(struct cli_remote *remote,
                                         struct kv_buf *answer,
