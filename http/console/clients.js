@@ -18,14 +18,14 @@ async function end(row, again) {
 
 const columns = again => [
     { title: "Id", class: "number tight", cell: row => String(row.id) },
-    { title: "Address", class: "mono", cell: row => brief(row.addr, 60) },
-    { title: "Name", cell: row => brief(row.name || "–", 60) },
-    { title: "User", cell: row => brief(row.user || "–", 60) },
-    { title: "Last command", class: "mono", cell: row => brief(row.cmd || "–", 60) },
+    { title: "Address", class: "mono short", cell: row => brief(row.addr, 60) },
+    { title: "Name", class: "short", cell: row => brief(row.name || "–", 60) },
+    { title: "User", class: "short", cell: row => brief(row.user || "–", 60) },
+    { title: "Last command", class: "mono short", cell: row => brief(row.cmd || "–", 60) },
     { title: "Here for", class: "number", cell: row => duration(Number(row.age) * 1000) },
     { title: "Idle", class: "number", cell: row => duration(Number(row.idle) * 1000) },
-    { title: "Received", class: "number", cell: row => bytes(row.in_bytes ?? 0) },
-    { title: "Sent", class: "number", cell: row => bytes(row.out_bytes ?? 0) },
+    { title: "Input waits", class: "number", cell: row => bytes(row.in_bytes ?? 0) },
+    { title: "Replies wait", class: "number", cell: row => bytes(row.out_bytes ?? 0) },
     { title: h("span", { class: "unseen" }, "Close"), class: "tight", cell: row =>
         button("Close…", tried(() => end(row, again)),
             { class: "plain", "aria-label": "Close " + brief(row.addr, 60) }) },

@@ -10,7 +10,7 @@ const columns = [
     { title: "When", class: "tight", cell: row => moment(row.at) },
     { title: "Took", class: "number tight", cell: row => micros(Number(row.duration_us)) },
     { title: "Client", class: "tight", cell: row => brief(row.client, 60) },
-    { title: "Command", class: "mono", cell: row => brief(row.command, 1000) },
+    { title: "Command", class: "mono wide", cell: row => brief(row.command, 1000) },
 ];
 
 async function limit() {

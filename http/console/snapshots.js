@@ -12,8 +12,8 @@ async function load(name) {
 }
 
 const columns = [
-    { title: "File", class: "mono", cell: row => row.name },
-    { title: "Made", cell: row => moment(row.created_at) },
+    { title: "File", class: "mono short", cell: row => row.name },
+    { title: "Made", class: "short", cell: row => moment(row.created_at) },
     { title: "Position", class: "number", cell: row => count(row.position) },
     { title: "Keys", class: "number", cell: row => count(row.keys) },
     { title: "Size", class: "number", cell: row => bytes(row.size) },

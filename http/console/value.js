@@ -29,10 +29,10 @@ const KINDS = {
         finds: "Fields that begin with",
         one: "SELECT value FROM hashes WHERE key = ?1 AND field = ?2",
         fields: ["Field", "Value"],
-        add: (key, [field, value]) => [["HSET", key, field, value]],
-        set: (key, row, [field, value]) => [row[3] === null ? ["HSET", key, field, value] :
-            ["HSETEX", key, "KEEPTTL", "FIELDS", "1", field, value],
-        ...sameBytes(field, row[0]) ? [] : [["HDEL", key, row[0]]]],
+        add: (key, [field, value]) => [{ sql: "INSERT INTO hashes(key, field, value) " +
+            "VALUES (?1, ?2, ?3)", params: [key, field, value] }],
+        set: (key, row, [field, value]) => [...renamed("hashes", "field", key, row[0], field),
+            ["HSETEX", key, "KEEPTTL", "FIELDS", "1", field, value]],
         drop: (key, row) => [["HDEL", key, row[0]]],
     },
     list: {
@@ -59,8 +59,7 @@ const KINDS = {
         finds: "Members that begin with",
         fields: ["Member"],
         add: (key, [member]) => [["SADD", key, member]],
-        set: (key, row, [member]) => sameBytes(member, row[1]) ? [] :
-            [["SREM", key, row[1]], ["SADD", key, member]],
+        set: (key, row, [member]) => renamed("sets", "member", key, row[1], member),
         drop: (key, row) => [["SREM", key, row[1]]],
     },
     zset: {
@@ -71,13 +70,20 @@ const KINDS = {
         at: row => row[0],
         turns: true,
         fields: ["Member", "Score"],
-        add: (key, [member, score]) => [["ZADD", key, scoreOf(score), member]],
-        set: (key, row, [member, score]) => [...sameBytes(member, row[1]) ? [] :
-            [["ZREM", key, row[1]]], ["ZADD", key, scoreOf(score), member]],
+        add: (key, [member, score]) => [{ sql: "INSERT INTO zsets(key, member, score) " +
+            "VALUES (?1, ?2, 0)", params: [key, member] },
+        ["ZADD", key, scoreOf(score), member]],
+        set: (key, row, [member, score]) => [...renamed("zsets", "member", key, row[1],
+            member), ["ZADD", key, scoreOf(score), member]],
         drop: (key, row) => [["ZREM", key, row[1]]],
     },
 };
 const sameBytes = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+/* By a statement: it fails where another has the name, and keeps the rest. */
+const renamed = (table, column, key, from, to) => sameBytes(from, to) ? [] :
+    [{ sql: `UPDATE ${table} SET ${column} = ?3 WHERE key = ?1 AND ${column} = ?2`,
+        params: [key, from, to] }];
 
 function scoreOf(text) {
     if (!/^[+-]?(inf|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$/i.test(text))
@@ -114,8 +120,13 @@ function elements(key, meta, again) {
     const conditions = kind.versioned ? [{ key, version: Number(meta.version) }] : undefined;
 
     async function change(ops, said) {
-        if (ops.length)
-            await batch(ops, conditions);
+        try {
+            if (ops.length)
+                await batch(ops, conditions);
+        } catch (error) {
+            throw error.code === "EXISTS" ?
+                refuse(`There is such a ${kind.fields[0].toLowerCase()} already`) : error;
+        }
         note(said);
         await again();
         return true;

@@ -94,7 +94,23 @@ async function edits({ page, server }) {
     await confirm(page, "Save");
     check("bytes are typed", (await ask(server, "GET", "/v1/hashes/user:1")).bytes,
         { $base64: "AP8=" });
-    await page.getByRole("button", { name: "Remove bytes" }).click();
+    await page.getByRole("button", { name: "Edit bytes" }).click();
+    await page.getByLabel("Field", { exact: true }).fill("name");
+    await page.locator("dialog").getByRole("button", { name: "Save" }).click();
+    await page.getByText("There is such a field already").waitFor();
+    await page.getByLabel("Field", { exact: true }).fill("raw");
+    await confirm(page, "Save");
+    check("a field is renamed, over no other", await ask(server, "GET", "/v1/hashes/user:1"),
+        { city: "Bergen", name: "Ann", raw: { $base64: "AP8=" } });
+    await page.getByRole("button", { name: "Add…" }).click();
+    await page.getByLabel("Field", { exact: true }).fill("name");
+    await page.getByLabel("Value", { exact: true }).fill("other");
+    await page.locator("dialog").getByRole("button", { name: "Save" }).click();
+    await page.getByText("There is such a field already").waitFor();
+    await confirm(page, "Cancel");
+    check("nor is one added over another", await command(server, "HGET", "user:1", "name"),
+        "Ann");
+    await page.getByRole("button", { name: "Remove raw" }).click();
     await confirm(page, "Remove");
     check("a field is removed", await command(server, "HLEN", "user:1"), 2);
 
@@ -373,7 +389,19 @@ async function server_views({ page, server }) {
         readFileSync(await file.path(), "latin1").slice(0, 15)], [true, "SQLite format 3"]);
 }
 
+// What the views of the server list: slow commands, clients, snapshots.
+async function filled(server) {
+    await command(server, "CONFIG", "SET", "slowlog-log-slower-than", "0");
+    for (const length of [10, 4000])
+        await command(server, "ECHO", "a".repeat(length));
+    await command(server, "CONFIG", "SET", "slowlog-log-slower-than", "10000");
+    await ask(server, "POST", "/v1/snapshots");
+    const clients = [await standing(server), await standing(server)];
+    return () => clients.forEach(client => client.socket.destroy());
+}
+
 async function theme(browser, server, colorScheme) {
+    const empty = await filled(server);
     const page = await open(browser, server, { colorScheme });
     for (const view of VIEWS) {
         await page.at(view);
@@ -398,6 +426,7 @@ async function theme(browser, server, colorScheme) {
         [before === after, after === await ground()], [false, true]);
     check(`no error, ${colorScheme}`, page.wrong, []);
     await page.context().close();
+    empty();
 }
 const themes = ({ browser, server }) => Promise.all(["light", "dark"].map(colorScheme =>
     theme(browser, server, colorScheme)));
@@ -507,6 +536,7 @@ async function haste({ browser, server }) {
 
 async function narrow({ browser, server }) {
     const page = await open(browser, server, { viewport: { width: 380, height: 760 } });
+    const empty = await filled(server);
     for (const view of VIEWS) {
         await page.at(view);
         await page.locator("main table, main .tree, main .chart, main .empty").first().waitFor();
@@ -514,6 +544,7 @@ async function narrow({ browser, server }) {
             document.scrollingElement.scrollWidth), 380);
     }
     await page.context().close();
+    empty();
 }
 
 async function first_load({ browser, server }) {
@@ -609,6 +640,7 @@ async function away({ browser }) {
 
 async function pictures({ browser, server }) {
     mkdirSync(SHOTS, { recursive: true });
+    const empty = await filled(server);
     for (const [name, options] of Object.entries({
         light: { colorScheme: "light" }, dark: { colorScheme: "dark" },
         narrow: { colorScheme: "light", viewport: { width: 390, height: 844 } } })) {
@@ -621,6 +653,7 @@ async function pictures({ browser, server }) {
         }
         await page.context().close();
     }
+    empty();
     check("pictures are in " + SHOTS, existsSync(SHOTS), true);
 }
 
