@@ -15,8 +15,7 @@
 
 KV_INTERNAL const struct snapshot_layout
     kv_snapshot_layouts[SNAPSHOT_TABLES] = {
-#define SNAPSHOT_TABLE(name, create, declare, read)                           \
-    {(name), (create), (declare), (read)},
+#define SNAPSHOT_TABLE(name, create, read) {(name), (create), (read)},
 #include "kvsql/snapshot.def"
 #undef SNAPSHOT_TABLE
 };
@@ -205,8 +204,7 @@ kvsql_rc kv_snapshot_dir(const struct kv_os *os, const char *path,
 }
 
 kvsql_rc kv_snapshot_size(const struct kv_os *os, const char *path,
-                          bool sync, uint64_t *size,
-                          struct kvsql_error *err)
+                          uint64_t *size, struct kvsql_error *err)
 {
     const char *name;
     int dir, file;
@@ -214,19 +212,15 @@ kvsql_rc kv_snapshot_size(const struct kv_os *os, const char *path,
 
     if (rc != KVSQL_OK)
         return rc;
-    int64_t result = os->open(os->arg, dir, name,
-                              sync ? KV_OS_WRITE : KV_OS_READ, &file);
+    int64_t result = os->open(os->arg, dir, name, KV_OS_READ, &file);
     if (result >= 0) {
-        result = sync ? os->sync(os->arg, file) : 0;
-        if (result >= 0)
-            result = os->size(os->arg, file);
+        result = os->size(os->arg, file);
         os->close(os->arg, file);
     }
     os->dir_close(os->arg, dir);
     if (result < 0)
-        return kv_fail(err, result == -ENOSPC ? KVSQL_FULL : KVSQL_IO,
-                       "snapshot: cannot %s %s: %s", sync ? "sync" : "open",
-                       path, kv_os_error((int)-result));
+        return kv_fail(err, KVSQL_IO, "snapshot: cannot open %s: %s", path,
+                       kv_os_error((int)-result));
     *size = (uint64_t)result;
     return KVSQL_OK;
 }

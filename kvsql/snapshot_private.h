@@ -1,7 +1,8 @@
 /* snapshot_private.h - what the files of a snapshot share.
  *
  *   snapshot.c        the tables' texts, opening a file, its size and checksum
- *   snapshot_write.c  a view as a file
+ *   snapshot_write.c  a view as a file: its schema, what is small, the order
+ *   snapshot_rows.c   the rows of the view, as pages (pages.h)
  *   snapshot_read.c   a file as a store
  *   snapshot_answers.c  answers that are kept, both ways
  *
@@ -15,6 +16,7 @@
 #ifndef KVSQL_SNAPSHOT_PRIVATE_H
 #define KVSQL_SNAPSHOT_PRIVATE_H
 
+#include "kvsql/pages.h"
 #include "kvsql/snapshot.h"
 
 #ifdef KVSQL_EXTENSION /* the loading process has the functions */
@@ -56,7 +58,6 @@ _Static_assert(SNAPSHOT_STRINGS == (int)KV_STRING &&
 struct snapshot_layout {
     const char *name;
     const char *create;  /* text of sqlite_master.sql */
-    const char *declare; /* columns of the source, NULL where empty */
     const char *read;    /* what the loader asks, NULL where empty */
 };
 KV_INTERNAL_DATA const struct snapshot_layout
@@ -74,6 +75,44 @@ KV_INTERNAL kvsql_rc kv_snapshot_get_answers(sqlite3 *db, const char *path,
                                              struct kvsql_error *err)
     KV_MUST_USE;
 KV_INTERNAL_DATA const char kv_snapshot_meta_create[SNAPSHOT_META_SIZE];
+
+/* ---- writing ------------------------------------------------------------ */
+
+/* What is written as pages: the tables of keys, and behind them others. */
+enum snapshot_tree {
+    SNAPSHOT_TREE_KEYS,
+    SNAPSHOT_TREE_STRINGS,
+    SNAPSHOT_TREE_HASHES,
+    SNAPSHOT_TREE_LISTS,
+    SNAPSHOT_TREE_SETS,
+    SNAPSHOT_TREE_ZSETS,
+    SNAPSHOT_TREE_SCORES, /* the index zsets_score */
+    SNAPSHOT_TREE_META,   /* kv_meta */
+    SNAPSHOT_TREES
+};
+_Static_assert((int)SNAPSHOT_TREE_KEYS == SNAPSHOT_KEYS &&
+                   (int)SNAPSHOT_TREE_SCORES == SNAPSHOT_FILLED,
+               "a table and its tree have one number");
+
+struct snapshot_writer {
+    sqlite3 *db; /* NULL from when the pages are written */
+    const char *path;
+    const struct kv_view *view;
+    struct kv_at at;
+    kv_progress_fn progress;
+    void *progress_arg;
+    uint64_t bytes;   /* of values and elements so far */
+    uint64_t definitions; /* rows of kv_schema */
+    struct kv_pages pages;
+    struct kv_page_tree trees[SNAPSHOT_TREES];
+};
+
+/* All rows of the view, into the trees of the tables of keys. */
+KV_INTERNAL kvsql_rc kv_snapshot_rows(struct snapshot_writer *writer,
+                                      struct kvsql_error *err) KV_MUST_USE;
+/* How far it is, in keys. */
+KV_INTERNAL void kv_snapshot_tell(const struct snapshot_writer *writer,
+                                  uint64_t done, uint64_t total);
 
 /* ---- results and files -------------------------------------------------- */
 
@@ -94,9 +133,9 @@ KV_INTERNAL kvsql_rc kv_snapshot_prepare(sqlite3 *db, const char *sql,
 KV_INTERNAL kvsql_rc kv_snapshot_dir(const struct kv_os *os, const char *path,
                                      int *dir, const char **name,
                                      struct kvsql_error *err) KV_MUST_USE;
-/* *size is that of the file; with `sync` it is fsynced first. */
+/* *size is that of the file. */
 KV_INTERNAL kvsql_rc kv_snapshot_size(const struct kv_os *os, const char *path,
-                                      bool sync, uint64_t *size,
+                                      uint64_t *size,
                                       struct kvsql_error *err) KV_MUST_USE;
 
 #endif

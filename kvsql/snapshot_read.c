@@ -600,7 +600,7 @@ kvsql_rc kv_snapshot_load(struct kv_store *store, const char *path,
     *info = (struct kv_snapshot_info){.size = 0};
     kv_buf_init(&reader.key_last, KV_MEM_MISC, KVSQL_KEY_MAX + 1);
     kv_buf_init(&reader.elem_last, KV_MEM_MISC, (size_t)KVSQL_VALUE_MAX + 1);
-    kvsql_rc rc = kv_snapshot_size(kv_store_os(store), path, false, &size, err);
+    kvsql_rc rc = kv_snapshot_size(kv_store_os(store), path, &size, err);
     if (rc == KVSQL_OK)
         rc = snapshot_reader_open(&reader);
     if (rc == KVSQL_OK)

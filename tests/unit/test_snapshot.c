@@ -3,6 +3,7 @@
 #include "kvsql/snapshot.h"
 
 #include <check.h>
+#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -684,7 +685,7 @@ START_TEST(progress_is_told_and_ends_at_the_total)
                                        count_progress, calls, &info, &err),
                      KVSQL_OK);
     kv_unpin(view);
-    ck_assert_uint_eq(calls[0], 6); /* each key is met twice, then the end */
+    ck_assert_uint_eq(calls[0], 3); /* each 10,000 keys, then the end */
     ck_assert_uint_eq(calls[1], 25000);
     ck_assert_uint_eq(calls[2], 25000);
     memset(calls, 0, sizeof calls);
@@ -1133,6 +1134,74 @@ START_TEST(a_disk_that_fails_anywhere_is_said_and_later_it_works)
 }
 END_TEST
 
+/* The same below the pages, which do not go through SQLite. */
+static uint64_t failing_in; /* 0 = never */
+static int failing_with;
+static bool failing_fired;
+
+static bool failing_now(void)
+{
+    if (failing_in == 0 || --failing_in > 0)
+        return false;
+    failing_fired = true;
+    return true;
+}
+
+static int64_t failing_write(void *arg, int file, const void *p, size_t size,
+                             uint64_t at)
+{
+    return failing_now() ? -failing_with
+                         : kv_os_real()->write_at(arg, file, p, size, at);
+}
+
+static int failing_open(void *arg, int at, const char *name, int flags,
+                        int *out)
+{
+    return failing_now() ? -failing_with
+                         : kv_os_real()->open(arg, at, name, flags, out);
+}
+
+static int failing_sync(void *arg, int file)
+{
+    return failing_now() ? -failing_with : kv_os_real()->sync(arg, file);
+}
+
+static const struct {
+    int number;
+    kvsql_rc rc;
+} failures[] = {{ENOSPC, KVSQL_FULL}, {EIO, KVSQL_IO}, {EDQUOT, KVSQL_FULL}};
+
+START_TEST(a_page_that_cannot_be_written_is_said_and_later_it_works)
+{
+    kvsql *db = store_new(), *copy = store_new();
+    struct kv_snapshot_info info;
+    kvsql_rc rc = KVSQL_IO;
+    uint64_t n;
+
+    fill(db);
+    os.write_at = failing_write;
+    os.open = failing_open;
+    os.sync = failing_sync;
+    failing_with = failures[_i].number;
+    for (n = 1; rc != KVSQL_OK; n++) {
+        (void)unlink("snap.db");
+        failing_fired = false;
+        failing_in = n;
+        rc = write_file(db, "snap.db", &info);
+        failing_in = 0;
+        ck_assert_msg(rc == (failing_fired ? failures[_i].rc : KVSQL_OK),
+                      "%llu: %d %s", (unsigned long long)n, rc, err.text);
+        if (failing_fired)
+            ck_assert_ptr_nonnull(strstr(err.text, "snap.db"));
+    }
+    ck_assert_uint_gt(n, 10); /* two opened, roots, pages, header, synced */
+    ck_assert_int_eq(load_file(copy, "snap.db", STORE_ID, &info), KVSQL_OK);
+    check_same(db, copy);
+    store_end(copy);
+    store_end(db);
+}
+END_TEST
+
 START_TEST(a_disk_that_cannot_be_read_is_no_damage)
 {
     kvsql *db = store_new();
@@ -1338,6 +1407,9 @@ static Suite *suite_of_snapshot(void)
     tcase_add_loop_test(tc,
                         a_disk_that_fails_anywhere_is_said_and_later_it_works,
                         0, (int)(sizeof faults / sizeof *faults));
+    tcase_add_loop_test(
+        tc, a_page_that_cannot_be_written_is_said_and_later_it_works, 0,
+        (int)(sizeof failures / sizeof *failures));
     tcase_add_test(tc, a_disk_that_cannot_be_read_is_no_damage);
     tcase_add_test(tc, no_allocation_of_ours_is_needed_silently);
     tcase_add_test(tc, no_allocation_of_sqlite_is_needed_silently);
