@@ -290,7 +290,15 @@ static void wal_settle(struct kv_wal *wal)
     }
     if (!wal->active.poisoned && (wal->written > wal->durable ||
                                   wal->active.tail > wal->active.synced_tail)) {
-        (void)kv_wal_sync_now(wal); /* else it is poisoned: all the same here */
+        const int rc = kv_wal_sync_now(wal);
+
+        if (rc < 0) { /* it is poisoned now: all the same here */
+            kv_diag(KV_WARN, "wal.sync",
+                    "durable=%" PRIu64 " why=\"wal: cannot sync segment %" PRIu64
+                    ": %s\" hint=\"what is not durable is written again into the "
+                    "next segment\"",
+                    wal->durable, wal->active.number, kv_os_error(-rc));
+        }
     }
     wal->keep = wal->durable;
     wal->keep_end = wal->active.synced_tail;

@@ -183,6 +183,35 @@ START_TEST(a_failed_sync_under_everysec_loses_nothing_acknowledged)
 }
 END_TEST
 
+static void diag_count(void *arg, const char *line)
+{
+    *(int *)arg += strstr(line, "wal.sync") != NULL;
+}
+
+START_TEST(a_failed_sync_of_a_segment_that_is_full_is_said_and_loses_nothing)
+{
+    struct run run;
+    int said = 0, number = 0;
+
+    run_init(&run, 4, KVSQL_FSYNC_NO);
+    kv_diag_sink(diag_count, &said);
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    fakeos_fail(run.fake, FAKEOS_DATA_SYNC, 1, EIO, false);
+    while (number < 40 || !fakeos_exists(run.fake, "data/wal-0000000000000003"))
+        ck_assert_int_eq(run_put(&run, number++), KVSQL_OK);
+    ck_assert_int_eq(kv_sync(run.db, (uint64_t)number, &run.err), KVSQL_OK);
+    ck_assert_int_eq(said, 1);
+    fakeos_restart(run.fake);
+    kvsql *dead = run.db;
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    ck_assert_uint_eq(run_position(&run), (uint64_t)number);
+    run_check(&run, "rotation", 0);
+    (void)kv_close(dead, NULL);
+    run_fini(&run);
+    kv_diag_sink(NULL, NULL);
+}
+END_TEST
+
 START_TEST(a_full_disk_refuses_writes_and_resumes_by_itself)
 {
     struct run run;
@@ -520,6 +549,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, no_fault_of_the_disk_makes_a_hole_under_everysec);
     tcase_add_test(tests,
                    a_failed_sync_under_everysec_loses_nothing_acknowledged);
+    tcase_add_test(
+        tests, a_failed_sync_of_a_segment_that_is_full_is_said_and_loses_nothing);
     tcase_add_test(tests, a_full_disk_refuses_writes_and_resumes_by_itself);
     tcase_add_test(tests, a_turn_is_written_as_one_and_holds_nobody_up);
     tcase_add_test(tests, damage_is_refused_by_file_and_offset_or_harmless);
