@@ -7,9 +7,10 @@
  * must exist is not a place for guesses.
  *
  * Replacing: MANIFEST.tmp, fsync, rename, fsync of the directory. Up to the
- * rename a failure means that nothing has happened. From there until the
- * directory is synced nobody knows which of the two texts a power cut would
- * leave, and `unsure` says so; M1 keeps both of them true.
+ * rename a failure means that nothing has happened, and so does a rename that
+ * fails, but for EIO. From there until the directory is synced nobody knows
+ * which of the two texts a power cut would leave, and `unsure` says so; M1 keeps
+ * both of them true.
  *
  * Thread: see manifest.h. */
 #include "kvsql/manifest.h"
@@ -590,10 +591,14 @@ kvsql_rc kv_manifest_write(struct kv_manifest *manifest,
         (void)os->remove(os->arg, manifest->dir, MANIFEST_TMP);
         return manifest_write_failed(-done, step, err);
     }
-    manifest->unsure = true;
     step = "rename";
     done = os->rename(os->arg, manifest->dir, MANIFEST_TMP, manifest->dir,
                       KV_MANIFEST_NAME);
+    if (done < 0 && done != -EIO) { /* by POSIX both names are as they were */
+        (void)os->remove(os->arg, manifest->dir, MANIFEST_TMP);
+        return manifest_write_failed(-done, step, err);
+    }
+    manifest->unsure = true;
     if (done == 0) {
         step = "sync the directory of";
         done = os->dir_sync(os->arg, manifest->dir);

@@ -45,8 +45,8 @@ struct kv_manifest {
     uint64_t durable;
     uint64_t clean; /* position of an orderly stop */
     bool has_clean;
-    bool unsure; /* a write failed at or after its rename: either text may be
-                    the one on disk, until a write succeeds */
+    bool unsure; /* a write failed at its rename (EIO) or after it: either text
+                    may be the one on disk, until a write succeeds */
 };
 
 KV_INTERNAL void kv_manifest_init(struct kv_manifest *manifest,

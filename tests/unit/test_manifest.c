@@ -272,21 +272,35 @@ END_TEST
 
 START_TEST(a_write_that_fails_leaves_the_old_text_whole)
 {
-    static const enum fakeos_call kinds[] = {FAKEOS_OPEN, FAKEOS_WRITE,
-                                             FAKEOS_SYNC, FAKEOS_RENAME,
-                                             FAKEOS_DIR_SYNC};
+    static const struct {
+        enum fakeos_call call;
+        int error;
+        kvsql_rc rc;
+        bool unsure; /* which text is the one on disk */
+        uint64_t durable;
+    } rows[] = {{FAKEOS_OPEN, EIO, KVSQL_IO, false, 88002},
+                {FAKEOS_WRITE, EIO, KVSQL_IO, false, 88002},
+                {FAKEOS_SYNC, EIO, KVSQL_IO, false, 88002},
+                {FAKEOS_RENAME, ENOSPC, KVSQL_FULL, false, 88002},
+                {FAKEOS_RENAME, EIO, KVSQL_IO, true, 88002},
+                {FAKEOS_DIR_SYNC, EIO, KVSQL_IO, true, 88003}};
     struct kvsql_error err;
 
     fill();
     ck_assert_int_eq(kv_manifest_write(&manifest, &err), KVSQL_OK);
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         manifest.durable++;
-        fakeos_fail(fake, kinds[i], 1, EIO, false);
-        ck_assert_int_eq(kv_manifest_write(&manifest, &err), KVSQL_IO);
-        ck_assert(manifest.unsure == (i >= 3));
+        fakeos_fail(fake, rows[i].call, 1, rows[i].error, false);
+        ck_assert_int_eq(kv_manifest_write(&manifest, &err), rows[i].rc);
+        ck_assert(manifest.unsure == rows[i].unsure);
         ck_assert_int_eq(kv_manifest_read(&manifest, &err), KVSQL_OK);
-        ck_assert_uint_eq(manifest.durable, i == 4 ? 88003 : 88002);
+        ck_assert_uint_eq(manifest.durable, rows[i].durable);
     }
+    fakeos_fail(fake, FAKEOS_DIR_SYNC, 1, EIO, false);
+    ck_assert_int_eq(kv_manifest_write(&manifest, &err), KVSQL_IO);
+    fakeos_fail(fake, FAKEOS_RENAME, 1, ENOSPC, false);
+    ck_assert_int_eq(kv_manifest_write(&manifest, &err), KVSQL_FULL);
+    ck_assert(manifest.unsure); /* still */
     ck_assert_int_eq(kv_manifest_write(&manifest, &err), KVSQL_OK);
     ck_assert(!manifest.unsure);
 }
