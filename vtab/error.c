@@ -143,16 +143,15 @@ kvsql_rc vt_command_stopped(const struct vt_command *command,
                : KVSQL_OK;
 }
 
-kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
-                         struct kvsql_error *err)
+/* The result of a code of SQLite's whose sentence is `text`. */
+static kvsql_rc verror_say(struct vt_session *session, int code, bool preparing,
+                           const char *text, struct kvsql_error *err)
 {
-    const char *text = sqlite3_errmsg(session->sql);
     /* What xBestIndex says while a statement is compiled comes as text. */
     bool stopped = (code & 0xff) == SQLITE_INTERRUPT || session->budget.late ||
                    (preparing && strcmp(text, "interrupted") == 0);
     kvsql_rc rc, met;
 
-    session->error_offset = sqlite3_error_offset(session->sql);
     if (session->failure.rc != KVSQL_OK && session->failure.rc != KVSQL_NOMEM &&
         code == vt_code(session->failure.rc) &&
         strcmp(text, session->failure.text) == 0)
@@ -163,4 +162,24 @@ kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
     rc = verror_result(code, preparing);
     met = vt_limit_met(session, code, rc, text, err);
     return met != KVSQL_OK ? met : kv_fail(err, rc, "%s", text);
+}
+
+kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
+                         struct kvsql_error *err)
+{
+    session->error_offset = sqlite3_error_offset(session->sql);
+    return verror_say(session, code, preparing, sqlite3_errmsg(session->sql),
+                      err);
+}
+
+kvsql_rc vt_module_error(struct vt_session *session, sqlite3_vtab *vtab,
+                         int code, struct kvsql_error *err)
+{
+    const kvsql_rc rc = verror_say(
+        session, code, false,
+        vtab->zErrMsg != NULL ? vtab->zErrMsg : sqlite3_errstr(code), err);
+
+    sqlite3_free(vtab->zErrMsg);
+    vtab->zErrMsg = NULL;
+    return rc;
 }

@@ -243,7 +243,6 @@ static int khash_connect(sqlite3 *sql, void *aux_arg, int argc,
     if (khash == NULL) return SQLITE_NOMEM;
     memset(khash, 0, sizeof(*khash));
     khash->table.session = session;
-    if (&khash->table == session->strings) session->strings = NULL;
     rc = vt_khash_define(khash, argc, argv, error);
     if (rc == SQLITE_OK && khash->indexes > 0 &&
         (khash->temp || session->guest != NULL)) {
@@ -263,6 +262,7 @@ static int khash_connect(sqlite3 *sql, void *aux_arg, int argc,
     khash->link = &session->khashes;
     if (khash->next != NULL) khash->next->link = &khash->next;
     session->khashes = khash;
+    vt_table_enter(&khash->table);
     *out = &khash->table.base;
     return SQLITE_OK;
 }
@@ -273,6 +273,7 @@ static int khash_disconnect(sqlite3_vtab *vtab)
 
     *khash->link = khash->next;
     if (khash->next != NULL) khash->next->link = khash->link;
+    vt_table_leave(&khash->table);
     khash_free(khash);
     return SQLITE_OK;
 }

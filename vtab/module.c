@@ -35,8 +35,6 @@ int vt_connect(struct vt_session *session, char *text, unsigned flags,
     *out = sqlite3_malloc64(size);
     if (*out == NULL) return SQLITE_NOMEM;
     memset(*out, 0, size);
-    if ((void *)*out == (const void *)session->strings) /* which is gone */
-        session->strings = NULL;
     return SQLITE_OK;
 }
 

@@ -636,10 +636,7 @@ int vt_plan(struct vt_table *table, sqlite3_index_info *info)
     vplan_key_used(&plan);
     vplan_cost(&plan);
     KV_ASSERT(plan.args < VPLAN_ARGS_MAX); /* PL13 */
-    if (table->def == &vt_strings_def &&
-        (plan.bits & (VT_PLAN_EQ | VT_PLAN_KEY_RANK | VT_PLAN_KEY_TIME)) ==
-            VT_PLAN_EQ)
-        table->session->saw_point = true;
+    table->session->saw_plan = true;
     if (!(plan.bits & VT_PLAN_TEXT) &&
         !vplan_text_only(&plan, vt_reads_bound(table->session)))
         plan.bits |= VT_PLAN_BOUND;

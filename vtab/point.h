@@ -1,17 +1,18 @@
-/* point.h - statements that are no more than one lookup (point.c).
+/* point.h - statements that are no more than one lookup (point.c), or rows of
+ * one table (scan.h).
  *
  * Thread: the session's. */
 #ifndef KVSQL_VTAB_POINT_H
 #define KVSQL_VTAB_POINT_H
 
-#include "vtab/state.h"
+#include "vtab/scan.h"
 
 #define VT_POINT_COLUMNS_MAX 3
 
 /* Beside each statement that may be one. */
 struct vt_point {
-    bool may;        /* it has one parameter, and a plan to look a key up */
-    bool ready;      /* it is one, as long as the schema is this: */
+    bool may;        /* it only reads, of tables of ours, too */
+    bool ready;      /* it is a lookup, as long as the schema is this: */
     uint64_t schema; /* of the session, when it was judged */
     unsigned count;
     uint8_t column[VT_POINT_COLUMNS_MAX]; /* of the table strings */
@@ -19,6 +20,7 @@ struct vt_point {
     struct kv_key key; /* beside the statement */
     struct kv_item item; /* of the row; lives as long as the pin */
     struct kv_val value;
+    struct vt_scan *scan; /* or these rows, as long; NULL: no */
 };
 
 /* Whether it is one, as the schema is now: then it is run by vt_point_read(). */
@@ -27,8 +29,14 @@ static inline bool vt_point_ready(const struct vt_session *session,
 {
     return point->ready && point->schema == session->schema;
 }
-/* Find that out, if it is not known: compiles the text once more. For who has
- * found the statement among those that are kept; nothing runs. */
+/* The same of rows: then it is run by vt_scan_start(). */
+static inline bool vt_point_scans(const struct vt_session *session,
+                                  const struct vt_point *point)
+{
+    return point->scan != NULL && point->schema == session->schema;
+}
+/* Find out which of them it is, if it is not known: compiles the text once more.
+ * For who has found the statement among those that are kept; nothing runs. */
 KV_INTERNAL void vt_point_learn(struct vt_session *session,
                                 struct vt_point *point, sqlite3_stmt *stmt);
 enum vt_point_found {

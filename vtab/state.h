@@ -114,10 +114,10 @@ struct vt_session {
     uint64_t write_until_ns; /* monotonic: TX10; 0 = does not write, or none */
     bool write_late; /* the deadline in force is that one */
     bool timed_out, internal, saw_delete;
-    bool saw_point; /* this prepare looks one key of strings up */
+    bool saw_plan;  /* this prepare reads a table of data */
     bool shapes;    /* ... may change what a name means when it runs */
     uint64_t schema; /* grows when that may have happened (point.c) */
-    const struct vt_table *strings; /* the one connected last, to know it by */
+    struct vt_table *tables; /* of data, that are connected */
     bool denied; /* this prepare named what it may not */
     bool target; /* ... and plans the table of an UPDATE or a DELETE next */
     bool declaring; /* a table is: what is read is not read by the statement */
@@ -187,6 +187,10 @@ KV_INTERNAL kvsql_rc vt_session_idle(const struct vt_session *session,
                                      struct kvsql_error *err) KV_MUST_USE;
 /* End the statement that runs, if one does; its owner still finishes it. */
 KV_INTERNAL void vt_statement_stop(struct vt_session *session);
+/* A prepare begins, of `sql` (see vt_reads_start): forget what the authorizer
+ * saw of the one before. */
+KV_INTERNAL void vt_session_unsee(struct vt_session *session, const char *sql,
+                                  size_t size);
 /* Close the statements that are kept for the next who prepares their text. */
 KV_INTERNAL void vt_statements_forget(struct vt_session *session);
 /* A turn begins, of a statement that is `fresh` or goes on: clock, flags,
@@ -218,6 +222,10 @@ KV_INTERNAL kvsql_rc vt_stopped(const struct vt_session *session,
 /* What SQLite reports now, as a result of ours with its sentence. */
 KV_INTERNAL kvsql_rc vt_sqlite_error(struct vt_session *session, int code,
                                      bool preparing, struct kvsql_error *err);
+/* The same of what a method of the table returned to us instead of SQLite. */
+KV_INTERNAL kvsql_rc vt_module_error(struct vt_session *session,
+                                     sqlite3_vtab *vtab, int code,
+                                     struct kvsql_error *err);
 
 /* ---- limits (limit.c) ------------------------------------------------------ */
 

@@ -34,7 +34,10 @@ struct vt_statement {
     uint32_t bound_used, bound_size;
     bool bindings; /* SQLite has some */
     bool shapes;   /* it may change what names mean */
-    bool pointed;  /* its row is that of `point` */
+    bool aside;    /* its parameters are bound beside it, to point.scan */
+    enum statement_by {
+        STATEMENT_BY_SQLITE, STATEMENT_BY_POINT, STATEMENT_BY_SCAN
+    } by;          /* its rows come from there */
     struct vt_point point;
 };
 
@@ -58,6 +61,7 @@ static uint64_t statement_hash(const char *p, size_t size)
 
 static void statement_free(struct vt_statement *statement)
 {
+    vt_scan_free(statement->point.scan);
     (void)sqlite3_finalize(statement->stmt);
     vt_query_settle();
     if (statement->text != NULL)
@@ -129,12 +133,10 @@ static struct vt_statement *statement_cache_find(struct vt_session *session,
 
 /* ---- prepare -------------------------------------------------------------------------- */
 
-/* Forget what the authorizer saw of the statement before. */
-static void statement_unsee(struct vt_session *session, const char *sql,
-                          size_t size)
+void vt_session_unsee(struct vt_session *session, const char *sql, size_t size)
 {
     session->saw_delete = session->denied = session->target = false;
-    session->saw_point = session->shapes = false;
+    session->saw_plan = session->shapes = false;
     vt_reads_start(session, sql, size);
 }
 
@@ -168,7 +170,7 @@ static kvsql_rc statement_compile(struct vt_session *session, const char *sql,
     if (size > INT32_MAX || memchr(sql, 0, size) != NULL) /* Q7 */
         return kv_fail(err, KVSQL_SYNTAX,
                        "the SQL text holds a NUL byte or is too long");
-    statement_unsee(session, sql, size);
+    vt_session_unsee(session, sql, size);
     rc = sqlite3_prepare_v3(session->sql, sql, (int)size,
                             SQLITE_PREPARE_PERSISTENT, stmt, rest);
     if (rc == SQLITE_OK) return KVSQL_OK;
@@ -190,8 +192,9 @@ static struct vt_statement *statement_wrap(struct vt_session *session,
     statement->session = session;
     statement->stmt = stmt;
     statement->shapes = session->shapes;
-    statement->point.may = session->saw_point && session->guest == NULL &&
-                           sqlite3_bind_parameter_count(stmt) == 1;
+    statement->point.may = session->saw_plan && session->guest == NULL &&
+                           sqlite3_stmt_readonly(stmt) != 0 &&
+                           sqlite3_stmt_isexplain(stmt) == 0;
     statement->point.schema = UINT64_MAX;
     statement->size = size;
     statement->text_size = size < VT_CACHE_SQL_MAX ? size : VT_CACHE_SQL_MAX;
@@ -262,6 +265,9 @@ kvsql_rc vt_prepare(struct vt_session *session, const char *sql, size_t size,
             if (tail != NULL) *tail = size;
             vt_point_learn(session, &(*statement)->point,
                            (*statement)->stmt);
+            (*statement)->aside =
+                vt_point_scans(session, &(*statement)->point) &&
+                vt_scan_values((*statement)->point.scan) != NULL;
             atomic_fetch_add_explicit(&statement_prepared, 1,
                                       memory_order_relaxed);
             return KVSQL_OK;
@@ -320,7 +326,7 @@ static uint8_t *statement_bound(struct vt_statement *statement, size_t size)
 
 /* Bind a text or blob where it lies, copied to `p`, or (`p` NULL) let SQLite
  * copy it. */
-static int statement_bind_bytes(struct vt_statement *statement, int index,
+static int statement_bind_bytes(sqlite3_stmt *stmt, int index,
                                 const struct vt_value *value, uint8_t *p)
 {
     const char *from = value->p != NULL ? (const char *)value->p : "";
@@ -328,10 +334,10 @@ static int statement_bind_bytes(struct vt_statement *statement, int index,
 
     if (copied) from = value->size > 0 ? memcpy(p, from, value->size) : "";
     if (value->kind == VT_TEXT)
-        return sqlite3_bind_text64(statement->stmt, index, from, value->size,
+        return sqlite3_bind_text64(stmt, index, from, value->size,
                                    copied ? SQLITE_STATIC : SQLITE_TRANSIENT,
                                    SQLITE_UTF8);
-    return sqlite3_bind_blob64(statement->stmt, index, from, value->size,
+    return sqlite3_bind_blob64(stmt, index, from, value->size,
                                copied ? SQLITE_STATIC : SQLITE_TRANSIENT);
 }
 
@@ -359,6 +365,9 @@ static int statement_bind(struct vt_statement *statement, int index,
         statement_bind_point(statement, value, place);
         return SQLITE_OK;
     }
+    sqlite3_stmt *stmt = statement->aside
+                             ? vt_scan_values(statement->point.scan)
+                             : statement->stmt;
     statement->bindings = true;
     /* only a copy of SQLite's needs memory, and with it the clock */
     struct vt_budget *before =
@@ -368,16 +377,16 @@ static int statement_bind(struct vt_statement *statement, int index,
     int rc = SQLITE_OK;
 
     switch (value->kind) {
-    case VT_NULL: rc = sqlite3_bind_null(statement->stmt, index); break;
+    case VT_NULL: rc = sqlite3_bind_null(stmt, index); break;
     case VT_INTEGER:
-        rc = sqlite3_bind_int64(statement->stmt, index, value->integer);
+        rc = sqlite3_bind_int64(stmt, index, value->integer);
         break;
     case VT_REAL:
-        rc = sqlite3_bind_double(statement->stmt, index, value->real);
+        rc = sqlite3_bind_double(stmt, index, value->real);
         break;
     case VT_TEXT:
     case VT_BLOB:
-        rc = statement_bind_bytes(statement, index, value, place);
+        rc = statement_bind_bytes(stmt, index, value, place);
         break;
     }
     vt_budget_leave(before);
@@ -438,10 +447,13 @@ static void statement_end(struct vt_statement *statement)
 {
     struct vt_session *session = statement->session;
 
-    if (!statement->pointed)
+    if (statement->by == STATEMENT_BY_SQLITE)
         (void)sqlite3_reset(statement->stmt); /* step saw its result */
+    else if (statement->by == STATEMENT_BY_SCAN)
+        vt_scan_end(statement->point.scan);
     if (statement->shapes) session->schema++;
-    statement->running = statement->pointed = false;
+    statement->running = false;
+    statement->by = STATEMENT_BY_SQLITE;
     session->active = NULL;
     vt_query_end(session);
     session->changes = sqlite3_changes64(session->sql);
@@ -455,8 +467,8 @@ static uint64_t statement_column_bytes(const struct vt_statement *statement,
     struct vt_value value;
     int type;
 
-    if (statement->pointed) {
-        vt_point_column(&statement->point, column, &value);
+    if (statement->by != STATEMENT_BY_SQLITE) {
+        vt_column(statement, column, &value);
         return 8 + value.size;
     }
     type = sqlite3_column_type(statement->stmt, column);
@@ -509,7 +521,8 @@ static kvsql_rc statement_point(struct vt_statement *statement, bool *done,
     if (session->txn == NULL && vt_point_ready(session, point))
         rc = vt_point_read(session, point, &found, err);
     if (rc == KVSQL_OK && found == VT_POINT_SQLITE) return KVSQL_OK;
-    *done = statement->pointed = true;
+    *done = true;
+    statement->by = STATEMENT_BY_POINT;
     if (rc == KVSQL_OK && found == VT_POINT_ROW) {
         *row = statement_row_fits(statement);
         if (*row) return KVSQL_OK;
@@ -519,13 +532,55 @@ static kvsql_rc statement_point(struct vt_statement *statement, bool *done,
     return rc;
 }
 
+/* A row of a statement that is rows of one table, or its end. */
+static kvsql_rc statement_scan_row(struct vt_statement *statement, bool *row,
+                                   struct kvsql_error *err)
+{
+    const kvsql_rc rc = vt_scan_next(statement->point.scan, row, err);
+
+    if (*row) {
+        *row = statement_row_fits(statement);
+        if (*row) return KVSQL_OK;
+        statement->truncated = true;
+    }
+    statement_end(statement);
+    return rc;
+}
+
+/* The first turn of one, as far as it goes without SQLite. */
+static kvsql_rc statement_scan(struct vt_statement *statement, bool *done,
+                               bool *row, struct kvsql_error *err)
+{
+    kvsql_rc rc;
+
+    *done = false;
+    if (statement->session->txn != NULL ||
+        !vt_point_scans(statement->session, &statement->point))
+        return KVSQL_OK;
+    statement->by = STATEMENT_BY_SCAN;
+    rc = vt_scan_start(statement->point.scan, done, err);
+    if (rc == KVSQL_OK && *done)
+        return statement_scan_row(statement, row, err);
+    if (rc == KVSQL_OK) {
+        statement->by = STATEMENT_BY_SQLITE;
+        return KVSQL_OK;
+    }
+    *done = true;
+    statement_end(statement);
+    return rc;
+}
+
 /* SQLite begins to run it: it has the key, too, and may prepare it anew. */
 static int statement_hand_over(struct vt_statement *statement)
 {
     const struct kv_key *key = &statement->point.key;
 
-    statement_unsee(statement->session, sqlite3_sql(statement->stmt),
-                    SIZE_MAX);
+    vt_session_unsee(statement->session, sqlite3_sql(statement->stmt),
+                     SIZE_MAX);
+    if (statement->aside) {
+        statement->bindings = true;
+        return vt_scan_hand_over(statement->point.scan, statement->stmt);
+    }
     if (!statement->point.bound) return SQLITE_OK;
     statement->bindings = true;
     return key->cls == KV_TEXT
@@ -541,7 +596,7 @@ static kvsql_rc statement_turn(struct vt_statement *statement, bool fresh,
 {
     struct vt_session *session = statement->session;
     kvsql_rc result = KVSQL_OK;
-    bool done = statement->pointed;
+    bool done = statement->by == STATEMENT_BY_POINT;
     int rc = SQLITE_OK;
 
     *row = false;
@@ -549,8 +604,12 @@ static kvsql_rc statement_turn(struct vt_statement *statement, bool fresh,
         statement_end(statement);
         return KVSQL_OK;
     }
+    if (statement->by == STATEMENT_BY_SCAN)
+        return statement_scan_row(statement, row, err);
     if (fresh && statement->point.bound)
         result = statement_point(statement, &done, row, err);
+    else if (fresh && statement->point.scan != NULL)
+        result = statement_scan(statement, &done, row, err);
     if (done) return result;
     if (fresh) rc = statement_hand_over(statement);
     if (rc == SQLITE_OK) rc = sqlite3_step(statement->stmt);
@@ -616,7 +675,11 @@ void vt_column(const struct vt_statement *statement, int column,
     sqlite3_value *value;
     int type;
 
-    if (statement->pointed) {
+    if (statement->by == STATEMENT_BY_SCAN) {
+        vt_scan_column(statement->point.scan, column, out);
+        return;
+    }
+    if (statement->by == STATEMENT_BY_POINT) {
         vt_point_column(&statement->point, column, out);
         return;
     }
@@ -642,6 +705,12 @@ void vt_column(const struct vt_statement *statement, int column,
     }
 }
 
+static void statement_unbind(struct vt_statement *statement)
+{
+    if (statement->aside) vt_scan_unbind(statement->point.scan);
+    (void)sqlite3_clear_bindings(statement->stmt);
+}
+
 void vt_finish(struct vt_statement *statement)
 {
     struct vt_session *session;
@@ -652,8 +721,8 @@ void vt_finish(struct vt_statement *statement)
     session = statement->session;
     before = vt_budget_enter(&session->budget);
     if (statement->running) statement_end(statement);
-    if (statement->bindings) (void)sqlite3_clear_bindings(statement->stmt);
-    statement->bindings = statement->point.bound = false;
+    if (statement->bindings) statement_unbind(statement);
+    statement->bindings = statement->point.bound = statement->aside = false;
     statement->bound_used = 0;
     if (statement->keep)
         statement_cache_put(session, statement);

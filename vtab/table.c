@@ -80,8 +80,31 @@ static int vtable_connect(sqlite3 *sql, void *aux_arg, int argc,
     table = (struct vt_table *)*out;
     table->session = aux->session;
     table->def = aux->def;
-    if (table->def == &vt_strings_def) table->session->strings = table;
+    vt_table_enter(table);
     return SQLITE_OK;
+}
+
+static int vtable_disconnect(sqlite3_vtab *vtab)
+{
+    vt_table_leave((struct vt_table *)vtab);
+    return vt_disconnect(vtab);
+}
+
+void vt_table_enter(struct vt_table *table)
+{
+    struct vt_session *session = table->session;
+
+    table->next = session->tables;
+    table->link = &session->tables;
+    if (table->next != NULL) table->next->link = &table->next;
+    session->tables = table;
+}
+
+void vt_table_leave(struct vt_table *table)
+{
+    *table->link = table->next;
+    if (table->next != NULL) table->next->link = table->link;
+    table->session->schema++; /* nobody has it in mind any more */
 }
 
 bool vt_table_text(const struct vt_table *table, int column)
@@ -114,26 +137,32 @@ static struct vt_cursor *vtable_cursor(struct vt_session *session)
     return cursor;
 }
 
-static int vtable_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
+struct vt_cursor *vt_cursor_open(struct vt_table *table)
 {
-    struct vt_table *table = (struct vt_table *)vtab;
     struct vt_session *session = table->session;
     struct vt_cursor *cursor = vtable_cursor(session);
 
-    if (cursor == NULL) return SQLITE_NOMEM;
+    if (cursor == NULL) return NULL;
     vt_cursor_init(cursor);
     cursor->table = table;
     cursor->next = session->cursors;
     cursor->link = &session->cursors;
     if (cursor->next != NULL) cursor->next->link = &cursor->next;
     session->cursors = cursor;
+    return cursor;
+}
+
+static int vtable_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
+{
+    struct vt_cursor *cursor = vt_cursor_open((struct vt_table *)vtab);
+
+    if (cursor == NULL) return SQLITE_NOMEM;
     *out = &cursor->base;
     return SQLITE_OK;
 }
 
-static int vtable_close(sqlite3_vtab_cursor *base)
+void vt_cursor_close(struct vt_cursor *cursor)
 {
-    struct vt_cursor *cursor = (struct vt_cursor *)base;
     struct vt_session *session = cursor->table->session;
 
     *cursor->link = cursor->next;
@@ -147,6 +176,11 @@ static int vtable_close(sqlite3_vtab_cursor *base)
         vt_seek_free(cursor);
         sqlite3_free(cursor);
     }
+}
+
+static int vtable_close(sqlite3_vtab_cursor *base)
+{
+    vt_cursor_close((struct vt_cursor *)base);
     return SQLITE_OK;
 }
 
@@ -169,10 +203,8 @@ static int vtable_filter(sqlite3_vtab_cursor *base, int plan, const char *text,
                             argv);
 }
 
-static int vtable_next(sqlite3_vtab_cursor *base)
+static inline int vtable_step(struct vt_cursor *cursor)
 {
-    struct vt_cursor *cursor = (struct vt_cursor *)base;
-
     if (cursor->left > 0) {
         cursor->left--;
         return SQLITE_OK;
@@ -182,6 +214,16 @@ static int vtable_next(sqlite3_vtab_cursor *base)
         return SQLITE_OK;
     }
     return vt_cursor_next(cursor);
+}
+
+static int vtable_next(sqlite3_vtab_cursor *base)
+{
+    return vtable_step((struct vt_cursor *)base);
+}
+
+int vt_cursor_step(struct vt_cursor *cursor)
+{
+    return vtable_step(cursor);
 }
 
 static int vtable_eof(sqlite3_vtab_cursor *base)
@@ -301,6 +343,46 @@ static int vtable_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
         return SQLITE_OK;
     }
     return vtable_make(cursor, context, column);
+}
+
+/* Key or value of a row that nobody has looked at yet, as it lies in the view;
+ * false: it is made. */
+static inline bool vtable_lend(struct vt_cursor *cursor, int column,
+                               struct vt_cell *cell)
+{
+    const struct kv_key *key;
+    kvsql_slice bytes;
+
+    cell->kind = VT_CELL_BYTES;
+    if (column == 0) {
+        key = kv_keys_plain_key(&cursor->walk);
+        cell->p = key->p;
+        cell->size = key->size;
+        cell->cls = key->cls;
+        cell->keep = cursor->walk.key_stable;
+        return true;
+    }
+    if (column != cursor->give || !kv_keys_plain_text(&cursor->walk, &bytes))
+        return false;
+    cell->p = bytes.p;
+    cell->size = bytes.size;
+    cell->cls = KV_TEXT;
+    cell->keep = true;
+    return true;
+}
+
+void vt_cursor_cell(struct vt_cursor *cursor, int column, struct vt_cell *cell)
+{
+    KV_ASSERT(!cursor->copy); /* it reads a view (VS3) */
+    cell->owned = cell->keep = false;
+    if (cursor->stale) {
+        if (vtable_lend(cursor, column, cell)) return;
+        kv_keys_plain_fill(&cursor->walk);
+        cursor->lazy = cursor->stale = false;
+    }
+    cursor->asked |= column != 0 && column != cursor->table->def->col_plain;
+    cell->kind = VT_CELL_NULL;
+    cursor->table->def->column(cursor, column, cell);
 }
 
 /* Tables without rowid have none to give. */
@@ -495,8 +577,8 @@ static const sqlite3_module vtable_module = {
     .xCreate = vtable_connect,
     .xConnect = vtable_connect,
     .xBestIndex = vtable_best_index,
-    .xDisconnect = vt_disconnect,
-    .xDestroy = vt_disconnect,
+    .xDisconnect = vtable_disconnect,
+    .xDestroy = vtable_disconnect,
     .xOpen = vtable_open,
     .xClose = vtable_close,
     .xFilter = vtable_filter,

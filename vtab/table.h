@@ -62,7 +62,12 @@ struct vt_table {
     struct vt_session *session;
     const struct vt_def *def; /* NULL: kv_exec */
     bool joined; /* between xBegin and xCommit or xRollback */
+    struct vt_table *next, **link; /* of session->tables */
 };
+
+/* It is connected, and known to its session until it goes. */
+KV_INTERNAL void vt_table_enter(struct vt_table *table);
+KV_INTERNAL void vt_table_leave(struct vt_table *table);
 
 /* Whether a column is declared TEXT. */
 KV_INTERNAL bool vt_table_text(const struct vt_table *table, int column);
@@ -189,6 +194,14 @@ KV_INTERNAL void vt_cursor_fini(struct vt_cursor *cursor);
 KV_INTERNAL int vt_cursor_filter(struct vt_cursor *cursor, unsigned plan,
                                  int argc, sqlite3_value **argv);
 KV_INTERNAL int vt_cursor_next(struct vt_cursor *cursor);
+/* What SQLite calls, for who walks without it (table.c): a cursor of the table,
+ * NULL: no memory; its next row; a column of the row, whose bytes live until the
+ * cursor is asked for another column or row, unless `keep`; the end. */
+KV_INTERNAL struct vt_cursor *vt_cursor_open(struct vt_table *table);
+KV_INTERNAL int vt_cursor_step(struct vt_cursor *cursor);
+KV_INTERNAL void vt_cursor_cell(struct vt_cursor *cursor, int column,
+                                struct vt_cell *cell);
+KV_INTERNAL void vt_cursor_close(struct vt_cursor *cursor);
 /* Arguments into sets and spans (args.c). */
 KV_INTERNAL int vt_cursor_args(struct vt_cursor *cursor, int argc,
                                sqlite3_value **argv);

@@ -66,14 +66,9 @@ START_TEST(only_what_is_one_lookup_is_run_without_sqlite)
     static const char *const no[] = {
         "SELECT length(value) FROM strings WHERE key = ?",
         "SELECT value, 1 FROM strings WHERE key = ?",
-        "SELECT rank FROM strings WHERE key = ?",
-        "SELECT value FROM strings WHERE key = ? LIMIT 1",
         "SELECT value FROM strings WHERE key = ? COLLATE NOCASE",
         "SELECT value FROM strings WHERE key = ? || ''",
         "SELECT value FROM strings WHERE key = ? AND value <> 'x'",
-        "SELECT value FROM strings WHERE key >= ?",
-        "SELECT type FROM keys WHERE key = ?",
-        "SELECT value FROM hashes WHERE key = ?",
         "SELECT value FROM strings WHERE key = CAST(? AS INTEGER)",
         "UPDATE strings SET value = 'w' WHERE key = ?"};
 
