@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/clock_fx.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/store_fx.h"
 
@@ -22,21 +23,7 @@
 #define STEP_BACK 5000 /* ms */
 #define STEP_LEAST 1000 /* ms; less behind is two clocks that jitter (DL2) */
 
-static struct kv_os clock_os;
-static int64_t clock_wall, clock_boot; /* ms */
 static struct rand_state r;
-
-static int64_t fake_wall(void *arg)
-{
-    (void)arg;
-    return clock_wall;
-}
-
-static uint64_t fake_boot(void *arg)
-{
-    (void)arg;
-    return (uint64_t)clock_boot * 1000000;
-}
 
 static void sink_append(void *arg, uint64_t position, const uint8_t *ops,
                         size_t size, uint64_t count)
@@ -46,11 +33,7 @@ static void sink_append(void *arg, uint64_t position, const uint8_t *ops,
 
 static void setup(void)
 {
-    clock_os = *kv_os_real();
-    clock_os.wall_ms = fake_wall;
-    clock_os.boot_ns = fake_boot;
-    clock_wall = 1700000000000;
-    clock_boot = 5000;
+    clock_start(1700000000000);
     store_fx_open(&clock_os);
 }
 
@@ -76,11 +59,16 @@ struct timed {
 static struct timed keys[KEYS], fields[HASHES][FIELDS];
 static int64_t store_ahead; /* store time - boot time; only grows (DL2) */
 
+static int64_t boot_ms(void)
+{
+    return (int64_t)(clock_boot / 1000000);
+}
+
 static int64_t model_now(void)
 {
-    if (clock_wall - clock_boot > store_ahead)
-        store_ahead = clock_wall - clock_boot;
-    return clock_boot + store_ahead;
+    if (clock_wall - boot_ms() > store_ahead)
+        store_ahead = clock_wall - boot_ms();
+    return boot_ms() + store_ahead;
 }
 
 /* How far the wall is behind store time: times are shown so much smaller. */
@@ -168,11 +156,8 @@ static void change_field(struct kv_txn *txn)
 
 static void pass(void)
 {
-    const int64_t ms = (int64_t)rand_below(&r, 200);
-
-    clock_boot += ms;
-    clock_wall += ms;
-    const int64_t now = clock_boot + store_ahead; /* as the store last saw */
+    pass_ms((int64_t)rand_below(&r, 200));
+    const int64_t now = boot_ms() + store_ahead; /* as the store last saw */
     if (rand_one_in(&r, 40))
         clock_wall += (int64_t)rand_below(&r, 2000);
     else if (rand_one_in(&r, 40)) /* to far behind store time, or not at all */

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/clock_fx.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/store_fx.h"
 
@@ -32,24 +33,9 @@
 #define BATCHES 4096 /* unreleased ones, at most */
 #define SHORT (1u << 20) /* bytes of log of a batch that is never long */
 
-static struct kv_os clock_os;
-static int64_t clock_wall;
-static uint64_t clock_boot;
 static struct rand_state r;
 static bool refuse; /* the sink has no room for a batch */
 static uint64_t long_taken, long_restored, long_undone, long_failed;
-
-static int64_t fake_wall(void *arg)
-{
-    (void)arg;
-    return clock_wall;
-}
-
-static uint64_t fake_boot(void *arg)
-{
-    (void)arg;
-    return clock_boot;
-}
 
 static kvsql_rc sink_reserve(void *arg, size_t size, struct kvsql_error *e)
 {
@@ -70,11 +56,7 @@ static void setup(void)
     const struct kv_sink sink = {.reserve = sink_reserve,
                                  .append = sink_append};
 
-    clock_os = *kv_os_real();
-    clock_os.wall_ms = fake_wall;
-    clock_os.boot_ns = fake_boot;
-    clock_wall = 1000000;
-    clock_boot = 5000000000;
+    clock_start(1000000);
     refuse = false;
     store_fx_open(&clock_os);
     kv_store_sink(store, &sink);
@@ -83,12 +65,6 @@ static void setup(void)
 static void release_all(void)
 {
     kv_store_release_to(store, store->pos);
-}
-
-static void pass_ms(int64_t ms)
-{
-    clock_wall += ms;
-    clock_boot += (uint64_t)ms * 1000000;
 }
 
 /* ---- what a root says ---------------------------------------------------------- */

@@ -2,47 +2,15 @@
  * gone at their time, there again after a start. */
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "tests/lib/keys_fx.h"
 #include "tests/lib/rand.h"
-#include "tests/lib/store_fx.h"
+#include "tests/lib/tempdir.h"
 
 #define NAMES 200
 #define STEPS 20000
 
-static struct kv_os clock_os;
-static int64_t clock_wall;
-static uint64_t clock_boot;
-static char dir[64];
-
-static int64_t fake_wall(void *arg)
-{
-    (void)arg;
-    return clock_wall;
-}
-
-static uint64_t fake_boot(void *arg)
-{
-    (void)arg;
-    return clock_boot;
-}
-
-static void go_by(int64_t ms)
-{
-    clock_wall += ms;
-    clock_boot += (uint64_t)ms * 1000000;
-}
-
-static void setup(void)
-{
-    clock_os = *kv_os_real();
-    clock_os.wall_ms = fake_wall;
-    clock_os.boot_ns = fake_boot;
-    clock_wall = 1000000;
-    clock_boot = 5000000000;
-    store_fx_open(&clock_os);
-}
+static char dir[TEMPDIR_MAX];
 
 static void keep_in(struct kv_txn *txn, const char *name, const char *text,
                     int64_t until)
@@ -182,10 +150,10 @@ START_TEST(it_goes_at_its_time_and_its_memory_soon_after)
     }
     const uint64_t before = answers_size();
     ck_assert_uint_gt(before, 3000u * 300u);
-    go_by(500);
+    pass_ms(500);
     ck_assert_ptr_null(answer("n1"));
     ck_assert_str_eq(answer("n2001"), text);
-    go_by(KV_EXPIRE_STEP_MS);
+    pass_ms(KV_EXPIRE_STEP_MS);
     ck_assert(kv_expire_pending(store));
     while (kv_expire_some(store)) {
     }
@@ -211,7 +179,7 @@ START_TEST(random_steps_agree_with_a_plain_model)
         char name[16], text[8] = "";
         (void)snprintf(name, sizeof(name), i % 3 ? "n%u" : "\xfe%u", i);
         if (rand_next(&r) % 8 == 0)
-            go_by((int64_t)(rand_next(&r) % 20));
+            pass_ms((int64_t)(rand_next(&r) % 20));
         const int64_t until = clock_wall + 1 + (int64_t)(rand_next(&r) % 800);
         if (rand_next(&r) % 4)
             (void)snprintf(text, sizeof(text), "%u", step % 10000);
@@ -283,20 +251,16 @@ static void open_dir(void)
 
 static void setup_dir(void)
 {
-    setup();
+    keys_fx_open();
     store_fx_close();
-    (void)snprintf(dir, sizeof(dir), "/tmp/kvsql-answers-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(dir));
+    tempdir_make(dir, "test_answers");
     open_dir();
 }
 
 static void teardown_dir(void)
 {
-    char command[96];
-
     store_fx_close();
-    (void)snprintf(command, sizeof(command), "rm -r %s", dir);
-    ck_assert_int_eq(system(command), 0);
+    tempdir_remove(dir);
 }
 
 static void reopen(void)
@@ -319,7 +283,7 @@ START_TEST(wal_and_snapshot_keep_answers)
     ck_assert_str_eq(answer("a"), "one");
     ck_assert_str_eq(answer("\xff"), "two");
     ck_assert_str_eq(answer("c"), "three");
-    go_by(100);
+    pass_ms(100);
     ck_assert_int_eq(kv_snapshot_run(db, NULL, NULL, &info, &err), KVSQL_OK);
     keep("d", "four", 5000);
     reopen(); /* from the snapshot, and what came behind it */
@@ -327,7 +291,7 @@ START_TEST(wal_and_snapshot_keep_answers)
     ck_assert_str_eq(answer("\xff"), "two");
     ck_assert_ptr_null(answer("c"));
     ck_assert_str_eq(answer("d"), "four");
-    go_by(5000);
+    pass_ms(5000);
     reopen();
     ck_assert_ptr_null(answer("a"));
     ck_assert_ptr_null(answer("d"));
@@ -335,13 +299,13 @@ START_TEST(wal_and_snapshot_keep_answers)
 }
 END_TEST
 
-
 int main(void)
 {
     Suite *suite = suite_create("answers");
     TCase *memory = tcase_create("memory"), *disk = tcase_create("disk");
 
-    tcase_add_checked_fixture(memory, setup, store_fx_close);
+    tcase_add_checked_fixture(memory, keys_fx_open, store_fx_close);
+    tcase_set_timeout(memory, 300);
     tcase_add_test(memory, an_answer_is_no_key_and_a_flush_leaves_it);
     tcase_add_test(memory, its_name_has_a_limit);
     tcase_add_test(memory, views_and_rollbacks_know_answers_as_they_know_keys);
@@ -349,6 +313,7 @@ int main(void)
     tcase_add_test(memory, random_steps_agree_with_a_plain_model);
     tcase_add_test(memory, nothing_is_torn_when_an_allocation_fails);
     tcase_add_checked_fixture(disk, setup_dir, teardown_dir);
+    tcase_set_timeout(disk, 300);
     tcase_add_test(disk, wal_and_snapshot_keep_answers);
     suite_add_tcase(suite, memory);
     suite_add_tcase(suite, disk);

@@ -6,42 +6,22 @@
 
 #include "command/command.h"
 #include "kvsql/store_private.h"
+#include "tests/lib/clock_fx.h"
 #include "tests/lib/unit.h"
 
 #define KEYS 4000
 #define VALUE_SIZE 100
 #define VALUE_BIG 5000
 
-static struct kv_os clock_os;
-static int64_t clock_wall;
-static uint64_t clock_boot;
 static kvsql *db;
 static struct kvsql_error err;
 static struct cmd_reply reply;
 static struct kv_buf line_buf, out;
 
-static int64_t fake_wall(void *arg)
-{
-    (void)arg;
-    return clock_wall;
-}
-
-static uint64_t fake_boot(void *arg)
-{
-    (void)arg;
-    return clock_boot;
-}
-
 static void fake_random(void *arg, void *p, size_t size)
 {
     (void)arg;
     memset(p, 0x5a, size); /* the same run each time */
-}
-
-static void pass_ms(int64_t ms)
-{
-    clock_wall += ms;
-    clock_boot += (uint64_t)ms * 1000000;
 }
 
 static void open_store(const char *dir)
@@ -54,12 +34,8 @@ static void open_store(const char *dir)
 
 static void setup(void)
 {
-    clock_os = *kv_os_real();
-    clock_os.wall_ms = fake_wall;
-    clock_os.boot_ns = fake_boot;
+    clock_start(1000000000);
     clock_os.random = fake_random;
-    clock_wall = 1000000000;
-    clock_boot = 5000000000;
     open_store("");
     cmd_reply_init(&reply, 64 << 20);
     kv_buf_init(&line_buf, KV_MEM_MISC, 1 << 20);
