@@ -297,8 +297,8 @@ test-sql-long: build $(sql) ## a million random SQL statements of each kind
 		tests/sql/t_live_file tests/crash/t_sql_kill
 # TE12; by hand, where another libsqlite3.so is at hand: SQLITE_LIB names it. The
 # plans of TE10 are those of one version.
-sqlite_programs = $(filter-out %/test_plans,$(sql)) $(addprefix $(B)/tests/unit/test_,vtab khash defs exec \
-	guest changes pages snapshot)
+sqlite_programs = $(filter-out %/test_plans,$(sql)) $(addprefix $(B)/tests/unit/test_,vtab session plan \
+	func khash defs exec guest changes pages snapshot)
 check-sqlite: $(sqlite_programs) ## the SQL suites on another SQLite: SQLITE_LIB=path
 	@SQLITE_LIB='$(SQLITE_LIB)' PROGRAMS='$(sqlite_programs)' \
 		$(suite_of) sqlite tests/lib/other_sqlite
