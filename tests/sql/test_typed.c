@@ -2,20 +2,9 @@
  * statements on a kv_hash table and on a native one of the same declaration. */
 #include <string.h>
 
-#include "tests/lib/peer.h"
-#include "tests/lib/rows_fx.h"
+#include "tests/lib/peer_fx.h"
 
 #define STEPS 6000
-
-static struct peer peer;
-
-static unsigned below(unsigned n)
-{
-    return peer_below(&peer, n);
-}
-
-#define PICK(list) PEER_PICK(&peer, list)
-#define say(...) peer_say(&peer, __VA_ARGS__)
 
 static const char *const ids[] = {"'1'", "'2'", "'7'", "'007'", "' 7'", "'7.0'",
                                   "'a'", "'ab'", "''", "x'ff'", "x'00'", "':'"};
@@ -106,10 +95,7 @@ static void say_write(void)
     case 0:
     case 1:
         say("INSERT%s INTO users VALUES", PICK(conflicts));
-        for (unsigned i = 0, n = 1 + below(3); i < n; i++)
-            say("%s(%s, %s, %s, %s, %s, %s)", i > 0 ? ", " : "", PICK(ids),
-                PICK(values), PICK(values), below(4) ? PICK(values) : "NULL",
-                PICK(values), below(2) ? "x'ff'" : "x'37'");
+        SAY_ROWS(ids, values);
         break;
     case 2:
         say("UPDATE%s users SET id = %s WHERE id = %s", PICK(conflicts),
