@@ -214,6 +214,49 @@ START_TEST(a_change_reaches_the_rows_it_would_reach_in_native_tables)
 }
 END_TEST
 
+/* A declared table has columns of text and of numbers, and indexes of them. */
+START_TEST(a_typed_table_is_asked_and_changed_as_a_native_one)
+{
+    static const char *const statements[] = {
+        "SELECT id FROM users WHERE id = ?1",
+        "SELECT id FROM users WHERE name = ?1",
+        "SELECT id FROM users WHERE name >= ?1",
+        "SELECT id FROM users WHERE age = ?1",
+        "SELECT id FROM users WHERE name = age AND age = ?1",
+        "SELECT id FROM users WHERE id = age AND age = ?1",
+        "SELECT b.id FROM users a, users b WHERE a.age = ?1 AND b.name = a.age",
+        "SELECT b.id FROM users a, users b WHERE a.age = ?1 AND b.id = a.age",
+        "SELECT u.id FROM users u, t WHERE u.name = t.n AND t.n = ?1",
+        "SELECT u.id FROM users u, t WHERE u.id > t.i AND t.i = ?1",
+        "SELECT id FROM users WHERE name = CAST(?1 AS INTEGER)",
+        "SELECT id FROM users WHERE name IN (?1, 'a')",
+        "DELETE FROM users WHERE id = ?1",
+        "DELETE FROM users WHERE name = ?1 AND id IN (SELECT x FROM t)",
+        "DELETE FROM users WHERE id = ?1 AND name IN (SELECT x FROM t)",
+        "UPDATE users SET age = 1 WHERE name = ?1"
+        " AND EXISTS (SELECT 1 FROM t WHERE n = 7)",
+        "UPDATE users SET age = t.id FROM t WHERE users.name = t.n"
+        " AND t.n = ?1"};
+
+    twin_ours(&twin,
+              "CREATE VIRTUAL TABLE users USING kv_hash('user:{id}', id,"
+              " name TEXT, age INTEGER, INDEX(name), INDEX(age))", &twin.a);
+    ck_assert_msg(!twin.a.error, "%s", twin.a.message);
+    twin_native(&twin, "CREATE TABLE users(id TEXT NOT NULL PRIMARY KEY,"
+                       " name TEXT, age INTEGER) WITHOUT ROWID", &twin.b);
+    twin_do(&twin, "INSERT INTO users VALUES('7', '10', 7), ('007', '7', 7),"
+                   " ('7.0', '007', 7), ('10', '10.0', 10), ('a', '7.0', 1)");
+    for (size_t n = 0; n < sizeof(statements) / sizeof(statements[0]); n++)
+        for (size_t v = 0; v < sizeof(values) / sizeof(values[0]); v++) {
+            twin_do(&twin, "SAVEPOINT before");
+            both(statements[n], &values[v]);
+            twin_do(&twin, "SELECT * FROM users ORDER BY id");
+            twin_do(&twin, "ROLLBACK TO before");
+            twin_do(&twin, "RELEASE before");
+        }
+}
+END_TEST
+
 /* new.u is a column: what it is compared as is not known. */
 START_TEST(a_trigger_refuses_a_number_that_may_mean_several_rows)
 {
@@ -238,6 +281,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_query_finds_what_native_tables_have);
     tcase_add_test(tests, a_number_in_a_compound_is_what_the_compound_is);
     tcase_add_test(tests, a_trigger_refuses_a_number_that_may_mean_several_rows);
+    tcase_add_test(tests, a_typed_table_is_asked_and_changed_as_a_native_one);
     tcase_add_test(tests,
                    a_change_reaches_the_rows_it_would_reach_in_native_tables);
 }
