@@ -104,6 +104,11 @@ export async function open(browser, server, options = {}) {
     if (process.env.SLOW)
         await (await context.newCDPSession(page)).send("Emulation.setCPUThrottlingRate",
             { rate: Number(process.env.SLOW) });
+    if (process.env.LATE)
+        await page.route(url => !url.pathname.startsWith("/_/"), async route => {
+            await new Promise(done => setTimeout(done, Number(process.env.LATE)));
+            await route.continue().catch(() => {}); // the page may be gone
+        });
     page.wrong = [];
     page.refused = 0;
     page.on("console", message => {
