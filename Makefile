@@ -307,7 +307,7 @@ check-crash: build $(no_gate) ## kills, power cuts, faults, damage, full disks; 
 check-compat: build ## directories of every format open, and newer ones are refused
 	$(suite) compat tests/compat/run
 check-crash-long: build $(no_gate) ## the same at full length: an hour or two
-	@KVSQL_KILLS=200 KVSQL_CUTS=100 KVSQL_SECONDS=6 KVSQL_FAULTS=40 \
+	@KVSQL_KILLS=200 KVSQL_BATCHES=1300 KVSQL_CUTS=100 KVSQL_SECONDS=6 KVSQL_FAULTS=40 \
 		KVSQL_DAMAGES=3000 KVSQL_VARIANTS=6 KVSQL_ALLOCATIONS=400 \
 		KVSQL_TRANSACTIONS=20000 KVSQL_OPERATIONS=5000 KVSQL_STEP=1 \
 		KVSQL_CHURN=600 KVSQL_CRASH_SECONDS=7200 KVSQL_TEST_SECONDS=14400 \
