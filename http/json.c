@@ -15,6 +15,7 @@
 
 #include <string.h>
 
+#include "http/json_scan.h"
 #include "kvsql/base/mem.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/text.h"
@@ -176,8 +177,9 @@ static kvsql_rc json_read_string(struct json_reader *reader)
 {
     uint8_t *first = ++reader->at, *p = first;
 
-    while (p < reader->end && *p != '"' && *p != '\\' && *p >= 0x20)
-        p++;
+    p += http_json_plain_run(p, (size_t)(reader->end - p));
+    while (p < reader->end && *p >= 0x80) /* checked to be UTF-8 */
+        p += 1 + http_json_plain_run(p + 1, (size_t)(reader->end - p) - 1);
     uint8_t *out = p; /* J2: everything before it is in place already */
     reader->at = p;
     while (reader->at < reader->end && *reader->at != '"') {
@@ -400,7 +402,8 @@ kvsql_rc http_json_parse(struct http_json *json, uint8_t *text, size_t size,
     json_blanks(&reader);
     while (rc == KVSQL_OK && reader.at < reader.end) {
         rc = json_step(&reader);
-        json_blanks(&reader);
+        if (reader.at < reader.end && *reader.at <= ' ')
+            json_blanks(&reader);
     }
     if (rc == KVSQL_OK && reader.state != JSON_END)
         rc = json_bad(&reader, reader.end, "the text ends too early");

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "http/json_scan.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/text.h"
 
@@ -63,42 +64,50 @@ static void json_put_escape(struct kv_buf *out, uint8_t c)
     }
 }
 
-static bool json_plain(uint8_t c)
+/* The string at p, from its byte `from` on, which is not plain. */
+static void json_put_rest(struct kv_buf *out, const uint8_t *p, size_t size,
+                          size_t i)
 {
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+    size_t from = 0;
+
+    while (i < size) {
+        bool good;
+        const size_t n = json_character(p + i, size - i, &good);
+        const bool line = n == 3 && good && memcmp(p + i, "\xE2\x80", 2) == 0 &&
+                          (p[i + 2] == 0xA8 || p[i + 2] == 0xA9);
+        if (!good || n == 1 || line) {
+            kv_buf_add(out, p + from, i - from);
+            if (!good)
+                kv_buf_text(out, "\xEF\xBF\xBD");
+            else if (line)
+                kv_buf_text(out, p[i + 2] == 0xA8 ? "\\u2028" : "\\u2029");
+            else
+                json_put_escape(out, p[i]);
+            from = i + n;
+        }
+        i += n;
+        i += http_json_plain_run(p + i, size - i);
+    }
+    kv_buf_add(out, p + from, size - from);
+    kv_buf_byte(out, '"');
 }
 
 void http_json_string(struct kv_buf *out, const void *bytes, size_t size)
 {
     const uint8_t *p = bytes;
-    size_t from = 0, i = 0;
+    const size_t plain = http_json_plain_run(p, size);
 
-    kv_buf_byte(out, '"');
-    while (i < size) {
-        if (json_plain(p[i])) {
-            i++;
-            continue;
-        }
-        bool good;
-        size_t n = json_character(p + i, size - i, &good);
-        bool line = n == 3 && good && memcmp(p + i, "\xE2\x80", 2) == 0 &&
-                    (p[i + 2] == 0xA8 || p[i + 2] == 0xA9);
-        if (good && n > 1 && !line) {
-            i += n;
-            continue;
-        }
-        kv_buf_add(out, p + from, i - from);
-        if (!good)
-            kv_buf_text(out, "\xEF\xBF\xBD");
-        else if (line)
-            kv_buf_text(out, p[i + 2] == 0xA8 ? "\\u2028" : "\\u2029");
-        else
-            json_put_escape(out, p[i]);
-        i += n;
-        from = i;
+    if (!kv_buf_reserve(out, size + 2))
+        return;
+    out->p[out->size++] = '"';
+    if (plain < size) {
+        json_put_rest(out, p, size, plain);
+        return;
     }
-    kv_buf_add(out, p + from, i - from);
-    kv_buf_byte(out, '"');
+    if (size > 0)
+        memcpy(out->p + out->size, p, size);
+    out->size += size;
+    out->p[out->size++] = '"';
 }
 
 void http_json_text(struct kv_buf *out, const char *text)

@@ -80,7 +80,7 @@ void kv_buf_add(struct kv_buf *buf, const void *p, size_t size)
     buf->size += size;
 }
 
-void kv_buf_byte(struct kv_buf *buf, uint8_t byte)
+void kv_buf_byte_more(struct kv_buf *buf, uint8_t byte)
 {
     if (buf_grow(buf, 1, 0))
         buf->p[buf->size++] = byte;

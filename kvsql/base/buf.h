@@ -40,7 +40,14 @@ KV_HEADER_INLINE void kv_buf_cut(struct kv_buf *buf, size_t size)
 /* Room for `size` more bytes; false (and failed set) when there is none. */
 KV_INTERNAL bool kv_buf_reserve(struct kv_buf *buf, size_t size);
 KV_INTERNAL void kv_buf_add(struct kv_buf *buf, const void *p, size_t size);
-KV_INTERNAL void kv_buf_byte(struct kv_buf *buf, uint8_t byte);
+KV_INTERNAL void kv_buf_byte_more(struct kv_buf *buf, uint8_t byte);
+KV_HEADER_INLINE void kv_buf_byte(struct kv_buf *buf, uint8_t byte)
+{
+    if (KV_LIKELY(buf->size + 1 < buf->cap && !buf->failed)) /* B1 */
+        buf->p[buf->size++] = byte;
+    else
+        kv_buf_byte_more(buf, byte);
+}
 KV_INTERNAL void kv_buf_text(struct kv_buf *buf, const char *text);
 KV_INTERNAL void kv_buf_printf(struct kv_buf *buf, const char *format, ...)
     KV_PRINTF(2, 3);

@@ -111,6 +111,11 @@ size_t kv_utf8_prefix(const void *p, size_t size)
     size_t done = 0;
 
     while (done < size) {
+        if (size - done >= 8 &&
+            (kv_u64_get(at + done) & TEXT_HIGH_BITS) == 0) {
+            done += 8;
+            continue;
+        }
         const size_t n = text_utf8_char(at + done, size - done);
 
         if (n == 0)
