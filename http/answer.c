@@ -15,6 +15,7 @@
 #include "http/intake.h"
 #include "http/json.h"
 #include "http/request.h"
+#include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
 
 static const struct answer_problem {
@@ -86,6 +87,21 @@ void http_answer_header(struct http_request *request, const char *name,
         answer->header_count++;
 }
 
+void http_answer_number(struct http_request *request, const char *name,
+                        const char *before, uint64_t number)
+{
+    struct http_answer *answer = &request->answer;
+    const size_t size = strlen(before);
+
+    KV_ASSERT(answer->header_count < HTTP_ANSWER_HEADERS);
+    struct http_header *header = &answer->headers[answer->header_count++];
+    header->name = name;
+    KV_ASSERT(size + KV_INT_TEXT_MAX <= sizeof header->value &&
+              number <= INT64_MAX);
+    memcpy(header->value, before, size);
+    (void)kv_num_format_int(header->value + size, (int64_t)number);
+}
+
 void http_answer_next(struct http_request *request, kvsql_slice cursor)
 {
     struct kv_buf out;
@@ -119,11 +135,14 @@ void http_answer_next(struct http_request *request, kvsql_slice cursor)
 
 const char *http_request_id(const struct http_request *request, char out[65])
 {
+    static const char digits[] = "0123456789abcdef";
+    uint64_t id = request->server->id_base + request->id;
+
     if (request->client_id[0] != 0)
-        snprintf(out, 65, "%s", request->client_id);
-    else
-        snprintf(out, 65, "%016llx",
-                 (unsigned long long)(request->server->id_base + request->id));
+        return request->client_id;
+    out[16] = 0;
+    for (unsigned i = 16; i-- > 0; id >>= 4)
+        out[i] = digits[id & 15];
     return out;
 }
 
@@ -425,14 +444,14 @@ kvsql_rc http_last_words(struct http_server *server, struct kvsql_error *err)
     return KVSQL_OK;
 }
 
-void http_stats_done(struct http_request *request)
+void http_stats_done(struct http_request *request, uint64_t now_ns)
 {
     static const uint64_t bounds_us[HTTP_LATENCY_BUCKETS] = {
         500,    1000,   2500,    5000,    10000,   25000,   50000,
         100000, 250000, 500000,  1000000, 2500000, 5000000, 10000000};
     struct http_stats *stats = &request->server->stats;
     unsigned kind = request->sent_status / 100, i = 0;
-    uint64_t ns = kv_os_mono_ns() - request->started_ns;
+    uint64_t ns = now_ns - request->started_ns;
 
     while (i < HTTP_LATENCY_BUCKETS && ns > bounds_us[i] * 1000)
         i++;

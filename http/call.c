@@ -304,8 +304,7 @@ static void call_show(struct http_call *call)
 
 static void call_position(struct http_call *call, uint64_t position)
 {
-    http_answer_header(call->request, "X-KVSQL-Position", "%llu",
-                       (unsigned long long)position);
+    http_answer_number(call->request, "X-KVSQL-Position", "", position);
 }
 
 /* With an Idempotency-Key the answer is made before the commit and becomes a

@@ -20,35 +20,38 @@
  * Thread: the event loop's. */
 #include <microhttpd.h>
 #include <string.h>
+#include <strings.h>
 
 #include "http/request.h"
 #include "kvsql/base/num.h"
 
 /* Headers we read; those that are `once` may not be repeated. */
+#define GUARD_HEADER(name, once) {name, sizeof name - 1, once}
 static const struct {
     const char *name;
+    uint8_t size;
     bool once;
 } guard_headers[HTTP_H_COUNT] = {
-    [HTTP_H_ACCEPT] = {"accept", false},
-    [HTTP_H_ACCEPT_ENCODING] = {"accept-encoding", false},
-    [HTTP_H_AGAIN] = {"idempotency-key", true},
-    [HTTP_H_AUTHORIZATION] = {"authorization", true},
-    [HTTP_H_CONTENT_LENGTH] = {"content-length", true},
-    [HTTP_H_CONTENT_TYPE] = {"content-type", true},
-    [HTTP_H_CORS_METHOD] = {"access-control-request-method", false},
-    [HTTP_H_HOST] = {"host", true},
-    [HTTP_H_IF_MATCH] = {"if-match", true},
-    [HTTP_H_IF_NONE_MATCH] = {"if-none-match", true},
-    [HTTP_H_IF_RANGE] = {"if-range", true},
-    [HTTP_H_ORIGIN] = {"origin", true},
-    [HTTP_H_PREFER] = {"prefer", false},
-    [HTTP_H_RANGE] = {"range", true},
-    [HTTP_H_REQUEST_ID] = {"x-request-id", false},
-    [HTTP_H_SEC_FETCH_SITE] = {"sec-fetch-site", true},
-    [HTTP_H_TRANSFER_ENCODING] = {"transfer-encoding", true},
-    [HTTP_H_ENCODING] = {"upstash-encoding", true},
-    [HTTP_H_FORMAT] = {"upstash-response-format", true},
-    [HTTP_H_TTL] = {"x-kvsql-ttl", true},
+    [HTTP_H_ACCEPT] = GUARD_HEADER("accept", false),
+    [HTTP_H_ACCEPT_ENCODING] = GUARD_HEADER("accept-encoding", false),
+    [HTTP_H_AGAIN] = GUARD_HEADER("idempotency-key", true),
+    [HTTP_H_AUTHORIZATION] = GUARD_HEADER("authorization", true),
+    [HTTP_H_CONTENT_LENGTH] = GUARD_HEADER("content-length", true),
+    [HTTP_H_CONTENT_TYPE] = GUARD_HEADER("content-type", true),
+    [HTTP_H_CORS_METHOD] = GUARD_HEADER("access-control-request-method", false),
+    [HTTP_H_HOST] = GUARD_HEADER("host", true),
+    [HTTP_H_IF_MATCH] = GUARD_HEADER("if-match", true),
+    [HTTP_H_IF_NONE_MATCH] = GUARD_HEADER("if-none-match", true),
+    [HTTP_H_IF_RANGE] = GUARD_HEADER("if-range", true),
+    [HTTP_H_ORIGIN] = GUARD_HEADER("origin", true),
+    [HTTP_H_PREFER] = GUARD_HEADER("prefer", false),
+    [HTTP_H_RANGE] = GUARD_HEADER("range", true),
+    [HTTP_H_REQUEST_ID] = GUARD_HEADER("x-request-id", false),
+    [HTTP_H_SEC_FETCH_SITE] = GUARD_HEADER("sec-fetch-site", true),
+    [HTTP_H_TRANSFER_ENCODING] = GUARD_HEADER("transfer-encoding", true),
+    [HTTP_H_ENCODING] = GUARD_HEADER("upstash-encoding", true),
+    [HTTP_H_FORMAT] = GUARD_HEADER("upstash-response-format", true),
+    [HTTP_H_TTL] = GUARD_HEADER("x-kvsql-ttl", true),
 };
 
 struct guard_walk {
@@ -64,7 +67,7 @@ static bool guard_token(const char *p, size_t size)
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)p[i];
         bool word = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                    (c >= 'A' && c <= 'Z');
+                    (c >= 'A' && c <= 'Z') || c == '-';
         if (!word && (c == 0 || strchr("!#$%&'*+-.^_`|~", c) == NULL))
             return false;
     }
@@ -95,13 +98,16 @@ static kvsql_slice guard_trim(const char *p, size_t size)
 /* Index in guard_headers, or HTTP_H_COUNT. */
 static unsigned guard_known(kvsql_slice name)
 {
-    /* The service's own examples misspell this one. */
-    if (http_is_fold(name, "upstash-reponse-format"))
-        return HTTP_H_FORMAT;
+    static const char misspelt[] = "upstash-reponse-format";
+
     for (unsigned i = 0; i < HTTP_H_COUNT; i++)
-        if (http_is_fold(name, guard_headers[i].name))
+        if (name.size == guard_headers[i].size &&
+            strncasecmp(name.p, guard_headers[i].name, name.size) == 0)
             return i;
-    return HTTP_H_COUNT;
+    /* The service's own examples have it so. */
+    return name.size == sizeof misspelt - 1 && http_is_fold(name, misspelt)
+               ? HTTP_H_FORMAT
+               : HTTP_H_COUNT;
 }
 
 static enum MHD_Result guard_each(void *arg, enum MHD_ValueKind kind,

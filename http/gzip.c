@@ -191,6 +191,7 @@ void http_gzip_answer(struct http_request *request)
         kv_buf_fini(&packed);
         return;
     }
+    packed.size_max = body->size_max; /* the next request has it, too */
     kv_buf_fini(body);
     *body = packed;
     gzip_tell(request);

@@ -77,8 +77,17 @@ bool http_prefer_read(struct http_request *request, struct http_prefer *prefer)
 void http_etag(const struct http_request *request, uint64_t version,
                char out[HTTP_ETAG_SIZE])
 {
-    snprintf(out, HTTP_ETAG_SIZE, "\"v%llu-%s\"", (unsigned long long)version,
-             request->server->start_id);
+    const char *const start = request->server->start_id;
+    const size_t size = strlen(start);
+    char *at = out + 2;
+
+    KV_ASSERT(version <= INT64_MAX &&
+              2 + KV_INT_TEXT_MAX + size + 2 <= HTTP_ETAG_SIZE);
+    memcpy(out, "\"v", 2);
+    at += kv_num_format_int(at, (int64_t)version);
+    *at++ = '-';
+    memcpy(at, start, size);
+    memcpy(at + size, "\"", 2);
 }
 
 /* Is it the tag of the same, compressed (gzip.h)? */

@@ -16,6 +16,12 @@
 #include "vtab/session.h"
 
 #define REQUEST_BLOCK 4096    /* bytes of an arena block at least */
+#define REQUEST_KEEP 16384    /* bytes of a buffer that the next one has, too */
+#ifdef KV_MEM_HIDES
+#define REQUEST_KEEPS false
+#else
+#define REQUEST_KEEPS true
+#endif
 #define STREAM_STALL_MS 10000
 
 struct http_block {
@@ -25,8 +31,9 @@ struct http_block {
 
 #define BLOCK_HEAD ((sizeof(struct http_block) + 15) & ~(size_t)15)
 
-struct http_request *http_request_new(struct http_server *server,
-                                      const char *raw)
+/* ---- from one request to the next ------------------------------------------------ */
+
+static struct http_request *request_make(struct http_server *server)
 {
     struct http_request *request =
         kv_mem_zalloc(KV_MEM_CLIENT, sizeof *request);
@@ -34,16 +41,102 @@ struct http_request *http_request_new(struct http_server *server,
     if (request == NULL)
         return NULL;
     request->server = server;
-    atomic_init(&request->refs, 1);
     kv_lock_init(&request->lock, HTTP_RANK_REQUEST);
-    request->id = atomic_fetch_add(&server->id_next, 1);
-    request->started_ns = kv_os_mono_ns();
-    request->tier = HTTP_TIER_RESOURCE;
+    kv_cond_init(&request->stream.room);
     kv_buf_init(&request->body, KV_MEM_CLIENT, server->body_max);
     kv_buf_init(&request->answer.body, KV_MEM_CLIENT, 8ull * HTTP_REPLY_MAX);
     kv_buf_init(&request->stream.queue, KV_MEM_CLIENT,
                 HTTP_STREAM_MAX + 2ull * HTTP_REPLY_MAX);
-    kv_cond_init(&request->stream.room);
+    cmd_reply_init(&request->reply, HTTP_REPLY_MAX);
+    return request;
+}
+
+static void request_free(struct http_request *request)
+{
+    while (request->arena != NULL) {
+        struct http_block *block = request->arena;
+        request->arena = block->next;
+        kv_mem_free(KV_MEM_CLIENT, block, block->size);
+    }
+    cmd_reply_fini(&request->reply);
+    kv_buf_fini(&request->body);
+    kv_buf_fini(&request->answer.body);
+    kv_buf_fini(&request->stream.queue);
+    kv_cond_fini(&request->stream.room);
+    kv_lock_fini(&request->lock);
+    kv_mem_free(KV_MEM_CLIENT, request, sizeof *request);
+}
+
+/* One that was kept, or NULL. */
+static struct http_request *request_spare(struct http_server *server)
+{
+    struct http_request *request = NULL;
+
+    for (unsigned i = 0; i < HTTP_SPARES && request == NULL; i++)
+        if (atomic_load_explicit(&server->spares[i], memory_order_relaxed))
+            request = atomic_exchange_explicit(&server->spares[i], NULL,
+                                               memory_order_acquire);
+    return request;
+}
+
+/* Nobody has it any more: keep it, with some of its memory. False: it took much,
+ * or there are enough. With ASan none is kept, so that it sees who still has
+ * one. */
+static bool request_keep(struct http_request *request)
+{
+    struct http_server *server = request->server;
+
+    if (!REQUEST_KEEPS ||
+        (request->arena != NULL && (request->arena->next != NULL ||
+                                    request->arena->size > REQUEST_BLOCK)))
+        return false;
+    cmd_reply_reset(&request->reply);
+    kv_buf_reset(&request->reply.own, REQUEST_KEEP);
+    kv_buf_reset(&request->body, REQUEST_KEEP);
+    kv_buf_reset(&request->answer.body, REQUEST_KEEP);
+    kv_buf_reset(&request->stream.queue, 0);
+    for (unsigned i = 0; i < HTTP_SPARES; i++) {
+        struct http_request *none = NULL;
+        if (atomic_compare_exchange_strong_explicit(
+                &server->spares[i], &none, request, memory_order_release,
+                memory_order_relaxed))
+            return true;
+    }
+    return false;
+}
+
+/* Everything but what is kept is as new. */
+static void request_begin(struct http_request *request)
+{
+    const size_t first = offsetof(struct http_request, id);
+    const size_t answer = offsetof(struct http_request, answer);
+    const size_t status = offsetof(struct http_answer, status);
+
+    memset((uint8_t *)request + first, 0, answer - first);
+    memset((uint8_t *)&request->answer + status, 0,
+           offsetof(struct http_answer, headers) - status);
+    request->client_id[0] = 0;
+    request->stream.offset = 0;
+    request->stream.open = request->stream.ended = request->stream.cut = false;
+    if (request->arena != NULL)
+        request->arena->used = BLOCK_HEAD;
+    atomic_store_explicit(&request->refs, 1, memory_order_relaxed);
+}
+
+struct http_request *http_request_new(struct http_server *server,
+                                      const char *raw)
+{
+    struct http_request *request = request_spare(server);
+
+    if (request == NULL)
+        request = request_make(server);
+    if (request == NULL)
+        return NULL;
+    request_begin(request);
+    request->id = atomic_fetch_add_explicit(&server->id_next, 1,
+                                            memory_order_relaxed);
+    request->started_ns = kv_os_mono_ns();
+    request->tier = HTTP_TIER_RESOURCE;
     request->raw = raw;
     request->raw_size = strlen(raw);
     request->target = request->target_inline;
@@ -72,18 +165,29 @@ void http_request_unref(struct http_request *request)
         return;
     http_gzip_free(request);
     http_intake_free(request);
-    while (request->arena != NULL) {
-        struct http_block *block = request->arena;
-        request->arena = block->next;
-        kv_mem_free(KV_MEM_CLIENT, block, block->size);
-    }
     http_answer_drop(request);
-    kv_buf_fini(&request->body);
-    kv_buf_fini(&request->answer.body);
-    kv_buf_fini(&request->stream.queue);
-    kv_cond_fini(&request->stream.room);
-    kv_lock_fini(&request->lock);
-    kv_mem_free(KV_MEM_CLIENT, request, sizeof *request);
+    request_free(request);
+}
+
+void http_request_done(struct http_request *request)
+{
+    if (atomic_load_explicit(&request->refs, memory_order_acquire) != 1) {
+        http_request_unref(request);
+        return;
+    }
+    http_gzip_free(request);
+    http_intake_free(request);
+    http_answer_drop(request);
+    if (!request_keep(request))
+        request_free(request);
+}
+
+void http_requests_fini(struct http_server *server)
+{
+    struct http_request *request;
+
+    while ((request = request_spare(server)) != NULL)
+        request_free(request);
 }
 
 void *http_alloc(struct http_request *request, size_t size)

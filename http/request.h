@@ -30,7 +30,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
+#include "command/reply.h"
 #include "http/http.h"
 #include "kvsql/base/buf.h"
 #include "kvsql/base/listen.h"
@@ -131,17 +133,17 @@ struct http_header {
 
 /* What will be sent. */
 struct http_answer {
+    struct kv_buf body; /* its memory is kept (request.c) */
     unsigned status;
     const char *type; /* static Content-Type; NULL with 204, 304 */
     const char *cache; /* Cache-Control, static or in the arena; NULL =
                           no-store */
-    struct kv_buf body;
     bool has_file;     /* instead of the body: */
     int file;          /* descriptor, closed with the answer */
     uint64_t file_first, file_size; /* the bytes that are sent */
-    struct http_header headers[HTTP_ANSWER_HEADERS];
     unsigned header_count;
     const char *link; /* Link, in the arena; NULL: none */
+    struct http_header headers[HTTP_ANSWER_HEADERS];
 };
 
 /* A body that is made while it is sent. Guarded by the request's lock. */
@@ -174,6 +176,15 @@ struct http_request {
     struct http_conn *conn;
     atomic_uint refs; /* H3 */
     struct kv_lock lock;
+
+    /* With their memory for the next request, when this one is over. */
+    struct kv_buf body;
+    struct http_block *arena;
+    struct http_stream stream;
+    struct cmd_reply reply; /* of a command that is run by itself */
+
+    /* All from here to answer.headers, but for answer.body, is zero when a
+     * request begins (request_begin). */
     uint64_t id, started_ns;
     enum http_phase phase;
 
@@ -199,10 +210,6 @@ struct http_request {
     bool close;       /* end the connection after this answer */
     unsigned body_type;
 
-    struct kv_buf body;
-    struct http_block *arena;
-    struct http_answer answer;
-    struct http_stream stream;
     struct kv_ticket ticket; /* the answer waits for it */
     bool has_ticket;
     uint64_t digest; /* of what is asked (again.c) */
@@ -230,6 +237,8 @@ struct http_request {
     void (*work)(struct http_request *request, struct http_worker *worker);
     struct http_request *queue_next; /* guarded by the queue's lock */
     uint64_t queued_ns;              /* when it was given to the workers */
+
+    struct http_answer answer;
     char client_id[65];       /* X-Request-Id, "" = ours */
     char target_inline[HTTP_TARGET_INLINE];
     union {
@@ -283,8 +292,19 @@ struct http_secret {
     size_t size; /* 0 = not configured */
 };
 
+/* Rows of routes.def in chains, in the order of the table, by whether they are
+ * below /v1 and by the first letter of their first segment (below /v1 of the
+ * second). */
+#define HTTP_ROUTES_MAX UINT8_MAX /* ... which is the end of a chain, too */
+struct http_routes {
+    uint8_t first[2][256], next[HTTP_ROUTES_MAX];
+};
+
+#define HTTP_SPARES 8 /* requests that are kept for their memory */
+
 struct http_server {
     _Atomic(kvsql *) db; /* NULL while loading */
+    _Atomic(struct http_request *) spares[HTTP_SPARES];
     struct MHD_Daemon *daemons[KV_LISTEN_MAX]; /* one for each listener */
     unsigned daemon_count;
     struct MHD_Response *last_words[2]; /* made at start: 503, 507 (M3) */
@@ -297,10 +317,12 @@ struct http_server {
     char *hosts[HTTP_HOSTS_MAX + 1];
     char *origins[HTTP_HOSTS_MAX + 1];
     char store_id[9], start_id[17];
+    char sync_id[10]; /* store_id and a dash */
     uint64_t id_base;   /* of request ids */
     atomic_uint_fast64_t id_next;
     atomic_bool stopping;
     struct http_stats stats;
+    struct http_routes routes;
 
     /* Loading, guarded by watch_lock. */
     struct kv_progress progress;
@@ -332,6 +354,10 @@ KV_INTERNAL struct http_request *http_request_new(struct http_server *server,
                                                   const char *raw);
 KV_INTERNAL void http_request_ref(struct http_request *request);
 KV_INTERNAL void http_request_unref(struct http_request *request);
+/* The connection's reference goes, while the server is there: the request is
+ * freed, or kept for the next one (now, or by whom else has it). */
+KV_INTERNAL void http_request_done(struct http_request *request);
+KV_INTERNAL void http_requests_fini(struct http_server *server);
 /* Memory that lives as long as the request; NULL when there is none. */
 KV_INTERNAL void *http_alloc(struct http_request *request, size_t size);
 /* The client is lost or the server stops: interrupt, wake, give up. */
@@ -363,13 +389,18 @@ KV_INTERNAL bool http_route(struct http_request *request);
 /* The tier in whose words a target is refused before it is understood. */
 KV_INTERNAL enum http_tier http_tier_of(const char *raw);
 KV_INTERNAL const struct http_route *http_route_at(unsigned index);
+KV_INTERNAL void http_routes_init(struct http_routes *routes);
 /* "GET, HEAD, POST" of a mask. */
 KV_INTERNAL const char *http_methods(unsigned mask, char *out, size_t size);
 /* Value of a parameter, p NULL when absent. */
 KV_INTERNAL kvsql_slice http_param(const struct http_request *request,
                                    const char *name);
 /* A parameter or header equals `text`. */
-KV_INTERNAL bool http_is(kvsql_slice slice, const char *text);
+static inline bool http_is(kvsql_slice slice, const char *text)
+{
+    return slice.p != NULL && slice.size == strlen(text) &&
+           memcmp(slice.p, text, slice.size) == 0;
+}
 KV_INTERNAL bool http_is_fold(kvsql_slice slice, const char *text);
 KV_INTERNAL kvsql_rc http_secret_set(struct http_secret *secret,
                                      const char *what, const char *text,
@@ -422,6 +453,10 @@ KV_INTERNAL void http_answer_drop(struct http_request *request);
 KV_INTERNAL void http_answer_header(struct http_request *request,
                                     const char *name, const char *format, ...)
     KV_PRINTF(3, 4);
+/* The same of `before` and a number behind it. */
+KV_INTERNAL void http_answer_number(struct http_request *request,
+                                    const char *name, const char *before,
+                                    uint64_t number);
 #define HTTP_LINK_MAX 2048 /* bytes of a Link: the library's pool is small */
 /* Link: the page behind this one, which is asked for like this one but for the
  * cursor. Left out when it is longer than HTTP_LINK_MAX. */
@@ -435,7 +470,8 @@ KV_INTERNAL const char *http_request_id(const struct http_request *request,
                                         char out[65]);
 KV_INTERNAL kvsql_rc http_last_words(struct http_server *server,
                                      struct kvsql_error *err) KV_MUST_USE;
-KV_INTERNAL void http_stats_done(struct http_request *request);
+KV_INTERNAL void http_stats_done(struct http_request *request,
+                                 uint64_t now_ns);
 
 #define HTTP_TYPE_JSON "application/json"
 #define HTTP_TYPE_PROBLEM "application/problem+json"
@@ -451,6 +487,9 @@ KV_INTERNAL void http_watch_closed(struct http_server *server,
                                    struct http_conn *conn);
 /* Absolute time by which the next thing must have happened; 0 = never. */
 KV_INTERNAL void http_watch_deadline(struct http_conn *conn, uint64_t ms);
+/* ... for one who has looked at the clock. */
+KV_INTERNAL void http_watch_until(struct http_conn *conn, uint64_t now_ns,
+                                  uint64_t ms);
 /* Enter and leave the slot (H2). enter: false while stopping and, with `lost`,
  * when the client has left already. */
 KV_INTERNAL bool http_watch_enter(struct http_request *request, bool lost);

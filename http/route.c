@@ -4,6 +4,7 @@
  * that are reserved for us: those are 404 until something stands there.
  *
  * Thread: the event loop's. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -104,7 +105,9 @@ static bool route_fits(const struct http_request *request, const char *pattern,
 
     while (*pattern == '/' && pattern[1] != 0) {
         const char *piece = pattern + 1;
-        size_t size = strcspn(piece, "/");
+        size_t size = 0;
+        while (piece[size] != 0 && piece[size] != '/')
+            size++;
         pattern = piece + size;
         if (size == 2 && memcmp(piece, "**", 2) == 0)
             return i < count;
@@ -120,11 +123,13 @@ static bool route_fits(const struct http_request *request, const char *pattern,
 enum http_tier http_tier_of(const char *raw)
 {
     const struct route_reserved *row;
+    size_t size = 0;
 
     if (raw[0] != '/')
         return HTTP_TIER_RESOURCE;
-    row = route_reserved_find(
-        (kvsql_slice){raw + 1, strcspn(raw + 1, "/?")});
+    for (raw++; raw[size] != 0 && raw[size] != '/' && raw[size] != '?';)
+        size++;
+    row = route_reserved_find((kvsql_slice){raw, size});
     return row != NULL ? row->tier : HTTP_TIER_COMMAND;
 }
 
@@ -134,22 +139,35 @@ static inline bool route_is_ours(const struct http_route *row)
     return row->pattern[1] == 'v' && row->pattern[2] == '1';
 }
 
-/* Does the row below /v1 go on with the request's second segment? Few do, and
- * the others need no closer look. */
-static bool route_is_in(const struct http_route *row,
-                        const struct http_request *request)
+/* Where a row's first segment is told apart: below /v1 the second. */
+static const char *route_room(const struct http_route *row)
 {
-    const char *pattern = row->pattern + sizeof "/v1/" - 1, *room;
-    size_t size;
+    return row->pattern + (route_is_ours(row) ? sizeof "/v1/" - 1 : 1);
+}
 
-    if (request->segment_count < 2)
-        return false;
-    room = request->segments[1].p;
-    size = request->segments[1].size;
-    for (size_t i = 0; i < size; i++)
-        if (pattern[i] == 0 || pattern[i] != room[i])
+void http_routes_init(struct http_routes *routes)
+{
+    static_assert(ROUTE_COUNT < HTTP_ROUTES_MAX, "a byte numbers the rows");
+    memset(routes->first, HTTP_ROUTES_MAX, sizeof routes->first);
+    for (unsigned i = ROUTE_COUNT; i-- > 0;) {
+        const struct http_route *row = &route_rows[i];
+        uint8_t *first = &routes->first[route_is_ours(row)]
+                                       [(uint8_t)*route_room(row)];
+        routes->next[i] = *first;
+        *first = (uint8_t)i;
+    }
+}
+
+/* Does the row go on with the room, which is not empty? Few do, and the others
+ * need no closer look. */
+static bool route_is_in(const struct http_route *row, kvsql_slice room)
+{
+    const char *pattern = route_room(row), *p = room.p;
+
+    for (size_t i = 0; i < room.size; i++)
+        if (pattern[i] == 0 || pattern[i] != p[i])
             return false;
-    return size > 0 && (pattern[size] == 0 || pattern[size] == '/');
+    return pattern[room.size] == 0 || pattern[room.size] == '/';
 }
 
 /* A POST that names no verb of its path: which there are. False: the path has
@@ -179,24 +197,36 @@ static void route_cut_verb(struct http_request *request)
         request->segments[request->segment_count - 1].size = request->colon;
 }
 
+/* What tells the rows apart that may take the request. All literal rows begin
+ * with a reserved name; others fall to the row of commands. */
+static kvsql_slice route_asked(const struct http_request *request,
+                               const struct route_reserved *reserved, bool ours)
+{
+    if (reserved == NULL && request->segment_count > 0)
+        return (kvsql_slice){"**", 2};
+    return request->segment_count > ours ? request->segments[ours]
+                                         : (kvsql_slice){"", 0};
+}
+
 /* Fill route and tier; answers the mask of methods that the path knows. */
 static unsigned route_match(struct http_request *request)
 {
     const struct route_reserved *reserved =
         request->segment_count > 0 ? route_reserved_find(request->segments[0])
                                    : NULL;
+    const struct http_routes *routes = &request->server->routes;
     const bool ours = reserved == &route_reserved[0]; /* "v1" */
+    const kvsql_slice room = route_asked(request, reserved, ours);
+    const uint8_t letter = room.size > 0 ? *(const uint8_t *)room.p : 0;
     unsigned allowed = 0;
 
     if (reserved != NULL)
         request->tier = reserved->tier;
 
-    for (unsigned i = 0; i < ROUTE_COUNT; i++) {
+    for (unsigned i = routes->first[ours][letter]; i != HTTP_ROUTES_MAX;
+         i = routes->next[i]) {
         const struct http_route *row = &route_rows[i];
-        if (route_is_ours(row) != ours ||
-            (ours && !route_is_in(row, request)) ||
-            (reserved != NULL && strcmp(row->pattern, "/**") == 0) ||
-            !route_fits(request, row->pattern, false))
+        if (!route_is_in(row, room) || !route_fits(request, row->pattern, false))
             continue;
         request->tier = row->tier;
         allowed |= row->methods;

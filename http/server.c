@@ -168,6 +168,22 @@ static bool server_loads(struct http_request *request)
     return true;
 }
 
+/* What may write does it as a turn: where the policy asks for no sync, and the
+ * log thread rests, its gate is open at the end, and nothing is suspended. */
+static enum http_next server_route(struct http_request *request)
+{
+    kvsql *db = atomic_load(&request->server->db);
+    const bool turn =
+        db != NULL && !(request->method & (HTTP_GET | HTTP_HEAD));
+
+    if (turn)
+        kv_turn_begin(db);
+    const enum http_next next = request->route->run(request);
+    if (turn)
+        kv_turn_end(db);
+    return next;
+}
+
 static enum MHD_Result server_run(struct http_request *request)
 {
     http_watch_deadline(request->conn, 0);
@@ -180,7 +196,7 @@ static enum MHD_Result server_run(struct http_request *request)
         return server_answer(request);
     if (request->headers[HTTP_H_AGAIN].p != NULL)
         http_again_ask(request);
-    if (request->route->run(request) == HTTP_NEXT_WORK)
+    if (server_route(request) == HTTP_NEXT_WORK)
         return server_work(request);
     if (!http_gzip_wanted(request))
         return server_gate(request);
@@ -246,7 +262,9 @@ static enum MHD_Result server_first(struct http_request *request,
     bool good = http_target(request) && http_route(request) &&
                 server_opens(request);
     KV_ASSERT(good || request->answer.status != 0);
-    if (!good && server_has_body(request))
+    if (!server_has_body(request))
+        return MHD_YES; /* and called again at once */
+    if (!good)
         return server_answer(request);
     http_watch_deadline(request->conn, SERVER_BODY_MS);
     return MHD_YES;
@@ -303,7 +321,7 @@ static void *server_target(void *arg, const char *raw,
         return NULL;
     request->conn = conn;
     request->connection = connection;
-    http_watch_deadline(conn, SERVER_HEADER_MS);
+    http_watch_until(conn, request->started_ns, SERVER_HEADER_MS);
     return request;
 }
 
@@ -313,6 +331,7 @@ static void server_completed(void *arg, struct MHD_Connection *connection,
 {
     struct http_server *server = arg;
     struct http_request *request = *state;
+    const uint64_t now_ns = kv_os_mono_ns();
 
     (void)connection;
     *state = NULL;
@@ -326,11 +345,11 @@ static void server_completed(void *arg, struct MHD_Connection *connection,
         vt_interrupt(request->session);
     kv_cond_wake_all(&request->stream.room);
     kv_lock_drop(&request->lock);
-    http_stats_done(request);
-    http_watch_deadline(request->conn, SERVER_IDLE_MS);
+    http_stats_done(request, now_ns);
+    http_watch_until(request->conn, now_ns, SERVER_IDLE_MS);
     if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
         http_watch_answered(request->conn);
-    http_request_unref(request);
+    http_request_done(request);
     if (atomic_fetch_sub(&server->stats.active, 1) == 1)
         http_watch_went_down(server);
 }
@@ -552,6 +571,7 @@ static void server_free(struct http_server *server)
     for (unsigned i = 0; i < 2; i++)
         if (server->last_words[i] != NULL)
             MHD_destroy_response(server->last_words[i]);
+    http_requests_fini(server);
     kv_listen_close(&server->listeners);
     server_list_free(server->hosts);
     server_list_free(server->origins);
@@ -572,6 +592,7 @@ static void server_know(struct http_server *server, kvsql *db)
 
     kv_info_get(db, &info);
     memcpy(server->store_id, info.store_id, 8);
+    snprintf(server->sync_id, sizeof server->sync_id, "%s-", server->store_id);
     memcpy(server->start_id, info.start_id, sizeof server->start_id);
     server->start_id[sizeof server->start_id - 1] = 0;
     atomic_store(&server->db, db);
@@ -593,6 +614,7 @@ kvsql_rc http_start(kvsql *db, const struct http_config *config,
     kv_cond_init(&server->watch_quiet);
     kv_lock_init(&server->queue_lock, HTTP_RANK_QUEUE);
     kv_cond_init(&server->queue_more);
+    http_routes_init(&server->routes);
     os->random(os->arg, &server->id_base, sizeof server->id_base);
     if (db != NULL)
         server_know(server, db);

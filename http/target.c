@@ -174,12 +174,6 @@ bool http_target(struct http_request *request)
             target_query(request, question + 1, size - path - 1));
 }
 
-bool http_is(kvsql_slice slice, const char *text)
-{
-    return slice.p != NULL && slice.size == strlen(text) &&
-           memcmp(slice.p, text, slice.size) == 0;
-}
-
 bool http_is_fold(kvsql_slice slice, const char *text)
 {
     return slice.p != NULL && slice.size == strlen(text) &&

@@ -243,6 +243,13 @@ static bool tier1_is_wide(const char *name)
     return false;
 }
 
+#define TIER1_SHOWN 63 /* bytes of a command's name in a sentence */
+
+static int tier1_shown(kvsql_slice name)
+{
+    return name.size < TIER1_SHOWN ? (int)name.size : TIER1_SHOWN;
+}
+
 /* May this request run this command? Else err has the sentence. */
 static kvsql_rc tier1_may(const struct http_request *request, unsigned argc,
                           const kvsql_slice *argv, bool in_batch,
@@ -255,21 +262,18 @@ static kvsql_rc tier1_may(const struct http_request *request, unsigned argc,
     const struct cmd_row *row = cmd_row_of(argc, argv);
     const bool admin = (row->flags & CMD_ADMIN) != 0;
     const bool changes = (row->flags & CMD_WRITE) != 0 || admin;
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)argv[0].size,
-             (const char *)argv[0].p);
     if (request->rights < HTTP_RIGHT_ALL &&
         (changes || tier1_is_wide(row->name)))
         return kv_fail(err, KVSQL_AUTH,
-                       "NOPERM this user has no permissions to run the '%s' "
-                       "command",
-                       name);
+                       "NOPERM this user has no permissions to run the "
+                       "'%.*s' command",
+                       tier1_shown(argv[0]), (const char *)argv[0].p);
     if (changes && (request->method & (HTTP_GET | HTTP_HEAD)) &&
         !request->token_given) /* X7 */
         return kv_fail(err, KVSQL_AUTH,
                        "NOAUTH writing by GET needs an Authorization header; "
-                       "send '%s' by POST",
-                       name);
+                       "send '%.*s' by POST",
+                       tier1_shown(argv[0]), (const char *)argv[0].p);
     return KVSQL_OK;
 }
 
@@ -284,9 +288,9 @@ static void tier1_remember(struct http_request *request,
 static void tier1_sync_token(struct http_request *request)
 {
     if (request->answer.status == 200)
-        http_answer_header(request, "upstash-sync-token", "%s-%llu",
-                           request->server->store_id,
-                           (unsigned long long)request->ticket.position);
+        http_answer_number(request, "upstash-sync-token",
+                           request->server->sync_id,
+                           request->ticket.position);
 }
 
 /* ---- running --------------------------------------------------------------------- */
@@ -318,48 +322,44 @@ static void tier1_run(struct http_request *request, unsigned argc,
 static void tier1_one(struct http_request *request,
                       const struct tier1_call *call)
 {
-    struct cmd_reply reply;
+    struct cmd_reply *reply = &request->reply;
     struct kv_buf *out = &request->answer.body;
 
-    cmd_reply_init(&reply, HTTP_REPLY_MAX);
-    tier1_run(request, call->argc[0], call->argv[0], &reply);
+    tier1_run(request, call->argc[0], call->argv[0], reply);
     http_answer(request, 200,
                 call->resp2 ? "application/octet-stream" : HTTP_TYPE_JSON);
     if (call->resp2)
-        cmd_reply_resp2(&reply, out);
+        cmd_reply_resp2(reply, out);
     if (call->resp2 ? out->size > 0 && out->p[0] == '-'
-                    : !http_reply_object(out, &reply, call->base64))
-        request->answer.status = http_command_status(reply.rc);
+                    : !http_reply_object(out, reply, call->base64))
+        request->answer.status = http_command_status(reply->rc);
     if (request->answer.status == 503)
         http_answer_header(request, "Retry-After", "1");
-    cmd_reply_fini(&reply);
     tier1_sync_token(request);
 }
 
 static void tier1_pipeline(struct http_request *request,
                            const struct tier1_call *call)
 {
-    struct cmd_reply reply;
+    struct cmd_reply *reply = &request->reply;
     struct kv_buf *out = &request->answer.body;
 
-    cmd_reply_init(&reply, HTTP_REPLY_MAX);
     http_answer(request, 200,
                 call->resp2 ? "application/octet-stream" : HTTP_TYPE_JSON);
     if (!call->resp2)
         kv_buf_byte(out, '[');
     for (unsigned i = 0; i < call->count; i++) {
-        tier1_run(request, call->argc[i], call->argv[i], &reply);
+        tier1_run(request, call->argc[i], call->argv[i], reply);
         if (call->resp2) {
-            cmd_reply_resp2(&reply, out);
+            cmd_reply_resp2(reply, out);
             continue;
         }
         if (i > 0)
             kv_buf_byte(out, ',');
-        (void)http_reply_object(out, &reply, call->base64);
+        (void)http_reply_object(out, reply, call->base64);
     }
     if (!call->resp2)
         kv_buf_byte(out, ']');
-    cmd_reply_fini(&reply);
     tier1_sync_token(request);
 }
 
@@ -450,19 +450,27 @@ static void tier1_execute(struct http_request *request)
 
 /* ---- where it runs -------------------------------------------------------------------- */
 
+/* In a worker; the same turn that what is short has in its event loop. */
 static void tier1_work_run(struct http_request *request,
                            struct http_worker *worker)
 {
+    const struct tier1_call *call = request->state;
+    kvsql *db = atomic_load(&request->server->db);
+    const bool turn = call->kind == TIER1_PIPELINE;
+
     (void)worker;
+    if (turn)
+        kv_turn_begin(db);
     tier1_execute(request);
+    if (turn)
+        kv_turn_end(db);
 }
 
 static void tier1_work_all(struct http_request *request,
                            struct http_worker *worker)
 {
-    (void)worker;
     if (tier1_body(request, request->state))
-        tier1_execute(request);
+        tier1_work_run(request, worker);
 }
 
 static bool tier1_is_heavy(const struct tier1_call *call)

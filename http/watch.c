@@ -101,11 +101,18 @@ void http_watch_closed(struct http_server *server, struct http_conn *conn)
     kv_mem_free(KV_MEM_CLIENT, conn, sizeof *conn);
 }
 
+void http_watch_until(struct http_conn *conn, uint64_t now_ns, uint64_t ms)
+{
+    atomic_store_explicit(&conn->deadline_ns, now_ns + ms * 1000000,
+                          memory_order_relaxed);
+}
+
 void http_watch_deadline(struct http_conn *conn, uint64_t ms)
 {
-    uint64_t at = ms ? kv_os_mono_ns() + ms * 1000000 : 0;
-
-    atomic_store_explicit(&conn->deadline_ns, at, memory_order_relaxed);
+    if (ms > 0)
+        http_watch_until(conn, kv_os_mono_ns(), ms);
+    else
+        atomic_store_explicit(&conn->deadline_ns, 0, memory_order_relaxed);
 }
 
 bool http_watch_enter(struct http_request *request, bool lost)
