@@ -171,7 +171,7 @@ const char *cli_editor_line(struct cli_editor *editor, const char *prompt,
                             size_t *size)
 {
     editor->prompt = prompt;
-    cli_interrupted = 0;
+    cli_target_resume();
     const char *line = editor_read(editor, size);
     if (line == NULL && cli_interrupted != 0) {
         clearerr(stdin);

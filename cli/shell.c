@@ -50,6 +50,18 @@ static kvsql_rc shell_error(struct cli_shell *shell,
     return cli_shell_trouble(shell, &trouble, "", 0);
 }
 
+/* Ctrl-C came while nothing ran that it could end: what follows it does not
+ * begin. */
+static kvsql_rc shell_going_on(struct cli_shell *shell)
+{
+    struct kvsql_error err;
+
+    if (cli_interrupted == 0)
+        return KVSQL_OK;
+    (void)kv_fail(&err, KVSQL_INTERRUPT, "interrupted: the rest was not run");
+    return shell_error(shell, &err);
+}
+
 /* Behind a result: .once ends, the time is told. */
 static void shell_done(struct cli_shell *shell, uint64_t began_ns)
 {
@@ -181,12 +193,13 @@ kvsql_rc cli_shell_sql(struct cli_shell *shell, const char *sql, size_t size)
     const struct cli_rows rows = cli_print_rows(&shell->print);
     struct cli_answer answer;
     struct cli_trouble trouble;
-    kvsql_rc rc;
+    kvsql_rc rc = shell_going_on(shell);
 
+    if (rc != KVSQL_OK)
+        return rc;
     if (!cli_target_has_session(shell->target) &&
         shell_transaction(shell, sql, size, &rc))
         return rc;
-    cli_interrupted = 0;
     rc = cli_target_sql(shell->target, sql, size, 0, NULL, shell->row_max,
                         &rows, &answer, &trouble);
     if (rc == KVSQL_OK && answer.rows)
@@ -231,12 +244,14 @@ kvsql_rc cli_shell_command(struct cli_shell *shell, const char *line,
     unsigned argc = 0;
     size_t offset = 0;
     bool failed = false;
+    kvsql_rc rc = shell_going_on(shell);
 
+    if (rc != KVSQL_OK)
+        return rc;
     kv_buf_init(&words, KV_MEM_CLIENT, SHELL_TEXT_MAX);
     cmd_words_init(&batch, TARGET_BATCH_MAX);
     cmd_reply_init(&reply, TARGET_REPLY_MAX);
-    cli_interrupted = 0;
-    kvsql_rc rc = cmd_split(line, size, &words, argv, &argc, &err);
+    rc = cmd_split(line, size, &words, argv, &argc, &err);
     if (rc == KVSQL_OK && argc > 0 && shell_sure(shell, argv[0])) {
         cmd_words_begin(&batch);
         for (unsigned i = 0; i < argc; i++)
@@ -274,7 +289,8 @@ static kvsql_rc shell_statements(struct cli_shell *shell)
         at += end;
         if (one != KVSQL_OK)
             rc = one;
-        if (one != KVSQL_OK && !shell->keep_going && !shell->interactive)
+        if (one != KVSQL_OK && (cli_interrupted != 0 ||
+                                (!shell->keep_going && !shell->interactive)))
             break;
     }
     while (at < shell->text.size && strchr(" \t\r\n", text[at]) != NULL)
@@ -335,16 +351,19 @@ kvsql_rc cli_shell_file(struct cli_shell *shell, FILE *file)
     ssize_t size;
     kvsql_rc rc = KVSQL_OK;
 
-    while (!shell->quit && (size = getline(&input, &input_size, file)) >= 0) {
+    while (!shell->quit && cli_interrupted == 0 &&
+           (size = getline(&input, &input_size, file)) >= 0) {
         while (size > 0 && (input[size - 1] == '\n' || input[size - 1] == '\r'))
             input[--size] = '\0';
         const kvsql_rc one = cli_shell_line(shell, input, (size_t)size);
         if (one != KVSQL_OK)
             rc = one;
-        if (one != KVSQL_OK && !shell->keep_going)
+        if (one != KVSQL_OK && (cli_interrupted != 0 || !shell->keep_going))
             break;
     }
     free(input); /* getline's block */
+    if (cli_interrupted != 0)
+        return rc == KVSQL_INTERRUPT ? rc : shell_going_on(shell);
     if (rc == KVSQL_OK || shell->keep_going) {
         const kvsql_rc last = cli_shell_finish(shell);
 

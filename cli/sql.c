@@ -101,6 +101,8 @@ static kvsql_rc sql_interact(struct cli_shell *shell)
         cancelled = 0;
         if (cli_shell_line(shell, line, size) != KVSQL_OK)
             shell->worst = KVSQL_OK; /* it was told */
+        if (cli_interrupted != 0) /* what stands behind it on its line */
+            kv_buf_reset(&shell->text, SHELL_TEXT_MAX);
     }
     cli_editor_close(editor);
     return KVSQL_OK;

@@ -191,6 +191,13 @@ void cli_target_interrupt(void)
         vt_interrupt(session);
 }
 
+void cli_target_resume(void)
+{
+    if (target_running != NULL)
+        vt_resume(target_running);
+    cli_interrupted = 0;
+}
+
 int cli_target_refuse(const struct kvsql_error *err)
 {
     if (err->rc == KVSQL_CLOSED)

@@ -40,8 +40,10 @@ KV_INTERNAL enum cli_target_kind cli_target_kind(
     const struct cli_target *target);
 /* URL, directory or file, for people. */
 KV_INTERNAL const char *cli_target_name(const struct cli_target *target);
-/* End what runs with KVSQL_INTERRUPT. From a signal handler. */
+/* End what runs with KVSQL_INTERRUPT, and what would follow; from a signal
+ * handler. cli_target_resume: that is over, a new line was asked for. */
 KV_INTERNAL void cli_target_interrupt(void);
+KV_INTERNAL void cli_target_resume(void);
 /* Print the error and give the exit code: CLI_UNREACHABLE when no server
  * answers. */
 KV_INTERNAL int cli_target_refuse(const struct kvsql_error *err);

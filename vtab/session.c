@@ -71,11 +71,11 @@ static int session_harden(struct vt_session *session)
 void vt_session_limits(struct vt_session *session,
                        const struct vt_limits *limits)
 {
-    atomic_store_explicit(&session->cancel, false, memory_order_relaxed);
     bool stricter = session->limits.trusted != limits->trusted ||
                     session->limits.read_only != limits->read_only ||
                     session->limits.admin != limits->admin;
 
+    vt_resume(session);
     atomic_store_explicit(&session->seen.client, limits->client,
                           memory_order_relaxed);
     atomic_store_explicit(&session->seen.user, limits->user,
@@ -266,11 +266,6 @@ struct vt_budget *vt_session_enter(struct vt_session *session, bool fresh)
         session->timed_out = false;
         session->budget.over = session->budget.late = false;
         session->budget.refused = false;
-        /* A door's client may leave before its statement begins: what it said
-         * holds until the door sets the limits of the next request. */
-        if (session->limits.trusted)
-            atomic_store_explicit(&session->cancel, false,
-                                  memory_order_relaxed);
         session->budget.deadline_ns =
             deadline > 0 ? kv_os_mono_ns() + deadline * 1000000 : 0;
         session->write_late = false;
@@ -394,6 +389,11 @@ kvsql_rc vt_write(struct vt_session *session, struct kv_txn **txn,
 void vt_interrupt(struct vt_session *session)
 {
     atomic_store_explicit(&session->cancel, true, memory_order_relaxed);
+}
+
+void vt_resume(struct vt_session *session)
+{
+    atomic_store_explicit(&session->cancel, false, memory_order_relaxed);
 }
 
 void vt_session_plan_off(struct vt_session *session, bool off)

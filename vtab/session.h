@@ -135,8 +135,12 @@ KV_INTERNAL bool vt_in_transaction(const struct vt_session *session);
 KV_INTERNAL kvsql_rc vt_write(struct vt_session *session, struct kv_txn **txn,
                               struct kvsql_error *err) KV_MUST_USE;
 
-/* Ask the running statement to end with KVSQL_INTERRUPT. Any thread. */
+/* Ask the running statement to end with KVSQL_INTERRUPT, and those that follow:
+ * whoever asks may come just before a statement begins. Any thread, and handlers
+ * of signals. It holds until vt_resume() or vt_session_limits(), with which the
+ * owner begins what nobody has asked to end yet. */
 KV_INTERNAL void vt_interrupt(struct vt_session *session);
+KV_INTERNAL void vt_resume(struct vt_session *session);
 
 /* One item of what a command said, in order; an array says how many items
  * follow, maps and sets are arrays (pairs flat). */

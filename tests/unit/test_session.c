@@ -397,7 +397,40 @@ START_TEST(another_thread_can_end_a_statement)
           " SELECT count(*) FROM c",
           KVSQL_INTERRUPT, "the statement was cancelled");
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    vt_resume(fx.session);
     GIVES("SELECT 1", "1");
+}
+END_TEST
+
+/* It may come when a statement is prepared and has not begun, or between two. */
+START_TEST(a_statement_that_is_to_end_before_it_begins_does_not_begin)
+{
+    static const char sql[] = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL"
+                              " SELECT x + 1 FROM c LIMIT 1000000)"
+                              " SELECT count(*) FROM c";
+    struct vt_session *sessions[] = {fx.session, fx.other};
+    const struct vt_limits limits = {.trusted = true};
+    struct vt_statement *statement;
+    bool row;
+
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_int_eq(vt_prepare(sessions[i], sql, sizeof(sql) - 1, NULL,
+                                    &statement, &fx.err),
+                         KVSQL_OK);
+        vt_interrupt(sessions[i]);
+        ck_assert_int_eq(vt_step(statement, &row, &fx.err), KVSQL_INTERRUPT);
+        vt_finish(statement);
+        ck_assert_int_eq(rows_run(&fx, sessions[i], sql), KVSQL_INTERRUPT);
+        vt_resume(sessions[i]);
+        ck_assert_int_eq(rows_run(&fx, sessions[i], sql), KVSQL_OK);
+    }
+    ok("BEGIN");
+    ok("INSERT INTO strings(key, value) VALUES('a', 1)");
+    vt_interrupt(fx.session);
+    vt_rollback(fx.session); /* it takes back whatever was asked */
+    ck_assert(!vt_in_transaction(fx.session));
+    vt_session_limits(fx.session, &limits); /* another asks from here on */
+    GIVES("SELECT count(*) FROM strings", "0");
 }
 END_TEST
 
@@ -422,6 +455,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_client_holds_the_store_no_longer_than_it_may);
     tcase_add_test(tests, a_read_only_session_refuses_writes);
     tcase_add_test(tests, another_thread_can_end_a_statement);
+    tcase_add_test(tests,
+                   a_statement_that_is_to_end_before_it_begins_does_not_begin);
 }
 
 int main(void)
