@@ -726,8 +726,7 @@ struct sqlite3; /* SQLite's connection: its header is not needed here */
  *     sqlite3_exec(sql, "SELECT key, value FROM strings", ...);
  *     sqlite3_close(sql);
  *
- * The tables live as long as the connection, and the connection is a handle of
- * the store: close it first.
+ * The tables live as long as the connection. It is a handle: close it first.
  *
  * A statement reads one state; a transaction (BEGIN .. COMMIT, savepoints too)
  * holds for the store's tables and for those of the connection. From its first
@@ -736,17 +735,18 @@ struct sqlite3; /* SQLite's connection: its header is not needed here */
  * KVSQL_BUSY meanwhile. A statement that would wait for a kvsql_txn, or for
  * another connection, of its own thread gets SQLITE_BUSY at once. COMMIT returns
  * when the change is as safe as `fsync` asks. No limits of time, memory or rows
- * and no rights: whoever has the connection may do everything.
+ * and no rights: whoever has the connection may do everything. A list of row
+ * values with numbers, `(key, field) IN (SELECT 7, ..)`, finds keys that are
+ * written as the number is, '7' and not '007' as in ordinary tables: CAST them
+ * to TEXT, or join (docs/decisions/row-values.md).
  *
  * sql  open, of SQLite 3.38 or later with threads; not in use meanwhile.
  *
  * KVSQL_OK       the tables are there.
- * KVSQL_INVALID  the connection has a store's tables already (perhaps those of
- *                the loadable extension), or SQLite is too old, or an argument
- *                is NULL.
+ * KVSQL_INVALID  an argument is NULL, SQLite is too old, or the connection has
+ *                a store's tables already, perhaps by the loadable extension.
  * KVSQL_BUSY     this thread has a txn open.
- * KVSQL_NOMEM    there was no memory; close the connection, it may have some of
- *                the tables.
+ * KVSQL_NOMEM    no memory; the connection may have some tables: close it.
  *
  * Any thread. Does not block. */
 KVSQL_API kvsql_rc kvsql_sql_register(kvsql *db, struct sqlite3 *sql,
