@@ -148,16 +148,34 @@ static void update_from(struct gen *g, enum gen_table_id id)
     put_key(g, id);
 }
 
+/* Whether a column may be equal to a number: SQLite takes it for a constant then
+ * and drops it from an order, though '7' and '007' are equal to 7. */
+static bool equals_number(const struct gen *g)
+{
+    static const char *const equal[] = {"= ", "IS "};
+
+    for (const char *p = g->sql; *p != 0; p++)
+        for (size_t i = 0; i < sizeof(equal) / sizeof(equal[0]); i++) {
+            const size_t size = strlen(equal[i]);
+            if (strncmp(p, equal[i], size) == 0 &&
+                strchr("'xN", p[size]) == NULL)
+                return true;
+        }
+    return false;
+}
+
 static void remove_rows(struct gen *g, enum gen_table_id id)
 {
     const struct gen_table *table = &gen_tables[id];
+    const char *kept;
 
     gen_say(g, "DELETE FROM %s", table->name);
     where(g, id);
+    kept = equals_number(g) ? "+" : "";
     if (gen_one_in(g, 4) &&
         sqlite3_compileoption_used("ENABLE_UPDATE_DELETE_LIMIT"))
-        gen_say(g, " ORDER BY key%s, %s LIMIT %u",
-                gen_one_in(g, 2) ? " DESC" : "", table->columns[1],
+        gen_say(g, " ORDER BY %skey%s, %s%s LIMIT %u", kept,
+                gen_one_in(g, 2) ? " DESC" : "", kept, table->columns[1],
                 1 + gen_below(g, 3));
 }
 
