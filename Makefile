@@ -298,7 +298,8 @@ test-sql-long: build $(sql) ## a million random SQL statements of each kind
 # TE12; by hand, where another libsqlite3.so is at hand: SQLITE_LIB names it. The
 # plans of TE10 are those of one version.
 sqlite_programs = $(filter-out %/test_plans,$(sql)) $(addprefix $(B)/tests/unit/test_,vtab session plan \
-	func khash defs exec guest changes pages snapshot)
+	func khash defs exec guest changes pages snapshot \
+	snapshot_refused snapshot_faults)
 check-sqlite: $(sqlite_programs) ## the SQL suites on another SQLite: SQLITE_LIB=path
 	@SQLITE_LIB='$(SQLITE_LIB)' PROGRAMS='$(sqlite_programs)' \
 		$(suite_of) sqlite tests/lib/other_sqlite
