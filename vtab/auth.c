@@ -8,7 +8,7 @@
  * query, a subquery or an UPDATE .. FROM.
  *
  * Thread: the session's, inside prepare. */
-#include "vtab/state.h"
+#include "vtab/edit.h"
 
 #include <string.h>
 
@@ -115,6 +115,22 @@ static bool vauth_shapes(int action, const char *one)
     }
 }
 
+/* What asks for the counts of changes, or may when it is used. */
+static bool vauth_counts(int action, const char *two)
+{
+    switch (action) {
+    case SQLITE_FUNCTION:
+        return two != NULL && (sqlite3_stricmp(two, "changes") == 0 ||
+                               sqlite3_stricmp(two, "total_changes") == 0);
+    case SQLITE_CREATE_VIEW:
+    case SQLITE_CREATE_TEMP_VIEW:
+    case SQLITE_CREATE_TRIGGER:
+    case SQLITE_CREATE_TEMP_TRIGGER:
+    case SQLITE_ATTACH: return true;
+    default: return false;
+    }
+}
+
 int vt_authorize(void *arg, int action, const char *one, const char *two,
                  const char *three, const char *four)
 {
@@ -133,6 +149,7 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
         session->shapes = true;
         session->schema++;
     }
+    if (vauth_counts(action, two)) vt_count_asked(session);
     if (session->limits.trusted || session->internal) return SQLITE_OK;
     switch (action) {
     case SQLITE_SELECT:

@@ -6,12 +6,12 @@
  * much as the lookup. So a statement that is kept is compiled once more, as
  * EXPLAIN, and when its program shows that it is no more than a plan of one
  * table (program.c) it is run here, or, when it is not one key of strings that is
- * looked up, in scan.c.
+ * looked up, in scan.c and edit.c.
  *
  * The program says so of one schema. session->schema grows with each statement
  * that may change what a name means, when it is prepared and when it has run,
- * and with each table that goes; a program is judged between transactions, so
- * what it was judged by cannot be rolled back.
+ * and with each table that goes. A program is judged outside of a transaction, or
+ * in one where that has not grown, so what it was judged by cannot be rolled back.
  *
  * Values that are long, keys that are no text or BLOB, and reads of a write
  * transaction are SQLite's.
@@ -27,9 +27,9 @@ static bool point_fits(const struct vt_shape *shape)
     const unsigned may = VT_PLAN_UNIQUE | VT_PLAN_BOUND | VT_PLAN_TEXT |
                          VT_PLAN_NO_KEY;
 
-    if (shape->table->def != &vt_strings_def || shape->counts ||
-        shape->limited || (shape->plan & ~may) != VT_PLAN_EQ ||
-        shape->argc != 1 || shape->arg[0].param != 1 ||
+    if (shape->table->def != &vt_strings_def ||
+        shape->kind != VT_SHAPE_ROWS || shape->limited || (shape->plan & ~may) != VT_PLAN_EQ ||
+        shape->argc != 1 || shape->param[0].number != 1 ||
         shape->columns > VT_POINT_COLUMNS_MAX)
         return false;
     for (unsigned i = 0; i < shape->columns; i++)
@@ -37,15 +37,40 @@ static bool point_fits(const struct vt_shape *shape)
     return true;
 }
 
+void vt_point_forget(struct vt_point *point)
+{
+    vt_scan_free(point->scan);
+    vt_edit_free(point->edit);
+    point->scan = NULL;
+    point->edit = NULL;
+    point->ready = false;
+}
+
+struct vt_params *vt_point_params(const struct vt_session *session,
+                                  const struct vt_point *point)
+{
+    struct vt_params *params;
+
+    if (vt_point_scans(session, point))
+        params = vt_scan_params(point->scan);
+    else if (vt_point_edits(session, point))
+        params = vt_edit_params(point->edit);
+    else
+        return NULL;
+    return params->stmt != NULL ? params : NULL;
+}
+
 static void point_judge(struct vt_session *session, struct vt_point *point,
                         sqlite3_stmt *stmt)
 {
     struct vt_shape shape;
 
-    vt_scan_free(point->scan);
-    point->scan = NULL;
-    point->ready = false;
+    vt_point_forget(point);
     if (!vt_shape_of(session, stmt, &shape)) return;
+    if (shape.kind > VT_SHAPE_COUNT) {
+        if (vt_edit_fits(&shape)) point->edit = vt_edit_new(session, &shape);
+        return;
+    }
     point->ready = point_fits(&shape);
     if (!point->ready) {
         point->scan = vt_scan_new(session, &shape);
@@ -56,18 +81,23 @@ static void point_judge(struct vt_session *session, struct vt_point *point,
         point->column[i] = shape.column[i];
 }
 
-void vt_point_learn(struct vt_session *session, struct vt_point *point,
-                    sqlite3_stmt *stmt)
+kvsql_rc vt_point_learn(struct vt_session *session, struct vt_point *point,
+                        sqlite3_stmt *stmt, struct kvsql_error *err)
 {
+    const bool inside = !sqlite3_get_autocommit(session->sql);
     struct vt_budget *before;
+    kvsql_rc rc;
 
     if (KV_LIKELY(!point->may || point->schema == session->schema) ||
-        session->active != NULL || !sqlite3_get_autocommit(session->sql))
-        return;
+        session->active != NULL ||
+        (inside && session->schema != session->settled))
+        return KVSQL_OK;
     before = vt_session_enter(session, true);
     point_judge(session, point, stmt);
-    vt_budget_leave(before);
     point->schema = session->schema;
+    rc = inside ? vt_session_stands(session, err) : KVSQL_OK;
+    vt_budget_leave(before);
+    return rc;
 }
 
 /* Whether the session is to end what it does: one lookup is over at once, but

@@ -1,17 +1,18 @@
-/* point.h - statements that are no more than one lookup (point.c), or rows of
- * one table (scan.h).
+/* point.h - statements that are no more than one lookup (point.c), rows of one
+ * table (scan.h), or a change of strings (edit.h).
  *
  * Thread: the session's. */
 #ifndef KVSQL_VTAB_POINT_H
 #define KVSQL_VTAB_POINT_H
 
+#include "vtab/edit.h"
 #include "vtab/scan.h"
 
 #define VT_POINT_COLUMNS_MAX 3
 
 /* Beside each statement that may be one. */
 struct vt_point {
-    bool may;        /* it only reads, of tables of ours, too */
+    bool may;        /* it reads a table of data */
     bool ready;      /* it is a lookup, as long as the schema is this: */
     uint64_t schema; /* of the session, when it was judged */
     unsigned count;
@@ -21,6 +22,7 @@ struct vt_point {
     struct kv_item item; /* of the row; lives as long as the pin */
     struct kv_val value;
     struct vt_scan *scan; /* or these rows, as long; NULL: no */
+    struct vt_edit *edit; /* or this change */
 };
 
 /* Whether it is one, as the schema is now: then it is run by vt_point_read(). */
@@ -35,15 +37,29 @@ static inline bool vt_point_scans(const struct vt_session *session,
 {
     return point->scan != NULL && point->schema == session->schema;
 }
+/* The same of a change, run by vt_edit_run(). */
+static inline bool vt_point_edits(const struct vt_session *session,
+                                  const struct vt_point *point)
+{
+    return point->edit != NULL && point->schema == session->schema;
+}
+/* Where its parameters are bound, if it is rows or a change that has some; else
+ * NULL. */
+KV_INTERNAL struct vt_params *vt_point_params(const struct vt_session *session,
+                                              const struct vt_point *point);
 /* Find out which of them it is, if it is not known: compiles the text once more.
- * For who has found the statement among those that are kept; nothing runs. */
-KV_INTERNAL void vt_point_learn(struct vt_session *session,
-                                struct vt_point *point, sqlite3_stmt *stmt);
+ * For who has found the statement among those that are kept; nothing runs.
+ * KVSQL_NOMEM: the transaction was rolled back. */
+KV_INTERNAL kvsql_rc vt_point_learn(struct vt_session *session,
+                                    struct vt_point *point, sqlite3_stmt *stmt,
+                                    struct kvsql_error *err) KV_MUST_USE;
 enum vt_point_found {
     VT_POINT_NONE,  /* there is no row */
     VT_POINT_ROW,
     VT_POINT_SQLITE /* it is a row that SQLite must give */
 };
+/* Forget it. */
+KV_INTERNAL void vt_point_forget(struct vt_point *point);
 /* Look `key` up in the view of the statement, which is pinned. */
 KV_INTERNAL kvsql_rc vt_point_read(struct vt_session *session,
                                    struct vt_point *point,

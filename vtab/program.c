@@ -19,8 +19,18 @@
  *   Halt
  *   Transaction  Goto        the setup
  *
- * Whoever runs such a statement without SQLite (point.c, scan.c) leaves nothing
- * out. A program of another kind, of another SQLite as well, is SQLite's.
+ * A change of one row, and of rows that are collected before they are changed,
+ * behind VFilter:
+ *
+ *   VColumn of the key       DELETE; or all columns, as they are but for one that
+ *                            is a Variable or String8, then the key: UPDATE
+ *   Close                              one row
+ *   or MakeRecord ... VNext  Rewind  Column ...
+ *   VUpdate                            that takes its registers, or their record
+ *   [Next]  Halt  Transaction  VBegin  Goto
+ *
+ * Whoever runs such a statement without SQLite (point.c, scan.c, edit.c) leaves
+ * nothing out. A program of another kind, of another SQLite as well, is SQLite's.
  *
  * Thread: the session's. */
 #include "vtab/program.h"
@@ -28,6 +38,9 @@
 #include <string.h>
 
 #define PROGRAM_OPS_MAX 64
+/* SQLite's own, in P5. */
+#define PROGRAM_NOCHANGE 1 /* VColumn: as it is (sqlite3_vtab_nochange) */
+#define PROGRAM_ABORT 2        /* VUpdate: a statement without OR */
 
 /* The ops that are known, by their names in EXPLAIN. */
 enum program_code {
@@ -35,14 +48,19 @@ enum program_code {
     PROGRAM_VARIABLE, PROGRAM_MUST_BE_INT, PROGRAM_IF_NOT, PROGRAM_STRING,
     PROGRAM_NULL, PROGRAM_OPEN, PROGRAM_FILTER, PROGRAM_COLUMN, PROGRAM_ROW,
     PROGRAM_LIMIT, PROGRAM_NEXT, PROGRAM_STEP, PROGRAM_FINAL, PROGRAM_COPY,
-    PROGRAM_HALT, PROGRAM_TRANSACTION, PROGRAM_GOTO, PROGRAM_CODES
+    PROGRAM_HALT, PROGRAM_TRANSACTION, PROGRAM_GOTO, PROGRAM_EPHEMERAL,
+    PROGRAM_CLOSE, PROGRAM_S_COPY, PROGRAM_RECORD, PROGRAM_ROWID,
+    PROGRAM_INSERT, PROGRAM_IDX_INSERT, PROGRAM_REWIND, PROGRAM_FIELD,
+    PROGRAM_UPDATE, PROGRAM_AGAIN, PROGRAM_BEGIN, PROGRAM_CODES
 };
 static const char *const program_names[PROGRAM_CODES] = {
     "",          "Init",         "Noop",     "Integer",   "Variable",
     "MustBeInt", "IfNot",        "String8",  "Null",      "VOpen",
     "VFilter",   "VColumn",      "ResultRow", "DecrJumpZero", "VNext",
     "AggStep",   "AggFinal",     "Copy",     "Halt",      "Transaction",
-    "Goto"};
+    "Goto",      "OpenEphemeral", "Close",   "SCopy",     "MakeRecord",
+    "NewRowid",  "Insert",       "IdxInsert", "Rewind",   "Column",
+    "VUpdate",   "Next",         "VBegin"};
 
 /* Columns of EXPLAIN's rows. */
 enum program_field { PROGRAM_ADDR, PROGRAM_OP, PROGRAM_P1, PROGRAM_P2,
@@ -50,8 +68,8 @@ enum program_field { PROGRAM_ADDR, PROGRAM_OP, PROGRAM_P1, PROGRAM_P2,
 
 struct program_op {
     enum program_code code;
-    int p1, p2, p3;
-    struct vt_table *table;       /* of VOpen */
+    int p1, p2, p3, p5;
+    struct vt_table *table;       /* of VOpen, VUpdate, VBegin */
     bool counts;                  /* count(*), of AggStep and AggFinal */
     uint32_t place;               /* of String8: its text in the literals */
 };
@@ -64,6 +82,8 @@ struct program {
     int count, at;
     /* Registers and places that belong together. */
     int setup, cursor, end, limit_register, limit_end;
+    int rows; /* where rows are collected; -1: there is one */
+    struct vt_param value; /* the new one of UPDATE */
 };
 
 /* ---- reading ------------------------------------------------------------------ */
@@ -124,13 +144,13 @@ static bool program_read_op(struct program *program, sqlite3_stmt *explain)
         .code = program_code_of(explain),
         .p1 = sqlite3_column_int(explain, PROGRAM_P1),
         .p2 = sqlite3_column_int(explain, PROGRAM_P2),
-        .p3 = sqlite3_column_int(explain, PROGRAM_P3)};
+        .p3 = sqlite3_column_int(explain, PROGRAM_P3),
+        .p5 = sqlite3_column_int(explain, PROGRAM_P5)};
     if (op->code == PROGRAM_OTHER ||
-        sqlite3_column_int(explain, PROGRAM_ADDR) != program->count ||
-        (op->code != PROGRAM_TRANSACTION &&
-         sqlite3_column_int(explain, PROGRAM_P5) != 0))
+        sqlite3_column_int(explain, PROGRAM_ADDR) != program->count)
         return false;
-    if (op->code == PROGRAM_OPEN) {
+    if (op->code == PROGRAM_OPEN || op->code == PROGRAM_UPDATE ||
+        op->code == PROGRAM_BEGIN) {
         op->table = program_table(program->session, explain);
         if (op->table == NULL) return false;
     }
@@ -169,13 +189,32 @@ static bool program_read(struct program *program, sqlite3_stmt *stmt)
 /* ---- taking apart ------------------------------------------------------------- */
 
 /* The next op, if it is this one; else NULL, and it stays the next. */
-static const struct program_op *program_take(struct program *program,
-                                             enum program_code code)
+static const struct program_op *program_any(struct program *program,
+                                            enum program_code code)
 {
     if (program->at >= program->count ||
         program->op[program->at].code != code)
         return NULL;
     return &program->op[program->at++];
+}
+
+/* ... without flags. */
+static const struct program_op *program_take(struct program *program,
+                                             enum program_code code)
+{
+    if (program->at < program->count && program->op[program->at].p5 != 0)
+        return NULL;
+    return program_any(program, code);
+}
+
+/* ... with these places; -1 is any. */
+static bool program_is_next(struct program *program, enum program_code code,
+                            int p1, int p2, int p3)
+{
+    const struct program_op *op = program_take(program, code);
+
+    return op != NULL && (p1 < 0 || op->p1 == p1) &&
+           (p2 < 0 || op->p2 == p2) && (p3 < 0 || op->p3 == p3);
 }
 
 static void program_param(struct program *program, int number)
@@ -204,8 +243,8 @@ static bool program_limit(struct program *program)
     if (number == NULL || number->p1 != op->p2 || number->p2 != 0 ||
         none == NULL || none->p1 != op->p2)
         return false;
-    shape->limited = true;
-    shape->limit_param = op->p1;
+    shape->limited = shape->limit_bound = true;
+    program->value.number = op->p1;
     program_param(program, op->p1);
     program->limit_register = op->p2;
     program->limit_end = none->p2;
@@ -213,14 +252,14 @@ static bool program_limit(struct program *program)
 }
 
 /* One argument, and the register that has it; false: there is none. */
-static bool program_arg(struct program *program, struct vt_shape_arg *arg,
+static bool program_arg(struct program *program, struct vt_param *arg,
                         int *place)
 {
     const struct program_op *op = program_take(program, PROGRAM_VARIABLE);
 
-    *arg = (struct vt_shape_arg){.param = 0};
+    *arg = (struct vt_param){.number = 0};
     if (op != NULL) {
-        arg->param = op->p1;
+        arg->number = op->p1;
         program_param(program, op->p1);
     } else if ((op = program_take(program, PROGRAM_STRING)) != NULL) {
         arg->text = true;
@@ -239,7 +278,7 @@ static bool program_arg(struct program *program, struct vt_shape_arg *arg,
 static bool program_filter(struct program *program)
 {
     struct vt_shape *shape = program->shape;
-    struct vt_shape_arg arg[VT_SHAPE_ARGS_MAX + 2];
+    struct vt_param arg[VT_SHAPE_ARGS_MAX + 2];
     int place[VT_SHAPE_ARGS_MAX + 2];
     unsigned count = 0;
     const struct program_op *filter;
@@ -252,13 +291,13 @@ static bool program_filter(struct program *program)
         return false;
     count -= 2;
     for (unsigned i = 0; i < 2; i++)
-        if (arg[count + i].param != 0 || arg[count + i].text ||
+        if (arg[count + i].number != 0 || arg[count + i].text ||
             place[count + i] != filter->p3 + (int)i)
             return false;
     if (arg[count + 1].integer != (int64_t)count) return false;
     for (unsigned i = 0; i < count; i++) {
         if (place[i] != filter->p3 + 2 + (int)i) return false;
-        shape->arg[i] = arg[i];
+        shape->param[i] = arg[i];
     }
     shape->argc = count;
     shape->plan = (unsigned)(int)arg[count].integer;
@@ -317,40 +356,166 @@ static bool program_counts(struct program *program, const struct program_op *nul
     if (op == NULL || op->p1 != sum || op->p3 != 0) return false;
     shown = op->p2;
     op = program_take(program, PROGRAM_ROW);
-    program->shape->counts = true;
+    program->shape->kind = VT_SHAPE_COUNT;
     return op != NULL && op->p1 == shown && op->p2 == 1;
 }
+
+/* ---- changes ------------------------------------------------------------------ */
+
+/* The columns of an UPDATE from register `base` on: old key, new key, columns. */
+static bool program_columns(struct program *program, int base)
+{
+    struct vt_shape *shape = program->shape;
+    const struct program_op *op;
+    int place;
+
+    for (int i = 0; i < shape->table->def->columns; i++) {
+        op = program_any(program, PROGRAM_COLUMN);
+        if (op != NULL) {
+            if (op->p5 != PROGRAM_NOCHANGE || op->p1 != program->cursor ||
+                op->p2 != i || op->p3 != base + 2 + i)
+                return false;
+            continue;
+        }
+        if (shape->columns > 0 ||
+            !program_arg(program, &program->value, &place) ||
+            place != base + 2 + i)
+            return false;
+        shape->column[shape->columns++] = (uint8_t)i;
+    }
+    return shape->columns == 1 &&
+           program_is_next(program, PROGRAM_COLUMN, program->cursor, 0, base) &&
+           program_is_next(program, PROGRAM_S_COPY, base + 2, base + 1, -1);
+}
+
+/* Rows are put aside, `count` registers from `base` on, and come back one by one:
+ * DELETE as the keys of an index, UPDATE as rows. */
+static bool program_aside(struct program *program, int first, int base,
+                          int count, int *again)
+{
+    const struct program_op *record = program_take(program, PROGRAM_RECORD);
+    const struct program_op *op;
+    int row;
+
+    if (record == NULL || record->p1 != base || record->p2 != count)
+        return false;
+    op = program_take(program, PROGRAM_ROWID);
+    if (op != NULL) {
+        row = op->p2;
+        if (op->p1 != program->rows ||
+            !program_is_next(program, PROGRAM_INSERT, program->rows, record->p3,
+                             row))
+            return false;
+    } else if (!program_is_next(program, PROGRAM_IDX_INSERT, program->rows,
+                                record->p3, base)) {
+        return false;
+    }
+    if (!program_is_next(program, PROGRAM_NEXT, program->cursor, first, -1) ||
+        program->at != program->end)
+        return false;
+    op = program_take(program, PROGRAM_REWIND);
+    *again = program->at;
+    if (op == NULL || op->p1 != program->rows) return false;
+    program->end = op->p2;
+    return true;
+}
+
+/* From the row that the cursor stands on to the last change. */
+static bool program_change(struct program *program)
+{
+    struct vt_shape *shape = program->shape;
+    const int first = program->at;
+    const bool update = first < program->count &&
+                        program->op[first].p5 == PROGRAM_NOCHANGE;
+    const struct program_op *op;
+    int base, count = 1, again = -1;
+
+    shape->kind = update ? VT_SHAPE_UPDATE : VT_SHAPE_DELETE;
+    base = program->op[first].p3 - (update ? 2 : 0);
+    if (update) count = shape->table->def->columns + 2;
+    if (shape->limited || program->op[first].code != PROGRAM_COLUMN ||
+        !(update ? program_columns(program, base)
+                 : program_is_next(program, PROGRAM_COLUMN, program->cursor, 0,
+                                   base)))
+        return false;
+    if (program->rows < 0) {
+        if (!program_is_next(program, PROGRAM_CLOSE, program->cursor, -1, -1))
+            return false;
+    } else {
+        if (!program_aside(program, first, base, count, &again)) return false;
+        for (int i = 0; i < count; i++) {
+            op = program_take(program, PROGRAM_FIELD);
+            if (op == NULL || op->p1 != program->rows || op->p2 != i) return false;
+            if (i == 0) base = op->p3;
+            if (op->p3 != base + i) return false;
+        }
+    }
+    op = program_any(program, PROGRAM_UPDATE);
+    if (op == NULL || op->table != shape->table || op->p1 != 0 ||
+        op->p2 != count || op->p3 != base || op->p5 != PROGRAM_ABORT)
+        return false;
+    if (program->rows < 0) return true;
+    return program_is_next(program, PROGRAM_AGAIN, program->rows, again, -1) &&
+           program->at == program->end &&
+           (!update || program_is_next(program, PROGRAM_CLOSE, program->rows, -1,
+                                       -1));
+}
+
+/* ---- all of it ---------------------------------------------------------------- */
 
 /* The end, and the setup behind it. */
 static bool program_ends(struct program *program)
 {
+    const bool reads = program->shape->kind <= VT_SHAPE_COUNT;
     const struct program_op *op = program_take(program, PROGRAM_HALT);
 
     if (op == NULL || op->p1 != 0 || program->at != program->setup)
         return false;
-    while ((op = program_take(program, PROGRAM_TRANSACTION)) != NULL)
-        if (op->p2 != 0) return false; /* it writes */
+    while ((op = program_any(program, PROGRAM_TRANSACTION)) != NULL)
+        if (op->p2 != 0 && reads) return false;
+    op = program_take(program, PROGRAM_BEGIN);
+    if (reads ? op != NULL
+              : op == NULL || op->table != program->shape->table)
+        return false;
     op = program_take(program, PROGRAM_GOTO);
     return op != NULL && op->p2 == 1 && program->at == program->count;
 }
 
+/* What is done with the rows. */
+static bool program_body(struct program *program, const struct program_op *null)
+{
+    const int at = program->at;
+
+    if (null != NULL) return program_counts(program, null);
+    if (program->rows < 0 && program_rows(program)) return true;
+    program->at = at;
+    program->shape->columns = 0;
+    return program_change(program);
+}
+
 static bool program_judge(struct program *program)
 {
+    struct vt_shape *shape = program->shape;
     const struct program_op *op = program_take(program, PROGRAM_INIT), *null;
 
     if (op == NULL) return false;
     program->setup = op->p2;
     null = program_take(program, PROGRAM_NULL);
     while (program_take(program, PROGRAM_NOOP) != NULL) continue;
+    op = program_take(program, PROGRAM_EPHEMERAL);
+    program->rows = op != NULL ? op->p1 : -1;
     if (!program_limit(program)) return false;
     op = program_take(program, PROGRAM_OPEN);
     if (op == NULL) return false;
     program->cursor = op->p1;
-    program->shape->table = op->table;
-    if (!program_filter(program) ||
-        !(null != NULL ? program_counts(program, null) : program_rows(program)))
-        return false;
+    shape->table = op->table;
+    if (!program_filter(program) || !program_body(program, null)) return false;
+    if (shape->limit_bound || shape->kind == VT_SHAPE_UPDATE)
+        shape->param[shape->argc] = program->value;
     if (program->limit_end >= 0 && program->limit_end != program->end)
+        return false;
+    if (shape->kind > VT_SHAPE_COUNT && program->rows < 0 &&
+        program->at != program->end)
         return false;
     return program_ends(program);
 }
@@ -359,11 +524,18 @@ bool vt_shape_of(struct vt_session *session, sqlite3_stmt *stmt,
                  struct vt_shape *shape)
 {
     struct program program = {.session = session, .shape = shape};
+    const int columns = sqlite3_column_count(stmt);
 
     KV_ASSERT(session->active == NULL);
     memset(shape, 0, sizeof(*shape));
-    return program_read(&program, stmt) && program_judge(&program) &&
-           shape->params == sqlite3_bind_parameter_count(stmt) &&
-           sqlite3_column_count(stmt) ==
-               (shape->counts ? 1 : (int)shape->columns);
+    if (!program_read(&program, stmt) || !program_judge(&program) ||
+        shape->params != sqlite3_bind_parameter_count(stmt))
+        return false;
+    switch (shape->kind) {
+    case VT_SHAPE_ROWS: return columns == (int)shape->columns;
+    case VT_SHAPE_COUNT: return columns == 1;
+    case VT_SHAPE_DELETE:
+    case VT_SHAPE_UPDATE: return columns == 0;
+    }
+    return false;
 }

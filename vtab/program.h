@@ -5,32 +5,34 @@
 #ifndef KVSQL_VTAB_PROGRAM_H
 #define KVSQL_VTAB_PROGRAM_H
 
+#include "vtab/params.h"
 #include "vtab/table.h"
 
 #define VT_SHAPE_ARGS_MAX 8
 #define VT_SHAPE_COLUMNS_MAX 16
 #define VT_SHAPE_LITERALS_MAX 1024 /* bytes of them */
+_Static_assert(VT_SHAPE_ARGS_MAX + 1 <= VT_PARAMS_MAX,
+              "LIMIT or a new value comes behind the arguments");
 
-/* Where an argument of xFilter comes from. */
-struct vt_shape_arg {
-    int param;           /* its number, from 1; or 0, and then: */
-    bool text;           /* a text at `place` of the literals, with a NUL */
-    uint32_t place;
-    int64_t integer;     /* else this */
+enum vt_shape_kind {
+    VT_SHAPE_ROWS,   /* these columns of each row */
+    VT_SHAPE_COUNT,  /* one row: how many there are */
+    VT_SHAPE_DELETE, /* each row is removed */
+    VT_SHAPE_UPDATE  /* ... gets a new value of one column */
 };
 
-/* A statement that gives rows of one table, or tells how many there are:
- * everything that it asks is asked of the table by its plan. */
+/* A statement about rows of one table: everything that it asks is asked of the
+ * table by its plan. */
 struct vt_shape {
+    enum vt_shape_kind kind;
     struct vt_table *table;
     unsigned plan;
-    unsigned argc;
-    struct vt_shape_arg arg[VT_SHAPE_ARGS_MAX];
-    bool counts;           /* one row: their number. Else these columns: */
+    unsigned argc;         /* arguments of xFilter */
+    struct vt_param param[VT_PARAMS_MAX]; /* those, then LIMIT, the new value */
     unsigned columns;
-    uint8_t column[VT_SHAPE_COLUMNS_MAX];
+    uint8_t column[VT_SHAPE_COLUMNS_MAX]; /* of UPDATE the one */
     bool limited;          /* to so many rows: */
-    int limit_param;       /* a parameter, or */
+    bool limit_bound;      /* a parameter, or */
     int64_t limit;         /* above 0 */
     int params;            /* the highest number of a parameter */
     uint32_t literals_size;

@@ -8,9 +8,6 @@
  * drive, is driven here: between two rows SQLite takes ten times as long as the
  * cursor does.
  *
- * A cursor's arguments are SQLite's values, so parameters are bound to a
- * statement of our own, SELECT ?1, 'a', ?2, which gives them as SQLite would.
- *
  * Values of a row lie in the view, or in the cursor until its next step; what is
  * made for a column is copied beside the scan.
  *
@@ -35,9 +32,7 @@ struct vt_scan {
     uint8_t column[VT_SHAPE_COLUMNS_MAX];
     bool limited, limit_bound; /* LIMIT; of a parameter */
     int64_t limit;
-    sqlite3_stmt *values; /* arguments, then LIMIT; NULL: there are none */
-    unsigned givens;      /* its columns, and the parameters that they are */
-    int param[VT_SHAPE_ARGS_MAX + 1];
+    struct vt_params params; /* arguments, then LIMIT */
     struct vt_cursor *cursor;
     int64_t left;   /* rows to come, if it is limited; below 0: all */
     bool first;     /* the cursor stands on a row that was not given */
@@ -47,43 +42,7 @@ struct vt_scan {
     struct vt_value value[VT_SHAPE_COLUMNS_MAX];
 };
 
-/* ---- arguments --------------------------------------------------------------- */
-
-/* SELECT of the arguments and of LIMIT; NULL: no memory. */
-static char *scan_text(const struct vt_shape *shape)
-{
-    sqlite3_str *text = sqlite3_str_new(NULL);
-
-    for (unsigned i = 0; i < shape->argc; i++) {
-        const struct vt_shape_arg *arg = &shape->arg[i];
-        sqlite3_str_appendall(text, i == 0 ? "SELECT " : ", ");
-        if (arg->param > 0)
-            sqlite3_str_appendf(text, "?%d", arg->param);
-        else if (arg->text)
-            sqlite3_str_appendf(text, "%Q", shape->literals + arg->place);
-        else
-            sqlite3_str_appendf(text, "%lld", (long long)arg->integer);
-    }
-    if (shape->limit_param > 0)
-        sqlite3_str_appendf(text, "%s?%d", shape->argc == 0 ? "SELECT " : ", ",
-                            shape->limit_param);
-    return sqlite3_str_finish(text);
-}
-
-static bool scan_prepare_values(struct vt_scan *scan,
-                                const struct vt_shape *shape)
-{
-    char *text;
-    int rc;
-
-    if (scan->givens == 0) return true;
-    text = scan_text(shape);
-    if (text == NULL) return false;
-    rc = sqlite3_prepare_v3(scan->session->sql, text, -1,
-                            SQLITE_PREPARE_PERSISTENT, &scan->values, NULL);
-    sqlite3_free(text);
-    return rc == SQLITE_OK;
-}
+/* ---- life -------------------------------------------------------------------- */
 
 struct vt_scan *vt_scan_new(struct vt_session *session,
                             const struct vt_shape *shape)
@@ -95,17 +54,16 @@ struct vt_scan *vt_scan_new(struct vt_session *session,
     scan->table = shape->table;
     scan->plan = shape->plan;
     scan->argc = shape->argc;
-    scan->counts = shape->counts;
-    scan->columns = shape->counts ? 1 : shape->columns;
+    scan->counts = shape->kind == VT_SHAPE_COUNT;
+    scan->columns = scan->counts ? 1 : shape->columns;
     memcpy(scan->column, shape->column, sizeof(scan->column));
     scan->limited = shape->limited;
-    scan->limit_bound = shape->limit_param > 0;
+    scan->limit_bound = shape->limit_bound;
     scan->limit = shape->limit;
-    for (unsigned i = 0; i < scan->argc; i++)
-        scan->param[scan->givens++] = shape->arg[i].param;
-    if (scan->limit_bound) scan->param[scan->givens++] = shape->limit_param;
     kv_buf_init(&scan->row, KV_MEM_CLIENT, KVSQL_VALUE_MAX);
-    if (scan_prepare_values(scan, shape)) return scan;
+    if (vt_params_init(&scan->params, session->sql, shape->param,
+                       shape->argc + shape->limit_bound, shape->literals))
+        return scan;
     vt_scan_free(scan);
     return NULL;
 }
@@ -114,36 +72,14 @@ void vt_scan_free(struct vt_scan *scan)
 {
     if (scan == NULL) return;
     KV_ASSERT(scan->cursor == NULL); /* SC1 */
-    (void)sqlite3_finalize(scan->values);
+    vt_params_fini(&scan->params);
     kv_buf_fini(&scan->row);
     kv_mem_free(KV_MEM_CLIENT, scan, sizeof(*scan));
 }
 
-sqlite3_stmt *vt_scan_values(const struct vt_scan *scan)
+struct vt_params *vt_scan_params(struct vt_scan *scan)
 {
-    return scan->values;
-}
-
-void vt_scan_unbind(struct vt_scan *scan)
-{
-    (void)sqlite3_reset(scan->values); /* it has no errors to tell */
-    (void)sqlite3_clear_bindings(scan->values);
-}
-
-int vt_scan_hand_over(struct vt_scan *scan, sqlite3_stmt *stmt)
-{
-    int rc = SQLITE_OK;
-
-    if (scan->values == NULL) return SQLITE_OK;
-    rc = sqlite3_step(scan->values);
-    if (rc != SQLITE_ROW) return rc;
-    rc = SQLITE_OK;
-    for (unsigned i = 0; rc == SQLITE_OK && i < scan->givens; i++)
-        if (scan->param[i] > 0)
-            rc = sqlite3_bind_value(stmt, scan->param[i],
-                                    sqlite3_column_value(scan->values, (int)i));
-    (void)sqlite3_reset(scan->values);
-    return rc;
+    return &scan->params;
 }
 
 /* ---- walking ----------------------------------------------------------------- */
@@ -177,20 +113,17 @@ static kvsql_rc scan_result(struct vt_scan *scan, int code,
 static kvsql_rc scan_take(struct vt_scan *scan, sqlite3_value **argv, bool *can,
                           struct kvsql_error *err)
 {
-    sqlite3_stmt *values = scan->values;
-    int rc;
+    const int rc = vt_params_take(&scan->params, argv);
+    sqlite3_value *limit;
 
     *can = true;
     scan->left = scan->limited ? scan->limit : -1;
-    if (values == NULL) return KVSQL_OK;
-    rc = sqlite3_step(values);
-    if (rc != SQLITE_ROW)
+    if (rc != SQLITE_OK)
         return vt_sqlite_error(scan->session, rc, false, err);
-    for (unsigned i = 0; i < scan->argc; i++)
-        argv[i] = sqlite3_column_value(values, (int)i);
     if (!scan->limit_bound) return KVSQL_OK;
-    *can = sqlite3_column_type(values, (int)scan->argc) == SQLITE_INTEGER;
-    scan->left = sqlite3_column_int64(values, (int)scan->argc);
+    limit = argv[scan->argc];
+    *can = sqlite3_value_type(limit) == SQLITE_INTEGER;
+    scan->left = sqlite3_value_int64(limit);
     return KVSQL_OK;
 }
 
@@ -212,7 +145,7 @@ static kvsql_rc scan_filter(struct vt_scan *scan, sqlite3_value **argv,
 
 kvsql_rc vt_scan_start(struct vt_scan *scan, bool *can, struct kvsql_error *err)
 {
-    sqlite3_value *argv[VT_SHAPE_ARGS_MAX];
+    sqlite3_value *argv[VT_PARAMS_MAX];
     kvsql_rc rc;
 
     KV_ASSERT(scan->cursor == NULL && scan->session->txn == NULL); /* SC1 */
@@ -220,7 +153,7 @@ kvsql_rc vt_scan_start(struct vt_scan *scan, bool *can, struct kvsql_error *err)
     scan->done = scan->left == 0;
     if (rc == KVSQL_OK && *can && !scan->done)
         rc = scan_filter(scan, argv, err);
-    if (scan->values != NULL) (void)sqlite3_reset(scan->values);
+    vt_params_drop(&scan->params);
     return rc;
 }
 

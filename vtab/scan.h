@@ -13,13 +13,8 @@ struct vt_scan;
 KV_INTERNAL struct vt_scan *vt_scan_new(struct vt_session *session,
                                         const struct vt_shape *shape);
 KV_INTERNAL void vt_scan_free(struct vt_scan *scan);
-/* Where its parameters are bound, instead of in the statement; NULL: it has
- * none. vt_scan_unbind() forgets them. */
-KV_INTERNAL sqlite3_stmt *vt_scan_values(const struct vt_scan *scan);
-KV_INTERNAL void vt_scan_unbind(struct vt_scan *scan);
-/* SQLite is to run `stmt` itself: bind them there. SQLite's code; the values
- * live until vt_scan_unbind(). */
-KV_INTERNAL int vt_scan_hand_over(struct vt_scan *scan, sqlite3_stmt *stmt);
+/* Where its parameters are bound, instead of in the statement. */
+KV_INTERNAL struct vt_params *vt_scan_params(struct vt_scan *scan);
 
 /* Begin, outside of a write transaction. *can false: nothing has happened, and
  * SQLite must run the statement. When it is true, and also when this fails,

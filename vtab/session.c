@@ -4,7 +4,7 @@
  * Its statements are in statement.c, what they write in txn.c.
  *
  * Thread: one at a time; vt_interrupt from any. */
-#include "vtab/state.h"
+#include "vtab/edit.h"
 
 #include "kvsql/base/os.h"
 
@@ -136,7 +136,8 @@ static kvsql_rc session_register(struct vt_session *session,
          vt_exec_register(session) != SQLITE_OK ||
          vt_tvf_register(session) != SQLITE_OK ||
          vt_changes_register(session) != SQLITE_OK ||
-         vt_khash_register(session) != SQLITE_OK))
+         vt_khash_register(session) != SQLITE_OK ||
+         vt_count_register(session) != SQLITE_OK))
         rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
     if (rc == KVSQL_OK && vt_text_register(session) != SQLITE_OK)
         rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
@@ -313,6 +314,8 @@ static kvsql_rc session_own(struct vt_session *session, sqlite3_stmt **stmt,
     int rc = SQLITE_OK;
 
     if (result != KVSQL_OK) return result;
+    if (sqlite3_get_autocommit(session->sql))
+        session->settled = session->schema;
     session->internal = true; /* what ends a transaction is never too late */
     before = vt_session_enter(session, true);
     if (*stmt == NULL)
@@ -328,6 +331,16 @@ static kvsql_rc session_own(struct vt_session *session, sqlite3_stmt **stmt,
     waited = vt_txn_gate(session, &gate);
     if (result != KVSQL_OK || waited == KVSQL_OK) return result;
     return kv_fail(err, waited, "%s", gate.text);
+}
+
+kvsql_rc vt_session_stands(struct vt_session *session, struct kvsql_error *err)
+{
+    struct kvsql_error gate;
+
+    if (!sqlite3_get_autocommit(session->sql)) return KVSQL_OK;
+    vt_read_end(session);
+    if (vt_txn_gate(session, &gate) != KVSQL_OK) session->failure = gate;
+    return vt_sqlite_error(session, SQLITE_NOMEM, false, err);
 }
 
 kvsql_rc vt_begin(struct vt_session *session, struct kvsql_error *err)

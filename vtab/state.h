@@ -117,6 +117,7 @@ struct vt_session {
     bool saw_plan;  /* this prepare reads a table of data */
     bool shapes;    /* ... may change what a name means when it runs */
     uint64_t schema; /* grows when that may have happened (point.c) */
+    uint64_t settled; /* what it was when no transaction was open, last */
     struct vt_table *tables; /* of data, that are connected */
     bool denied; /* this prepare named what it may not */
     bool target; /* ... and plans the table of an UPDATE or a DELETE next */
@@ -176,6 +177,10 @@ struct vt_session {
     struct vt_answer last; /* of the last command (kv_last) */
     bool last_set;
     int64_t changes;
+    /* Changes that SQLite does not know of (counts.c). */
+    bool changes_own;  /* `changes` is not what SQLite counted */
+    bool counts_asked; /* it counts all from now on */
+    int64_t total_own; /* rows */
     int error_offset;
 };
 
@@ -185,6 +190,10 @@ KV_INTERNAL void vt_session_free(struct vt_session *session);
 /* One statement runs at a time: KVSQL_INVALID while there is one. */
 KV_INTERNAL kvsql_rc vt_session_idle(const struct vt_session *session,
                                      struct kvsql_error *err) KV_MUST_USE;
+/* Whether the transaction that was open before a statement of our own still is:
+ * without memory SQLite takes back all of it. Then KVSQL_NOMEM. */
+KV_INTERNAL kvsql_rc vt_session_stands(struct vt_session *session,
+                                       struct kvsql_error *err) KV_MUST_USE;
 /* End the statement that runs, if one does; its owner still finishes it. */
 KV_INTERNAL void vt_statement_stop(struct vt_session *session);
 /* A prepare begins, of `sql` (see vt_reads_start): forget what the authorizer

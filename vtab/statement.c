@@ -34,10 +34,12 @@ struct vt_statement {
     uint32_t bound_used, bound_size;
     bool bindings; /* SQLite has some */
     bool shapes;   /* it may change what names mean */
-    bool aside;    /* its parameters are bound beside it, to point.scan */
+    bool counted;  /* SQLite counts what it changes */
+    struct vt_params *aside; /* its parameters are bound here; NULL: in `stmt` */
     enum statement_by {
-        STATEMENT_BY_SQLITE, STATEMENT_BY_POINT, STATEMENT_BY_SCAN
-    } by;          /* its rows come from there */
+        STATEMENT_BY_SQLITE, STATEMENT_BY_POINT, STATEMENT_BY_SCAN,
+        STATEMENT_BY_EDIT
+    } by;          /* who runs it */
     struct vt_point point;
 };
 
@@ -61,7 +63,7 @@ static uint64_t statement_hash(const char *p, size_t size)
 
 static void statement_free(struct vt_statement *statement)
 {
-    vt_scan_free(statement->point.scan);
+    vt_point_forget(&statement->point);
     (void)sqlite3_finalize(statement->stmt);
     vt_query_settle();
     if (statement->text != NULL)
@@ -192,8 +194,8 @@ static struct vt_statement *statement_wrap(struct vt_session *session,
     statement->session = session;
     statement->stmt = stmt;
     statement->shapes = session->shapes;
+    statement->counted = !session->shapes && sqlite3_stmt_readonly(stmt) == 0;
     statement->point.may = session->saw_plan && session->guest == NULL &&
-                           sqlite3_stmt_readonly(stmt) != 0 &&
                            sqlite3_stmt_isexplain(stmt) == 0;
     statement->point.schema = UINT64_MAX;
     statement->size = size;
@@ -263,11 +265,15 @@ kvsql_rc vt_prepare(struct vt_session *session, const char *sql, size_t size,
                                         statement_hash(sql, size));
         if (*statement != NULL) {
             if (tail != NULL) *tail = size;
-            vt_point_learn(session, &(*statement)->point,
-                           (*statement)->stmt);
+            rc = vt_point_learn(session, &(*statement)->point,
+                                (*statement)->stmt, err);
+            if (rc != KVSQL_OK) {
+                statement_cache_put(session, *statement);
+                *statement = NULL;
+                return rc;
+            }
             (*statement)->aside =
-                vt_point_scans(session, &(*statement)->point) &&
-                vt_scan_values((*statement)->point.scan) != NULL;
+                vt_point_params(session, &(*statement)->point);
             atomic_fetch_add_explicit(&statement_prepared, 1,
                                       memory_order_relaxed);
             return KVSQL_OK;
@@ -275,6 +281,11 @@ kvsql_rc vt_prepare(struct vt_session *session, const char *sql, size_t size,
     }
     before = vt_session_enter(session, session->active == NULL);
     rc = statement_prepare(session, sql, size, tail, statement, err);
+    if (rc == KVSQL_OK) rc = vt_count_settle(session, err);
+    if (rc != KVSQL_OK && *statement != NULL) {
+        statement_free(*statement);
+        *statement = NULL;
+    }
     vt_budget_leave(before);
     if (*statement != NULL)
         atomic_fetch_add_explicit(&statement_prepared, 1,
@@ -365,9 +376,8 @@ static int statement_bind(struct vt_statement *statement, int index,
         statement_bind_point(statement, value, place);
         return SQLITE_OK;
     }
-    sqlite3_stmt *stmt = statement->aside
-                             ? vt_scan_values(statement->point.scan)
-                             : statement->stmt;
+    sqlite3_stmt *stmt = statement->aside != NULL ? statement->aside->stmt
+                                                  : statement->stmt;
     statement->bindings = true;
     /* only a copy of SQLite's needs memory, and with it the clock */
     struct vt_budget *before =
@@ -451,12 +461,15 @@ static void statement_end(struct vt_statement *statement)
         (void)sqlite3_reset(statement->stmt); /* step saw its result */
     else if (statement->by == STATEMENT_BY_SCAN)
         vt_scan_end(statement->point.scan);
+    if (statement->by == STATEMENT_BY_SQLITE && statement->counted) {
+        session->changes = sqlite3_changes64(session->sql);
+        session->changes_own = false;
+    }
     if (statement->shapes) session->schema++;
     statement->running = false;
     statement->by = STATEMENT_BY_SQLITE;
     session->active = NULL;
     vt_query_end(session);
-    session->changes = sqlite3_changes64(session->sql);
     vt_read_end(session);
 }
 
@@ -500,6 +513,8 @@ static void statement_start(struct vt_statement *statement)
 
     KV_ASSERT(session->active == NULL);
     session->active = statement;
+    if (sqlite3_get_autocommit(session->sql))
+        session->settled = session->schema;
     session->statement++;
     statement->running = true;
     statement->truncated = false;
@@ -570,6 +585,21 @@ static kvsql_rc statement_scan(struct vt_statement *statement, bool *done,
     return rc;
 }
 
+/* A change that is made, if it can be, in its first turn. */
+static bool statement_edit(struct vt_statement *statement)
+{
+    struct vt_session *session = statement->session;
+    int64_t changes;
+
+    if (!vt_point_edits(session, &statement->point) ||
+        !vt_edit_run(statement->point.edit, &changes))
+        return false;
+    vt_count_own(session, changes);
+    statement->by = STATEMENT_BY_EDIT;
+    statement_end(statement);
+    return true;
+}
+
 /* SQLite begins to run it: it has the key, too, and may prepare it anew. */
 static int statement_hand_over(struct vt_statement *statement)
 {
@@ -577,9 +607,9 @@ static int statement_hand_over(struct vt_statement *statement)
 
     vt_session_unsee(statement->session, sqlite3_sql(statement->stmt),
                      SIZE_MAX);
-    if (statement->aside) {
+    if (statement->aside != NULL) {
         statement->bindings = true;
-        return vt_scan_hand_over(statement->point.scan, statement->stmt);
+        return vt_params_hand_over(statement->aside, statement->stmt);
     }
     if (!statement->point.bound) return SQLITE_OK;
     statement->bindings = true;
@@ -610,6 +640,8 @@ static kvsql_rc statement_turn(struct vt_statement *statement, bool fresh,
         result = statement_point(statement, &done, row, err);
     else if (fresh && statement->point.scan != NULL)
         result = statement_scan(statement, &done, row, err);
+    else if (fresh && statement->point.edit != NULL)
+        done = statement_edit(statement);
     if (done) return result;
     if (fresh) rc = statement_hand_over(statement);
     if (rc == SQLITE_OK) rc = sqlite3_step(statement->stmt);
@@ -707,7 +739,7 @@ void vt_column(const struct vt_statement *statement, int column,
 
 static void statement_unbind(struct vt_statement *statement)
 {
-    if (statement->aside) vt_scan_unbind(statement->point.scan);
+    if (statement->aside != NULL) vt_params_unbind(statement->aside);
     (void)sqlite3_clear_bindings(statement->stmt);
 }
 
@@ -722,7 +754,8 @@ void vt_finish(struct vt_statement *statement)
     before = vt_budget_enter(&session->budget);
     if (statement->running) statement_end(statement);
     if (statement->bindings) statement_unbind(statement);
-    statement->bindings = statement->point.bound = statement->aside = false;
+    statement->bindings = statement->point.bound = false;
+    statement->aside = NULL;
     statement->bound_used = 0;
     if (statement->keep)
         statement_cache_put(session, statement);

@@ -290,6 +290,40 @@ static int strings_remove(struct vt_write *write)
     return rc;
 }
 
+/* ---- without columns of SQLite's (edit.c) ----------------------------------- */
+
+/* The string under the key; false: there is none. */
+static bool strings_find(struct vt_write *write, const struct kv_key *key,
+                         struct kv_item *item)
+{
+    return kv_txn_get(write->txn, key, true, item) && item->type == KV_STRING;
+}
+
+int vt_strings_change(struct vt_write *write, const struct kv_key *key,
+                      kvsql_slice value, bool *found)
+{
+    struct kv_item item;
+    struct kv_val old;
+
+    *found = strings_find(write, key, &item);
+    if (!*found) return SQLITE_OK;
+    kv_item_string(&item, &old);
+    if (old.size == value.size && memcmp(old.p, value.p, old.size) == 0)
+        return SQLITE_OK;
+    return strings_set_found(write, key, value, item.expires_at);
+}
+
+int vt_strings_remove(struct vt_write *write, const struct kv_key *key,
+                      bool *found)
+{
+    struct kv_item item;
+
+    *found = strings_find(write, key, &item);
+    if (!*found) return SQLITE_OK;
+    return vt_done(write, kv_del_as(write->txn, key, KV_STRING, NULL,
+                                    &write->err));
+}
+
 KV_INTERNAL const struct vt_def vt_strings_def = {
     .name = "strings", .type = KV_STRING, .elem = VT_ELEM_NONE,
     .col_elem = -1, .col_score = -1, .col_rank = STRINGS_RANK,

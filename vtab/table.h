@@ -340,5 +340,12 @@ KV_INTERNAL int vt_refuse(struct vt_write *write, const char *format, ...)
 /* The result of an effect. */
 KV_INTERNAL int vt_done(struct vt_write *write, kvsql_rc rc);
 KV_INTERNAL const char *vt_column_label(const struct vt_def *def, int column);
+/* A new value of the string under the key; or the string is removed. *found: there
+ * is one. Of `write`, table, session, txn and at are set. */
+KV_INTERNAL int vt_strings_change(struct vt_write *write,
+                                  const struct kv_key *key, kvsql_slice value,
+                                  bool *found);
+KV_INTERNAL int vt_strings_remove(struct vt_write *write,
+                                  const struct kv_key *key, bool *found);
 
 #endif
