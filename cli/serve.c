@@ -213,6 +213,7 @@ static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
         .cors_origins = origins,
         .body_max = cli_number(settings, CLI_OPT_HTTP_MAX_BODY),
         .record_max = (size_t)cli_number(settings, CLI_OPT_HTTP_MAX_RECORD),
+        .stream_max = (unsigned)cli_number(settings, CLI_OPT_HTTP_MAX_STREAMS),
         .again_ttl_ms = cli_duration_ms(settings, CLI_OPT_HTTP_AGAIN_TTL),
         .again_byte_max = again > 0 ? again : 1, /* in 1 byte none fits */
         .threads = (unsigned)cli_number(settings, CLI_OPT_HTTP_THREADS),

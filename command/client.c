@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "command/context.h"
+#include "command/pubsub.h"
 #include "command/track.h"
 #include "command/traits.h"
 #include "kvsql/base/diag.h"
@@ -32,6 +33,7 @@ static struct cmd_client *client_first, **client_last = &client_first;
 static uint64_t client_next_id = 1;
 static _Atomic unsigned client_count;
 static _Atomic int client_monitors;
+static struct cmd_monitor *client_ears; /* MONITOR of others; client_lock */
 
 void cmd_registry_lock(void)
 {
@@ -232,6 +234,30 @@ static bool client_is_held(const struct cmd_client *client,
 
 /* ---- MONITOR ------------------------------------------------------------ */
 
+void cmd_monitor_open(struct cmd_monitor *monitor)
+{
+    kv_lock_take(&client_lock);
+    monitor->next = client_ears;
+    monitor->link = &client_ears;
+    if (client_ears != NULL) {
+        client_ears->link = &monitor->next;
+    }
+    client_ears = monitor;
+    kv_lock_drop(&client_lock);
+    cmd_monitor_change(1);
+}
+
+void cmd_monitor_close(struct cmd_monitor *monitor)
+{
+    kv_lock_take(&client_lock);
+    *monitor->link = monitor->next;
+    if (monitor->next != NULL) {
+        monitor->next->link = monitor->link;
+    }
+    kv_lock_drop(&client_lock);
+    cmd_monitor_change(-1);
+}
+
 /* Bytes of one line that are shown; a longer command is cut with "...". */
 #define CLIENT_MONITOR_MAX ((size_t)64 << 10)
 
@@ -313,6 +339,10 @@ void cmd_monitor_feed(const struct cmd_context *c)
             if (atomic_load(&to->monitor)) {
                 to->door->push(to, &push);
             }
+        }
+        for (struct cmd_monitor *ear = client_ears; ear != NULL;
+             ear = ear->next) {
+            ear->hear(ear, (kvsql_slice){line.p + 1, line.size - 3});
         }
         kv_lock_drop(&client_lock);
     }

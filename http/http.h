@@ -42,6 +42,7 @@ struct http_config {
                                          or "*", may be NULL */
     uint64_t body_max;          /* bytes; 0 = 1 MiB */
     size_t record_max;          /* bytes of a record of /v1/import; 0 = 1 GiB */
+    unsigned stream_max;        /* event streams at a time; 0 = 1,000 */
     unsigned threads;           /* event loops of the first address; 0 = 2;
                                    the others have one each */
     unsigned sql_threads;       /* 0 = 4 */

@@ -71,6 +71,9 @@ KV_INTERNAL kvsql_slice http_json_slice(const struct http_json_token *token);
 /* A string. Invalid UTF-8 becomes U+FFFD, one per maximal bad part. */
 KV_INTERNAL void http_json_string(struct kv_buf *out, const void *p,
                                   size_t size);
+/* The same without quotes and escapes. */
+KV_INTERNAL void http_json_utf8(struct kv_buf *out, const void *p,
+                                size_t size);
 KV_INTERNAL void http_json_text(struct kv_buf *out, const char *text);
 KV_INTERNAL void http_json_int(struct kv_buf *out, int64_t value);
 KV_INTERNAL void http_json_uint(struct kv_buf *out, uint64_t value);

@@ -110,6 +110,20 @@ void http_json_string(struct kv_buf *out, const void *bytes, size_t size)
     out->p[out->size++] = '"';
 }
 
+void http_json_utf8(struct kv_buf *out, const void *bytes, size_t size)
+{
+    const uint8_t *p = bytes;
+
+    for (size_t i = 0, n; i < size; i += n) {
+        bool good;
+        n = json_character(p + i, size - i, &good);
+        if (good)
+            kv_buf_add(out, p + i, n);
+        else
+            kv_buf_text(out, "\xEF\xBF\xBD");
+    }
+}
+
 void http_json_text(struct kv_buf *out, const char *text)
 {
     http_json_string(out, text, strlen(text));

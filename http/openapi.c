@@ -43,6 +43,7 @@ static const struct {
     {"text", {"text/plain", NULL}},
     {"ndjson", {"application/x-ndjson", NULL}},
     {"csv", {"text/csv", NULL}},
+    {"events", {"text/event-stream", NULL}},
     {"sqlite", {"application/vnd.sqlite3", NULL}},
     {"resp2", {"application/octet-stream", NULL}},
 };

@@ -215,6 +215,8 @@ static void ops_door(struct kv_buf *out, const struct http_stats *stats)
         {"http_requests_active", "gauge", "Requests now.", stats->active},
         {"http_requests_waiting", "gauge", "Requests that wait now.",
          stats->waiting},
+        {"http_event_streams", "gauge", "Event streams that are open now.",
+         stats->streams},
         {"http_refused_total", "counter", "Requests of bad framing.",
          stats->refused},
         {"http_reaped_total", "counter", "Connections past a deadline.",

@@ -252,6 +252,15 @@ static size_t request_unread(const struct http_stream *stream)
     return stream->queue.size - stream->offset;
 }
 
+/* The lock is held. Nobody reads: give up, and hang up soon, for the library
+ * waits until the socket takes more. */
+static void request_cut(struct http_request *request)
+{
+    request->gone = true;
+    if (request->connection != NULL)
+        http_watch_deadline(request->conn, 1);
+}
+
 /* Worker. Wait until there is room; false when nobody reads any more. */
 static bool request_room(struct http_request *request)
 {
@@ -309,6 +318,28 @@ bool http_stream_push(struct http_request *request)
     kv_lock_drop(&request->lock);
     kv_buf_reset(block, 2 * HTTP_BLOCK);
     return good;
+}
+
+void http_stream_put(struct http_request *request, const void *p, size_t size,
+                     bool end)
+{
+    struct http_stream *stream = &request->stream;
+
+    kv_lock_take(&request->lock);
+    if (request_unread(stream) == 0) {
+        kv_buf_reset(&stream->queue, HTTP_BLOCK);
+        stream->offset = 0;
+    }
+    if (p == NULL || request_unread(stream) + size > HTTP_STREAM_MAX) {
+        request_cut(request);
+    } else if (!request->gone) {
+        request_compact(stream);
+        kv_buf_add(&stream->queue, p, size);
+        request->gone = stream->queue.failed;
+        stream->ended = stream->ended || end;
+    }
+    http_wake(request);
+    kv_lock_drop(&request->lock);
 }
 
 bool http_stream_is_open(struct http_request *request)

@@ -45,10 +45,12 @@ struct vt_session;
 struct http_request;
 struct http_worker;
 struct http_intake;
+struct http_sse;
 
 #define HTTP_RANK_REQUEST ((enum kv_lock_rank)KV_RANK_DOOR)
 #define HTTP_RANK_WATCH ((enum kv_lock_rank)(KV_RANK_DOOR + 1))
 #define HTTP_RANK_QUEUE ((enum kv_lock_rank)(KV_RANK_DOOR + 2))
+#define HTTP_RANK_SSE KV_RANK_POST
 
 #define HTTP_URI_MAX 8192        /* bytes of a target */
 #define HTTP_HEADERS_MAX 100     /* of one request */
@@ -215,6 +217,7 @@ struct http_request {
     uint64_t digest; /* of what is asked (again.c) */
     void *state; /* the handler's, in the arena */
     struct http_intake *intake; /* of a body that is not held, in the arena */
+    struct http_sse *sse; /* the answer is an event stream, in the arena */
     void *gzip;  /* of a stream that is compressed (gzip.c) */
     bool packing; /* done, its answer is only to be compressed by a worker */
 
@@ -272,6 +275,7 @@ struct http_stats {
     _Atomic uint64_t connected;     /* now */
     _Atomic uint64_t waiting;       /* suspended now */
     _Atomic uint64_t active;        /* requests now */
+    _Atomic uint64_t streams;       /* event streams now */
     _Atomic uint64_t sql_running;   /* sessions in use by requests now */
     _Atomic uint64_t sql_rows, sql_truncated, sql_interrupted;
     _Atomic uint64_t bytes_in, bytes_out;
@@ -336,6 +340,13 @@ struct http_server {
     int epoll, wake;            /* descriptors */
     struct kv_thread watcher;
 
+    /* Event streams (sse.c), guarded by sse_lock. */
+    struct kv_lock sse_lock;
+    struct http_sse *sse_first, *sse_post; /* all; those with something put */
+    unsigned sse_count, sse_max;
+    bool sse_stopped;
+    int post; /* descriptor: there is something put */
+
     /* Workers (work.c), guarded by queue_lock. */
     struct kv_lock queue_lock;
     struct kv_cond queue_more;
@@ -371,6 +382,11 @@ KV_INTERNAL void http_wake(struct http_request *request);
  * The first call decides status and headers; for HEAD the bytes are dropped
  * instead, and nothing is open. False: stop, nobody reads. */
 KV_INTERNAL bool http_stream_push(struct http_request *request);
+/* Any thread, does not wait: more bytes for a stream without a worker, whose end
+ * they may be. One with more than HTTP_STREAM_MAX bytes unread is cut, and so is
+ * one with `p` NULL. */
+KV_INTERNAL void http_stream_put(struct http_request *request, const void *p,
+                                 size_t size, bool end);
 /* Bytes of the stream for the connection: > 0, or one of these. */
 #define HTTP_STREAM_WAIT 0 /* suspended */
 #define HTTP_STREAM_END (-1)

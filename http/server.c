@@ -26,6 +26,7 @@
 #include "http/gzip.h"
 #include "http/intake.h"
 #include "http/request.h"
+#include "http/sse.h"
 #include "kvsql/base/listen.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/num.h"
@@ -41,6 +42,7 @@
 #define SERVER_STOP_MS 5000
 #define SERVER_BODY_MAX (1u << 20)
 #define SERVER_RECORD_MAX ((size_t)1 << 30)
+#define SERVER_STREAMS 1000
 #define SERVER_RESERVED_FDS 32      /* L9 */
 #define SERVER_THREADS_MAX 64
 #define SERVER_AGAIN_MS (24u * 60 * 60 * 1000)
@@ -345,6 +347,7 @@ static void server_completed(void *arg, struct MHD_Connection *connection,
         vt_interrupt(request->session);
     kv_cond_wake_all(&request->stream.room);
     kv_lock_drop(&request->lock);
+    http_sse_close(request);
     http_stats_done(request, now_ns);
     http_watch_until(request->conn, now_ns, SERVER_IDLE_MS);
     if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
@@ -458,6 +461,7 @@ static kvsql_rc server_configure(struct http_server *server,
     server->sql_row_max = config->sql_row_max ? config->sql_row_max : 10000;
     server->sql_byte_max =
         config->sql_byte_max ? config->sql_byte_max : 16u << 20;
+    server->sse_max = config->stream_max ? config->stream_max : SERVER_STREAMS;
     server->again_ttl_ms =
         config->again_ttl_ms ? config->again_ttl_ms : SERVER_AGAIN_MS;
     server->again_byte_max =
@@ -579,6 +583,7 @@ static void server_free(struct http_server *server)
     kv_lock_fini(&server->watch_lock);
     kv_cond_fini(&server->queue_more);
     kv_lock_fini(&server->queue_lock);
+    kv_lock_fini(&server->sse_lock);
     kv_lock_fini(&server->secrets_lock);
     explicit_bzero(&server->token, sizeof server->token);
     explicit_bzero(&server->token_readonly, sizeof server->token_readonly);
@@ -608,10 +613,11 @@ kvsql_rc http_start(kvsql *db, const struct http_config *config,
     *out = NULL;
     if (server == NULL)
         return kv_fail(err, KVSQL_NOMEM, "http: no memory to start");
-    server->epoll = server->wake = -1;
+    server->epoll = server->wake = server->post = -1;
     kv_lock_init(&server->secrets_lock, KV_RANK_COMMAND);
     kv_lock_init(&server->watch_lock, HTTP_RANK_WATCH);
     kv_cond_init(&server->watch_quiet);
+    kv_lock_init(&server->sse_lock, HTTP_RANK_SSE);
     kv_lock_init(&server->queue_lock, HTTP_RANK_QUEUE);
     kv_cond_init(&server->queue_more);
     http_routes_init(&server->routes);
@@ -672,6 +678,7 @@ void http_stop(struct http_server *server)
         return;
     atomic_store(&server->stopping, true);
     server_quiesce(server);
+    http_sse_stop(server);
     (void)http_watch_quiet(server, true, SERVER_GRACE_MS);
     http_watch_cancel_all(server);
     http_work_stop(server);

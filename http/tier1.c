@@ -261,7 +261,8 @@ static kvsql_rc tier1_may(const struct http_request *request, unsigned argc,
         return rc;
     const struct cmd_row *row = cmd_row_of(argc, argv);
     const bool admin = (row->flags & CMD_ADMIN) != 0;
-    const bool changes = (row->flags & CMD_WRITE) != 0 || admin;
+    const bool changes = (row->flags & CMD_WRITE) != 0 || admin ||
+                         strcmp(row->name, "PUBLISH") == 0;
     if (request->rights < HTTP_RIGHT_ALL &&
         (changes || tier1_is_wide(row->name)))
         return kv_fail(err, KVSQL_AUTH,
@@ -532,16 +533,4 @@ enum http_next http_do_pipeline(struct http_request *request)
 enum http_next http_do_multi_exec(struct http_request *request)
 {
     return tier1_begin(request, TIER1_MULTI, false);
-}
-
-/* The paths of streams, until there are streams. */
-enum http_next http_do_stream(struct http_request *request)
-{
-    const bool monitor = http_is(request->segments[0], "monitor");
-
-    http_refuse(request, HTTP_P_PARAMETER, "%s not in this version of kvsql%s",
-                monitor ? "MONITOR over HTTP is"
-                        : "publish and subscribe are",
-                monitor ? "; the Redis protocol has it" : "");
-    return HTTP_NEXT_ANSWER;
 }

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "http/request.h"
+#include "http/sse.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/os.h"
 
@@ -37,6 +38,7 @@
 #define WATCH_AGAIN_NS UINT64_C(20000000) /* after an end: tell it again */
 #define WATCH_EVENTS 64
 #define WATCH_WAKE UINT64_MAX
+#define WATCH_POST (UINT64_MAX - 1)
 #define WATCH_CONNS_FIRST 64
 #define WATCH_CONNS_MAX (1u << 20)
 
@@ -218,7 +220,10 @@ static void *watch_run(void *arg)
         for (int i = 0; i < n; i++) {
             if (events[i].data.u64 == WATCH_WAKE)
                 return NULL;
-            watch_ended(server, events[i].data.u64);
+            if (events[i].data.u64 == WATCH_POST)
+                http_sse_carry(server);
+            else
+                watch_ended(server, events[i].data.u64);
         }
         if (n < 0 && errno != EINTR) {
             kv_diag(KV_ERROR_LEVEL, "http.watch", "error=%s",
@@ -228,6 +233,7 @@ static void *watch_run(void *arg)
         uint64_t now = kv_os_mono_ns();
         if (now >= tick_at) {
             watch_tick(server);
+            http_sse_beat(server);
             tick_at = now + WATCH_TICK_NS;
         } else if (n > 0 && tick_at > now + WATCH_AGAIN_NS) {
             tick_at = now + WATCH_AGAIN_NS;
@@ -239,11 +245,14 @@ kvsql_rc http_watch_start(struct http_server *server, struct kvsql_error *err)
 {
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (server->epoll < 0 || server->wake < 0)
+    server->post = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (server->epoll < 0 || server->wake < 0 || server->post < 0)
         return kv_fail(err, KVSQL_IO, "http: cannot make an epoll set: %s",
                        kv_os_error(errno));
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = WATCH_WAKE};
-    if (epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->wake, &event) < 0)
+    struct epoll_event post = {.events = EPOLLIN, .data.u64 = WATCH_POST};
+    if (epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->wake, &event) < 0 ||
+        epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->post, &post) < 0)
         return kv_fail(err, KVSQL_IO, "http: cannot watch a descriptor: %s",
                        kv_os_error(errno));
     return kv_thread_start(&server->watcher, "http-watch", watch_run, server,
@@ -260,11 +269,13 @@ void http_watch_stop(struct http_server *server)
         (void)close(server->epoll);
     if (server->wake >= 0)
         (void)close(server->wake);
+    if (server->post >= 0)
+        (void)close(server->post);
     kv_mem_free(KV_MEM_CLIENT, server->conns,
                 server->conn_cap * sizeof(*server->conns));
     server->conns = NULL;
     server->conn_cap = 0;
-    server->epoll = server->wake = -1;
+    server->epoll = server->wake = server->post = -1;
 }
 
 /* ---- stopping -------------------------------------------------------------------------- */

@@ -229,8 +229,27 @@ step("auto-pipelining");
 await assert.rejects(r.lpush("p", "x"), /WRONGTYPE Operation against a key/);
 await assert.rejects(r.eval("return 1", [], []), /scripts and functions are not in/);
 await assert.rejects(r.xadd("x", "*", { a: 1 }), /streams are not in this version/);
-await assert.rejects(r.publish("ch", "m"), /publish and subscribe are not in/);
 step("errors, and what is not there");
+
+const told = (subscriber, type) =>
+    new Promise((resolve) => subscriber.on(type, resolve));
+const listener = texts.subscribe("ch:a");
+assert.equal(await told(listener, "subscribe"), 1);
+const patterns = r.psubscribe("ch*");
+assert.equal(await told(patterns, "psubscribe"), 1);
+const heard = told(listener, "message");
+const matched = told(patterns, "pmessage");
+assert.equal(await r.publish("ch:a", { n: [1, "h\u00e9,\n"] }), 2);
+assert.deepEqual(await heard,
+    { channel: "ch:a", message: '{"n":[1,"h\u00e9,\\n"]}' });
+assert.deepEqual(await matched, { pattern: "ch*", channel: "ch:a",
+    message: { n: [1, "h\u00e9,\n"] } });
+await patterns.unsubscribe();
+await listener.unsubscribe();
+while (await r.publish("ch:a", "x") !== 0) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+}
+step("publish and subscribe");
 
 const tokens = [r.readYourWritesSyncToken];
 for (let i = 0; i < 2; i++) {

@@ -50,6 +50,10 @@ class Client:
         try:
             self.connection.request(method, path, body, headers or {})
             response = self.connection.getresponse()
+            if response.headers["Content-Type"] == "text/event-stream" and \
+                    method != "HEAD":  # it has no end
+                self.connection.close()
+                return response.status, response.headers, b""
             data = response.read()
         except Exception:
             self.connection.close()  # the next one begins anew
@@ -68,11 +72,14 @@ class Server(Client):
             [KVSQL, "serve", "--dir", directory, "--http-port", "0", "--port",
              "0", *options],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.port = None
+        self.port = self.resp = None
         for line in self.process.stdout:
             found = re.search(r"http://127\.0\.0\.1:(\d+)/get/", line)
             if found:
                 self.port = int(found.group(1))
+            found = re.search(r"redis-cli -p (\d+)", line)
+            if found:
+                self.resp = int(found.group(1))
             if line.startswith("ready in"):
                 break
         super().__init__(self.port)

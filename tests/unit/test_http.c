@@ -105,15 +105,24 @@ static void say_text(int fd, const char *text)
     say(fd, text, strlen(text));
 }
 
-/* Everything until the peer closes. */
+/* Does an answer begin that has no end? */
+static bool hear_endless(void)
+{
+    reply[reply_size] = 0;
+    return strstr(reply, "Content-Type: text/event-stream") != NULL &&
+           strstr(reply, "\r\n\r\n") != NULL;
+}
+
+/* Everything until the peer closes; the head of an event stream. */
 static const char *hear_all(int fd)
 {
     ssize_t n;
 
     reply_size = 0;
     while ((n = recv(fd, reply + reply_size, REPLY_MAX - 1 - reply_size, 0)) >
-           0)
-        reply_size += (size_t)n;
+               0 &&
+           (reply_size += (size_t)n) > 0 && !hear_endless())
+        ;
     heard_end = n == 0 || errno == ECONNRESET;
     reply[reply_size] = 0;
     close(fd);

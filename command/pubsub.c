@@ -1,0 +1,264 @@
+/* pubsub.c - publish and subscribe: see pubsub.h.
+ *
+ * Channels and patterns are two tables of names with the addresses of their
+ * ears. A message whose ticket is open, and before which none waits, is given at
+ * once. Else it is put behind the others, and the gate is asked for the first of
+ * them; when that opens, all that may go are given. A message whose batch was
+ * undone is dropped, and so is the answer to its sender.
+ *
+ * Always true:
+ *   PS1  `asked`: the waiter is at the gate, or who took it from there has not
+ *        come back; only he looks at the waiter.
+ *   PS2  Messages are given in the order of the queue, and by one thread at a
+ *        time: under the lock.
+ *
+ * Thread: any. */
+#include "command/pubsub.h"
+
+#include <string.h>
+
+#include "command/context.h"
+#include "command/keyset.h"
+#include "kvsql/base/lock.h"
+#include "kvsql/base/text.h"
+
+#define PUBSUB_WAIT_MS 5000 /* for the store */
+
+/* A message that waits. */
+struct pubsub_letter {
+    struct pubsub_letter *next;
+    kvsql *db;
+    struct kv_ticket ticket;
+    size_t channel_size, payload_size;
+    uint8_t bytes[]; /* channel, payload */
+};
+
+static struct {
+    struct kv_lock lock;
+    struct cmd_keyset channels, patterns; /* -> addresses of ears */
+    struct pubsub_letter *first, **last;
+    size_t waiting; /* bytes of the letters */
+    bool asked;     /* PS1 */
+    struct kv_waiter waiter;
+} pubsub = {.lock = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+                     .rank = KV_RANK_COMMAND},
+            .last = &pubsub.first};
+
+/* ---- who hears ---------------------------------------------------------------- */
+
+static struct cmd_keyset *pubsub_table(bool pattern)
+{
+    return pattern ? &pubsub.patterns : &pubsub.channels;
+}
+
+bool cmd_pubsub_add(struct cmd_ear *ear, kvsql_slice name, bool pattern)
+{
+    kv_lock_take(&pubsub.lock);
+    const bool good = cmd_keyset_add(pubsub_table(pattern), name,
+                                     (uintptr_t)ear) != NULL;
+    kv_lock_drop(&pubsub.lock);
+    return good;
+}
+
+void cmd_pubsub_remove(struct cmd_ear *ear, kvsql_slice name, bool pattern)
+{
+    kv_lock_take(&pubsub.lock);
+    (void)cmd_keyset_remove(pubsub_table(pattern), name, (uintptr_t)ear);
+    kv_lock_drop(&pubsub.lock);
+}
+
+static bool pubsub_fits(const struct cmd_keyset_key *pattern,
+                        kvsql_slice channel)
+{
+    return kv_glob_match(pattern->bytes, pattern->size, channel.p,
+                         channel.size, false);
+}
+
+/* The lock is held. */
+static unsigned pubsub_count(kvsql_slice channel)
+{
+    const struct cmd_keyset_key *key =
+        cmd_keyset_find(&pubsub.channels, channel);
+    unsigned count = key != NULL ? key->count : 0;
+
+    for (key = pubsub.patterns.oldest; key != NULL; key = key->newer)
+        if (pubsub_fits(key, channel))
+            count += key->count;
+    return count;
+}
+
+/* ---- giving ------------------------------------------------------------------- */
+
+/* The lock is held. */
+static void pubsub_tell(const struct cmd_keyset_key *key,
+                        const struct cmd_message *message)
+{
+    const uint64_t *ears = cmd_keyset_ids(key);
+
+    for (uint32_t i = 0; i < key->count; i++) {
+        struct cmd_ear *ear = (void *)(uintptr_t)ears[i];
+        ear->hear(ear, message);
+    }
+}
+
+/* The lock is held: PS2. */
+static void pubsub_give(kvsql_slice channel, kvsql_slice payload)
+{
+    struct cmd_message message = {.channel = channel, .payload = payload};
+    const struct cmd_keyset_key *key =
+        cmd_keyset_find(&pubsub.channels, channel);
+
+    if (key != NULL)
+        pubsub_tell(key, &message);
+    for (key = pubsub.patterns.oldest; key != NULL; key = key->newer) {
+        if (!pubsub_fits(key, channel))
+            continue;
+        message.pattern = (kvsql_slice){key->bytes, key->size};
+        pubsub_tell(key, &message);
+    }
+}
+
+static size_t pubsub_size(const struct pubsub_letter *letter)
+{
+    return sizeof *letter + letter->channel_size + letter->payload_size;
+}
+
+/* The lock is held. The first letter leaves: `rc` is what became of its batch. */
+static void pubsub_pop(kvsql_rc rc)
+{
+    struct pubsub_letter *letter = pubsub.first;
+    const size_t size = pubsub_size(letter);
+
+    pubsub.first = letter->next;
+    if (pubsub.first == NULL)
+        pubsub.last = &pubsub.first;
+    pubsub.waiting -= size;
+    if (rc == KVSQL_OK)
+        pubsub_give((kvsql_slice){letter->bytes, letter->channel_size},
+                    (kvsql_slice){letter->bytes + letter->channel_size,
+                                  letter->payload_size});
+    kv_mem_free(KV_MEM_CLIENT, letter, size);
+}
+
+static void pubsub_ask(void);
+
+static void pubsub_done(struct kv_waiter *waiter, kvsql_rc rc)
+{
+    (void)waiter;
+    kv_lock_take(&pubsub.lock);
+    pubsub_pop(rc);
+    kv_lock_drop(&pubsub.lock);
+    pubsub_ask();
+}
+
+/* Who has `asked` (PS1): wait for the first letter; those that may go are
+ * given. */
+static void pubsub_ask(void)
+{
+    for (;;) {
+        kv_lock_take(&pubsub.lock);
+        const struct pubsub_letter *letter = pubsub.first;
+        kvsql *const db = letter != NULL ? letter->db : NULL;
+        pubsub.asked = letter != NULL;
+        if (letter != NULL)
+            pubsub.waiter = (struct kv_waiter){.ticket = letter->ticket,
+                                               .done = pubsub_done};
+        kv_lock_drop(&pubsub.lock);
+        if (db == NULL || !kv_gate_watch(db, &pubsub.waiter))
+            return;
+        kv_lock_take(&pubsub.lock);
+        pubsub_pop(KVSQL_OK);
+        kv_lock_drop(&pubsub.lock);
+    }
+}
+
+/* ---- sending ------------------------------------------------------------------ */
+
+/* What the state is that the sender may have seen. */
+static kvsql_rc pubsub_ticket(kvsql *db, const struct kv_txn *txn,
+                              struct kv_ticket *ticket,
+                              struct kvsql_error *err)
+{
+    struct kv_txn *mine;
+
+    if (txn != NULL) {
+        *ticket = kv_txn_ticket(txn);
+        return KVSQL_OK;
+    }
+    const kvsql_rc rc = kv_txn_begin(db, false, PUBSUB_WAIT_MS, &mine, err);
+    return rc == KVSQL_OK ? kv_txn_commit(mine, ticket, err) : rc;
+}
+
+/* The lock is held. */
+static kvsql_rc pubsub_queue(kvsql *db, struct kv_ticket ticket,
+                             kvsql_slice channel, kvsql_slice payload,
+                             struct kvsql_error *err)
+{
+    const size_t size =
+        sizeof(struct pubsub_letter) + channel.size + payload.size;
+
+    if (pubsub.waiting > 0 && size > CMD_PUBSUB_WAITING - pubsub.waiting)
+        return kv_fail(err, KVSQL_OOM,
+                       "OOM too many messages wait for what was written "
+                       "before them");
+    struct pubsub_letter *letter = kv_mem_alloc(KV_MEM_CLIENT, size);
+    if (letter == NULL)
+        return kv_fail(err, KVSQL_NOMEM, "OOM no memory for a message");
+    *letter = (struct pubsub_letter){.db = db,
+                                     .ticket = ticket,
+                                     .channel_size = channel.size,
+                                     .payload_size = payload.size};
+    if (channel.size > 0)
+        memcpy(letter->bytes, channel.p, channel.size);
+    if (payload.size > 0)
+        memcpy(letter->bytes + channel.size, payload.p, payload.size);
+    *pubsub.last = letter;
+    pubsub.last = &letter->next;
+    pubsub.waiting += size;
+    return KVSQL_OK;
+}
+
+kvsql_rc cmd_pubsub_publish(kvsql *db, const struct kv_txn *txn,
+                            kvsql_slice channel, kvsql_slice payload,
+                            struct kv_ticket *ticket, unsigned *receivers,
+                            struct kvsql_error *err)
+{
+    bool ask = false;
+    kvsql_rc rc = pubsub_ticket(db, txn, ticket, err);
+
+    *receivers = 0;
+    if (rc != KVSQL_OK)
+        return rc;
+    const bool open = kv_gate_open(db, *ticket);
+    kv_lock_take(&pubsub.lock);
+    const unsigned count = pubsub_count(channel);
+    if (count > 0 && open && pubsub.first == NULL)
+        pubsub_give(channel, payload);
+    else if (count > 0)
+        rc = pubsub_queue(db, *ticket, channel, payload, err);
+    if (rc == KVSQL_OK)
+        *receivers = count;
+    ask = pubsub.first != NULL && !pubsub.asked;
+    pubsub.asked = pubsub.asked || ask;
+    kv_lock_drop(&pubsub.lock);
+    if (ask)
+        pubsub_ask();
+    return rc;
+}
+
+void cmd_do_publish(struct cmd_context *c)
+{
+    struct kv_ticket ticket = CMD_NO_TICKET;
+    unsigned receivers;
+    const kvsql_rc rc = cmd_pubsub_publish(c->db, c->txn, c->argv[1],
+                                           c->argv[2], &ticket, &receivers,
+                                           &c->err);
+
+    if (rc != KVSQL_OK) {
+        cmd_fail_rc(c, rc);
+        return;
+    }
+    if (c->txn == NULL && c->ticket != NULL)
+        *c->ticket = ticket;
+    cmd_reply_int(c->reply, receivers);
+}

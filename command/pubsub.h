@@ -1,0 +1,59 @@
+/* pubsub.h - publish and subscribe: who hears of which channel, and messages on
+ * their way (pubsub.c).
+ *
+ * A message is given to whoever has subscribed to its channel, or to a pattern
+ * that fits, at the moment it is published; nobody keeps it. It leaves no
+ * earlier than the state that its sender may have seen is released (D3), and
+ * messages leave in the order in which they were published.
+ *
+ * Thread: any. */
+#ifndef KVSQL_COMMAND_PUBSUB_H
+#define KVSQL_COMMAND_PUBSUB_H
+
+#include "kvsql/inside.h"
+
+#define CMD_PUBSUB_WAITING ((size_t)32 << 20) /* bytes of messages that wait */
+
+struct cmd_message {
+    kvsql_slice channel, payload;
+    kvsql_slice pattern; /* that fits; p NULL: the channel was named */
+};
+
+/* Who hears; the owner's, from the first cmd_pubsub_add until
+ * cmd_pubsub_remove was called for each name. */
+struct cmd_ear {
+    /* Under the lock of pubsub.c, in any thread: must neither wait nor call
+     * back, and may take locks of rank POST. */
+    void (*hear)(struct cmd_ear *ear, const struct cmd_message *message);
+};
+
+/* Subscribe to a channel, or to a pattern as KEYS has it; twice is once. False:
+ * no memory. */
+KV_INTERNAL bool cmd_pubsub_add(struct cmd_ear *ear, kvsql_slice name,
+                                bool pattern) KV_MUST_USE;
+/* No more; it is not called any more behind that. */
+KV_INTERNAL void cmd_pubsub_remove(struct cmd_ear *ear, kvsql_slice name,
+                                   bool pattern);
+/* Send a message. `txn` is the one that is open, or NULL: none is. *ticket is
+ * what the message waits for, and the answer to its sender should, too.
+ * *receivers: how many it is for; an ear counts for its channel and for each
+ * pattern. BUSY, CLOSED: of the store; OOM: too many messages wait; NOMEM. In
+ * these cases nobody gets it. O(receivers + patterns). */
+KV_INTERNAL kvsql_rc cmd_pubsub_publish(kvsql *db, const struct kv_txn *txn,
+                                        kvsql_slice channel,
+                                        kvsql_slice payload,
+                                        struct kv_ticket *ticket,
+                                        unsigned *receivers,
+                                        struct kvsql_error *err) KV_MUST_USE;
+
+/* ---- MONITOR by others than clients (client.c) -------------------------------- */
+
+struct cmd_monitor {
+    /* The same of a command that is run: its line without + and CR LF. */
+    void (*hear)(struct cmd_monitor *monitor, kvsql_slice line);
+    struct cmd_monitor *next, **link;
+};
+KV_INTERNAL void cmd_monitor_open(struct cmd_monitor *monitor);
+KV_INTERNAL void cmd_monitor_close(struct cmd_monitor *monitor);
+
+#endif
