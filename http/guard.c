@@ -43,6 +43,7 @@ static const struct {
     [HTTP_H_IF_MATCH] = GUARD_HEADER("if-match", true),
     [HTTP_H_IF_NONE_MATCH] = GUARD_HEADER("if-none-match", true),
     [HTTP_H_IF_RANGE] = GUARD_HEADER("if-range", true),
+    [HTTP_H_LAST_EVENT] = GUARD_HEADER("last-event-id", false),
     [HTTP_H_ORIGIN] = GUARD_HEADER("origin", true),
     [HTTP_H_PREFER] = GUARD_HEADER("prefer", false),
     [HTTP_H_RANGE] = GUARD_HEADER("range", true),

@@ -225,6 +225,8 @@ static bool openapi_error(const struct http_route *row, enum http_method method,
                (row->bodies & HTTP_BODY_STREAM) != 0 ||
                strcmp(row->asks, "Purge") == 0 ||
                (method == HTTP_DELETE && strstr(row->pattern, "{name}"));
+    case 410:
+        return strstr(row->takes, "Last-Event-ID") != NULL;
     case 412:
         return strstr(row->takes, "If-Match") != NULL ||
                strcmp(row->asks, "Batch") == 0;

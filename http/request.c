@@ -157,6 +157,14 @@ void http_request_ref(struct http_request *request)
     atomic_fetch_add_explicit(&request->refs, 1, memory_order_relaxed);
 }
 
+static void request_state_free(struct http_request *request)
+{
+    http_intake_free(request);
+    if (request->state_free != NULL)
+        request->state_free(request->state);
+    request->state_free = NULL;
+}
+
 /* The server may be gone when a gate lets go of the last reference, so
  * nothing of it is touched here. */
 void http_request_unref(struct http_request *request)
@@ -164,7 +172,7 @@ void http_request_unref(struct http_request *request)
     if (atomic_fetch_sub_explicit(&request->refs, 1, memory_order_acq_rel) != 1)
         return;
     http_gzip_free(request);
-    http_intake_free(request);
+    request_state_free(request);
     http_answer_drop(request);
     request_free(request);
 }
@@ -176,7 +184,7 @@ void http_request_done(struct http_request *request)
         return;
     }
     http_gzip_free(request);
-    http_intake_free(request);
+    request_state_free(request);
     http_answer_drop(request);
     if (!request_keep(request))
         request_free(request);
@@ -320,6 +328,11 @@ bool http_stream_push(struct http_request *request)
     return good;
 }
 
+size_t http_stream_unread(const struct http_request *request)
+{
+    return request_unread(&request->stream);
+}
+
 void http_stream_put(struct http_request *request, const void *p, size_t size,
                      bool end)
 {
@@ -364,6 +377,8 @@ int64_t http_stream_read(struct http_request *request, char *out, size_t size)
         memcpy(out, stream->queue.p + stream->offset, n);
         stream->offset += n;
         got = (int64_t)n;
+        if (request->drained != NULL && unread - n < HTTP_BLOCK)
+            request->drained(request);
         request->sent_bytes += n;
         kv_cond_wake_one(&stream->room);
         http_watch_deadline(request->conn, STREAM_STALL_MS + 5000);

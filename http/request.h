@@ -46,6 +46,7 @@ struct http_request;
 struct http_worker;
 struct http_intake;
 struct http_sse;
+struct http_tail;
 
 #define HTTP_RANK_REQUEST ((enum kv_lock_rank)KV_RANK_DOOR)
 #define HTTP_RANK_WATCH ((enum kv_lock_rank)(KV_RANK_DOOR + 1))
@@ -82,6 +83,7 @@ enum http_header_id {
     HTTP_H_IF_MATCH,
     HTTP_H_IF_NONE_MATCH,
     HTTP_H_IF_RANGE,
+    HTTP_H_LAST_EVENT, /* Last-Event-ID */
     HTTP_H_ORIGIN,
     HTTP_H_PREFER,
     HTTP_H_RANGE,
@@ -216,9 +218,14 @@ struct http_request {
     bool has_ticket;
     uint64_t digest; /* of what is asked (again.c) */
     void *state; /* the handler's, in the arena */
+    /* What `state` holds beside that, with the request; any thread. */
+    void (*state_free)(void *state);
+    /* Event loop, the lock is held: little is unread of an event stream. */
+    void (*drained)(struct http_request *request);
     struct http_intake *intake; /* of a body that is not held, in the arena */
     struct http_sse *sse; /* the answer is an event stream, in the arena */
     void *gzip;  /* of a stream that is compressed (gzip.c) */
+    bool listens; /* its answer is an event stream that workers fill */
     bool packing; /* done, its answer is only to be compressed by a worker */
 
     /* What left, for the statistics: the event loop's alone, while a worker
@@ -346,6 +353,7 @@ struct http_server {
     unsigned sse_count, sse_max;
     bool sse_stopped;
     int post; /* descriptor: there is something put */
+    struct http_tail *tail; /* of those who follow the wal (events.c) */
 
     /* Workers (work.c), guarded by queue_lock. */
     struct kv_lock queue_lock;
@@ -387,6 +395,8 @@ KV_INTERNAL bool http_stream_push(struct http_request *request);
  * one with `p` NULL. */
 KV_INTERNAL void http_stream_put(struct http_request *request, const void *p,
                                  size_t size, bool end);
+/* Bytes that are unread of it. The lock is held. */
+KV_INTERNAL size_t http_stream_unread(const struct http_request *request);
 /* Bytes of the stream for the connection: > 0, or one of these. */
 #define HTTP_STREAM_WAIT 0 /* suspended */
 #define HTTP_STREAM_END (-1)

@@ -572,6 +572,7 @@ static kvsql_rc server_daemons(struct http_server *server,
 
 static void server_free(struct http_server *server)
 {
+    http_tail_leave(server);
     for (unsigned i = 0; i < 2; i++)
         if (server->last_words[i] != NULL)
             MHD_destroy_response(server->last_words[i]);
@@ -633,6 +634,7 @@ kvsql_rc http_start(kvsql *db, const struct http_config *config,
                 MHD_get_version());
     if ((rc = server_configure(server, config, err)) ||
         (rc = http_last_words(server, err)) ||
+        (rc = http_tail_new(server, err)) ||
         (rc = http_watch_start(server, err)) ||
         (rc = http_work_start(
              server, config->sql_threads ? config->sql_threads : 4, err)) ||

@@ -49,6 +49,11 @@ KV_INTERNAL void http_sse_end(struct http_sse *sse);
  * event is to be ended by one more "\n". */
 KV_INTERNAL void http_sse_data(struct kv_buf *out, const struct kv_buf *text);
 
+/* For /v1/events (events.c): before the first request, and behind the last. */
+KV_INTERNAL kvsql_rc http_tail_new(struct http_server *server,
+                                   struct kvsql_error *err) KV_MUST_USE;
+KV_INTERNAL void http_tail_leave(struct http_server *server);
+
 /* The watcher: carry over what was put; the seconds have gone on. */
 KV_INTERNAL void http_sse_carry(struct http_server *server);
 KV_INTERNAL void http_sse_beat(struct http_server *server);

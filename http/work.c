@@ -77,6 +77,19 @@ static void work_do(struct http_request *request, struct http_worker *worker)
         http_gzip_answer(request);
 }
 
+static void work_one(struct http_request *request, struct http_worker *worker)
+{
+    if (request->listens) { /* more of a stream that has no end */
+        if (work_wanted(request))
+            request->work(request, worker);
+        http_request_unref(request); /* H3: the job's */
+        return;
+    }
+    if (work_wanted(request) && (request->packing || !work_stale(request)))
+        work_do(request, worker);
+    work_done(request);
+}
+
 static void *work_run(void *arg)
 {
     struct http_worker *worker = arg;
@@ -88,9 +101,7 @@ static void *work_run(void *arg)
             http_intake_work(request);
             continue;
         }
-        if (work_wanted(request) && (request->packing || !work_stale(request)))
-            work_do(request, worker);
-        work_done(request);
+        work_one(request, worker);
     }
     vt_session_close(worker->session);
     worker->session = NULL;

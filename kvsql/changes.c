@@ -26,6 +26,8 @@ struct kv_changes {
     struct kv_seg_reader reader;
     const uint8_t *p, *end; /* ops of the batch that are left */
     uint64_t n;             /* of the next one */
+    /* Where it was shut to be read on from; number 0: nowhere. */
+    uint64_t rest_number, rest_offset, rest_position;
 };
 
 static kvsql_rc changes_gone(uint64_t wanted, uint64_t oldest,
@@ -89,6 +91,32 @@ static void changes_shut(struct kv_changes *changes)
     changes->open = false;
 }
 
+/* The file has grown meanwhile, and what was read of it ahead may be stale: it is
+ * opened anew when it is needed. */
+void kv_changes_more(struct kv_changes *changes, uint64_t to)
+{
+    KV_ASSERT(to >= changes->to);
+    changes->to = to;
+    if (!changes->open || changes->p != changes->end)
+        return;
+    changes->rest_number = changes->reader.header.number;
+    changes->rest_offset = changes->reader.offset;
+    changes->rest_position = changes->reader.position;
+    changes->p = changes->end = NULL; /* they lie in the reader */
+    changes_shut(changes);
+}
+
+uint64_t kv_changes_oldest(kvsql *db)
+{
+    struct kv_manifest_segment segment;
+    uint64_t oldest;
+
+    if (db->path[0] == '\0')
+        return UINT64_MAX;
+    (void)changes_find(db, UINT64_MAX, &segment, &oldest);
+    return oldest;
+}
+
 void kv_changes_close(struct kv_changes *changes)
 {
     if (changes == NULL)
@@ -123,6 +151,11 @@ static kvsql_rc changes_next_segment(struct kv_changes *changes,
     changes->open = true;
     if (segment.sealed)
         changes->reader.limit = segment.end;
+    if (segment.number == changes->rest_number) {
+        changes->reader.offset = changes->rest_offset;
+        changes->reader.position = changes->rest_position;
+    }
+    changes->rest_number = 0;
     return KVSQL_OK;
 }
 

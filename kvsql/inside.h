@@ -861,7 +861,12 @@ KV_INTERNAL kvsql_rc kv_changes_open(kvsql *db, uint64_t from, uint64_t to,
 KV_INTERNAL kvsql_rc kv_changes_next(struct kv_changes *changes,
                                      struct kv_change *change, bool *found,
                                      struct kvsql_error *err) KV_MUST_USE;
+/* Read on up to `to`, which has been released, too, and is not before the last
+ * one. Behind the end of a reading; what it holds of files is given back. */
+KV_INTERNAL void kv_changes_more(struct kv_changes *changes, uint64_t to);
 KV_INTERNAL void kv_changes_close(struct kv_changes *changes);
+/* First position that is kept; UINT64_MAX: none is. Any thread. */
+KV_INTERNAL uint64_t kv_changes_oldest(kvsql *db);
 
 /* ---- snapshots, state, statistics --------------------------------------------- */
 
