@@ -591,6 +591,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
+    tcase_set_timeout(tests, 0);
     tcase_add_test(tests,
                    only_changes_by_keys_of_strings_are_made_without_sqlite);
     tcase_add_test(tests, a_change_is_the_one_that_sqlite_makes);

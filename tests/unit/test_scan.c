@@ -485,6 +485,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
+    tcase_set_timeout(tests, 0);
     tcase_add_test(tests, only_rows_of_one_table_are_run_without_sqlite);
     tcase_add_test(tests,
                    rows_are_those_that_sqlite_gives_whatever_is_asked);
