@@ -210,14 +210,19 @@ static bool edit_is_bytes(sqlite3_value *value)
     return type == SQLITE_TEXT || type == SQLITE_BLOB;
 }
 
+bool vt_edit_may(const struct vt_edit *edit)
+{
+    const struct vt_session *session = edit->session;
+
+    return session->txn != NULL && edit->table->joined && !session->prepared &&
+           !session->counts_asked && session->cursors == NULL;
+}
+
 static bool edit_begin(struct edit_run *run, sqlite3_value **argv)
 {
     const struct vt_edit *edit = run->edit;
     struct vt_session *session = edit->session;
 
-    if (session->txn == NULL || !edit->table->joined || session->prepared ||
-        session->counts_asked || session->cursors != NULL)
-        return false;
     for (unsigned i = 0; i < edit->argc; i++)
         if (!edit_is_bytes(argv[i])) return false;
     run->write.table = edit->table;
@@ -240,7 +245,8 @@ bool vt_edit_run(struct vt_edit *edit, int64_t *changes)
     bool done = false;
 
     run.edit = edit;
-    run.changes = 0;
+    run.changes = *changes = 0;
+    if (!vt_edit_may(edit)) return false;
     if (vt_params_take(&edit->params, argv) == SQLITE_OK &&
         edit_begin(&run, argv)) {
         if (!(edit->plan & VT_PLAN_EQ))

@@ -17,6 +17,9 @@ KV_INTERNAL void vt_edit_free(struct vt_edit *edit);
 /* Where its parameters are bound, instead of in the statement. */
 KV_INTERNAL struct vt_params *vt_edit_params(struct vt_edit *edit);
 
+/* Whether it could be made now: the table takes part in a transaction, nobody reads
+ * or counts. */
+KV_INTERNAL bool vt_edit_may(const struct vt_edit *edit);
 /* Make the change: *changes is what changes() gives then. False: nothing has
  * changed, and SQLite must run the statement, which makes it or says what stands
  * in the way. */

@@ -53,7 +53,7 @@ struct vt_params *vt_point_params(const struct vt_session *session,
 
     if (vt_point_scans(session, point))
         params = vt_scan_params(point->scan);
-    else if (vt_point_edits(session, point))
+    else if (vt_point_edits(session, point) && vt_edit_may(point->edit))
         params = vt_edit_params(point->edit);
     else
         return NULL;

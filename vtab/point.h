@@ -43,8 +43,8 @@ static inline bool vt_point_edits(const struct vt_session *session,
 {
     return point->edit != NULL && point->schema == session->schema;
 }
-/* Where its parameters are bound, if it is rows or a change that has some; else
- * NULL. */
+/* Where its parameters are bound, if it is rows, or a change that can be made now,
+ * and has some; else NULL. */
 KV_INTERNAL struct vt_params *vt_point_params(const struct vt_session *session,
                                               const struct vt_point *point);
 /* Find out which of them it is, if it is not known: compiles the text once more.

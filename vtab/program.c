@@ -98,8 +98,12 @@ static bool program_is(sqlite3_stmt *explain, int field, const char *text)
 
 static enum program_code program_code_of(sqlite3_stmt *explain)
 {
-    for (unsigned i = PROGRAM_OTHER + 1; i < PROGRAM_CODES; i++)
-        if (program_is(explain, PROGRAM_OP, program_names[i]))
+    const char *p = sqlite3_column_blob(explain, PROGRAM_OP);
+    const size_t size = (size_t)sqlite3_column_bytes(explain, PROGRAM_OP);
+
+    for (unsigned i = PROGRAM_OTHER + 1; p != NULL && i < PROGRAM_CODES; i++)
+        if (program_names[i][0] == p[0] && strlen(program_names[i]) == size &&
+            memcmp(program_names[i], p, size) == 0)
             return (enum program_code)i;
     return PROGRAM_OTHER;
 }

@@ -196,7 +196,8 @@ static struct vt_statement *statement_wrap(struct vt_session *session,
     statement->shapes = session->shapes;
     statement->counted = !session->shapes && sqlite3_stmt_readonly(stmt) == 0;
     statement->point.may = session->saw_plan && session->guest == NULL &&
-                           sqlite3_stmt_isexplain(stmt) == 0;
+                           sqlite3_stmt_isexplain(stmt) == 0 &&
+                           sqlite3_bind_parameter_count(stmt) <= VT_PARAMS_MAX;
     statement->point.schema = UINT64_MAX;
     statement->size = size;
     statement->text_size = size < VT_CACHE_SQL_MAX ? size : VT_CACHE_SQL_MAX;
@@ -591,7 +592,9 @@ static bool statement_edit(struct vt_statement *statement)
     struct vt_session *session = statement->session;
     int64_t changes;
 
+    /* what was bound in SQLite is not asked back */
     if (!vt_point_edits(session, &statement->point) ||
+        (statement->bindings && statement->aside == NULL) ||
         !vt_edit_run(statement->point.edit, &changes))
         return false;
     vt_count_own(session, changes);

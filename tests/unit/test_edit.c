@@ -430,6 +430,47 @@ START_TEST(a_name_that_means_another_table_is_noticed)
 }
 END_TEST
 
+/* Prepared and bound before the transaction, and run in it, and the other way
+ * around. */
+START_TEST(what_was_bound_is_what_is_changed)
+{
+    const struct vt_value a = TEXT_OF("a"), b = TEXT_OF("b"),
+                          value = {.kind = VT_INTEGER, .integer = 7};
+    struct vt_statement *statement;
+
+    fill();
+    begin();
+    ck_assert(alone(edits[5]));
+    ok("ROLLBACK");
+    for (int early = 0; early < 2; early++) {
+        if (!early) begin();
+        ck_assert_int_eq(vt_prepare(fx.session, edits[5], strlen(edits[5]),
+                                    NULL, &statement, &fx.err),
+                         KVSQL_OK);
+        ck_assert_int_eq(vt_bind(statement, 2, &b, &fx.err), KVSQL_OK);
+        ck_assert_int_eq(vt_bind(statement, 1, &value, &fx.err), KVSQL_OK);
+        ck_assert_int_eq(vt_bind(statement, 2, &a, &fx.err), KVSQL_OK);
+        if (early) begin();
+        else ok("COMMIT");
+        ck_assert_int_eq(rows_drain(&fx, statement), KVSQL_OK);
+        vt_finish(statement);
+        ck_assert_int_eq(vt_changes(fx.session), 1);
+        GIVES("SELECT value FROM strings WHERE key IN ('a', 'b')", "7\n42");
+        if (early) ok("ROLLBACK");
+        ok("UPDATE strings SET value = 'one' WHERE key = 'a'");
+    }
+    /* nothing is left of it */
+    begin();
+    ck_assert_int_eq(vt_prepare(fx.session, edits[5], strlen(edits[5]), NULL,
+                                &statement, &fx.err),
+                     KVSQL_OK);
+    ck_assert_int_eq(rows_drain(&fx, statement), KVSQL_OK);
+    vt_finish(statement);
+    ck_assert_int_eq(vt_changes(fx.session), 0);
+    ok("ROLLBACK");
+}
+END_TEST
+
 /* The first rows are changed when it is cancelled: that is taken back, and SQLite
  * says what it says of a change that is interrupted. */
 START_TEST(a_change_that_is_stopped_has_changed_nothing)
@@ -601,6 +642,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_trigger_gets_the_counts);
     tcase_add_test(tests, what_changes_nothing_counts_nothing);
     tcase_add_test(tests, a_name_that_means_another_table_is_noticed);
+    tcase_add_test(tests, what_was_bound_is_what_is_changed);
     tcase_add_test(tests, a_change_that_is_stopped_has_changed_nothing);
     tcase_add_test(tests, without_memory_a_change_is_whole_or_not_made);
     tcase_add_test(tests,
