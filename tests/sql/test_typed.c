@@ -140,6 +140,7 @@ START_TEST(statements_give_what_a_native_table_gives)
         default: say_query(); break;
         }
         peer_both(&peer);
+        keep_up(i);
         if (i % 8 == 0)
             peer_run(&peer, "SELECT *, typeof(age), typeof(n) FROM users"
                             " ORDER BY id");

@@ -3,7 +3,6 @@
  * same indexes, unique ones too. */
 #include <string.h>
 
-#include "kvsql/store.h"
 #include "tests/lib/peer_fx.h"
 
 #define STEPS 6000
@@ -159,6 +158,7 @@ static void compare_tables(const char *table, const char *indexes)
         default: say_query(); break;
         }
         peer_both(&peer);
+        keep_up(i);
         if (i % 32 > 0) continue;
         peer_run(&peer, "SELECT *, typeof(age) FROM users ORDER BY id");
         if (!vt_in_transaction(fx.session))
