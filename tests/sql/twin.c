@@ -27,6 +27,19 @@ static void rows_add(struct twin_rows *rows, const char *text)
     if (rows->row[rows->count++] == NULL) ck_abort_msg("no memory");
 }
 
+/* As it is, or as two digits. */
+static void byte(char *out, size_t *size, uint8_t c)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    if (c >= 32 && c < 127) {
+        out[(*size)++] = (char)c;
+        return;
+    }
+    out[(*size)++] = digits[c >> 4];
+    out[(*size)++] = digits[c & 15];
+}
+
 /* One value as text that tells its type. */
 static void cell(char *out, size_t *size, const struct vt_value *v)
 {
@@ -43,9 +56,7 @@ static void cell(char *out, size_t *size, const struct vt_value *v)
         wrote = snprintf(out + *size, left, v->kind == VT_TEXT ? "'" : "x");
         *size += (size_t)wrote;
         for (size_t i = 0; i < v->size && *size + 4 < GEN_TEXT_MAX; i++)
-            *size += (size_t)snprintf(
-                out + *size, 4, v->p[i] >= 32 && v->p[i] < 127 ? "%c" : "%02x",
-                v->p[i]);
+            byte(out, size, v->p[i]);
         wrote = snprintf(out + *size, GEN_TEXT_MAX - *size, "|");
         break;
     }
