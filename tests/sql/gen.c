@@ -193,7 +193,10 @@ void gen_value(struct gen *g, bool t)
     case 8:
         gen_put(g, "CAST(");
         param(g);
-        gen_put(g, gen_one_in(g, 2) ? " AS TEXT)" : " AS BLOB)");
+        if (g->writing)
+            gen_put(g, gen_one_in(g, 2) ? " AS TEXT)" : " AS BLOB)");
+        else
+            gen_say(g, " AS %s)", GEN_PICK(g, types));
         break;
     case 9: subquery(g); break;
     case 10: gen_put(g, GEN_PICK(g, sums)); break;
