@@ -120,7 +120,7 @@ function showState() {
 
 document.getElementById("views").append(...views.map(([name, title]) =>
     h("a", { href: "#/" + name, "data-view": name }, title)));
-const toJump = () => document.querySelector("dialog") ||
+const toJump = () => document.querySelector("dialog[open]") ||
     jump(views, address => { location.hash = address; });
 document.getElementById("jump").addEventListener("click", toJump);
 addEventListener("keydown", event => {

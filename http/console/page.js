@@ -32,7 +32,7 @@ export function page(title, { read, tools, every_ms, about }) {
         again();
         const timer = setInterval(() => {
             if (!document.hidden && !body.contains(document.activeElement) &&
-                document.querySelector("dialog") === null)
+                document.querySelector("dialog[open]") === null)
                 again();
         }, every_ms);
         return () => {
