@@ -6,6 +6,7 @@
  * Thread: any. */
 #include "command/client.h"
 #include "command/context.h"
+#include "command/jobs.h"
 #include "command/track.h"
 
 #include <stdatomic.h>
@@ -220,6 +221,21 @@ static void info_loading(struct info_facts *f)
                   INFO_U(loading.running ? loading.per_s : 0));
 }
 
+static void info_jobs(struct info_facts *f, enum cmd_job_kind kind,
+                      const char *name, const char *what)
+{
+    struct cmd_jobs jobs;
+
+    cmd_jobs_get(kind, &jobs);
+    kv_buf_printf(&f->out,
+                  "%ss_running:%llu\r\n%s_%s_processed:%llu\r\n"
+                  "%s_%s_total:%llu\r\n%s_per_sec:%llu\r\n"
+                  "%s_eta_seconds:%llu\r\n",
+                  name, INFO_U(jobs.running), name, what, INFO_U(jobs.done),
+                  name, what, INFO_U(jobs.total), name, INFO_U(jobs.per_s),
+                  name, INFO_U(jobs.left_s));
+}
+
 static void info_persistence(struct info_facts *f)
 {
     const bool files = f->kv.dir != NULL && f->kv.dir[0] != '\0';
@@ -250,7 +266,8 @@ static void info_persistence(struct info_facts *f)
                   "snapshot_position:%llu\r\nsnapshot_count:%llu\r\n"
                   "current_save_keys_processed:%llu\r\n"
                   "current_save_keys_total:%llu\r\n"
-                  "current_save_eta_seconds:%llu\r\n",
+                  "current_save_eta_seconds:%llu\r\n"
+                  "current_save_per_sec:%llu\r\n",
                   INFO_U(f->kv.position - f->kv.snapshot_position),
                   f->kv.snapshot_running,
                   (long long)(f->kv.snapshot_at != 0
@@ -274,7 +291,13 @@ static void info_persistence(struct info_facts *f)
                   INFO_U(f->kv.snapshot_total),
                   INFO_U(cmd_stats_left(f->kv.snapshot_done,
                                         f->kv.snapshot_total,
-                                        f->kv.snapshot_running_ms * 1000000)));
+                                        f->kv.snapshot_running_ms * 1000000)),
+                  INFO_U(f->kv.snapshot_running_ms == 0
+                             ? 0
+                             : f->kv.snapshot_done * 1000 /
+                                   f->kv.snapshot_running_ms));
+    info_jobs(f, CMD_JOB_EXPORT, "export", "keys");
+    info_jobs(f, CMD_JOB_IMPORT, "import", "bytes");
 }
 
 /* Counters of the store go on over CONFIG RESETSTAT: what they were then. */

@@ -13,6 +13,7 @@
  * Thread: workers. */
 #include <string.h>
 
+#include "command/jobs.h"
 #include "http/key.h"
 #include "kvsql/base/text.h"
 
@@ -37,6 +38,7 @@ struct export {
     bool over;            /* the prefix has ended */
     uint64_t count;
     bool csv;
+    struct cmd_job job; /* keys */
 };
 
 /* ---- a page of keys ----------------------------------------------------------------- */
@@ -118,6 +120,7 @@ static kvsql_rc export_key(struct export *export, const struct export_key *key,
 
     memcpy(read.type, key->type, sizeof read.type);
     export->count++;
+    cmd_job_add(&export->job, 1);
     if (export->csv)
         return http_key_csv(&read, key->until, err);
     kv_buf_text(out, "{\"key\":");
@@ -187,6 +190,17 @@ static void export_broken(struct http_request *request, kvsql_rc rc,
     kv_buf_text(out, "}\n");
 }
 
+/* How many keys it will be; of a part nobody knows. */
+static uint64_t export_total(const struct export *export)
+{
+    struct kv_info info;
+
+    if (export->prefix.size > 0)
+        return 0;
+    kv_info_get(atomic_load(&export->request->server->db), &info);
+    return info.keys;
+}
+
 static void export_run(struct export *export)
 {
     struct http_request *request = export->request;
@@ -202,10 +216,12 @@ static void export_run(struct export *export)
         request->head_stream = true; /* all of it would be made for nobody */
         return;
     }
+    cmd_job_begin(&export->job, CMD_JOB_EXPORT, export_total(export));
     if (rc == KVSQL_OK)
         rc = export_walk(export, false, &err);
     if (rc == KVSQL_OK)
         rc = export_walk(export, true, &err);
+    cmd_job_end(&export->job);
     if (rc == KVSQL_OK && !export->csv)
         kv_buf_printf(&request->answer.body, "{\"done\":true,\"keys\":%llu}\n",
                       (unsigned long long)export->count);

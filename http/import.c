@@ -21,11 +21,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "command/jobs.h"
 #include "command/stats.h"
 #include "http/again.h"
 #include "http/call.h"
 #include "http/intake.h"
 #include "http/records.h"
+#include "kvsql/base/num.h"
 
 #define IMPORT_WAIT_MS 10000 /* for the store */
 #define IMPORT_BATCH_SIZE (256u << 10)
@@ -58,6 +60,7 @@ struct http_import {
     struct import_mark marks[IMPORT_MARKS];
     unsigned mark_count;
     uint64_t batches, stride; /* a mark after so many */
+    struct cmd_job job;       /* bytes of the body */
 
     struct http_import *next; /* in server->imports; guarded by queue_lock */
     kvsql_slice name;         /* the Idempotency-Key, while it is there */
@@ -389,6 +392,7 @@ static void import_leave(struct http_import *import)
 {
     struct http_server *server = import->server;
 
+    cmd_job_end(&import->job);
     if (import->name.p == NULL)
         return;
     kv_lock_take(&server->queue_lock);
@@ -428,8 +432,9 @@ static void import_use(struct http_request *request, struct kv_buf *piece,
                        bool end)
 {
     struct http_import *import = request->intake->state;
+    const size_t size = piece->size;
 
-    http_again_more(request, piece->p, piece->size);
+    http_again_more(request, piece->p, size);
     if (!import->replay) {
         http_records_take(&import->records, piece);
         if (import_read(import, end) && import_apply(import, end) && end &&
@@ -438,6 +443,7 @@ static void import_use(struct http_request *request, struct kv_buf *piece,
     }
     if (end && import->replay && request->answer.status == 0)
         import_replay(import);
+    cmd_job_add(&import->job, size);
     if (request->answer.status != 0)
         import_leave(import);
 }
@@ -467,6 +473,15 @@ static bool import_is_csv(const struct http_request *request)
     return http_is_fold((kvsql_slice){type.p, size}, "text/csv");
 }
 
+/* Bytes of the body; 0 when it comes in chunks. */
+static uint64_t import_size(const struct http_request *request)
+{
+    const kvsql_slice length = request->headers[HTTP_H_CONTENT_LENGTH];
+    uint64_t size = 0;
+
+    return kv_num_uint(length.p, length.size, &size) ? size : 0;
+}
+
 /* The first call: the event loop's. */
 enum http_next http_do_import(struct http_request *request)
 {
@@ -485,8 +500,12 @@ enum http_next http_do_import(struct http_request *request)
     http_records_init(&import->records, &import->words,
                       import_is_csv(request), server->record_max,
                       "http-max-record");
-    if (!import_enter(import) ||
-        !http_intake_open(request, import_use, import_free, import))
+    if (!import_enter(import)) {
+        import_free(import);
+        return HTTP_NEXT_ANSWER;
+    }
+    cmd_job_begin(&import->job, CMD_JOB_IMPORT, import_size(request));
+    if (!http_intake_open(request, import_use, import_free, import))
         import_free(import);
     return HTTP_NEXT_ANSWER;
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "command/jobs.h"
 #include "command/stats.h"
 #include "http/json.h"
 #include "http/request.h"
@@ -51,6 +52,22 @@ static uint64_t ops_snapshot_left(const struct kv_info *info)
                           info->snapshot_running_ms * 1000000);
 }
 
+static void ops_ready_jobs(struct kv_buf *out, enum cmd_job_kind kind,
+                           const char *name)
+{
+    struct cmd_jobs jobs;
+
+    cmd_jobs_get(kind, &jobs);
+    if (jobs.running > 0)
+        kv_buf_printf(out,
+                      ",\"%s\":{\"running\":%llu,\"done\":%llu,"
+                      "\"total\":%llu,\"left_s\":%llu}",
+                      name, (unsigned long long)jobs.running,
+                      (unsigned long long)jobs.done,
+                      (unsigned long long)jobs.total,
+                      (unsigned long long)jobs.left_s);
+}
+
 enum http_next http_do_readyz(struct http_request *request)
 {
     kvsql *db = atomic_load(&request->server->db);
@@ -86,6 +103,8 @@ enum http_next http_do_readyz(struct http_request *request)
                       (unsigned long long)info.snapshot_done,
                       (unsigned long long)info.snapshot_total,
                       (unsigned long long)ops_snapshot_left(&info));
+    ops_ready_jobs(&request->answer.body, CMD_JOB_EXPORT, "exports");
+    ops_ready_jobs(&request->answer.body, CMD_JOB_IMPORT, "imports");
     kv_buf_byte(&request->answer.body, '}');
     return HTTP_NEXT_ANSWER;
 }
@@ -297,6 +316,35 @@ static void ops_start(struct kv_buf *out, bool open)
             loading.eta_s);
 }
 
+/* How far the exports and imports of clients are. */
+static void ops_jobs(struct kv_buf *out)
+{
+    struct cmd_jobs exports, imports;
+
+    cmd_jobs_get(CMD_JOB_EXPORT, &exports);
+    cmd_jobs_get(CMD_JOB_IMPORT, &imports);
+    const struct {
+        const char *name, *help;
+        uint64_t value;
+    } rows[] = {
+        {"exports_running", "Exports that run.", exports.running},
+        {"export_done_keys", "Keys that they have written.", exports.done},
+        {"export_total_keys", "Keys that they will write; 0 if not known.",
+         exports.total},
+        {"export_left_seconds", "Seconds that the longest may still take.",
+         exports.left_s},
+        {"imports_running", "Imports that run.", imports.running},
+        {"import_done_bytes", "Bytes of them that are used.", imports.done},
+        {"import_total_bytes", "Bytes that they have; 0 if not known.",
+         imports.total},
+        {"import_left_seconds", "Seconds that the longest may still take.",
+         imports.left_s},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        ops_one(out, rows[i].name, "gauge", rows[i].help, rows[i].value);
+}
+
 enum http_next http_do_metrics(struct http_request *request)
 {
     struct kv_buf *out = &request->answer.body;
@@ -310,6 +358,7 @@ enum http_next http_do_metrics(struct http_request *request)
         kv_info_get(db, &info);
         ops_store(out, &info);
         ops_labelled(out, &info);
+        ops_jobs(out);
     }
     ops_door(out, &request->server->stats);
     ops_latency(out, &request->server->stats);

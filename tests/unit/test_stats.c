@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "command/context.h"
+#include "command/jobs.h"
 #include "tests/lib/ask.h"
 #include "tests/lib/unit.h"
 
@@ -279,6 +280,42 @@ START_TEST(loading_is_told)
 }
 END_TEST
 
+START_TEST(jobs_are_told_together)
+{
+    struct cmd_job one = {.next = NULL}, two = {.next = NULL}, other = {.next = NULL};
+    struct cmd_jobs jobs;
+
+    cmd_job_begin(&one, CMD_JOB_EXPORT, 100);
+    cmd_job_begin(&two, CMD_JOB_EXPORT, 10);
+    cmd_job_begin(&other, CMD_JOB_IMPORT, 0);
+    cmd_job_add(&one, 25);
+    cmd_job_add(&two, 15); /* more than there were at first */
+    cmd_jobs_get(CMD_JOB_EXPORT, &jobs);
+    ck_assert_uint_eq(jobs.running, 2);
+    ck_assert_uint_eq(jobs.done, 40);
+    ck_assert_uint_eq(jobs.total, 115);
+    ck_assert_uint_ge(jobs.left_s, 1);
+    ck_assert_uint_gt(jobs.per_s, 0);
+    cmd_job_end(&one);
+    cmd_job_end(&one);
+    cmd_jobs_get(CMD_JOB_EXPORT, &jobs);
+    ck_assert_uint_eq(jobs.running, 1);
+    ck_assert_uint_eq(jobs.total, 15);
+    ck_assert_uint_eq(jobs.left_s, 0);
+    cmd_jobs_get(CMD_JOB_IMPORT, &jobs);
+    ck_assert_uint_eq(jobs.running, 1);
+    ck_assert_uint_eq(jobs.total, 0); /* not known */
+    ck_assert_ptr_nonnull(strstr(ask("INFO persistence"),
+                                 "|exports_running:1|export_keys_processed:15|"
+                                 "export_keys_total:15|"));
+    ck_assert_ptr_nonnull(strstr(ask("INFO persistence"), "|imports_running:1|"));
+    cmd_job_end(&two);
+    cmd_job_end(&other);
+    cmd_jobs_get(CMD_JOB_IMPORT, &jobs);
+    ck_assert_uint_eq(jobs.running, 0);
+}
+END_TEST
+
 START_TEST(the_rest_takes_as_long_as_what_was_done)
 {
     ck_assert_uint_eq(cmd_stats_left(25, 100, 10000000000), 31);
@@ -305,6 +342,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, rates_are_sampled);
     tcase_add_test(tests, facts_are_told_inside_a_batch);
     tcase_add_test(tests, loading_is_told);
+    tcase_add_test(tests, jobs_are_told_together);
     tcase_add_test(tests, the_rest_takes_as_long_as_what_was_done);
 }
 
