@@ -946,8 +946,10 @@ struct kv_info {
     uint64_t snapshot_done, snapshot_total, snapshot_running_ms;
     int64_t snapshot_at;
 };
+/* It waits for no gate: keys and keys_with_expiry are those of the last released
+ * position (D3). */
 KV_INTERNAL void kv_info_get(kvsql *db, struct kv_info *info);
-/* The same inside a txn, whose lock is held. */
+/* Inside a txn, whose lock is held: as the txn sees them, and its reply waits. */
 KV_INTERNAL void kv_info_get_in(struct kv_txn *txn, struct kv_info *info);
 
 /* What may hold writers up, or the log; see kv_set_latency. */

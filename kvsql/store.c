@@ -401,10 +401,30 @@ void kv_store_info_held(struct kv_store *store, struct kv_info *info)
     info->ops = store->ops;
 }
 
+/* What is shown waits for no gate, so it is of the last released position (D3):
+ * what was there before the first batch that is not. */
+static void store_info_released(const struct kv_store *store,
+                                struct kv_info *info)
+{
+    if (store->mark_count == 0)
+        return;
+    KV_ASSERT(store->marks[store->mark_first].position <= info->released + 1);
+    const uint64_t gone = /* positions grow by one: W3 */
+        info->released + 1 - store->marks[store->mark_first].position;
+    if (gone >= store->mark_count)
+        return;
+    const struct kv_batch_mark *mark =
+        &store->marks[(store->mark_first + gone) % store->mark_cap];
+    KV_ASSERT(mark->position == info->released + 1);
+    info->keys = mark->keys;
+    info->keys_with_expiry = mark->with_expiry;
+}
+
 void kv_store_info(struct kv_store *store, struct kv_info *info)
 {
     kv_lock_take(&store->lock);
     kv_store_info_held(store, info);
+    store_info_released(store, info);
     kv_lock_drop(&store->lock);
 }
 

@@ -87,6 +87,7 @@ enum kv_undo_kind {
 
 struct kv_batch_mark {
     uint64_t position, undo;
+    uint64_t keys, with_expiry; /* before it */
 };
 
 struct kv_txn {
@@ -96,6 +97,7 @@ struct kv_txn {
     size_t told;    /* bytes of ops that the observer knows (observe.c) */
     uint64_t base; /* undo mark of its begin */
     uint64_t keep; /* the newest mark that outlives a step */
+    uint64_t keys, with_expiry; /* at its begin */
     unsigned longs;    /* LONG views of this txn (long.c) */
     uint64_t long_gen; /* generation of the first of them */
     uint64_t era;      /* counts how often its log was dropped */

@@ -63,6 +63,8 @@ static kvsql_rc txn_open(struct kv_store *store, bool replay,
     kv_buf_reset(&txn->ops, TXN_OPS_KEEP_MAX);
     txn->count = txn->told = 0;
     txn->base = txn->keep = kv_undo_mark(store);
+    txn->keys = store->live.count[0] + store->live.count[1];
+    txn->with_expiry = store->tally.with_expiry;
     KV_ASSERT(txn->longs == 0 && txn->long_gen == 0);
     kv_txn_clock(store);
     txn->now = store->clock_now;
@@ -134,7 +136,10 @@ static void txn_finish(struct kv_txn *txn)
 
     store->pos++;
     store->marks[at] =
-        (struct kv_batch_mark){.position = store->pos, .undo = txn->base};
+        (struct kv_batch_mark){.position = store->pos,
+                               .undo = txn->base,
+                               .keys = txn->keys,
+                               .with_expiry = txn->with_expiry};
     store->mark_count++;
     store->commits++;
     store->ops += txn->count;

@@ -245,11 +245,81 @@ START_TEST(readers_that_do_not_wait_see_what_is_taken_back)
 }
 END_TEST
 
+/* ---- facts ----------------------------------------------------------------------- */
+
+static struct kv_info between; /* while the sync of a batch runs */
+
+static int looking_sync(void *arg, int file)
+{
+    if (!atomic_exchange(&armed, false))
+        return real_data_sync(arg, file);
+    kv_info_get(db, &between);
+    return blind ? -EIO : real_data_sync(arg, file);
+}
+
+/* A new key that has a time to live; is it there? */
+static bool put_new(const char *name)
+{
+    const struct kv_key key = kv_key_of(name, strlen(name));
+    struct kv_ticket ticket;
+    struct kvsql_error err;
+    struct kv_txn *txn;
+
+    ck_assert_int_eq(kv_txn_begin(db, true, 0, &txn, &err), KVSQL_OK);
+    ck_assert_int_eq(
+        kv_set(txn, &key, (kvsql_slice){"v", 1}, 4102444800000, &err), KVSQL_OK);
+    ck_assert_int_eq(kv_txn_commit(txn, &ticket, &err), KVSQL_OK);
+    return kv_gate_wait(db, ticket, &err) == KVSQL_OK;
+}
+
+static void check_keys(const struct kv_info *info, uint64_t keys)
+{
+    ck_assert_uint_eq(info->keys, keys);
+    ck_assert_uint_eq(info->keys_with_expiry, keys);
+}
+
+/* Asked while a batch is synced, before its writer has its reply. */
+START_TEST(facts_that_wait_for_no_gate_show_what_is_released)
+{
+    const struct kvsql_options options = {.fsync = KVSQL_FSYNC_ALWAYS,
+                                          .no_keeper = true};
+    struct kvsql_error err;
+    struct kv_info info;
+
+    kv_diag_sink(diag_drop, NULL);
+    fake = fakeos_new(1);
+    os = *fakeos_os(fake);
+    real_data_sync = os.data_sync;
+    os.data_sync = looking_sync;
+    atomic_store(&armed, false);
+    ck_assert_int_eq(
+        kv_open_os("data", &options, &os, NULL, NULL, &db, &err), KVSQL_OK);
+    ck_assert(put_new("one") && put_new("two"));
+    blind = false;
+    atomic_store(&armed, true);
+    ck_assert(put_new("three"));
+    check_keys(&between, 2);
+    ck_assert_uint_eq(between.position, 3);
+    kv_info_get(db, &info);
+    check_keys(&info, 3);
+    blind = true; /* and now it fails */
+    atomic_store(&armed, true);
+    ck_assert(!put_new("four"));
+    check_keys(&between, 3);
+    kv_info_get(db, &info);
+    check_keys(&info, 3);
+    (void)kv_close(db, &err);
+    fakeos_free(fake);
+    kv_diag_sink(NULL, NULL);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, no_reader_ever_sees_what_a_failed_wal_takes_back);
     tcase_add_test(tests, readers_that_do_not_wait_see_what_is_taken_back);
+    tcase_add_test(tests, facts_that_wait_for_no_gate_show_what_is_released);
 }
 
 int main(void)
