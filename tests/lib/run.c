@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define RUN_PATIENCE_MS 120000
+
 void run_init(struct run *run, uint64_t seed, enum kvsql_fsync fsync)
 {
     memset(run, 0, sizeof(*run));
@@ -145,7 +147,7 @@ void run_wait_state(struct run *run, const char *state)
 {
     struct kv_info info;
 
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < RUN_PATIENCE_MS; i++) {
         kv_info_get(run->db, &info);
         if (strcmp(info.wal_state, state) == 0) {
             return;
