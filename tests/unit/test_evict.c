@@ -614,6 +614,7 @@ START_TEST(what_was_evicted_stays_away_after_a_restart)
     for (unsigned i = 0; i < KEYS; i++)
         put(i, 0);
     squeeze(info_now().memory_data / 4);
+    ck_assert_int_eq(kv_sync(db, info_now().position, &err), KVSQL_OK);
     const uint64_t keys = info_now().keys;
     ck_assert_uint_lt(keys, KEYS * 4 / 5);
     ck_assert_int_eq(kv_close(db, &err), KVSQL_OK);
