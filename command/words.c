@@ -10,7 +10,7 @@
 
 #include "kvsql/base/num.h"
 
-#define WORDS_COUNT_MAX (1u << 20)
+#define WORDS_COUNT_MAX (1u << 23)
 #define WORDS_KEEP ((size_t)1 << 20) /* bytes kept between batches */
 
 void cmd_words_init(struct cmd_words *words, size_t size_max)

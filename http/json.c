@@ -53,12 +53,12 @@ static kvsql_rc json_grow(struct json_reader *reader)
     struct http_json *json = reader->json;
     uint32_t cap = json->cap ? json->cap * 2 : JSON_TOKENS_FIRST;
 
-    if (json->count >= HTTP_JSON_TOKENS_MAX)
+    if (json->count >= json->most)
         return kv_fail(reader->err, KVSQL_TOOBIG,
-                       "JSON: more than %d elements; send fewer at a time",
-                       HTTP_JSON_TOKENS_MAX);
-    if (cap > HTTP_JSON_TOKENS_MAX)
-        cap = HTTP_JSON_TOKENS_MAX;
+                       "JSON: more than %u elements; send fewer at a time",
+                       json->most);
+    if (cap > json->most)
+        cap = json->most;
     struct http_json_token *tokens = kv_mem_realloc(
         KV_MEM_CLIENT, json->tokens, json->cap * sizeof *tokens,
         cap * sizeof *tokens);
@@ -386,6 +386,13 @@ static kvsql_rc json_step(struct json_reader *reader)
 kvsql_rc http_json_parse(struct http_json *json, uint8_t *text, size_t size,
                          struct kvsql_error *err)
 {
+    return http_json_parse_most(json, text, size, HTTP_JSON_TOKENS_MAX, err);
+}
+
+kvsql_rc http_json_parse_most(struct http_json *json, uint8_t *text,
+                              size_t size, uint32_t most,
+                              struct kvsql_error *err)
+{
     struct json_reader reader = {.json = json,
                                  .start = text,
                                  .at = text,
@@ -393,7 +400,7 @@ kvsql_rc http_json_parse(struct http_json *json, uint8_t *text, size_t size,
                                  .err = err};
     kvsql_rc rc = KVSQL_OK;
 
-    *json = (struct http_json){0};
+    *json = (struct http_json){.most = most};
     if (size > UINT32_MAX)
         return kv_fail(err, KVSQL_TOOBIG, "JSON: longer than 4 GiB");
     size_t valid = kv_utf8_prefix(text, size);

@@ -40,11 +40,12 @@ struct http_json_token {
 
 struct http_json {
     struct http_json_token *tokens; /* [0] is the root */
-    uint32_t count, cap;
+    uint32_t count, cap, most; /* most: that there may be */
 };
 
 #define HTTP_JSON_DEPTH_MAX 64
 #define HTTP_JSON_TOKENS_MAX 100000
+#define HTTP_JSON_RECORD_TOKENS (1u << 23) /* of a line of an import */
 
 /* Read one JSON text (RFC 8259) from `text`, which is changed in place: the
  * bytes of strings with escapes are decoded where they stand. KVSQL_SYNTAX
@@ -54,6 +55,11 @@ struct http_json {
 KV_INTERNAL kvsql_rc http_json_parse(struct http_json *json, uint8_t *text,
                                      size_t size, struct kvsql_error *err)
     KV_MUST_USE;
+/* The same with another limit than HTTP_JSON_TOKENS_MAX. */
+KV_INTERNAL kvsql_rc http_json_parse_most(struct http_json *json,
+                                          uint8_t *text, size_t size,
+                                          uint32_t most,
+                                          struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL void http_json_fini(struct http_json *json);
 
 /* Index of the value of `name` in the object at `object`; 0 when absent (0 is

@@ -293,7 +293,8 @@ kvsql_rc http_records_line(struct http_records *records, uint8_t *p,
     struct line line = {.records = records, .err = err};
     const char *command = NULL;
     bool more = false;
-    kvsql_rc rc = http_json_parse(&line.json, p, size, err);
+    kvsql_rc rc = http_json_parse_most(&line.json, p, size,
+                                       HTTP_JSON_RECORD_TOKENS, err);
 
     *what = HTTP_RECORD_NONE;
     if (rc == KVSQL_OK)
