@@ -28,6 +28,7 @@ struct snapshot_reader {
     bool at_row[SNAPSHOT_FILLED];
     uint64_t rows[SNAPSHOT_FILLED]; /* read so far */
     struct kv_buf key_last, elem_last; /* for the order of rows */
+    enum kv_type type_last;            /* of the last key */
     uint64_t bytes;
 };
 
@@ -114,13 +115,45 @@ static bool snapshot_ascends(struct kv_buf *last, const struct kv_key *key)
     return true;
 }
 
+/* The type that a cell names; KV_NONE: none. `likely` is asked first: many keys
+ * in a row have one type. No text is asked for, for SQLite would copy it to put
+ * a NUL behind. */
+static enum kv_type snapshot_cell_type(sqlite3_stmt *stmt, int column,
+                                       enum kv_type likely)
+{
+    sqlite3_value *const cell = sqlite3_column_value(stmt, column);
+    const bool text = sqlite3_value_type(cell) == SQLITE_TEXT;
+    const void *const p = sqlite3_value_blob(cell);
+    const size_t size = (size_t)sqlite3_value_bytes(cell);
+
+    if (!text || p == NULL)
+        return KV_NONE;
+    for (unsigned i = 0; i <= KV_STREAM; i++) {
+        const unsigned type = i == 0 ? likely : i;
+        const char *const name = kv_type_name(type);
+        if (type != KV_NONE && strlen(name) == size &&
+            memcmp(name, p, size) == 0)
+            return (enum kv_type)type;
+    }
+    return KV_NONE;
+}
+
+/* A count of elements or bytes; false for anything else. */
+static bool snapshot_cell_length(sqlite3_stmt *stmt, int column,
+                                 uint64_t *length)
+{
+    sqlite3_value *const cell = sqlite3_column_value(stmt, column);
+    const int64_t number = sqlite3_value_int64(cell);
+
+    *length = (uint64_t)number;
+    return sqlite3_value_type(cell) == SQLITE_INTEGER && number >= 0;
+}
+
 /* The current row of `keys`. */
 static kvsql_rc snapshot_read_key(struct snapshot_reader *reader,
                                   struct snapshot_key *out)
 {
     sqlite3_stmt *stmt = reader->stmts[SNAPSHOT_KEYS];
-    const char *name = (const char *)sqlite3_column_text(stmt, 1);
-    int64_t length = sqlite3_column_int64(stmt, 2);
 
     *out = (struct snapshot_key){.key = {.p = (const uint8_t *)""}};
     if (!snapshot_cell(stmt, 0, KVSQL_KEY_MAX, &out->key))
@@ -129,9 +162,8 @@ static kvsql_rc snapshot_read_key(struct snapshot_reader *reader,
     if (!snapshot_ascends(&reader->key_last, &out->key))
         return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
                                 "the keys are out of order");
-    for (unsigned type = KV_STRING; type <= KV_STREAM; type++)
-        if (name != NULL && strcmp(name, kv_type_name(type)) == 0)
-            out->type = type;
+    out->type = snapshot_cell_type(stmt, 1, reader->type_last);
+    reader->type_last = out->type;
     if (out->type == KV_NONE)
         return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
                                 "its type is unknown");
@@ -139,11 +171,10 @@ static kvsql_rc snapshot_read_key(struct snapshot_reader *reader,
         return kv_fail(reader->err, KVSQL_NEWER,
                        "snapshot: %s holds streams; use a later kvsql",
                        reader->path);
-    if (sqlite3_column_type(stmt, 2) != SQLITE_INTEGER || length < 0 ||
-        (length == 0 && out->type != KV_STRING))
+    if (!snapshot_cell_length(stmt, 2, &out->length) ||
+        (out->length == 0 && out->type != KV_STRING))
         return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
                                 "its length is not a count");
-    out->length = (uint64_t)length;
     if (!snapshot_cell_time(stmt, 3, &out->expires_at))
         return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
                                 "its expiry is not a time");
