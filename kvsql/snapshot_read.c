@@ -109,9 +109,15 @@ static bool snapshot_ascends(struct kv_buf *last, const struct kv_key *key)
         if (kv_key_compare(&old, key) >= 0)
             return false;
     }
-    kv_buf_reset(last, SNAPSHOT_CHUNK);
-    kv_buf_byte(last, key->cls);
-    kv_buf_add(last, key->p, key->size);
+    if (KV_UNLIKELY(last->cap > SNAPSHOT_CHUNK))
+        kv_buf_reset(last, SNAPSHOT_CHUNK);
+    last->size = 0;
+    if (KV_LIKELY(kv_buf_reserve(last, (size_t)key->size + 1))) {
+        last->p[0] = key->cls;
+        if (key->size > 0)
+            memcpy(last->p + 1, key->p, key->size);
+        last->size = (size_t)key->size + 1;
+    }
     return true;
 }
 

@@ -619,7 +619,9 @@ kvsql_rc kv_store_load(struct kv_store *store, const struct kv_op *op,
 
     if (rc != KVSQL_OK)
         return rc;
+    store->undo_off = true; /* a store that was not loaded whole is closed */
     rc = txn_replay_op(txn, op, err);
+    store->undo_off = false;
     txn_bulk_trim(store);
     txn_bulk_end(store);
     return rc;
