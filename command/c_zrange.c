@@ -103,20 +103,16 @@ static int zrange_compare(const struct kv_val *member, kvsql_slice bytes)
     return member->size < bytes.size ? -1 : member->size > bytes.size;
 }
 
-/* How many members lie before `end`; one that equals it counts when
- * `count_equal`. */
-static uint64_t zrange_lex_rank(struct cmd_context *c,
-                                const struct kv_item *item,
-                                const struct zrange_end *end,
-                                bool count_equal)
+/* Of ranks low .. high - 1, whose scores are equal, the first whose member lies
+ * not before `bytes`, or not at it when `count_equal`; or high. */
+static uint64_t zrange_bisect(const struct kv_at *at,
+                              const struct kv_item *item, uint64_t low,
+                              uint64_t high, kvsql_slice bytes,
+                              bool count_equal)
 {
-    uint64_t low = 0, high = kv_item_length(item);
     struct kv_elems elems;
 
-    if (end->infinite != 0) {
-        return end->infinite < 0 ? 0 : high;
-    }
-    kv_elems_init(&elems, &c->at, item, KV_ELEMS_SCORE);
+    kv_elems_init(&elems, at, item, KV_ELEMS_SCORE);
     while (low < high) {
         const uint64_t middle = low + (high - low) / 2;
         int order;
@@ -124,7 +120,7 @@ static uint64_t zrange_lex_rank(struct cmd_context *c,
         if (!kv_elems_seek_rank(&elems, middle)) {
             break;
         }
-        order = zrange_compare(&elems.elem.key, end->bytes);
+        order = zrange_compare(&elems.elem.key, bytes);
         if (order < 0 || (order == 0 && count_equal)) {
             low = middle + 1;
         } else {
@@ -132,6 +128,40 @@ static uint64_t zrange_lex_rank(struct cmd_context *c,
         }
     }
     return low;
+}
+
+/* How many members lie before `end`; one that equals it counts when
+ * `count_equal`. */
+static uint64_t zrange_lex_rank(struct cmd_context *c,
+                                const struct kv_item *item,
+                                const struct zrange_end *end,
+                                bool count_equal)
+{
+    const uint64_t length = kv_item_length(item);
+
+    if (end->infinite != 0) {
+        return end->infinite < 0 ? 0 : length;
+    }
+    return zrange_bisect(&c->at, item, 0, length, end->bytes, count_equal);
+}
+
+bool cmd_zset_place(const struct kv_at *at, kvsql_slice key, double score,
+                    kvsql_slice member, struct cmd_zset_place *place)
+{
+    const struct kv_key name = kv_key_of(key.p, key.size);
+    struct kv_item item;
+
+    if (!kv_get(at, &name, &item) || item.type != KV_ZSET) {
+        return false;
+    }
+    place->length = kv_item_length(&item);
+    place->below = kv_elem_score_rank(at, &item, score, false);
+    place->within = kv_elem_score_rank(at, &item, score, true);
+    place->before = zrange_bisect(at, &item, place->below, place->within,
+                                  member, false);
+    place->upto = zrange_bisect(at, &item, place->before, place->within,
+                                member, true);
+    return true;
 }
 
 /* Ranks between start and stop, counted from the end when reverse. */

@@ -138,6 +138,19 @@ KV_INTERNAL kvsql_rc cmd_run_batch(kvsql *db, unsigned count,
                                    unsigned *failed, struct kv_ticket *ticket,
                                    struct kvsql_error *err);
 
+/* Where a member with a score stands in a sorted set, or would stand: numbers of
+ * members, for pages that go on behind the one before. */
+struct cmd_zset_place {
+    uint64_t length;        /* of all */
+    uint64_t below, within; /* with a lower score; with this one, too */
+    uint64_t before, upto;  /* before it in order of score, bytes; it, too, if
+                               it is there */
+};
+/* False: there is no sorted set. O(log n). */
+KV_INTERNAL bool cmd_zset_place(const struct kv_at *at, kvsql_slice key,
+                                double score, kvsql_slice member,
+                                struct cmd_zset_place *place);
+
 /* Split a line the way redis-cli does (quotes, escapes). argv slices point
  * into `buf`. KVSQL_SYNTAX: unbalanced quotes. */
 #define CMD_LINE_ARGS_MAX 1024

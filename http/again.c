@@ -41,8 +41,8 @@ bool http_again_route(struct http_request *request)
     }
     if (size >= 1 && size <= AGAIN_KEY_MAX)
         return true;
-    http_refuse(request, HTTP_P_AGAIN, "an Idempotency-Key has 1 to %d bytes",
-                AGAIN_KEY_MAX);
+    http_refuse_limit(request, HTTP_P_AGAIN, AGAIN_KEY_MAX,
+                      "an Idempotency-Key has 1 to %d bytes", AGAIN_KEY_MAX);
     return false;
 }
 
@@ -98,6 +98,9 @@ void http_again_ask(struct http_request *request)
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
         digest = again_mix(digest, request->headers[headers[i]].p,
                            request->headers[headers[i]].size);
+    if (request->tier == HTTP_TIER_SQL) /* it may say the format of rows */
+        digest = again_mix(digest, request->headers[HTTP_H_ACCEPT].p,
+                           request->headers[HTTP_H_ACCEPT].size);
     request->digest = again_mix(digest, request->body.p, request->body.size);
 }
 
@@ -273,12 +276,12 @@ static bool again_room(struct http_request *request, const struct kv_txn *txn,
     if (size <= AGAIN_ANSWER_MAX && kv_answers_size(&at) + size <= most)
         return true;
     if (size > AGAIN_ANSWER_MAX)
-        http_refuse(request, HTTP_P_AGAIN,
+        http_refuse_limit(request, HTTP_P_AGAIN, AGAIN_ANSWER_MAX,
                     "the answer has more than the %u bytes that are kept; ask "
                     "for less, as with Prefer: return=minimal",
                     AGAIN_ANSWER_MAX);
     else
-        http_refuse(request, HTTP_P_AGAIN_FULL,
+        http_refuse_limit(request, HTTP_P_AGAIN_FULL, most,
                     "the answers that are kept have %llu of %llu bytes; "
                     "nothing was done",
                     (unsigned long long)kv_answers_size(&at),

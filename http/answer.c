@@ -241,6 +241,25 @@ void http_refuse(struct http_request *request, enum http_problem problem,
     va_end(args);
 }
 
+const char *http_limit(uint64_t limit, char out[HTTP_LIMIT_SIZE])
+{
+    snprintf(out, HTTP_LIMIT_SIZE, ",\"limit\":%llu",
+             (unsigned long long)limit);
+    return out;
+}
+
+void http_refuse_limit(struct http_request *request, enum http_problem problem,
+                       uint64_t limit, const char *format, ...)
+{
+    char detail[KVSQL_ERROR_SIZE], extra[HTTP_LIMIT_SIZE];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(detail, sizeof detail, format, args);
+    va_end(args);
+    http_refuse_with(request, problem, detail, http_limit(limit, extra));
+}
+
 unsigned http_rc_status(kvsql_rc rc)
 {
     return (unsigned)kv_error_row(rc)->http;

@@ -58,13 +58,12 @@ void http_batch_done(struct http_batch *batch, uint64_t position)
     http_answer(request, 200, HTTP_TYPE_JSON);
     kv_buf_printf(out, "{\"position\":%llu,%s\"results\":[",
                   (unsigned long long)position,
-                  batch->dry ? "\"rolled_back\":true," : "");
+                  batch->prefer.dry ? "\"rolled_back\":true," : "");
     if (batch->results.failed)
         out->failed = true;
     kv_buf_add(out, batch->results.p, batch->results.size);
     kv_buf_text(out, "]}");
-    if (batch->dry)
-        http_answer_header(request, "Preference-Applied", "tx=rollback");
+    http_prefer_applied(request, &batch->prefer, "");
     http_answer_header(request, "X-KVSQL-Position", "%llu",
                        (unsigned long long)position);
 }
@@ -108,6 +107,14 @@ bool http_batch_keep(struct http_batch *batch, struct kv_txn *txn)
         return true;
     http_batch_done(batch, http_again_position(txn));
     return http_again_keep(batch->request, txn);
+}
+
+/* As many changes as the client allowed? False: refused. */
+bool http_batch_few(struct http_batch *batch)
+{
+    return !batch->prefer.has_most ||
+           batch->changes <= batch->prefer.most ||
+           http_prefer_beyond(batch->request, &batch->prefer, batch->changes);
 }
 
 /* ---- commands alone ---------------------------------------------------------------- */
@@ -169,7 +176,8 @@ static bool batch_run_commands(struct http_batch *batch, struct kv_txn *txn)
         }
     }
     cmd_reply_fini(&reply);
-    return rc == KVSQL_OK;
+    batch->changes = kv_txn_count(txn);
+    return rc == KVSQL_OK && http_batch_few(batch);
 }
 
 /* Conditions, commands, answer; false: refused. */
@@ -177,7 +185,7 @@ static bool batch_in(struct http_batch *batch, struct kv_txn *txn)
 {
     return http_again_fresh(batch->request, txn) && batch_holds(batch, txn) &&
            batch_run_commands(batch, txn) &&
-           (batch->dry || http_batch_keep(batch, txn));
+           (batch->prefer.dry || http_batch_keep(batch, txn));
 }
 
 static void batch_commands(struct http_batch *batch)
@@ -199,15 +207,15 @@ static void batch_commands(struct http_batch *batch)
         kv_txn_rollback(txn);
         return;
     }
-    if (batch->dry) {
+    if (batch->prefer.dry) {
         kv_txn_rollback(txn);
     } else if ((rc = kv_txn_commit(txn, &ticket, &err)) != KVSQL_OK) {
         http_fail(request, rc, err.text, NULL);
         return;
     }
-    if (!batch->dry)
+    if (!batch->prefer.dry)
         request->ticket = ticket;
-    if (!http_again_asked(request) || batch->dry)
+    if (!http_again_asked(request) || batch->prefer.dry)
         http_batch_done(batch, ticket.position);
 }
 

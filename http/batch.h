@@ -29,7 +29,9 @@ struct http_batch {
     unsigned count;
     struct http_batch_if *conditions;
     unsigned condition_count;
-    bool atomic, has_sql, dry; /* dry: Prefer: tx=rollback */
+    bool atomic, has_sql;
+    struct http_prefer prefer;
+    uint64_t changes; /* so far, of an atomic batch */
     struct kv_buf results;
 };
 
@@ -53,6 +55,9 @@ KV_INTERNAL const char *http_batch_reply_text(const struct cmd_reply *reply,
 /* With an Idempotency-Key: the answer, kept in the transaction. False: refused.
  */
 KV_INTERNAL bool http_batch_keep(struct http_batch *batch, struct kv_txn *txn);
+
+/* As many changes as Prefer: max-affected allows? False: refused. */
+KV_INTERNAL bool http_batch_few(struct http_batch *batch);
 
 /* batch_sql.c */
 /* Run a statement; its rows or changes become a result. */

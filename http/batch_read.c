@@ -28,7 +28,7 @@ static bool batch_sql_op(struct http_batch *batch, uint32_t at,
     struct kvsql_error err;
     uint32_t sql = http_json_find(json, at, "sql");
 
-    if (http_json_only(json, at, names, &err) != KVSQL_OK)
+    if (http_prefer_only(batch->request, json, at, names, &err) != KVSQL_OK)
         return batch_bad(batch, err.text);
     if (sql == 0 || json->tokens[sql].kind != HTTP_JSON_STRING)
         return batch_bad(batch, "an op is a command or has a string \"sql\"");
@@ -93,7 +93,7 @@ static bool batch_condition(struct http_batch *batch, uint32_t at,
         return batch_bad(batch, "an element of \"if\" has a \"key\", a string "
                                 "or {\"$base64\":\"..\"}, and a number "
                                 "\"version\" (0: must be absent)");
-    return http_json_only(json, at, names, &err) == KVSQL_OK ||
+    return http_prefer_only(batch->request, json, at, names, &err) == KVSQL_OK ||
            batch_bad(batch, err.text);
 }
 
@@ -123,7 +123,6 @@ bool http_batch_read(struct http_batch *batch)
     static const char *const names[] = {"atomic", "if", "ops", NULL};
     struct http_request *request = batch->request;
     struct http_json *json = &batch->json;
-    struct http_prefer prefer;
     struct kvsql_error err;
     kvsql_rc rc = http_json_parse(
         json, request->body.p ? request->body.p : (uint8_t *)(uintptr_t) "",
@@ -136,7 +135,7 @@ bool http_batch_read(struct http_batch *batch)
     if (rc == KVSQL_OK && json->tokens[0].kind != HTTP_JSON_OBJECT)
         rc = kv_fail(&err, KVSQL_SYNTAX, "the body is an object with \"ops\"");
     if (rc == KVSQL_OK)
-        rc = http_json_only(json, 0, names, &err);
+        rc = http_prefer_only(request, json, 0, names, &err);
     if (rc != KVSQL_OK)
         return batch_bad(batch, err.text);
     uint32_t atomic = http_json_find(json, 0, "atomic");
@@ -144,11 +143,11 @@ bool http_batch_read(struct http_batch *batch)
     if (atomic != 0 && !batch->atomic &&
         json->tokens[atomic].kind != HTTP_JSON_FALSE)
         return batch_bad(batch, "\"atomic\" is true or false");
-    if (!http_prefer_read(request, &prefer))
+    if (!http_prefer_read(request, &batch->prefer))
         return false;
-    batch->dry = prefer.dry;
-    if (batch->dry && !batch->atomic)
-        return batch_bad(batch, "Prefer: tx=rollback needs \"atomic\"");
+    if ((batch->prefer.dry || batch->prefer.has_most) && !batch->atomic)
+        return batch_bad(batch, "Prefer: tx=rollback and max-affected need "
+                                "\"atomic\"");
     if (http_again_asked(request) && !batch->atomic)
         return batch_bad(batch, "an Idempotency-Key needs \"atomic\"");
     return batch_conditions(batch, http_json_find(json, 0, "if")) &&

@@ -68,6 +68,8 @@ kvsql_rc http_batch_statement(struct http_batch *batch,
         http_batch_comma(batch);
         rc = batch_rows(batch, session, statement, err);
     }
+    if (rc == KVSQL_OK && !vt_is_readonly(statement))
+        batch->changes += (uint64_t)vt_changes(session);
     if (statement != NULL)
         vt_finish(statement);
     if (rc != KVSQL_OK && batch->results.size > before)
@@ -87,8 +89,10 @@ static kvsql_rc batch_exec(struct http_batch *batch, struct vt_session *session,
 
     if (rc != KVSQL_OK)
         return rc;
+    const uint64_t before = kv_txn_count(txn);
     cmd_reply_init(&reply, HTTP_REPLY_MAX);
     rc = cmd_run_in(txn, op->argc, op->argv, &reply);
+    batch->changes += kv_txn_count(txn) - before;
     if (rc != KVSQL_OK) {
         rc = kv_fail(err, rc, "%s", http_batch_reply_text(&reply, text));
     } else {
@@ -196,7 +200,7 @@ static bool batch_ops_sql(struct http_batch *batch, struct vt_session *session)
             return false;
         }
     }
-    return true;
+    return http_batch_few(batch);
 }
 
 void http_batch_sql(struct http_batch *batch, struct vt_session *session)
@@ -210,14 +214,14 @@ void http_batch_sql(struct http_batch *batch, struct vt_session *session)
     }
     if (!batch_fresh_sql(batch, session) || !batch_holds_sql(batch, session) ||
         !batch_ops_sql(batch, session) ||
-        (!batch->dry && !batch_keep_sql(batch, session)))
+        (!batch->prefer.dry && !batch_keep_sql(batch, session)))
         return; /* who leaves the session rolls back */
-    if (batch->dry)
+    if (batch->prefer.dry)
         vt_rollback(session);
     else
         rc = vt_commit(session, &err);
     if (rc != KVSQL_OK)
         http_fail(batch->request, rc, err.text, NULL);
-    else if (batch->dry || !http_again_asked(batch->request))
+    else if (batch->prefer.dry || !http_again_asked(batch->request))
         http_batch_done(batch, vt_position(session));
 }

@@ -173,6 +173,12 @@ static bool call_expire(struct http_call *call, struct kv_txn *txn)
     return good;
 }
 
+/* Of a key that is read, at the place of `at`. */
+static bool call_aim(struct http_call *call, const struct kv_at *at)
+{
+    return call->deed->aim == NULL || call->deed->aim(call, at);
+}
+
 static bool call_commands(struct http_call *call, struct kv_txn *txn,
                           const struct kv_at *at)
 {
@@ -261,11 +267,7 @@ static void call_applied(struct http_call *call, enum http_return result)
         [HTTP_RETURN_REPRESENTATION] = "return=representation",
         [HTTP_RETURN_PREVIOUS] = "return=previous"};
 
-    if (call->prefer.dry || words[result][0] != 0)
-        http_answer_header(
-            call->request, "Preference-Applied", "%s%s%s", words[result],
-            call->prefer.dry && words[result][0] != 0 ? ", " : "",
-            call->prefer.dry ? "tx=rollback" : "");
+    http_prefer_applied(call->request, &call->prefer, words[result]);
 }
 
 /* Was something made: the element, or the key? */
@@ -348,6 +350,16 @@ static void call_commit(struct http_call *call, struct kv_txn *txn)
         call_position(call, request->ticket.position);
 }
 
+/* As many changes as the client allowed? */
+static bool call_few(struct http_call *call, uint64_t count)
+{
+    const struct http_prefer *prefer = &call->prefer;
+
+    if (prefer->has_most && count > prefer->most)
+        call->refused = !http_prefer_beyond(call->request, prefer, count);
+    return !call->refused;
+}
+
 static void call_write(struct http_call *call)
 {
     struct http_request *request = call->request;
@@ -369,7 +381,8 @@ static void call_write(struct http_call *call)
         return;
     }
     call_look(call, &at, &call->before);
-    if (!call_allowed(call) || !call_change(call, txn)) {
+    if (!call_allowed(call) || !call_change(call, txn) ||
+        !call_few(call, kv_txn_count(txn))) {
         kv_txn_rollback(txn);
         return;
     }
@@ -399,7 +412,8 @@ static bool call_read(struct http_call *call)
     call_look(call, &at, &call->before);
     bool heavy = (call->deed->flags & HTTP_CALL_WIDE) &&
                  call->before.memory > CALL_MEMORY_INLINE;
-    bool good = !heavy && call_allowed(call) && call_commands(call, txn, NULL);
+    bool good = !heavy && call_allowed(call) && call_aim(call, &at) &&
+                call_commands(call, txn, NULL);
     rc = kv_txn_commit(txn, &request->ticket, &err);
     if (heavy)
         return false;
@@ -427,7 +441,8 @@ static void call_read_view(struct http_call *call)
     kv_view_hold(view, "http");
     kv_at_view(view, &at);
     call_look(call, &at, &call->before);
-    bool good = call_allowed(call) && call_commands(call, NULL, &at);
+    bool good = call_allowed(call) && call_aim(call, &at) &&
+                call_commands(call, NULL, &at);
     kv_unpin(view);
     call->after = call->before;
     if (good)
@@ -455,7 +470,7 @@ static bool call_json(struct http_call *call)
     if (rc == KVSQL_OK && call->deed->members != NULL) {
         if (json->tokens[0].kind != HTTP_JSON_OBJECT)
             return http_call_refuse(call, HTTP_P_JSON, "the body is an object");
-        rc = http_json_only(json, 0, call->deed->members, &err);
+        rc = http_prefer_only(request, json, 0, call->deed->members, &err);
     }
     return rc == KVSQL_OK ? true
                           : http_call_refuse(call, HTTP_P_JSON, "%s", err.text);

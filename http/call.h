@@ -45,6 +45,9 @@ struct http_deed {
     const char *const *members;
     /* Add the commands. False: refused. */
     bool (*say)(struct http_call *call);
+    /* What is to be known of the key before the commands run: their words may
+     * still change. False: refused. NULL: nothing. */
+    bool (*aim)(struct http_call *call, const struct kv_at *at);
     /* Make the body of the answer from the replies, with http_answer() first;
      * it may refuse. NULL: there is none. */
     void (*show)(struct http_call *call);
@@ -78,6 +81,7 @@ struct http_call {
     struct http_key before, after;
     struct cmd_reply whole; /* for Prefer: return= */
     bool has_whole, refused;
+    void *own;  /* the handler's, in the arena */
     bool reads; /* said so: nothing is written after all, of several keys */
 };
 

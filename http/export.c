@@ -234,6 +234,7 @@ static void export_begin(struct http_request *request,
                          struct http_worker *worker)
 {
     const struct vt_limits limits = {.read_only = true,
+                                     .exact = true,
                                      .deadline_ms = EXPORT_DEADLINE_MS,
                                      .row_max = UINT64_MAX / 2,
                                      .byte_max = UINT64_MAX / 2};

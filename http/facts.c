@@ -9,10 +9,12 @@
 
 #include "command/command.h"
 #include "command/stats.h"
+#include "http/again.h"
 #include "http/call.h"
 #include "http/sql.h"
 #include "kvsql/base/num.h"
 
+#define FACTS_WAIT_MS 10000   /* for the store */
 #define FACTS_ROWS_MAX 100000 /* clients are the most */
 
 /* ---- a table -------------------------------------------------------------------- */
@@ -118,6 +120,36 @@ enum http_next http_do_facts(struct http_request *request)
 
 /* ---- changes ---------------------------------------------------------------------- */
 
+/* With an Idempotency-Key: once, in the transaction that keeps its answer. What
+ * the command does is no part of it, but done twice it is the same. */
+static void facts_once(struct http_request *request, unsigned argc,
+                       const kvsql_slice *argv, struct cmd_reply *reply)
+{
+    kvsql *db = atomic_load(&request->server->db);
+    struct kvsql_error err;
+    struct kv_txn *txn;
+    kvsql_rc rc = kv_txn_begin(db, true, FACTS_WAIT_MS, &txn, &err);
+
+    if (rc != KVSQL_OK) {
+        http_fail(request, rc, err.text, NULL);
+        return;
+    }
+    request->ticket = kv_txn_ticket(txn);
+    request->has_ticket = true;
+    bool good = http_again_fresh(request, txn);
+    if (good && cmd_run_in(txn, argc, argv, reply) != KVSQL_OK) {
+        http_fail_reply(request, reply);
+        good = false;
+    } else if (good) {
+        http_answer(request, 204, NULL);
+        good = http_again_keep(request, txn);
+    }
+    if (!good)
+        kv_txn_rollback(txn);
+    else if ((rc = kv_txn_commit(txn, &request->ticket, &err)) != KVSQL_OK)
+        http_fail(request, rc, err.text, NULL);
+}
+
 /* A command without a key: 204, or its error. */
 static void facts_command(struct http_request *request, unsigned argc,
                           const kvsql_slice *argv)
@@ -127,12 +159,16 @@ static void facts_command(struct http_request *request, unsigned argc,
 
     cmd_reply_init(&reply, HTTP_BLOCK);
     cmd_slowlog_origin("http", NULL);
-    cmd_run(db, argc, argv, true, &reply, &request->ticket);
-    request->has_ticket = true;
-    if (reply.rc == KVSQL_OK)
-        http_answer(request, 204, NULL);
-    else
-        http_fail_reply(request, &reply);
+    if (http_again_asked(request)) {
+        facts_once(request, argc, argv, &reply);
+    } else {
+        cmd_run(db, argc, argv, true, &reply, &request->ticket);
+        request->has_ticket = true;
+        if (reply.rc == KVSQL_OK)
+            http_answer(request, 204, NULL);
+        else
+            http_fail_reply(request, &reply);
+    }
     cmd_reply_fini(&reply);
 }
 

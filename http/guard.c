@@ -25,34 +25,38 @@
 #include "http/request.h"
 #include "kvsql/base/num.h"
 
-/* Headers we read; those that are `once` may not be repeated. */
-#define GUARD_HEADER(name, once) {name, sizeof name - 1, once}
+/* Of a header that stands on several lines: the first counts, or it is refused,
+ * or the lines are one list (RFC 9110). */
+enum guard_again { GUARD_FIRST, GUARD_ONCE, GUARD_LIST };
+
+/* Headers we read. */
+#define GUARD_HEADER(name, again) {name, sizeof name - 1, GUARD_##again}
 static const struct {
     const char *name;
     uint8_t size;
-    bool once;
+    uint8_t again; /* enum guard_again */
 } guard_headers[HTTP_H_COUNT] = {
-    [HTTP_H_ACCEPT] = GUARD_HEADER("accept", false),
-    [HTTP_H_ACCEPT_ENCODING] = GUARD_HEADER("accept-encoding", false),
-    [HTTP_H_AGAIN] = GUARD_HEADER("idempotency-key", true),
-    [HTTP_H_AUTHORIZATION] = GUARD_HEADER("authorization", true),
-    [HTTP_H_CONTENT_LENGTH] = GUARD_HEADER("content-length", true),
-    [HTTP_H_CONTENT_TYPE] = GUARD_HEADER("content-type", true),
-    [HTTP_H_CORS_METHOD] = GUARD_HEADER("access-control-request-method", false),
-    [HTTP_H_HOST] = GUARD_HEADER("host", true),
-    [HTTP_H_IF_MATCH] = GUARD_HEADER("if-match", true),
-    [HTTP_H_IF_NONE_MATCH] = GUARD_HEADER("if-none-match", true),
-    [HTTP_H_IF_RANGE] = GUARD_HEADER("if-range", true),
-    [HTTP_H_LAST_EVENT] = GUARD_HEADER("last-event-id", false),
-    [HTTP_H_ORIGIN] = GUARD_HEADER("origin", true),
-    [HTTP_H_PREFER] = GUARD_HEADER("prefer", false),
-    [HTTP_H_RANGE] = GUARD_HEADER("range", true),
-    [HTTP_H_REQUEST_ID] = GUARD_HEADER("x-request-id", false),
-    [HTTP_H_SEC_FETCH_SITE] = GUARD_HEADER("sec-fetch-site", true),
-    [HTTP_H_TRANSFER_ENCODING] = GUARD_HEADER("transfer-encoding", true),
-    [HTTP_H_ENCODING] = GUARD_HEADER("upstash-encoding", true),
-    [HTTP_H_FORMAT] = GUARD_HEADER("upstash-response-format", true),
-    [HTTP_H_TTL] = GUARD_HEADER("x-kvsql-ttl", true),
+    [HTTP_H_ACCEPT] = GUARD_HEADER("accept", LIST),
+    [HTTP_H_ACCEPT_ENCODING] = GUARD_HEADER("accept-encoding", LIST),
+    [HTTP_H_AGAIN] = GUARD_HEADER("idempotency-key", ONCE),
+    [HTTP_H_AUTHORIZATION] = GUARD_HEADER("authorization", ONCE),
+    [HTTP_H_CONTENT_LENGTH] = GUARD_HEADER("content-length", ONCE),
+    [HTTP_H_CONTENT_TYPE] = GUARD_HEADER("content-type", ONCE),
+    [HTTP_H_CORS_METHOD] = GUARD_HEADER("access-control-request-method", FIRST),
+    [HTTP_H_HOST] = GUARD_HEADER("host", ONCE),
+    [HTTP_H_IF_MATCH] = GUARD_HEADER("if-match", ONCE),
+    [HTTP_H_IF_NONE_MATCH] = GUARD_HEADER("if-none-match", ONCE),
+    [HTTP_H_IF_RANGE] = GUARD_HEADER("if-range", ONCE),
+    [HTTP_H_LAST_EVENT] = GUARD_HEADER("last-event-id", FIRST),
+    [HTTP_H_ORIGIN] = GUARD_HEADER("origin", ONCE),
+    [HTTP_H_PREFER] = GUARD_HEADER("prefer", LIST),
+    [HTTP_H_RANGE] = GUARD_HEADER("range", ONCE),
+    [HTTP_H_REQUEST_ID] = GUARD_HEADER("x-request-id", FIRST),
+    [HTTP_H_SEC_FETCH_SITE] = GUARD_HEADER("sec-fetch-site", ONCE),
+    [HTTP_H_TRANSFER_ENCODING] = GUARD_HEADER("transfer-encoding", ONCE),
+    [HTTP_H_ENCODING] = GUARD_HEADER("upstash-encoding", ONCE),
+    [HTTP_H_FORMAT] = GUARD_HEADER("upstash-response-format", ONCE),
+    [HTTP_H_TTL] = GUARD_HEADER("x-kvsql-ttl", ONCE),
 };
 
 struct guard_walk {
@@ -94,6 +98,23 @@ static kvsql_slice guard_trim(const char *p, size_t size)
     while (size > 0 && (p[size - 1] == ' ' || p[size - 1] == '\t'))
         size--;
     return (kvsql_slice){p, size};
+}
+
+/* One more line of a list: "a", then "a, b". False: no memory. */
+static bool guard_join(struct http_request *request, kvsql_slice *list,
+                       kvsql_slice more)
+{
+    static const char comma[] = ", ";
+    const size_t size = list->size + sizeof comma - 1 + more.size;
+    char *const text = http_alloc(request, size);
+
+    if (text == NULL)
+        return false;
+    memcpy(text, list->p, list->size);
+    memcpy(text + list->size, comma, sizeof comma - 1);
+    memcpy(text + size - more.size, more.p, more.size);
+    *list = (kvsql_slice){text, size};
+    return true;
 }
 
 /* Index in guard_headers, or HTTP_H_COUNT. */
@@ -140,13 +161,15 @@ static enum MHD_Result guard_each(void *arg, enum MHD_ValueKind kind,
     unsigned which = guard_known((kvsql_slice){name, name_size});
     if (which == HTTP_H_COUNT)
         return MHD_YES;
-    if (known[which].p == NULL) {
-        known[which] = guard_trim(value, value_size);
-    } else if (guard_headers[which].once) {
+    const kvsql_slice text = guard_trim(value, value_size);
+    if (known[which].p == NULL)
+        known[which] = text;
+    else if (guard_headers[which].again == GUARD_ONCE)
         walk->wrong = "a header that may stand only once stands twice";
-        return MHD_NO;
-    }
-    return MHD_YES;
+    else if (guard_headers[which].again == GUARD_LIST &&
+             !guard_join(walk->request, &known[which], text))
+        walk->wrong = "a list of more lines than there is memory for";
+    return walk->wrong == NULL ? MHD_YES : MHD_NO;
 }
 
 static bool guard_method(struct http_request *request, const char *method)
@@ -229,9 +252,11 @@ bool http_guard(struct http_request *request, const char *url,
         http_refuse(request, HTTP_P_HTTPVERSION,
                     "the request's version is neither HTTP/1.1 nor HTTP/1.0");
     } else if (walk.count > HTTP_HEADERS_MAX) {
-        http_refuse(request, HTTP_P_HEADERS, "%u headers", walk.count);
+        http_refuse_limit(request, HTTP_P_HEADERS, HTTP_HEADERS_MAX,
+                          "%u headers", walk.count);
     } else if (request->raw_size > HTTP_URI_MAX) {
-        http_refuse(request, HTTP_P_URI, "%zu bytes", request->raw_size);
+        http_refuse_limit(request, HTTP_P_URI, HTTP_URI_MAX, "%zu bytes",
+                          request->raw_size);
     } else if (!guard_method(request, method)) {
         http_refuse(request, HTTP_P_VERB, "the method is none of ours "
                                           "(names are upper case)");

@@ -19,15 +19,26 @@
 
 /* ---- asked? ------------------------------------------------------------------- */
 
-/* "q=0", "q=0.0": not wanted. `p` stands behind the coding's name. */
+/* Behind blanks and the bytes of `more`. */
+static const char *gzip_skip(const char *p, const char *end, const char *more)
+{
+    while (p < end && (*p == ' ' || *p == '\t' ||
+                       (*p != 0 && strchr(more, *p) != NULL)))
+        p++;
+    return p;
+}
+
+/* "q=0", "q=0.0": not wanted, also with blanks that do not belong there. `p`
+ * stands behind the coding's name. */
 static bool gzip_refused(const char *p, const char *end)
 {
-    while (p < end && (*p == ' ' || *p == '\t' || *p == ';'))
-        p++;
-    if (end - p < 3 || (p[0] != 'q' && p[0] != 'Q') || p[1] != '=')
+    p = gzip_skip(p, end, ";");
+    if (p == end || (*p != 'q' && *p != 'Q'))
         return false;
-    for (p += 2; p < end && (*p == '0' || *p == '.'); p++)
-        ;
+    p = gzip_skip(p + 1, end, "");
+    if (p == end || *p != '=')
+        return false;
+    p = gzip_skip(p + 1, end, "0.");
     return p == end || *p < '1' || *p > '9';
 }
 
@@ -158,6 +169,10 @@ void http_gzip_heads(struct http_request *request, bool open)
     const struct http_answer *answer = &request->answer;
     const bool same = answer->status == 304;
 
+    /* HEAD of what GET would stream: the words of that. */
+    if (request->head_stream && gzip_fits(request) && http_takes_gzip(request))
+        gzip_tell(request);
+    open = open || request->head_stream;
     if (request->tier == HTTP_TIER_COMMAND || gzip_has(answer, "Vary") ||
         !(open || same || answer->body.size >= HTTP_GZIP_MIN ||
           gzip_has(answer, "Content-Encoding")))

@@ -223,7 +223,7 @@ static bool key_metadata(struct http_key_read *one,
                           const struct vt_statement *statement)
 {
     static const char *const names[] = {"type", "ttl_ms", "size", "version",
-                                        "length", "encoding"};
+                                        "length", "encoding", "idle_ms"};
     struct http_request *request = one->request;
     struct kv_buf *out = &request->answer.body;
     struct vt_value value;
@@ -240,7 +240,7 @@ static bool key_metadata(struct http_key_read *one,
         return false;
     kv_buf_text(out, "{\"key\":");
     http_json_bytes(out, one->key.p, one->key.size, one->key.kind == VT_BLOB);
-    for (int i = 0; i < (one->peek ? 6 : 5); i++) {
+    for (int i = 0; i < (one->peek ? 7 : 5); i++) {
         vt_column(statement, i, &value);
         kv_buf_printf(out, ",\"%s\":", names[i]);
         http_rows_value(out, &value, false);
@@ -256,7 +256,7 @@ static bool key_metadata(struct http_key_read *one,
 static kvsql_rc key_get(struct http_key_read *one, struct kvsql_error *err)
 {
     static const char sql[] = "SELECT type, ttl, memory, version, length, "
-                              "encoding FROM keys WHERE key = ?1";
+                              "encoding, idle FROM keys WHERE key = ?1";
     struct vt_statement *statement;
     char shown[128];
     bool row = false, body = false;
@@ -286,6 +286,7 @@ static void key_get_work(struct http_request *request,
                           struct http_worker *worker)
 {
     struct vt_limits limits = {.read_only = true,
+                               .exact = true,
                                .deadline_ms = request->server->sql_deadline_ms,
                                .row_max = UINT64_MAX / 2,
                                .byte_max = request->server->sql_byte_max};

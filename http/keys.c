@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/cursor.h"
 #include "http/key.h"
 #include "http/value.h"
 #include "kvsql/base/num.h"
@@ -43,43 +44,6 @@ struct keys_page {
     uint64_t position;
     uint8_t literal[KV_KEY_BUFFER]; /* prefix of the pattern */
 };
-
-/* ---- cursors ------------------------------------------------------------------- */
-
-static void keys_cursor_write(struct kv_buf *out, const struct kv_buf *last)
-{
-    size_t from = out->size;
-
-    kv_base64_encode(out, last->p, last->size);
-    for (size_t i = from; i < out->size; i++) {
-        if (out->p[i] == '+')
-            out->p[i] = '-';
-        else if (out->p[i] == '/')
-            out->p[i] = '_';
-    }
-    while (out->size > from && out->p[out->size - 1] == '=')
-        out->size--;
-}
-
-static bool keys_cursor_read(struct kv_buf *last, kvsql_slice text)
-{
-    struct kv_buf plain;
-    const char *p = text.p;
-
-    kv_buf_init(&plain, KV_MEM_CLIENT, text.size + 4);
-    for (size_t i = 0; i < text.size; i++)
-        kv_buf_byte(&plain, p[i] == '-'   ? '+'
-                            : p[i] == '_' ? '/'
-                                          : (uint8_t)p[i]);
-    while (plain.size % 4 != 0)
-        kv_buf_byte(&plain, '=');
-    bool good = !plain.failed &&
-                kv_base64_decode(last, (const char *)plain.p, plain.size) &&
-                !last->failed && last->size >= 1 &&
-                (last->p[0] == 't' || last->p[0] == 'b');
-    kv_buf_fini(&plain);
-    return good;
-}
 
 /* ---- one page --------------------------------------------------------------------- */
 
@@ -383,14 +347,15 @@ static bool keys_asked(struct keys_page *page)
     if (limit.p != NULL &&
         (!kv_num_uint(limit.p, limit.size, &page->limit) ||
          page->limit < 1 || page->limit > KEYS_LIMIT_MAX)) {
-        http_refuse(request, HTTP_P_PARAMETER, "limit is 1 to %d",
-                    KEYS_LIMIT_MAX);
+        http_refuse_limit(request, HTTP_P_PARAMETER, KEYS_LIMIT_MAX,
+                          "limit is 1 to %d", KEYS_LIMIT_MAX);
         return false;
     }
     if (order.p != NULL && !keys_order(page, order))
         return false;
     if (cursor.p != NULL && cursor.size > 0 &&
-        !keys_cursor_read(&page->last, cursor)) {
+        !(http_cursor_read(&page->last, cursor) &&
+          (page->last.p[0] == 't' || page->last.p[0] == 'b'))) {
         http_refuse(request, HTTP_P_CURSOR, "this cursor is none of ours");
         return false;
     }
@@ -418,7 +383,7 @@ static void keys_list(struct keys_page *page)
     if (page->more) {
         kv_buf_byte(out, '"');
         const size_t from = out->size;
-        keys_cursor_write(out, &page->last);
+        http_cursor_write(out, page->last.p, page->last.size);
         http_answer_next(request,
                          (kvsql_slice){out->p + from, out->size - from});
         kv_buf_byte(out, '"');

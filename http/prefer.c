@@ -72,6 +72,58 @@ bool http_prefer_read(struct http_request *request, struct http_prefer *prefer)
     return true;
 }
 
+bool http_prefer_lenient(const struct http_request *request)
+{
+    kvsql_slice list = request->headers[HTTP_H_PREFER];
+    bool lenient = false;
+
+    if (list.p == NULL || strstr(request->route->takes, "Prefer") == NULL)
+        return false;
+    while (list.size > 0) {
+        const kvsql_slice word = prefer_next(&list);
+        if (http_is_fold(word, "handling=strict"))
+            return false;
+        lenient = lenient || http_is_fold(word, "handling=lenient");
+    }
+    return lenient;
+}
+
+kvsql_rc http_prefer_only(const struct http_request *request,
+                          const struct http_json *json, uint32_t object,
+                          const char *const *names, struct kvsql_error *err)
+{
+    return http_prefer_lenient(request)
+               ? KVSQL_OK
+               : http_json_only(json, object, names, err);
+}
+
+/* ---- telling ------------------------------------------------------------------ */
+
+void http_prefer_applied(struct http_request *request,
+                         const struct http_prefer *prefer, const char *result)
+{
+    char most[48] = "", text[160];
+
+    if (prefer->has_most)
+        snprintf(most, sizeof most, ", max-affected=%llu",
+                 (unsigned long long)prefer->most);
+    snprintf(text, sizeof text, "%s%s%s%s%s", result[0] != 0 ? ", " : "",
+             result, most, prefer->dry ? ", tx=rollback" : "",
+             http_prefer_lenient(request) ? ", handling=lenient" : "");
+    if (text[0] != 0)
+        http_answer_header(request, "Preference-Applied", "%s", text + 2);
+}
+
+bool http_prefer_beyond(struct http_request *request,
+                        const struct http_prefer *prefer, uint64_t count)
+{
+    http_refuse_limit(request, HTTP_P_AFFECTED, prefer->most,
+                      "%llu changes, more than max-affected allows; nothing "
+                      "was changed",
+                      (unsigned long long)count);
+    return false;
+}
+
 /* ---- tags --------------------------------------------------------------------- */
 
 void http_etag(const struct http_request *request, uint64_t version,

@@ -5,6 +5,7 @@
 #ifndef KVSQL_HTTP_PREFER_H
 #define KVSQL_HTTP_PREFER_H
 
+#include "http/json.h"
 #include "http/request.h"
 
 enum http_return {
@@ -18,9 +19,27 @@ struct http_prefer {
     enum http_return result;
     bool dry;           /* tx=rollback */
     bool has_most;
-    uint64_t most;      /* max-affected */
+    uint64_t most;      /* max-affected: changes at most */
 };
 
+/* Preference-Applied: `result` ("" or what return= was done), and what else was
+ * heeded; nothing when there is nothing. */
+KV_INTERNAL void http_prefer_applied(struct http_request *request,
+                                     const struct http_prefer *prefer,
+                                     const char *result);
+/* 409: more would change than max-affected allows. Always false. */
+KV_INTERNAL bool http_prefer_beyond(struct http_request *request,
+                                    const struct http_prefer *prefer,
+                                    uint64_t count);
+/* Does the object have no other members than these (http_json_only), or does
+ * Prefer: handling=lenient let the others pass? */
+KV_INTERNAL kvsql_rc http_prefer_only(const struct http_request *request,
+                                      const struct http_json *json,
+                                      uint32_t object,
+                                      const char *const *names,
+                                      struct kvsql_error *err) KV_MUST_USE;
+/* Is handling=lenient asked for, of a path that takes Prefer? */
+KV_INTERNAL bool http_prefer_lenient(const struct http_request *request);
 /* What Prefer says; words that are not known are ignored (RFC 7240). False:
  * refused, a value is none. */
 KV_INTERNAL bool http_prefer_read(struct http_request *request,

@@ -59,10 +59,10 @@ static bool purge_read(struct purge *purge)
     if (!http_prefer_read(request, &purge->prefer))
         return false;
     if (!purge->prefer.has_most || purge->prefer.most > PURGE_MOST) {
-        http_refuse(request, HTTP_P_PARAMETER,
-                    "say how many keys may go: Prefer: max-affected=n, at "
-                    "most %d",
-                    PURGE_MOST);
+        http_refuse_limit(request, HTTP_P_PARAMETER, PURGE_MOST,
+                          "say how many keys may go: Prefer: max-affected=n, "
+                          "at most %d",
+                          PURGE_MOST);
         return false;
     }
     rc = http_json_parse(&purge->json, request->body.p
@@ -73,7 +73,7 @@ static bool purge_read(struct purge *purge)
         rc = kv_fail(&err, KVSQL_SYNTAX, "the body is an object with "
                                          "\"prefix\"");
     if (rc == KVSQL_OK)
-        rc = http_json_only(&purge->json, 0, names, &err);
+        rc = http_prefer_only(request, &purge->json, 0, names, &err);
     if (rc == KVSQL_OK && http_json_find(&purge->json, 0, "prefix") == 0)
         rc = kv_fail(&err, KVSQL_SYNTAX, "\"prefix\" must be there; \"\" is "
                                          "every key");
@@ -147,9 +147,11 @@ static bool purge_choose(struct purge *purge)
                            item.size, false))
             continue;
         if (purge->count == purge->prefer.most) {
-            http_refuse(purge->request, HTTP_P_AFFECTED,
-                        "more than %llu keys would go; nothing was deleted",
-                        (unsigned long long)purge->prefer.most);
+            http_refuse_limit(purge->request, HTTP_P_AFFECTED,
+                              purge->prefer.most,
+                              "more than %llu keys would go; nothing was "
+                              "deleted",
+                              (unsigned long long)purge->prefer.most);
             return false;
         }
         purge->argv[++purge->count] = (kvsql_slice){item.p, item.size};
@@ -164,10 +166,7 @@ static void purge_done(struct purge *purge, int64_t deleted)
     http_answer(purge->request, 200, HTTP_TYPE_JSON);
     kv_buf_printf(&purge->request->answer.body, "{\"deleted\":%lld}",
                   (long long)deleted);
-    http_answer_header(purge->request, "Preference-Applied",
-                       "max-affected=%llu%s",
-                       (unsigned long long)purge->prefer.most,
-                       purge->prefer.dry ? ", tx=rollback" : "");
+    http_prefer_applied(purge->request, &purge->prefer, "");
 }
 
 /* In an open txn; false: refused. */

@@ -459,6 +459,13 @@ KV_INTERNAL void http_refuse_args(struct http_request *request,
 KV_INTERNAL void http_refuse_with(struct http_request *request,
                                   enum http_problem problem,
                                   const char *detail, const char *extra);
+/* The same for a limit that was passed, which the problem names as `limit`. */
+KV_INTERNAL void http_refuse_limit(struct http_request *request,
+                                   enum http_problem problem, uint64_t limit,
+                                   const char *format, ...) KV_PRINTF(4, 5);
+/* `limit` as an extra; `out`. */
+#define HTTP_LIMIT_SIZE 40
+KV_INTERNAL const char *http_limit(uint64_t limit, char out[HTTP_LIMIT_SIZE]);
 KV_INTERNAL void http_fail(struct http_request *request, kvsql_rc rc,
                            const char *detail, const char *extra);
 /* A problem document without a request behind it: for error records. */

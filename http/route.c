@@ -289,9 +289,10 @@ static bool route_length(struct http_request *request)
     if (size <= request->server->body_max ||
         (request->route->bodies & HTTP_BODY_STREAM) != 0)
         return true;
-    http_refuse(request, HTTP_P_BODY, "%llu bytes, at most %llu are taken",
-                (unsigned long long)size,
-                (unsigned long long)request->server->body_max);
+    http_refuse_limit(request, HTTP_P_BODY, request->server->body_max,
+                      "%llu bytes, at most %llu are taken",
+                      (unsigned long long)size,
+                      (unsigned long long)request->server->body_max);
     return false;
 }
 
@@ -314,7 +315,23 @@ static bool route_knows(const struct http_route *route, kvsql_slice name)
             strstr(route->takes, "p.name") != NULL);
 }
 
-/* A parameter that is misspelt is no parameter that is not there. */
+/* Does a name stand before the parameter, too? Those of a statement are counted
+ * where they are bound. */
+static bool route_twice(const struct http_request *request, unsigned index)
+{
+    const kvsql_slice name = request->params[index].name;
+
+    if (memchr(name.p, '.', name.size) != NULL)
+        return false;
+    for (unsigned i = 0; i < index; i++)
+        if (request->params[i].name.size == name.size &&
+            memcmp(request->params[i].name.p, name.p, name.size) == 0)
+            return true;
+    return false;
+}
+
+/* A parameter that is misspelt is no parameter that is not there, and of two no
+ * one knows which is meant. */
 static bool route_params(struct http_request *request)
 {
     char shown[64];
@@ -323,9 +340,12 @@ static bool route_params(struct http_request *request)
         return true;
     for (unsigned i = 0; i < request->param_count; i++) {
         const kvsql_slice name = request->params[i].name;
-        if (route_knows(request->route, name))
+        const bool known = route_knows(request->route, name);
+        if (known && !route_twice(request, i))
             continue;
-        http_refuse(request, HTTP_P_PARAMETER, "this path has no parameter %s",
+        http_refuse(request, HTTP_P_PARAMETER,
+                    known ? "the parameter %s stands twice"
+                          : "this path has no parameter %s",
                     kv_text_show(shown, sizeof shown, name.p, name.size));
         return false;
     }
@@ -348,11 +368,15 @@ static void route_options(struct http_request *request, unsigned allowed)
         request->headers[HTTP_H_CORS_METHOD].p == NULL)
         return;
     http_answer_header(request, "Access-Control-Allow-Methods", "%s", methods);
+    /* One list on two lines: a value has 191 bytes at most. */
     http_answer_header(request, "Access-Control-Allow-Headers",
                        "authorization, content-type, if-match, if-none-match, "
-                       "idempotency-key, last-event-id, prefer, "
+                       "if-range, idempotency-key, last-event-id, prefer, "
+                       "range, x-kvsql-ttl, x-request-id");
+    http_answer_header(request, "Access-Control-Allow-Headers",
                        "upstash-encoding, upstash-response-format, "
-                       "upstash-sync-token");
+                       "upstash-sync-token, upstash-telemetry-platform, "
+                       "upstash-telemetry-runtime, upstash-telemetry-sdk");
     http_answer_header(request, "Access-Control-Max-Age", "600");
 }
 

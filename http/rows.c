@@ -188,7 +188,8 @@ bool http_rows_add(struct http_rows *rows)
     rows->count++;
     if (out->failed)
         return false;
-    return out->size < HTTP_BLOCK || http_stream_push(rows->request);
+    return out->size < HTTP_BLOCK || rows->whole ||
+           http_stream_push(rows->request);
 }
 
 /* ---- end -------------------------------------------------------------------------- */

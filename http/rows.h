@@ -19,6 +19,7 @@ struct http_rows {
     const struct vt_statement *statement;
     enum http_rows_format format;
     bool big_text; /* integers beyond 2^53 as strings */
+    bool whole;    /* nothing leaves before the end */
     int columns;
     uint64_t count;
     struct kv_buf *plan; /* EXPLAIN QUERY PLAN: its steps in words, a member

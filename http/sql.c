@@ -24,6 +24,7 @@ struct sql_call {
     struct http_json json; /* of a JSON body */
     uint32_t params;       /* its token "params", 0 = none */
     bool big_text;
+    struct http_prefer prefer;
 };
 
 /* ---- session ------------------------------------------------------------------ */
@@ -204,7 +205,7 @@ static bool sql_body(struct http_request *request, struct sql_call *call)
         rc = kv_fail(&err, KVSQL_SYNTAX,
                      "the body is an object such as {\"sql\":\"SELECT 1\"}");
     if (rc == KVSQL_OK)
-        rc = http_json_only(json, 0, names, &err);
+        rc = http_prefer_only(request, json, 0, names, &err);
     if (rc == KVSQL_TOOBIG || rc == KVSQL_NOMEM) {
         http_fail(request, rc, err.text, NULL);
         return false;
@@ -230,7 +231,8 @@ static bool sql_read(struct http_request *request, struct sql_call *call)
     call->row_max = request->server->sql_row_max;
     call->deadline_ms = request->server->sql_deadline_ms;
     call->big_text = http_is(http_param(request, "big"), "string");
-    if (!sql_format(request, call))
+    if (!sql_format(request, call) ||
+        !http_prefer_read(request, &call->prefer))
         return false;
     if (request->method == HTTP_POST && request->body_type == HTTP_BODY_JSON)
         return sql_body(request, call);
@@ -249,13 +251,14 @@ static bool sql_read(struct http_request *request, struct sql_call *call)
 
 /* ---- running ------------------------------------------------------------------------- */
 
-static const char *sql_offset(const struct vt_session *session, char out[32])
+const char *http_sql_offset(const struct vt_session *session,
+                            char out[HTTP_SQL_OFFSET_SIZE])
 {
     int offset = vt_error_offset(session);
 
     if (offset < 0)
         return NULL;
-    snprintf(out, 32, ",\"offset\":%d", offset);
+    snprintf(out, HTTP_SQL_OFFSET_SIZE, ",\"offset\":%d", offset);
     return out;
 }
 
@@ -280,11 +283,12 @@ static void sql_step_all(struct http_rows *rows, struct vt_session *session,
     struct http_stats *stats = &rows->request->server->stats;
     uint64_t started_ns = kv_os_mono_ns();
     struct kvsql_error err;
-    char extra[32];
+    char extra[HTTP_SQL_OFFSET_SIZE];
     kvsql_rc rc;
     bool row;
 
     http_rows_begin(rows);
+    http_prefer_applied(rows->request, &(struct http_prefer){0}, "");
     while ((rc = vt_step(statement, &row, &err)) == KVSQL_OK && row)
         if (!http_rows_add(rows)) {
             rc = kv_fail(&err, KVSQL_INTERRUPT, "the result was not taken");
@@ -292,7 +296,7 @@ static void sql_step_all(struct http_rows *rows, struct vt_session *session,
         }
     atomic_fetch_add(&stats->sql_rows, rows->count);
     if (rc != KVSQL_OK) {
-        http_rows_fail(rows, rc, err.text, sql_offset(session, extra));
+        http_rows_fail(rows, rc, err.text, http_sql_offset(session, extra));
         return;
     }
     if (vt_in_transaction(session)) {
@@ -316,16 +320,47 @@ static void sql_file(struct http_request *request, struct vt_session *session,
                      struct vt_statement *statement)
 {
     struct kvsql_error err;
-    char extra[32];
+    char extra[HTTP_SQL_OFFSET_SIZE];
     uint64_t count;
     kvsql_rc rc = http_sql_file(request, statement, &count, &err);
 
     atomic_fetch_add(&request->server->stats.sql_rows, count);
     if (rc != KVSQL_OK)
-        http_fail(request, rc, err.text, sql_offset(session, extra));
+        http_fail(request, rc, err.text, http_sql_offset(session, extra));
     else
         http_answer_header(request, "X-KVSQL-Position", "%llu",
                            (unsigned long long)vt_position(session));
+}
+
+/* Of a statement that is bound. */
+static void sql_answer(struct http_request *request,
+                       struct vt_session *session,
+                       struct vt_statement *statement,
+                       const struct sql_call *call)
+{
+    const bool decided = !vt_is_readonly(statement) &&
+                         http_sql_decided(request, &call->prefer);
+    struct http_rows rows = {.request = request,
+                             .statement = statement,
+                             .format = call->format,
+                             .big_text = call->big_text};
+    struct kv_buf plan;
+
+    if (decided && call->format == HTTP_ROWS_FILE) {
+        http_refuse(request, HTTP_P_PARAMETER,
+                    "a file of rows goes with no Idempotency-Key and no "
+                    "Prefer");
+    } else if (decided) {
+        http_sql_write(&rows, session, statement, &call->prefer);
+    } else if (call->format == HTTP_ROWS_FILE) {
+        sql_file(request, session, statement);
+    } else {
+        http_plan_init(&plan);
+        if (http_plan_asked(call->text))
+            rows.plan = &plan;
+        sql_step_all(&rows, session, statement);
+        kv_buf_fini(&plan);
+    }
 }
 
 static void sql_run(struct http_request *request, struct vt_session *session,
@@ -333,12 +368,12 @@ static void sql_run(struct http_request *request, struct vt_session *session,
 {
     struct vt_statement *statement = NULL;
     struct kvsql_error err;
-    char extra[32];
+    char extra[HTTP_SQL_OFFSET_SIZE];
     kvsql_rc rc = vt_prepare(session, call->text.p, call->text.size, NULL,
                              &statement, &err);
 
     if (rc != KVSQL_OK) {
-        http_fail(request, rc, err.text, sql_offset(session, extra));
+        http_fail(request, rc, err.text, http_sql_offset(session, extra));
         return;
     }
     if (statement == NULL) {
@@ -350,22 +385,10 @@ static void sql_run(struct http_request *request, struct vt_session *session,
     if (rc == KVSQL_OK)
         rc = http_sql_bind(request, statement, &call->json, call->params,
                            request->body_type != HTTP_BODY_JSON, &err);
-    if (rc != KVSQL_OK) {
+    if (rc != KVSQL_OK)
         http_fail(request, rc, err.text, NULL);
-    } else if (call->format == HTTP_ROWS_FILE) {
-        sql_file(request, session, statement);
-    } else {
-        struct http_rows rows = {.request = request,
-                                 .statement = statement,
-                                 .format = call->format,
-                                 .big_text = call->big_text};
-        struct kv_buf plan;
-        http_plan_init(&plan);
-        if (http_plan_asked(call->text))
-            rows.plan = &plan;
-        sql_step_all(&rows, session, statement);
-        kv_buf_fini(&plan);
-    }
+    else
+        sql_answer(request, session, statement, call);
     vt_finish(statement);
 }
 

@@ -1,85 +1,8 @@
-/* zsets.c - /v1/zsets/{key}: ranges by rank, score or name, and members.
+/* zsets.c - /v1/zsets/{key}: what changes it, and its members; ranges are in
+ * zrange.c.
  *
  * Thread: the one that has the request. */
 #include "http/value.h"
-#include "kvsql/base/num.h"
-
-/* ---- ranges ------------------------------------------------------------------------ */
-
-struct zsets_query {
-    bool score, lex, rev;
-    kvsql_slice min, max, limit;
-};
-
-static bool zsets_query(struct http_call *call, struct zsets_query *query)
-{
-    struct http_request *request = call->request;
-    kvsql_slice by = http_param(request, "by");
-    kvsql_slice min = http_param(request, "min"), max = http_param(request, "max");
-    uint64_t limit = 1;
-
-    *query = (struct zsets_query){.score = http_is(by, "score"),
-                                  .lex = http_is(by, "lex"),
-                                  .rev = http_is(http_param(request, "rev"), "1"),
-                                  .limit = http_param(request, "limit")};
-    if (by.p != NULL && !query->score && !query->lex && !http_is(by, "rank"))
-        return http_call_refuse(call, HTTP_P_PARAMETER,
-                                "by is rank, score or lex");
-    if (query->limit.p != NULL &&
-        (!kv_num_uint(query->limit.p, query->limit.size, &limit) ||
-         limit < 1 || limit > INT64_MAX))
-        return http_call_refuse(call, HTTP_P_PARAMETER,
-                                "limit is a whole number from 1 on");
-    query->min = min.p != NULL  ? min
-                 : query->score ? HTTP_WORD("-inf")
-                 : query->lex   ? HTTP_WORD("-")
-                                : HTTP_WORD("0");
-    query->max = max.p != NULL  ? max
-                 : query->score ? HTTP_WORD("+inf")
-                 : query->lex   ? HTTP_WORD("+")
-                                : HTTP_WORD("-1");
-    return true;
-}
-
-/* By score and by name the greater end comes first in reverse order; by rank
- * the ranks are those of that order. */
-static bool zsets_get(struct http_call *call)
-{
-    struct zsets_query query;
-
-    if (!zsets_query(call, &query))
-        return false;
-    bool turn = query.rev && (query.score || query.lex);
-    if (!HTTP_SAY_MORE(call, 6, HTTP_WORD("ZRANGE"), call->key,
-                       turn ? query.max : query.min,
-                       turn ? query.min : query.max))
-        return false;
-    if (query.score || query.lex)
-        http_call_word(call, query.score ? HTTP_WORD("BYSCORE")
-                                         : HTTP_WORD("BYLEX"));
-    if (query.rev)
-        http_call_word(call, HTTP_WORD("REV"));
-    if (query.limit.p != NULL && (query.score || query.lex)) {
-        http_call_word(call, HTTP_WORD("LIMIT"));
-        http_call_word(call, HTTP_WORD("0"));
-        http_call_word(call, query.limit);
-    } else if (query.limit.p != NULL) {
-        return http_call_refuse(call, HTTP_P_PARAMETER,
-                                "limit goes with by=score and by=lex; ranks "
-                                "are a range already");
-    }
-    if (!query.lex)
-        http_call_word(call, HTTP_WORD("WITHSCORES"));
-    return true;
-}
-
-static void zsets_got(struct http_call *call)
-{
-    http_value_answer(call, KV_ZSET, &call->commands[0].reply);
-}
-
-HTTP_DEED(zsets_get, .type = KV_ZSET, .flags = HTTP_CALL_WIDE,
-          .say = zsets_get, .show = zsets_got)
 
 static bool zsets_put(struct http_call *call)
 {

@@ -167,9 +167,13 @@ static kvsql_rc verror_say(struct vt_session *session, int code, bool preparing,
 kvsql_rc vt_sqlite_error(struct vt_session *session, int code, bool preparing,
                          struct kvsql_error *err)
 {
+    const char *text = sqlite3_errmsg(session->sql);
+
     session->error_offset = sqlite3_error_offset(session->sql);
-    return verror_say(session, code, preparing, sqlite3_errmsg(session->sql),
-                      err);
+    if (preparing && session->error_offset < 0)
+        session->error_offset =
+            vt_place(text, session->reads.sql, session->reads.size);
+    return verror_say(session, code, preparing, text, err);
 }
 
 kvsql_rc vt_module_error(struct vt_session *session, sqlite3_vtab *vtab,

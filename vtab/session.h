@@ -24,6 +24,7 @@ struct vt_limits {
     bool trusted;          /* local shell: no authorizer, no row or byte cap */
     bool read_only;        /* query_only; writes give KVSQL_READONLY */
     bool admin;            /* may see clients, config, slowlog, queries */
+    bool exact;            /* a score of -0.0 is told, for exports (VA6) */
     const char *user;      /* static; NULL = "default" */
     uint64_t client;       /* of the registry of clients, or 0 */
     uint64_t deadline_ms;  /* 0 = none when trusted, else 10,000 */

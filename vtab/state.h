@@ -235,6 +235,9 @@ KV_INTERNAL kvsql_rc vt_sqlite_error(struct vt_session *session, int code,
 KV_INTERNAL kvsql_rc vt_module_error(struct vt_session *session,
                                      sqlite3_vtab *vtab, int code,
                                      struct kvsql_error *err);
+/* Where in the text the name stands of which the sentence of SQLite says that
+ * there is no such table or column; -1: it says another thing (place.c). */
+KV_INTERNAL int vt_place(const char *sentence, const char *sql, size_t size);
 
 /* ---- limits (limit.c) ------------------------------------------------------ */
 

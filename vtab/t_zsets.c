@@ -1,6 +1,7 @@
 /* t_zsets.c - the table zsets: one row for each member, with its score.
  *
- * A score is never NaN, and -0.0 reads as 0.0 (VA6).
+ * A score is never NaN, and -0.0 reads as 0.0 (VA6), but for a session that
+ * copies values as they are.
  *
  * Thread: the session's. */
 #include "vtab/table.h"
@@ -30,7 +31,9 @@ static void zsets_column(struct vt_cursor *cursor, int column,
     case ZSETS_MEMBER: vt_cell_val(cell, &cursor->elem->key); break;
     case ZSETS_SCORE:
         cell->kind = VT_CELL_REAL;
-        cell->real = cursor->elem->score + 0.0; /* -0.0 + 0.0 is 0.0 */
+        cell->real = cursor->elem->score;
+        if (!cursor->table->session->limits.exact)
+            cell->real += 0.0; /* -0.0 + 0.0 is 0.0 */
         break;
     case ZSETS_RANK: zsets_rank(cursor, cell); break;
     case ZSETS_ID: vt_cell_id(cursor, cell); break;
