@@ -111,6 +111,11 @@ static const struct kv_observer track_observer = {.wanted = &track_wanted,
                                                   .done = cmd_track_done,
                                                   .end = cmd_track_end};
 
+void cmd_track_want(int more)
+{
+    atomic_fetch_add(&track_wanted, (unsigned)more);
+}
+
 void cmd_track_observe(kvsql *db)
 {
     kv_observe(db, &track_observer);

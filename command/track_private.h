@@ -45,6 +45,8 @@ extern struct cmd_track_state cmd_track;
 extern _Thread_local uint64_t cmd_track_writer;
 
 /* track.c */
+/* One more, or one less, who wants to be told of changes. */
+KV_INTERNAL void cmd_track_want(int more);
 KV_INTERNAL struct cmd_client *cmd_track_client(uint64_t id);
 
 /* track_tell.c; the lock is held, but for begin. */

@@ -4,7 +4,7 @@
  *   begin   take the lock
  *   key     who has it in the table is told, and the key taken out; for BCAST
  *           it is kept
- *   done    who watches it while it is absent is marked
+ *   done    who watches it while it is absent is marked; who waits for it is told
  *   end     each prefix's keys in one message; drop the lock
  *
  * A batch with more keys than such a message lists has all keys taken for
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "command/await.h"
 #include "command/track_private.h"
 
 #define TRACK_FILTER_MAX 64         /* prefixes that are tried for each key */
@@ -273,10 +274,13 @@ void cmd_track_told(enum kv_observed change, kvsql_slice key)
  * So it does when it had expired and was not removed yet. */
 void cmd_track_done(enum kv_observed change, kvsql_slice key)
 {
+    const bool put = change == KV_OBSERVED_PUT;
     const struct cmd_keyset_key *found =
-        change == KV_OBSERVED_PUT ? cmd_keyset_find(&cmd_track.absent, key)
-                                  : NULL;
+        put ? cmd_keyset_find(&cmd_track.absent, key) : NULL;
 
+    if (put) {
+        cmd_await_told(key);
+    }
     for (uint32_t i = 0; found != NULL && i < found->count; i++) {
         struct cmd_client *client =
             (struct cmd_client *)(uintptr_t)cmd_keyset_ids(found)[i];

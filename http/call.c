@@ -381,7 +381,8 @@ static void call_write(struct http_call *call)
         return;
     }
     call_look(call, &at, &call->before);
-    if (!call_allowed(call) || !call_change(call, txn) ||
+    if (http_call_wait(call) || !call_allowed(call) ||
+        !call_change(call, txn) ||
         !call_few(call, kv_txn_count(txn))) {
         kv_txn_rollback(txn);
         return;
@@ -485,14 +486,14 @@ static bool call_prepare(struct http_call *call)
         return http_call_refuse(call, HTTP_P_PARAMETER,
                                 "cache is a whole number of seconds");
     if (!http_prefer_read(request, &call->prefer) ||
-        !http_ttl_asked(request, &call->ttl_ms))
+        !http_ttl_asked(request, &call->ttl_ms) || !http_call_may_wait(call))
         return false;
     if ((call->deed->flags & HTTP_CALL_JSON) && !call_json(call))
         return false;
     return call->deed->say(call);
 }
 
-static void call_end(struct http_call *call)
+void http_call_end(struct http_call *call)
 {
     http_json_fini(&call->json);
     for (unsigned i = 0; i < call->count; i++)
@@ -548,7 +549,7 @@ static void call_work_more(struct http_request *request,
 {
     (void)worker;
     call_more(request->state);
-    call_end(request->state);
+    http_call_end(request->state);
 }
 
 static void call_work(struct http_request *request, struct http_worker *worker)
@@ -556,7 +557,27 @@ static void call_work(struct http_request *request, struct http_worker *worker)
     (void)worker;
     if (!call_do(request->state))
         call_more(request->state);
-    call_end(request->state);
+    http_call_end(request->state);
+}
+
+/* It has looked: it waits, or is done. */
+static enum http_next call_next(struct http_call *call)
+{
+    if (call->waits)
+        return HTTP_NEXT_WAIT;
+    http_call_waited(call);
+    http_call_end(call);
+    return HTTP_NEXT_ANSWER;
+}
+
+enum http_next http_call_again(struct http_request *request)
+{
+    struct http_call *call = request->state;
+
+    call->waits = false;
+    call->again = true;
+    call_write(call);
+    return call_next(call);
 }
 
 enum http_next http_call_run(struct http_request *request,
@@ -577,9 +598,9 @@ enum http_next http_call_run(struct http_request *request,
         return HTTP_NEXT_WORK;
     }
     if (!call_do(call)) {
+        call->wait_ms = 0; /* no command that waits is a long one */
         request->work = call_work_more;
         return HTTP_NEXT_WORK;
     }
-    call_end(call);
-    return HTTP_NEXT_ANSWER;
+    return call_next(call);
 }

@@ -20,6 +20,7 @@
 #ifndef KVSQL_HTTP_CALL_H
 #define KVSQL_HTTP_CALL_H
 
+#include "command/await.h"
 #include "command/command.h"
 #include "http/json.h"
 #include "http/prefer.h"
@@ -33,7 +34,8 @@ enum http_call_flag {
     HTTP_CALL_JSON = 4,    /* the body is a JSON value */
     HTTP_CALL_WIDE = 8,    /* reads all of the value, or much of it */
     HTTP_CALL_WHOLE = 16,  /* Prefer: return= can give the whole value */
-    HTTP_CALL_ELEMENT = 32 /* the first reply says: 1 made, 0 was there */
+    HTTP_CALL_ELEMENT = 32, /* the first reply says: 1 made, 0 was there */
+    HTTP_CALL_WAITS = 64    /* ?wait=: until there is something to take */
 };
 
 struct http_call;
@@ -82,8 +84,24 @@ struct http_call {
     struct cmd_reply whole; /* for Prefer: return= */
     bool has_whole, refused;
     void *own;  /* the handler's, in the arena */
+    int64_t wait_ms;  /* at most so long for something to take; 0: not at all */
+    struct cmd_waiter waiter;
+    bool waits, again; /* nothing was there; it is not the first look */
     bool reads; /* said so: nothing is written after all, of several keys */
 };
+
+/* await.c: ?wait= of the request. False: refused. */
+KV_INTERNAL bool http_call_may_wait(struct http_call *call);
+/* In the open txn, the key as it is: is there nothing to take, and does the
+ * request wait for it? Then it is in the queue when this returns, or its time is
+ * over and it is answered; the txn is to be rolled back. */
+KV_INTERNAL bool http_call_wait(struct http_call *call);
+/* The call has looked and waits no more: let the next one have what is left. */
+KV_INTERNAL void http_call_waited(struct http_call *call);
+/* call.c: look again. */
+KV_INTERNAL enum http_next http_call_again(struct http_request *request);
+/* Free what the call holds. */
+KV_INTERNAL void http_call_end(struct http_call *call);
 
 /* Do it. The request's second segment is the key. */
 KV_INTERNAL enum http_next http_call_run(struct http_request *request,

@@ -92,7 +92,8 @@ static void lists_popped(struct http_call *call)
 }
 
 HTTP_DEED(lists_pop, .type = KV_LIST,
-          .flags = HTTP_CALL_WRITES | HTTP_CALL_JSON | HTTP_CALL_WHOLE,
+          .flags = HTTP_CALL_WRITES | HTTP_CALL_JSON | HTTP_CALL_WHOLE |
+                   HTTP_CALL_WAITS,
           .members = (const char *const[]){"side", "count", NULL},
           .say = lists_pop, .show = lists_popped)
 
@@ -120,7 +121,7 @@ static void lists_moved(struct http_call *call)
 }
 
 HTTP_DEED(lists_move, .type = KV_LIST,
-          .flags = HTTP_CALL_WRITES | HTTP_CALL_JSON,
+          .flags = HTTP_CALL_WRITES | HTTP_CALL_JSON | HTTP_CALL_WAITS,
           .members = (const char *const[]){"to", "from_side", "to_side", NULL},
           .say = lists_move, .show = lists_moved)
 

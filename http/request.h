@@ -8,7 +8,8 @@
  *   first call    guard -> target -> access -> route        (refusals)
  *   body          collected, bounded, under a deadline
  *   run           the route's handler: an answer, or work for a worker
- *   waiting       suspended: a worker, the gate, or room in a stream
+ *   waiting       suspended: a worker, the gate, room in a stream, or something
+ *                 to take (await.c)
  *   answered      the response is queued
  *
  * Always true:
@@ -100,7 +101,8 @@ enum http_rights { HTTP_RIGHT_NONE, HTTP_RIGHT_READ, HTTP_RIGHT_ALL };
 enum http_tier { HTTP_TIER_COMMAND, HTTP_TIER_RESOURCE, HTTP_TIER_SQL };
 #define HTTP_TIERS 3
 
-enum http_next { HTTP_NEXT_ANSWER, HTTP_NEXT_WORK };
+/* WAIT: until the request is told, or its time is over; then `again` runs. */
+enum http_next { HTTP_NEXT_ANSWER, HTTP_NEXT_WORK, HTTP_NEXT_WAIT };
 
 /* One row of routes.def. */
 struct http_route {
@@ -167,6 +169,7 @@ enum http_phase {
     HTTP_PHASE_WORK,    /* a worker has it */
     HTTP_PHASE_ANSWER,  /* the answer is made, its gate may be shut */
     HTTP_PHASE_GATE,    /* waiting for the gate */
+    HTTP_PHASE_AWAIT,   /* waiting for something to take */
     HTTP_PHASE_SENT
 };
 
@@ -239,9 +242,19 @@ struct http_request {
     bool gone;                /* client lost or server stopping: give up */
     bool work_done;           /* the worker is through, or streaming */
     bool gate_done;
+    bool awaits;              /* suspended by server_await() */
+    bool told, late;          /* something may be there; the time is over */
     kvsql_rc gate_rc;
     struct MHD_Connection *connection; /* NULL once completed */
     struct vt_session *session; /* a statement runs for this request */
+
+    /* Of one that waits; set before it does, and not changed then. */
+    uint64_t until_ns;        /* monotonic; 0: it does not */
+    enum http_next (*again)(struct http_request *request);
+    /* Let go of what the handler holds; NULL: nothing. Once, by the event loop,
+     * when no more of the handler is to come. */
+    void (*drop)(struct http_request *request);
+    struct http_request *told_next; /* guarded by the server's told_lock */
 
     struct kv_waiter waiter;  /* at the gate */
     void (*work)(struct http_request *request, struct http_worker *worker);
@@ -346,6 +359,12 @@ struct http_server {
     uint32_t conn_serial;
     int epoll, wake;            /* descriptors */
     struct kv_thread watcher;
+    uint64_t due_ns; /* the first time is over then, of those that wait */
+    atomic_bool watch_over; /* the watcher is to end */
+    /* Those that were told, each with a reference, for the watcher to wake: who
+     * tells holds locks of higher ranks. */
+    struct kv_lock told_lock; /* POST */
+    struct http_request *told_first;
 
     /* Event streams (sse.c), guarded by sse_lock. */
     struct kv_lock sse_lock;
@@ -530,6 +549,8 @@ KV_INTERNAL void http_watch_leave(struct http_request *request);
 /* The library is about to wait for more of this connection: remind it of an
  * end that it saw and forgot. */
 KV_INTERNAL void http_watch_answered(struct http_conn *conn);
+/* Something may be there for a request that waits; under any lock below POST. */
+KV_INTERNAL void http_watch_tell(struct http_request *request);
 /* Stop: cancel all that is suspended; hang up on everybody. */
 KV_INTERNAL void http_watch_cancel_all(struct http_server *server);
 KV_INTERNAL void http_watch_hang_up(struct http_server *server);

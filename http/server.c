@@ -120,21 +120,6 @@ static enum MHD_Result server_work(struct http_request *request)
     return server_answer(request);
 }
 
-/* After a suspension. */
-static enum MHD_Result server_resumed(struct http_request *request)
-{
-    kv_lock_take(&request->lock);
-    bool gone = request->gone, open = request->stream.open;
-    bool ready = request->phase == HTTP_PHASE_WORK ? request->work_done
-                                                   : request->gate_done;
-    kv_lock_drop(&request->lock);
-    if (gone || !ready)
-        return MHD_NO;
-    if (request->phase == HTTP_PHASE_GATE || open)
-        return server_answer(request);
-    return server_gate(request);
-}
-
 /* A worker compresses what takes long; who gave it to him does the rest. */
 static void server_pack(struct http_request *request,
                         struct http_worker *worker)
@@ -186,6 +171,68 @@ static enum http_next server_route(struct http_request *request)
     return next;
 }
 
+/* Wait for something to take, unless it came meanwhile: then look again. */
+static enum http_next server_await(struct http_request *request,
+                                   bool *suspended)
+{
+    enum http_next next;
+
+    request->phase = HTTP_PHASE_AWAIT;
+    do {
+        kv_lock_take(&request->lock);
+        request->late = request->late || kv_os_mono_ns() >= request->until_ns;
+        const bool look = request->told || request->late;
+        *suspended = !look && http_suspend(request, true);
+        request->awaits = *suspended;
+        kv_lock_drop(&request->lock);
+        next = look ? request->again(request) : HTTP_NEXT_WAIT;
+        if (!look)
+            break;
+    } while (next == HTTP_NEXT_WAIT);
+    return next;
+}
+
+/* The handler has run. */
+static enum MHD_Result server_next(struct http_request *request,
+                                   enum http_next next)
+{
+    if (next == HTTP_NEXT_WAIT) {
+        bool suspended;
+        next = server_await(request, &suspended);
+        if (next == HTTP_NEXT_WAIT)
+            return suspended ? MHD_YES : MHD_NO;
+    }
+    if (next == HTTP_NEXT_WORK)
+        return server_work(request);
+    if (!http_gzip_wanted(request))
+        return server_gate(request);
+    if (request->answer.body.size > HTTP_BODY_INLINE) {
+        request->packing = true;
+        request->work = server_pack;
+        return server_work(request);
+    }
+    http_gzip_answer(request);
+    return server_gate(request);
+}
+
+/* After a suspension. */
+static enum MHD_Result server_resumed(struct http_request *request)
+{
+    kv_lock_take(&request->lock);
+    bool gone = request->gone, open = request->stream.open;
+    bool ready = request->phase == HTTP_PHASE_WORK    ? request->work_done
+                 : request->phase == HTTP_PHASE_AWAIT ? true
+                                                      : request->gate_done;
+    kv_lock_drop(&request->lock);
+    if (gone || !ready)
+        return MHD_NO;
+    if (request->phase == HTTP_PHASE_AWAIT)
+        return server_next(request, HTTP_NEXT_WAIT);
+    if (request->phase == HTTP_PHASE_GATE || open)
+        return server_answer(request);
+    return server_gate(request);
+}
+
 static enum MHD_Result server_run(struct http_request *request)
 {
     http_watch_deadline(request->conn, 0);
@@ -198,17 +245,7 @@ static enum MHD_Result server_run(struct http_request *request)
         return server_answer(request);
     if (request->headers[HTTP_H_AGAIN].p != NULL)
         http_again_ask(request);
-    if (server_route(request) == HTTP_NEXT_WORK)
-        return server_work(request);
-    if (!http_gzip_wanted(request))
-        return server_gate(request);
-    if (request->answer.body.size > HTTP_BODY_INLINE) {
-        request->packing = true;
-        request->work = server_pack;
-        return server_work(request);
-    }
-    http_gzip_answer(request);
-    return server_gate(request);
+    return server_next(request, server_route(request));
 }
 
 static enum MHD_Result server_body(struct http_request *request,
@@ -297,6 +334,7 @@ static enum MHD_Result server_handle(void *arg,
         return server_run(request);
     case HTTP_PHASE_WORK:
     case HTTP_PHASE_GATE:
+    case HTTP_PHASE_AWAIT:
         return server_resumed(request);
     case HTTP_PHASE_RUN:
     case HTTP_PHASE_ANSWER:
@@ -347,6 +385,8 @@ static void server_completed(void *arg, struct MHD_Connection *connection,
         vt_interrupt(request->session);
     kv_cond_wake_all(&request->stream.room);
     kv_lock_drop(&request->lock);
+    if (request->drop != NULL)
+        request->drop(request);
     http_sse_close(request);
     http_stats_done(request, now_ns);
     http_watch_until(request->conn, now_ns, SERVER_IDLE_MS);
@@ -582,6 +622,7 @@ static void server_free(struct http_server *server)
     server_list_free(server->origins);
     kv_cond_fini(&server->watch_quiet);
     kv_lock_fini(&server->watch_lock);
+    kv_lock_fini(&server->told_lock);
     kv_cond_fini(&server->queue_more);
     kv_lock_fini(&server->queue_lock);
     kv_lock_fini(&server->sse_lock);
@@ -617,6 +658,8 @@ kvsql_rc http_start(kvsql *db, const struct http_config *config,
     server->epoll = server->wake = server->post = -1;
     kv_lock_init(&server->secrets_lock, KV_RANK_COMMAND);
     kv_lock_init(&server->watch_lock, HTTP_RANK_WATCH);
+    kv_lock_init(&server->told_lock, KV_RANK_POST);
+    server->due_ns = UINT64_MAX;
     kv_cond_init(&server->watch_quiet);
     kv_lock_init(&server->sse_lock, HTTP_RANK_SSE);
     kv_lock_init(&server->queue_lock, HTTP_RANK_QUEUE);

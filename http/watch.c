@@ -3,7 +3,8 @@
  * The library's own timer counts inactivity only, and a suspended connection
  * sees neither its client go nor any timeout. So one thread of ours keeps the
  * table of all connections, hangs up on those past their absolute deadline
- * (L3), and has every socket in an epoll set of its own, for its end alone.
+ * (L3), wakes requests that wait for something to take when it is there or their
+ * time is over, and has every socket in an epoll set of its own, for its end alone.
  *
  * The end of a client is told by the kernel once, and the library, whose set
  * is edge-triggered, forgets it when it came together with bytes: it reads
@@ -117,6 +118,12 @@ void http_watch_deadline(struct http_conn *conn, uint64_t ms)
         atomic_store_explicit(&conn->deadline_ns, 0, memory_order_relaxed);
 }
 
+/* Let the watcher look at what there is to do. */
+static void watch_kick(struct http_server *server)
+{
+    (void)eventfd_write(server->wake, 1); /* full: it looks anyway */
+}
+
 bool http_watch_enter(struct http_request *request, bool lost)
 {
     struct http_server *server = request->server;
@@ -132,7 +139,13 @@ bool http_watch_enter(struct http_request *request, bool lost)
         conn->request = request; /* H2 */
         conn->lost = lost;
     }
+    const bool sooner = good && request->until_ns != 0 &&
+                        request->until_ns < server->due_ns;
+    if (sooner)
+        server->due_ns = request->until_ns;
     kv_lock_drop(&server->watch_lock);
+    if (sooner)
+        watch_kick(server);
     return good;
 }
 
@@ -200,6 +213,98 @@ static void watch_tick(struct http_server *server)
     kv_lock_drop(&server->watch_lock);
 }
 
+/* ---- those that wait for something to take ------------------------------------------ */
+
+static void watch_wake(struct http_request *request, bool late)
+{
+    kv_lock_take(&request->lock);
+    if (late)
+        request->late = true;
+    else
+        request->told = true;
+    if (request->awaits)
+        http_wake(request);
+    request->awaits = false;
+    kv_lock_drop(&request->lock);
+    http_request_unref(request);
+}
+
+void http_watch_tell(struct http_request *request)
+{
+    struct http_server *server = request->server;
+
+    http_request_ref(request);
+    kv_lock_take(&server->told_lock);
+    request->told_next = server->told_first;
+    server->told_first = request;
+    kv_lock_drop(&server->told_lock);
+    watch_kick(server);
+}
+
+static void watch_told(struct http_server *server)
+{
+    kv_lock_take(&server->told_lock);
+    struct http_request *request = server->told_first;
+    server->told_first = NULL;
+    kv_lock_drop(&server->told_lock);
+    while (request != NULL) {
+        struct http_request *next = request->told_next;
+        watch_wake(request, false);
+        request = next;
+    }
+}
+
+/* Some of those whose time is over, each with a reference; how many. Sets when
+ * the next one's is. */
+static unsigned watch_late(struct http_server *server, uint64_t now,
+                           struct http_request *late[WATCH_EVENTS])
+{
+    unsigned count = 0;
+
+    kv_lock_take(&server->watch_lock);
+    server->due_ns = UINT64_MAX;
+    for (unsigned i = 0; i < server->conn_cap && count < WATCH_EVENTS; i++) {
+        struct http_request *request =
+            server->conns[i] != NULL ? server->conns[i]->request : NULL;
+        if (request == NULL || request->until_ns == 0)
+            continue;
+        if (now >= request->until_ns) {
+            http_request_ref(request);
+            late[count++] = request;
+        } else if (request->until_ns < server->due_ns) {
+            server->due_ns = request->until_ns;
+        }
+    }
+    kv_lock_drop(&server->watch_lock);
+    return count;
+}
+
+static void watch_due(struct http_server *server)
+{
+    struct http_request *late[WATCH_EVENTS];
+    unsigned count;
+
+    kv_lock_take(&server->watch_lock);
+    const uint64_t due = server->due_ns;
+    kv_lock_drop(&server->watch_lock);
+    if (kv_os_mono_ns() < due)
+        return;
+    do {
+        count = watch_late(server, kv_os_mono_ns(), late);
+        for (unsigned i = 0; i < count; i++)
+            watch_wake(late[i], true);
+    } while (count == WATCH_EVENTS);
+}
+
+/* When there is something to do next. */
+static uint64_t watch_next(struct http_server *server, uint64_t tick_at)
+{
+    kv_lock_take(&server->watch_lock);
+    const uint64_t due = server->due_ns;
+    kv_lock_drop(&server->watch_lock);
+    return due < tick_at ? due : tick_at;
+}
+
 /* Milliseconds from now until `at`, rounded up. */
 static int watch_until(uint64_t at)
 {
@@ -216,15 +321,23 @@ static void *watch_run(void *arg)
 
     for (;;) {
         int n = epoll_wait(server->epoll, events, WATCH_EVENTS,
-                           watch_until(tick_at));
+                           watch_until(watch_next(server, tick_at)));
+        bool ended = false;
         for (int i = 0; i < n; i++) {
-            if (events[i].data.u64 == WATCH_WAKE)
-                return NULL;
-            if (events[i].data.u64 == WATCH_POST)
+            eventfd_t kicks;
+            if (events[i].data.u64 == WATCH_WAKE) {
+                (void)eventfd_read(server->wake, &kicks);
+            } else if (events[i].data.u64 == WATCH_POST) {
                 http_sse_carry(server);
-            else
+            } else {
                 watch_ended(server, events[i].data.u64);
+                ended = true;
+            }
         }
+        if (atomic_load(&server->watch_over))
+            return NULL;
+        watch_told(server);
+        watch_due(server);
         if (n < 0 && errno != EINTR) {
             kv_diag(KV_ERROR_LEVEL, "http.watch", "error=%s",
                     kv_os_error(errno));
@@ -235,7 +348,7 @@ static void *watch_run(void *arg)
             watch_tick(server);
             http_sse_beat(server);
             tick_at = now + WATCH_TICK_NS;
-        } else if (n > 0 && tick_at > now + WATCH_AGAIN_NS) {
+        } else if (ended && tick_at > now + WATCH_AGAIN_NS) {
             tick_at = now + WATCH_AGAIN_NS;
         }
     }
@@ -262,7 +375,8 @@ kvsql_rc http_watch_start(struct http_server *server, struct kvsql_error *err)
 void http_watch_stop(struct http_server *server)
 {
     if (server->watcher.running) {
-        (void)eventfd_write(server->wake, 1); /* cannot be full: one write */
+        atomic_store(&server->watch_over, true);
+        watch_kick(server);
         kv_thread_join(&server->watcher);
     }
     if (server->epoll >= 0)

@@ -105,7 +105,8 @@ static void zsets_popped(struct http_call *call)
 }
 
 HTTP_DEED(zsets_pop, .type = KV_ZSET,
-          .flags = HTTP_CALL_WRITES | HTTP_CALL_JSON | HTTP_CALL_WHOLE,
+          .flags = HTTP_CALL_WRITES | HTTP_CALL_JSON | HTTP_CALL_WHOLE |
+                   HTTP_CALL_WAITS,
           .members = (const char *const[]){"end", "count", NULL},
           .say = zsets_pop, .show = zsets_popped)
 
