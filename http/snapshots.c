@@ -25,6 +25,17 @@ static void snapshots_item(struct kv_buf *out,
                   (unsigned long long)info->ms);
 }
 
+/* How far the one is that is being written, as members of an object. */
+static void snapshots_progress(struct kv_buf *out, const struct kv_info *info)
+{
+    kv_buf_printf(out, "\"done\":%llu,\"total\":%llu,\"left_s\":%llu",
+                  (unsigned long long)info->snapshot_done,
+                  (unsigned long long)info->snapshot_total,
+                  (unsigned long long)cmd_stats_left(
+                      info->snapshot_done, info->snapshot_total,
+                      info->snapshot_running_ms * 1000000));
+}
+
 enum http_next http_do_snapshots_list(struct http_request *request)
 {
     kvsql *db = atomic_load(&request->server->db);
@@ -44,13 +55,10 @@ enum http_next http_do_snapshots_list(struct http_request *request)
     http_answer(request, 200, HTTP_TYPE_JSON);
     kv_buf_printf(out, "{\"running\":%s,",
                   info.snapshot_running ? "true" : "false");
-    if (info.snapshot_running)
-        kv_buf_printf(out, "\"done\":%llu,\"total\":%llu,\"left_s\":%llu,",
-                      (unsigned long long)info.snapshot_done,
-                      (unsigned long long)info.snapshot_total,
-                      (unsigned long long)cmd_stats_left(
-                          info.snapshot_done, info.snapshot_total,
-                          info.snapshot_running_ms * 1000000));
+    if (info.snapshot_running) {
+        snapshots_progress(out, &info);
+        kv_buf_byte(out, ',');
+    }
     kv_buf_printf(out, "\"last_ok\":%s,\"items\":[",
                   info.snapshot_last_ok ? "true" : "false");
     for (unsigned i = 0; i < count; i++) {
@@ -62,48 +70,63 @@ enum http_next http_do_snapshots_list(struct http_request *request)
     return HTTP_NEXT_ANSWER;
 }
 
-static void snapshots_wait(struct http_request *request,
+static void snapshots_location(struct http_request *request, const char *name)
+{
+    http_answer_header(request, "Location", "/v1/snapshots%s%s",
+                       name[0] != 0 ? "/" : "", name);
+}
+
+static void snapshots_running(struct http_request *request,
+                              const struct kv_info *info, const char *name)
+{
+    http_answer(request, 202, HTTP_TYPE_JSON);
+    snapshots_location(request, name);
+    http_answer_header(request, "Retry-After", "1");
+    kv_buf_text(&request->answer.body, "{\"status\":\"running\",");
+    snapshots_progress(&request->answer.body, info);
+    kv_buf_byte(&request->answer.body, '}');
+}
+
+/* 202 when it is known which state it is of, and so its name; with ?wait=1 201
+ * when the file is there. */
+static void snapshots_make(struct http_request *request,
                            struct http_worker *worker)
 {
     kvsql *db = atomic_load(&request->server->db);
-    struct kv_snapshot_info info;
+    const bool wait = http_is(http_param(request, "wait"), "1");
+    char name[KV_SNAPSHOT_NAME_SIZE] = "";
+    struct kv_snapshot_info made;
     struct kvsql_error err;
+    struct kv_info info;
+    uint64_t position = 0;
 
     (void)worker;
-    kvsql_rc rc = kv_snapshot_run(db, NULL, NULL, &info, &err);
+    kvsql_rc rc = wait ? kv_snapshot_run(db, NULL, NULL, &made, &err)
+                       : kv_snapshot_begin(db, &position, &err);
     if (rc != KVSQL_OK) {
         http_fail(request, rc, err.text, NULL);
-        return;
+    } else if (wait) {
+        http_answer(request, 201, HTTP_TYPE_JSON);
+        snapshots_location(request, made.file);
+        snapshots_item(&request->answer.body, &made);
+    } else {
+        if (position > 0)
+            kv_snapshot_name(position, name);
+        kv_info_get(db, &info);
+        snapshots_running(request, &info, name);
     }
-    http_answer(request, 201, HTTP_TYPE_JSON);
-    http_answer_header(request, "Location", "/v1/snapshots");
-    snapshots_item(&request->answer.body, &info);
 }
 
-/* 202 at once, or with ?wait=1 201 when the file is there. */
 enum http_next http_do_snapshots_make(struct http_request *request)
 {
-    kvsql *db = atomic_load(&request->server->db);
     kvsql_slice wait = http_param(request, "wait");
-    struct kvsql_error err;
 
     if (wait.p != NULL && !http_is(wait, "1") && !http_is(wait, "0")) {
         http_refuse(request, HTTP_P_PARAMETER, "wait is 0 or 1");
         return HTTP_NEXT_ANSWER;
     }
-    if (http_is(wait, "1")) {
-        request->work = snapshots_wait;
-        return HTTP_NEXT_WORK;
-    }
-    kvsql_rc rc = kv_snapshot_start(db, &err);
-    if (rc != KVSQL_OK) {
-        http_fail(request, rc, err.text, NULL);
-        return HTTP_NEXT_ANSWER;
-    }
-    http_answer(request, 202, HTTP_TYPE_JSON);
-    http_answer_header(request, "Location", "/v1/snapshots");
-    kv_buf_text(&request->answer.body, "{\"status\":\"running\"}");
-    return HTTP_NEXT_ANSWER;
+    request->work = snapshots_make;
+    return HTTP_NEXT_WORK;
 }
 
 /* ---- a file ----------------------------------------------------------------------- */
@@ -178,6 +201,22 @@ static void snapshots_name(const struct http_request *request,
                  (const char *)segment.p);
 }
 
+/* Is it the one that is being written? Then that is the answer. */
+static bool snapshots_is_running(struct http_request *request,
+                                 const char *name)
+{
+    char now[KV_SNAPSHOT_NAME_SIZE];
+    struct kv_info info;
+
+    kv_info_get(atomic_load(&request->server->db), &info);
+    kv_snapshot_name(info.snapshot_of, now);
+    if (!info.snapshot_running || info.snapshot_of == 0 ||
+        strcmp(name, now) != 0)
+        return false;
+    snapshots_running(request, &info, name);
+    return true;
+}
+
 static void snapshots_file(struct http_request *request,
                            struct http_worker *worker)
 {
@@ -190,6 +229,8 @@ static void snapshots_file(struct http_request *request,
     (void)worker;
     snapshots_name(request, name);
     kvsql_rc rc = kv_snapshot_open(db, name, &file, &info, &err);
+    if (rc == KVSQL_NOTFOUND && snapshots_is_running(request, name))
+        return;
     if (rc != KVSQL_OK)
         http_fail(request, rc, err.text, NULL);
     else

@@ -319,6 +319,7 @@ static void db_stop_threads(kvsql *db)
     db->stop = true;
     kv_cond_wake_all(&db->keeper_work);
     kv_cond_wake_all(&db->snapshot_work);
+    kv_cond_wake_all(&db->snapshot_begun);
     kv_lock_drop(&db->lock);
     if (db->keeper.running) {
         kv_thread_join(&db->keeper);
@@ -369,6 +370,7 @@ static void db_init(kvsql *db, const struct kvsql_options *options,
     kv_lock_init(&db->lock, KV_RANK_HANDLE);
     kv_cond_init(&db->keeper_work);
     kv_cond_init(&db->snapshot_work);
+    kv_cond_init(&db->snapshot_begun);
 }
 
 /* Everything but the wal, which is closed or was never opened. */
@@ -384,6 +386,7 @@ static void db_free(kvsql *db)
         db->os->dir_close(db->os->arg, db->dir);
     }
     kv_cond_fini(&db->snapshot_work);
+    kv_cond_fini(&db->snapshot_begun);
     kv_cond_fini(&db->keeper_work);
     kv_lock_fini(&db->lock);
     kv_lock_fini(&db->tick_lock);
@@ -569,6 +572,7 @@ static void db_info(kvsql *db, struct kv_info *info)
     if (db->snapshot_running) {
         info->snapshot_done = atomic_load(&db->snapshot_done);
         info->snapshot_total = atomic_load(&db->snapshot_total);
+        info->snapshot_of = db->snapshot_of;
         info->snapshot_running_ms =
             (kv_os_mono_ns() - db->snapshot_begun_ns) / 1000000;
     }

@@ -22,11 +22,13 @@ struct kvsql {
 
     struct kv_lock tick_lock; /* one tick at a time; held while it runs */
     struct kv_lock lock;      /* all below */
-    struct kv_cond keeper_work, snapshot_work;
+    struct kv_cond keeper_work, snapshot_work, snapshot_begun;
     struct kv_thread keeper, snapshotter;
     bool stop;
     bool snapshot_wanted, snapshot_running, snapshot_last_ok;
     uint64_t snapshot_begun_ns; /* of the one that is running */
+    uint64_t snapshot_runs;     /* that have pinned their view, or failed to */
+    uint64_t snapshot_of;       /* position of the last of them; 0: it failed */
     /* Keys of that, as its thread tells. */
     _Atomic uint64_t snapshot_done, snapshot_total;
     uint64_t snapshot_next_ns;  /* not before, after a failure */

@@ -266,6 +266,12 @@ static void dbsnap_clean(kvsql *db, char dropped[][40], unsigned dropped_count,
     }
 }
 
+void kv_snapshot_name(uint64_t position, char out[KV_SNAPSHOT_NAME_SIZE])
+{
+    (void)snprintf(out, KV_SNAPSHOT_NAME_SIZE, "snap-%016" PRIu64 ".db",
+                   position);
+}
+
 /* All but the marks of who is running. */
 static kvsql_rc dbsnap_take(kvsql *db, const struct kv_view *view,
                             kv_progress_fn progress, void *arg,
@@ -279,8 +285,7 @@ static kvsql_rc dbsnap_take(kvsql *db, const struct kv_view *view,
     unsigned dropped_count = 0;
     uint64_t oldest = 0;
 
-    (void)snprintf(snapshot.name, sizeof(snapshot.name),
-                   "snap-%016" PRIu64 ".db", snapshot.position);
+    kv_snapshot_name(snapshot.position, snapshot.name);
     (void)snprintf(tmp, sizeof(tmp), "%s.tmp", snapshot.name);
     kvsql_rc rc = dbsnap_settle(db, snapshot.position, err);
     if (rc == KVSQL_OK) {
@@ -338,6 +343,16 @@ static void dbsnap_expire(kvsql *db)
     }
 }
 
+/* It is known which state the snapshot is of; 0: there is no view. */
+static void dbsnap_begun(kvsql *db, uint64_t position)
+{
+    kv_lock_take(&db->lock);
+    db->snapshot_of = position;
+    db->snapshot_runs++;
+    kv_cond_wake_all(&db->snapshot_begun);
+    kv_lock_drop(&db->lock);
+}
+
 static kvsql_rc dbsnap_run(kvsql *db, kv_progress_fn progress, void *arg,
                            struct kv_snapshot_info *info,
                            struct kvsql_error *err)
@@ -346,6 +361,7 @@ static kvsql_rc dbsnap_run(kvsql *db, kv_progress_fn progress, void *arg,
 
     dbsnap_expire(db);
     kvsql_rc rc = kv_pin_own(db, &view, err);
+    dbsnap_begun(db, rc == KVSQL_OK ? kv_view_position(view) : 0);
     if (rc != KVSQL_OK) {
         return rc;
     }
@@ -417,6 +433,7 @@ kvsql_rc kv_snapshot_run(kvsql *db, kv_progress_fn progress, void *arg,
     db->snapshot_running = true;
     if (!busy) {
         db->snapshot_begun_ns = kv_os_mono_ns();
+        db->snapshot_of = 0;
         atomic_store(&db->snapshot_done, 0);
         atomic_store(&db->snapshot_total, 0);
     }
@@ -489,6 +506,26 @@ kvsql_rc kv_snapshot_start(kvsql *db, struct kvsql_error *err)
     return busy ? kv_fail(err, KVSQL_BUSY,
                           "snapshot: one is being written now")
                 : KVSQL_OK;
+}
+
+kvsql_rc kv_snapshot_begin(kvsql *db, uint64_t *position,
+                           struct kvsql_error *err)
+{
+    kv_lock_take(&db->lock);
+    const uint64_t runs = db->snapshot_runs;
+    kv_lock_drop(&db->lock);
+
+    const kvsql_rc rc = kv_snapshot_start(db, err);
+    if (rc != KVSQL_OK) {
+        return rc;
+    }
+    kv_lock_take(&db->lock);
+    while (db->snapshot_runs == runs && !db->stop) {
+        kv_cond_wait(&db->snapshot_begun, &db->lock);
+    }
+    *position = db->snapshot_runs == runs ? 0 : db->snapshot_of;
+    kv_lock_drop(&db->lock);
+    return KVSQL_OK;
 }
 
 void *kv_db_snapshot_thread(void *arg)

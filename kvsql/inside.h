@@ -893,6 +893,14 @@ KV_INTERNAL kvsql_rc kv_snapshot_run(kvsql *db, kv_progress_fn progress,
 /* Ask the background thread for one; returns at once. KVSQL_BUSY when one is
  * running. */
 KV_INTERNAL kvsql_rc kv_snapshot_start(kvsql *db, struct kvsql_error *err);
+/* The same, and of which position it is: waits until the view is taken, a moment.
+ * 0: it failed before. */
+KV_INTERNAL kvsql_rc kv_snapshot_begin(kvsql *db, uint64_t *position,
+                                       struct kvsql_error *err) KV_MUST_USE;
+#define KV_SNAPSHOT_NAME_SIZE 40
+/* Name of the file of a snapshot of that position. */
+KV_INTERNAL void kv_snapshot_name(uint64_t position,
+                                  char out[KV_SNAPSHOT_NAME_SIZE]);
 /* The format of a file of that state (docs/FORMATS.md), and its tables but
  * kv_answers and kv_meta in the order of the file; index < KV_SNAPSHOT_TABLES.
  * Static. */
@@ -944,6 +952,7 @@ struct kv_info {
     /* Of the one that is running, else 0: keys that are written, all (0: not
      * begun to write), and how long it has run. */
     uint64_t snapshot_done, snapshot_total, snapshot_running_ms;
+    uint64_t snapshot_of; /* its position, once its view is taken */
     int64_t snapshot_at;
 };
 /* It waits for no gate: keys and keys_with_expiry are those of the last released
