@@ -216,6 +216,8 @@ static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
         .stream_max = (unsigned)cli_number(settings, CLI_OPT_HTTP_MAX_STREAMS),
         .again_ttl_ms = cli_duration_ms(settings, CLI_OPT_HTTP_AGAIN_TTL),
         .again_byte_max = again > 0 ? again : 1, /* in 1 byte none fits */
+        .view_max = (unsigned)cli_number(settings, CLI_OPT_HTTP_VIEWS),
+        .view_lease_ms = cli_duration_ms(settings, CLI_OPT_HTTP_VIEW_LEASE),
         .threads = (unsigned)cli_number(settings, CLI_OPT_HTTP_THREADS),
         .sql_threads = (unsigned)cli_number(settings, CLI_OPT_SQL_THREADS),
         .connection_max = (unsigned)cli_number(settings, CLI_OPT_MAXCLIENTS),

@@ -15,6 +15,7 @@
 #include "command/stats.h"
 #include "http/again.h"
 #include "http/value.h"
+#include "http/views.h"
 #include "kvsql/base/num.h"
 
 #define CALL_WAIT_MS 10000          /* for the store, as commands do */
@@ -431,16 +432,24 @@ static void call_read_view(struct http_call *call)
 {
     kvsql *db = atomic_load(&call->request->server->db);
     struct kvsql_error err;
-    struct kv_view *view;
+    struct kv_view *view = NULL;
     struct kv_at at;
-    kvsql_rc rc = kv_pin(db, &view, &err);
 
-    if (rc != KVSQL_OK) {
-        (void)http_call_fail(call, rc, err.text, NULL);
+    if (!http_view_asked(call->request)) {
+        call->refused = true;
         return;
     }
-    kv_view_hold(view, "http");
-    kv_at_view(view, &at);
+    if (call->request->view != NULL) {
+        at = call->request->view->at;
+    } else {
+        const kvsql_rc rc = kv_pin(db, &view, &err);
+        if (rc != KVSQL_OK) {
+            (void)http_call_fail(call, rc, err.text, NULL);
+            return;
+        }
+        kv_view_hold(view, "http");
+        kv_at_view(view, &at);
+    }
     call_look(call, &at, &call->before);
     bool good = call_allowed(call) && call_aim(call, &at) &&
                 call_commands(call, NULL, &at);
@@ -538,8 +547,8 @@ static bool call_do(struct http_call *call)
         return true;
     if (call_is_long(call))
         return false;
-    if (!call_writes(call))
-        return call_read(call);
+    if (!call_writes(call)) /* letting go of a view may wait */
+        return http_param(call->request, "view").p == NULL && call_read(call);
     call_write(call);
     return true;
 }

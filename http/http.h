@@ -53,6 +53,8 @@ struct http_config {
     uint64_t again_ttl_ms;      /* answers to an Idempotency-Key are kept so
                                    long; 0 = a day */
     uint64_t again_byte_max;    /* bytes of all of them; 0 = 64 MiB */
+    unsigned view_max;          /* views that clients hold; 0 = 64 */
+    uint64_t view_lease_ms;     /* of one that nobody uses; 0 = a minute */
 };
 
 /* Bind, listen, start the threads. With `db` NULL every path but /livez,

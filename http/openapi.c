@@ -226,7 +226,9 @@ static bool openapi_error(const struct http_route *row, enum http_method method,
                strcmp(row->asks, "Purge") == 0 ||
                (method == HTTP_DELETE && strstr(row->pattern, "{name}"));
     case 410:
-        return strstr(row->takes, "Last-Event-ID") != NULL;
+        return strstr(row->takes, "Last-Event-ID") != NULL ||
+               strstr(row->takes, "view") != NULL ||
+               strcmp(row->pattern, "/v1/views/{id}") == 0;
     case 412:
         return strstr(row->takes, "If-Match") != NULL ||
                strcmp(row->asks, "Batch") == 0;

@@ -44,6 +44,8 @@ struct MHD_Daemon;
 struct MHD_Response;
 struct vt_session;
 struct http_request;
+struct http_view;
+struct http_views;
 struct http_worker;
 struct http_intake;
 struct http_sse;
@@ -227,6 +229,7 @@ struct http_request {
     void (*drained)(struct http_request *request);
     struct http_intake *intake; /* of a body that is not held, in the arena */
     struct http_sse *sse; /* the answer is an event stream, in the arena */
+    struct http_view *view; /* that it reads; NULL: none (views.h) */
     void *gzip;  /* of a stream that is compressed (gzip.c) */
     bool listens; /* its answer is an event stream that workers fill */
     bool packing; /* done, its answer is only to be compressed by a worker */
@@ -336,6 +339,7 @@ struct http_server {
     size_t record_max; /* bytes of a record of an import */
     uint64_t body_max, sql_deadline_ms, sql_row_max, sql_byte_max;
     uint64_t again_ttl_ms, again_byte_max; /* of answers that are kept */
+    struct http_views *views;
     struct kv_lock secrets_lock; /* COMMAND */
     struct http_secret token, token_readonly, password; /* guarded by it */
     char *hosts[HTTP_HOSTS_MAX + 1];

@@ -27,6 +27,7 @@
 #include "http/intake.h"
 #include "http/request.h"
 #include "http/sse.h"
+#include "http/views.h"
 #include "kvsql/base/listen.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/num.h"
@@ -617,6 +618,7 @@ static void server_free(struct http_server *server)
         if (server->last_words[i] != NULL)
             MHD_destroy_response(server->last_words[i]);
     http_requests_fini(server);
+    http_views_stop(server);
     kv_listen_close(&server->listeners);
     server_list_free(server->hosts);
     server_list_free(server->origins);
@@ -678,6 +680,8 @@ kvsql_rc http_start(kvsql *db, const struct http_config *config,
     if ((rc = server_configure(server, config, err)) ||
         (rc = http_last_words(server, err)) ||
         (rc = http_tail_new(server, err)) ||
+        (rc = http_views_start(server, config->view_max, config->view_lease_ms,
+                               err)) ||
         (rc = http_watch_start(server, err)) ||
         (rc = http_work_start(
              server, config->sql_threads ? config->sql_threads : 4, err)) ||

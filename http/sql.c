@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "command/stats.h"
+#include "http/views.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
 #include "kvsql/base/text.h"
@@ -25,6 +26,7 @@ struct sql_call {
     uint32_t params;       /* its token "params", 0 = none */
     bool big_text;
     struct http_prefer prefer;
+    char tag[HTTP_ETAG_SIZE]; /* "": none */
 };
 
 /* ---- session ------------------------------------------------------------------ */
@@ -33,13 +35,21 @@ struct vt_session *http_sql_session(struct http_request *request,
                                     struct http_worker *worker,
                                     const struct vt_limits *limits)
 {
+    struct vt_limits mine = *limits;
     struct kvsql_error err;
     kvsql_rc rc = KVSQL_OK;
 
+    if (request->view == NULL && !http_view_asked(request))
+        return NULL;
+    if (request->view != NULL) {
+        mine.read_only = true;
+        mine.view = request->view->view;
+        mine.at = &request->view->at;
+    }
     if (worker->session != NULL)
-        vt_session_limits(worker->session, limits);
+        vt_session_limits(worker->session, &mine);
     else
-        rc = vt_session_open(atomic_load(&request->server->db), limits,
+        rc = vt_session_open(atomic_load(&request->server->db), &mine,
                              &worker->session, &err);
     if (rc != KVSQL_OK) {
         worker->session = NULL;
@@ -194,7 +204,7 @@ static kvsql_slice sql_member(const struct http_json *json, const char *name)
 static bool sql_body(struct http_request *request, struct sql_call *call)
 {
     static const char *const names[] = {"sql", "params", "max_rows",
-                                        "timeout_ms", NULL};
+                                        "timeout_ms", "view", NULL};
     struct http_json *json = &call->json;
     struct kvsql_error err;
     kvsql_rc rc = http_json_parse(
@@ -222,6 +232,10 @@ static bool sql_body(struct http_request *request, struct sql_call *call)
     call->params = http_json_find(json, 0, "params");
     if (json->tokens[call->params].kind == HTTP_JSON_NULL)
         call->params = 0;
+    const kvsql_slice view = sql_member(json, "view");
+    if (view.p != NULL && http_param(request, "view").p == NULL &&
+        !http_view_enter(request, view))
+        return false;
     return sql_limits(request, call, sql_member(json, "max_rows"),
                       sql_member(json, "timeout_ms"));
 }
@@ -277,8 +291,14 @@ static kvsql_rc sql_may(const struct http_request *request,
     return KVSQL_OK;
 }
 
+static void sql_tag(struct http_request *request, const char *tag)
+{
+    request->answer.cache = "no-cache";
+    http_answer_header(request, "ETag", "W/%s", tag);
+}
+
 static void sql_step_all(struct http_rows *rows, struct vt_session *session,
-                         struct vt_statement *statement)
+                         struct vt_statement *statement, const char *tag)
 {
     struct http_stats *stats = &rows->request->server->stats;
     uint64_t started_ns = kv_os_mono_ns();
@@ -289,6 +309,8 @@ static void sql_step_all(struct http_rows *rows, struct vt_session *session,
 
     http_rows_begin(rows);
     http_prefer_applied(rows->request, &(struct http_prefer){0}, "");
+    if (tag[0] != 0)
+        sql_tag(rows->request, tag);
     while ((rc = vt_step(statement, &row, &err)) == KVSQL_OK && row)
         if (!http_rows_add(rows)) {
             rc = kv_fail(&err, KVSQL_INTERRUPT, "the result was not taken");
@@ -358,7 +380,7 @@ static void sql_answer(struct http_request *request,
         http_plan_init(&plan);
         if (http_plan_asked(call->text))
             rows.plan = &plan;
-        sql_step_all(&rows, session, statement);
+        sql_step_all(&rows, session, statement, call->tag);
         kv_buf_fini(&plan);
     }
 }
@@ -392,6 +414,21 @@ static void sql_run(struct http_request *request, struct vt_session *session,
     vt_finish(statement);
 }
 
+/* Of a view the same question has the same answer: its tag, a weak one, for the
+ * time that it took is told, too. True: the client has it. */
+static bool sql_same(struct http_request *request, const struct sql_call *call,
+                     char tag[HTTP_ETAG_SIZE])
+{
+    static const char formats[] = "jncd"; /* enum http_rows_format */
+
+    tag[0] = 0;
+    if (request->view == NULL || !(request->method & (HTTP_GET | HTTP_HEAD)))
+        return false;
+    snprintf(tag, HTTP_ETAG_SIZE, "\"view-%s-%c\"", request->view->id,
+             formats[call->format]);
+    return http_version_in(request->headers[HTTP_H_IF_NONE_MATCH], tag, false);
+}
+
 static void sql_work(struct http_request *request, struct http_worker *worker)
 {
     struct sql_call call = {0};
@@ -408,7 +445,12 @@ static void sql_work(struct http_request *request, struct http_worker *worker)
         struct vt_session *session = http_sql_session(request, worker,
                                                       &limits);
         if (session != NULL) {
-            sql_run(request, session, &call);
+            if (sql_same(request, &call, call.tag)) {
+                http_answer(request, 304, NULL);
+                sql_tag(request, call.tag);
+            } else {
+                sql_run(request, session, &call);
+            }
             http_sql_leave(request, worker);
         }
     }

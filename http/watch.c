@@ -32,6 +32,7 @@
 
 #include "http/request.h"
 #include "http/sse.h"
+#include "http/views.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/os.h"
 
@@ -347,6 +348,7 @@ static void *watch_run(void *arg)
         if (now >= tick_at) {
             watch_tick(server);
             http_sse_beat(server);
+            http_views_tick(server);
             tick_at = now + WATCH_TICK_NS;
         } else if (ended && tick_at > now + WATCH_AGAIN_NS) {
             tick_at = now + WATCH_AGAIN_NS;

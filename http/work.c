@@ -10,6 +10,7 @@
 #include "http/gzip.h"
 #include "http/intake.h"
 #include "http/request.h"
+#include "http/views.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/os.h"
 #include "vtab/session.h"
@@ -36,6 +37,7 @@ static struct http_request *work_take(struct http_server *server)
 /* The worker is through with it: end the stream, or let the answer go. */
 static void work_done(struct http_request *request)
 {
+    http_view_leave(request);
     kv_lock_take(&request->lock);
     request->session = NULL;
     http_gzip_end(request);

@@ -105,6 +105,11 @@ KV_INTERNAL kvsql_rc kv_pin_at(kvsql *db, struct kv_view **view,
 KV_INTERNAL kvsql_rc kv_pin_within(kvsql *db, uint64_t timeout_ms,
                                    struct kv_view **view,
                                    struct kvsql_error *err) KV_MUST_USE;
+/* One more pin of a view that somebody keeps pinned meanwhile, for another to
+ * read. INTERRUPT: it has ended (kv_view_ended), or is older than an index that
+ * its reader would look into. Any thread. */
+KV_INTERNAL kvsql_rc kv_view_again(struct kv_view *view,
+                                   struct kvsql_error *err) KV_MUST_USE;
 /* Any thread; NULL is fine. */
 KV_INTERNAL void kv_unpin(struct kv_view *view);
 /* The caller holds the store lock. */

@@ -415,6 +415,24 @@ kvsql_rc kv_pin_own(kvsql *db, struct kv_view **view, struct kvsql_error *err)
     return view_pin(db, true, VIEW_PATIENT, view, NULL, err);
 }
 
+kvsql_rc kv_view_again(struct kv_view *view, struct kvsql_error *err)
+{
+    struct kv_store *const store = view->store;
+
+    kvsql_rc rc = kv_view_ended(view, err);
+    if (rc != KVSQL_OK)
+        return rc;
+    kv_lock_take(&store->lock);
+    if (view->passed)
+        rc = kv_fail(err, KVSQL_INTERRUPT,
+                     "the view is older than an index that was built since; "
+                     "make another");
+    else
+        atomic_fetch_add(&view->refs, 1);
+    kv_lock_drop(&store->lock);
+    return rc;
+}
+
 /* Under the store lock. */
 static void view_unpin(struct kv_store *store, struct kv_view *view)
 {

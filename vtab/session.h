@@ -24,6 +24,8 @@ struct vt_limits {
     bool trusted;          /* local shell: no authorizer, no row or byte cap */
     bool read_only;        /* query_only; writes give KVSQL_READONLY */
     bool admin;            /* may see clients, config, slowlog, queries */
+    struct kv_view *view;  /* read this one, pinned by the caller, instead of */
+    const struct kv_at *at; /* the newest, and here; with read_only. Or NULL */
     bool exact;            /* a score of -0.0 is told, for exports (VA6) */
     const char *user;      /* static; NULL = "default" */
     uint64_t client;       /* of the registry of clients, or 0 */

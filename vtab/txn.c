@@ -41,7 +41,13 @@ static kvsql_rc vtxn_pin(struct vt_session *session, struct kvsql_error *err)
     kvsql_rc rc;
 
     KV_ASSERT(session->txn == NULL); /* VS1 */
-    rc = kv_pin_at(session->db, &session->pin, &session->pin_at, err);
+    if (session->limits.view == NULL) {
+        rc = kv_pin_at(session->db, &session->pin, &session->pin_at, err);
+    } else {
+        rc = kv_view_again(session->limits.view, err);
+        session->pin = session->limits.view;
+        session->pin_at = *session->limits.at;
+    }
     if (rc != KVSQL_OK) {
         session->pin = NULL;
         return rc;
