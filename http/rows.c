@@ -234,6 +234,33 @@ static void rows_ndjson_end(struct http_rows *rows, bool truncated,
     kv_buf_printf(out, ",\"position\":%llu}\n", (unsigned long long)position);
 }
 
+/* The end of a result that was cut and goes on: with the cursor of its next page,
+ * and its Link if there is still time. False: it has none. */
+static bool rows_json_cut(struct http_rows *rows, uint64_t position,
+                          uint64_t elapsed_ms)
+{
+    struct http_request *request = rows->request;
+    struct kv_buf *out = &request->answer.body;
+    struct kv_buf cursor;
+
+    kv_buf_init(&cursor, KV_MEM_CLIENT, HTTP_BLOCK);
+    const bool good =
+        rows->page != NULL && http_page_cursor(rows->page, &cursor);
+    if (good) {
+        kv_buf_printf(out,
+                      "],\"row_count\":%llu,\"truncated\":true,\"next\":\"",
+                      (unsigned long long)rows->count);
+        kv_buf_add(out, cursor.p, cursor.size);
+        kv_buf_printf(out, "\",\"position\":%llu,\"elapsed_ms\":%llu}",
+                      (unsigned long long)position,
+                      (unsigned long long)elapsed_ms);
+        if (request->method != HTTP_POST && !http_stream_is_open(request))
+            http_answer_next(request, (kvsql_slice){cursor.p, cursor.size});
+    }
+    kv_buf_fini(&cursor);
+    return good;
+}
+
 /* The last block, when blocks have left before. */
 static void rows_flush(struct http_request *request, bool cut)
 {
@@ -250,7 +277,8 @@ void http_rows_end(struct http_rows *rows, bool truncated, int64_t changes,
 {
     struct http_request *request = rows->request;
 
-    if (rows->format == HTTP_ROWS_JSON)
+    if (rows->format == HTTP_ROWS_JSON &&
+        !(truncated && rows_json_cut(rows, position, elapsed_ms)))
         rows_json_end(rows, truncated, changes, position, elapsed_ms);
     else if (rows->format == HTTP_ROWS_NDJSON)
         rows_ndjson_end(rows, truncated, changes, position);

@@ -8,6 +8,7 @@
 #ifndef KVSQL_HTTP_ROWS_H
 #define KVSQL_HTTP_ROWS_H
 
+#include "http/page.h"
 #include "http/request.h"
 #include "vtab/session.h"
 
@@ -22,6 +23,7 @@ struct http_rows {
     bool whole;    /* nothing leaves before the end */
     int columns;
     uint64_t count;
+    struct http_page *page; /* pages of a result that is cut (page.h), or NULL */
     struct kv_buf *plan; /* EXPLAIN QUERY PLAN: its steps in words, a member
                             of the JSON; NULL: another statement */
 };

@@ -26,6 +26,7 @@ struct sql_call {
     uint32_t params;       /* its token "params", 0 = none */
     bool big_text;
     struct http_prefer prefer;
+    struct http_page page;
     char tag[HTTP_ETAG_SIZE]; /* "": none */
 };
 
@@ -204,7 +205,7 @@ static kvsql_slice sql_member(const struct http_json *json, const char *name)
 static bool sql_body(struct http_request *request, struct sql_call *call)
 {
     static const char *const names[] = {"sql", "params", "max_rows",
-                                        "timeout_ms", "view", NULL};
+                                        "timeout_ms", "view", "cursor", NULL};
     struct http_json *json = &call->json;
     struct kvsql_error err;
     kvsql_rc rc = http_json_parse(
@@ -263,6 +264,29 @@ static bool sql_read(struct http_request *request, struct sql_call *call)
                       http_param(request, "timeout_ms"));
 }
 
+/* Of which page: the first, or the one behind a cursor. */
+static bool sql_page(struct http_request *request, struct sql_call *call)
+{
+    const bool json = request->method == HTTP_POST &&
+                      request->body_type == HTTP_BODY_JSON;
+    const kvsql_slice cursor = json ? sql_member(&call->json, "cursor")
+                                    : http_param(request, "cursor");
+
+    http_page_init(&call->page, call->text);
+    if (call->format != HTTP_ROWS_JSON)
+        call->page.terms = 0;
+    if (cursor.size == 0)
+        return true;
+    if (http_page_resume(&call->page, cursor)) {
+        call->text = (kvsql_slice){call->page.wrapped.p,
+                                   call->page.wrapped.size};
+        return true;
+    }
+    http_refuse(request, HTTP_P_CURSOR,
+                "this cursor is none of this statement, answered as JSON");
+    return false;
+}
+
 /* ---- running ------------------------------------------------------------------------- */
 
 const char *http_sql_offset(const struct vt_session *session,
@@ -311,12 +335,22 @@ static void sql_step_all(struct http_rows *rows, struct vt_session *session,
     http_prefer_applied(rows->request, &(struct http_prefer){0}, "");
     if (tag[0] != 0)
         sql_tag(rows->request, tag);
-    while ((rc = vt_step(statement, &row, &err)) == KVSQL_OK && row)
+    http_page_bind(rows->page, statement);
+    while ((rc = vt_step(statement, &row, &err)) == KVSQL_OK && row) {
+        if (http_page_skip(rows->page, statement))
+            continue;
         if (!http_rows_add(rows)) {
             rc = kv_fail(&err, KVSQL_INTERRUPT, "the result was not taken");
             break;
         }
+        http_page_note(rows->page, statement);
+    }
     atomic_fetch_add(&stats->sql_rows, rows->count);
+    if (rc == KVSQL_OK && rows->page->ties > 0 && rows->count == 0 &&
+        vt_truncated(statement))
+        rc = kv_fail(&err, KVSQL_TOOBIG,
+                     "a page has no room for more rows of one key: order by "
+                     "what is unique in it, too");
     if (rc != KVSQL_OK) {
         http_rows_fail(rows, rc, err.text, http_sql_offset(session, extra));
         return;
@@ -357,15 +391,15 @@ static void sql_file(struct http_request *request, struct vt_session *session,
 /* Of a statement that is bound. */
 static void sql_answer(struct http_request *request,
                        struct vt_session *session,
-                       struct vt_statement *statement,
-                       const struct sql_call *call)
+                       struct vt_statement *statement, struct sql_call *call)
 {
     const bool decided = !vt_is_readonly(statement) &&
                          http_sql_decided(request, &call->prefer);
     struct http_rows rows = {.request = request,
                              .statement = statement,
                              .format = call->format,
-                             .big_text = call->big_text};
+                             .big_text = call->big_text,
+                             .page = &call->page};
     struct kv_buf plan;
 
     if (decided && call->format == HTTP_ROWS_FILE) {
@@ -386,7 +420,7 @@ static void sql_answer(struct http_request *request,
 }
 
 static void sql_run(struct http_request *request, struct vt_session *session,
-                    const struct sql_call *call)
+                    struct sql_call *call)
 {
     struct vt_statement *statement = NULL;
     struct kvsql_error err;
@@ -433,14 +467,15 @@ static void sql_work(struct http_request *request, struct http_worker *worker)
 {
     struct sql_call call = {0};
 
-    if (sql_read(request, &call)) {
+    http_page_init(&call.page, call.text);
+    if (sql_read(request, &call) && sql_page(request, &call)) {
         struct vt_limits limits = {
             .read_only = request->method != HTTP_POST ||
                          request->rights < HTTP_RIGHT_ALL,
             .admin = request->rights == HTTP_RIGHT_ALL,
             .user = http_sql_user(request),
             .deadline_ms = call.deadline_ms,
-            .row_max = call.row_max,
+            .row_max = call.row_max + call.page.skip,
             .byte_max = request->server->sql_byte_max};
         struct vt_session *session = http_sql_session(request, worker,
                                                       &limits);
@@ -454,6 +489,7 @@ static void sql_work(struct http_request *request, struct http_worker *worker)
             http_sql_leave(request, worker);
         }
     }
+    http_page_fini(&call.page);
     http_json_fini(&call.json);
 }
 
