@@ -21,12 +21,13 @@
 #include <string.h>
 
 #include "kvsql/base/diag.h"
+#include "kvsql/replay.h"
 
 #define RECOVER_EVENT "wal.damaged"
 #define RECOVER_NAMES_MAX (64u << 20)
 #define RECOVER_PROGRESS (16u << 20) /* bytes between two calls of progress */
 #define RECOVER_COPY (1u << 20)
-#define RECOVER_WARM_MIN 4 /* ops that are worth to be looked up together */
+#define RECOVER_FRAMES 256 /* that go into the store together */
 
 struct recover {
     const struct kv_wal_config *config;
@@ -36,11 +37,12 @@ struct recover {
     kv_progress_fn progress;
     void *progress_arg;
     uint64_t bytes_total, bytes_told;
-    uint64_t position; /* last good and replayed */
+    uint64_t position; /* last good and replayed, or held to be */
     uint64_t tail, torn_end; /* of the active segment: cut [tail, torn_end) */
     bool cut;
-    uint64_t warm_to; /* of the segment: up to here is in the cache */
     struct kv_damage damage;
+    unsigned held; /* of `frame`: good ones on their way into the store */
+    struct kv_frame frame[RECOVER_FRAMES];
 };
 
 /* ---- saying what is wrong (R2) ------------------------------------------------ */
@@ -216,46 +218,62 @@ static kvsql_rc recover_decode(const struct kv_frame *frame, uint64_t *ops,
     return KVSQL_OK;
 }
 
-/* A good frame: count it, and let the store have it if it is new to it. */
-static kvsql_rc recover_frame(struct recover *r, unsigned index,
-                              const struct kv_seg_reader *reader,
-                              const struct kv_frame *frame,
-                              struct kvsql_error *err)
+/* Ops that are none, or that the state before them does not take, or no memory
+ * for them: `frame` is not in the store. */
+static kvsql_rc recover_refused(struct recover *r, unsigned index,
+                                const struct kv_seg_reader *reader,
+                                const struct kv_frame *frame, kvsql_rc rc,
+                                const char *cause, struct kvsql_error *err)
 {
     const uint64_t offset =
-        reader->offset - KV_FRAME_HEADER_SIZE - frame->size;
+        reader->block_at + (uint64_t)(frame->payload - reader->block) -
+        KV_FRAME_HEADER_SIZE;
+    char detail[128];
+
+    r->position = frame->position - 1;
+    if (rc == KVSQL_NEWER || rc == KVSQL_NOMEM) {
+        return kv_fail(err, rc,
+                       "wal: cannot replay position %" PRIu64
+                       " at offset %" PRIu64 " of segment %" PRIu64 ": %s",
+                       frame->position, offset, reader->header.number, cause);
+    }
+    (void)snprintf(detail, sizeof(detail), "why=\"%.100s\"", cause);
+    return recover_damaged(r, index, offset, detail, r->position, 0, err);
+}
+
+/* Let the store have the frames that are held. */
+static kvsql_rc recover_apply(struct recover *r, unsigned index,
+                              const struct kv_seg_reader *reader,
+                              struct kvsql_error *err)
+{
     struct kvsql_error cause = {.rc = KVSQL_OK};
     kvsql_rc rc = KVSQL_OK;
+    unsigned done = 0;
 
+    if (r->store != NULL) {
+        rc = kv_store_replay(r->store, r->frame, r->held, &done, &cause);
+    } else {
+        while (done < r->held && rc == KVSQL_OK) {
+            rc = recover_decode(&r->frame[done], &r->report->ops, &cause);
+            done += rc == KVSQL_OK;
+        }
+    }
+    r->held = 0;
+    return rc == KVSQL_OK ? KVSQL_OK
+                          : recover_refused(r, index, reader, &r->frame[done],
+                                            rc, cause.text, err);
+}
+
+/* A good frame: count it, and hold it if it is new to the store. */
+static void recover_frame(struct recover *r, const struct kv_frame *frame)
+{
     r->report->frames++;
     r->report->bytes += KV_FRAME_HEADER_SIZE + (uint64_t)frame->size;
     recover_progress(r, false);
-    if (frame->type != KV_FRAME_BATCH || frame->position <= r->position) {
-        return KVSQL_OK;
-    }
-    if (r->store == NULL) {
-        rc = recover_decode(frame, &r->report->ops, &cause);
-    } else {
-        rc = kv_store_replay(r->store, frame->position, frame->payload,
-                             frame->size, &cause);
-    }
-    if (rc == KVSQL_OK) {
+    if (frame->type == KV_FRAME_BATCH && frame->position > r->position) {
+        r->frame[r->held++] = *frame;
         r->position = frame->position;
-    } else if (rc != KVSQL_NEWER && rc != KVSQL_NOMEM) {
-        /* Ops that are none, or that the state before them does not take. */
-        char detail[128];
-
-        (void)snprintf(detail, sizeof(detail), "why=\"%.100s\"", cause.text);
-        rc = recover_damaged(r, index, offset, detail, frame->position - 1, 0,
-                             err);
-    } else {
-        rc = kv_fail(err, rc,
-                     "wal: cannot replay position %" PRIu64
-                     " at offset %" PRIu64 " of segment %" PRIu64 ": %s",
-                     frame->position, offset, reader->header.number,
-                     cause.text);
     }
-    return rc;
 }
 
 /* What follows the last good frame was never synced: it is to be cut off. */
@@ -354,37 +372,6 @@ static kvsql_rc recover_reached(const struct recover *r,
                          r->config->path, r->position, r->config->to);
 }
 
-/* Ops of the frames to come into the cache, if there are several. */
-static void recover_warm(struct recover *r, const struct kv_seg_reader *reader)
-{
-    struct kv_op ops[KV_BATCH_MAX];
-    struct kvsql_error ignored;
-    uint64_t at = reader->offset;
-    unsigned n = 0;
-    bool good = true;
-
-    if (r->store == NULL || at < r->warm_to) {
-        return;
-    }
-    while (good && n < KV_BATCH_MAX) {
-        uint32_t size = 0;
-        const uint8_t *p = kv_seg_ahead(reader, &at, &size);
-
-        if (p == NULL) {
-            break;
-        }
-        for (const uint8_t *end = p + size;
-             good && p < end && n < KV_BATCH_MAX; n += good) {
-            good = kv_op_decode(&p, end, &ops[n], &ignored) == KVSQL_OK &&
-                   ops[n].kind != KV_OP_DEFINE && ops[n].kind != KV_OP_FLUSH;
-        }
-        r->warm_to = at;
-    }
-    if (n >= RECOVER_WARM_MIN) {
-        kv_store_warm(r->store, ops, n);
-    }
-}
-
 static kvsql_rc recover_segment(struct recover *r, unsigned index,
                                 struct kvsql_error *err)
 {
@@ -400,12 +387,14 @@ static kvsql_rc recover_segment(struct recover *r, unsigned index,
         r->bytes_total += reader.limit;
     }
     r->tail = reader.limit;
-    r->warm_to = 0;
     do {
-        recover_warm(r, &reader);
         scan = kv_seg_next(&reader, &frame, err);
         if (scan == KV_SCAN_FRAME) {
-            rc = recover_frame(r, index, &reader, &frame, err);
+            do {
+                recover_frame(r, &frame);
+            } while (r->held < RECOVER_FRAMES && !recover_enough(r) &&
+                     kv_seg_more(&reader, &frame));
+            rc = recover_apply(r, index, &reader, err);
         }
     } while (scan == KV_SCAN_FRAME && rc == KVSQL_OK && !recover_enough(r));
     if (scan == KV_SCAN_ERROR) {

@@ -375,6 +375,18 @@ static enum kv_scan seg_check_fields(struct kv_seg_reader *reader,
     return KV_SCAN_FRAME;
 }
 
+/* The frame at p, whole in memory, against its CRC. */
+static enum kv_scan seg_crc(struct kv_seg_reader *reader, const uint8_t *p,
+                            const struct kv_frame *frame)
+{
+    const uint32_t crc = kv_crc32c(reader->header.crc, p + 4,
+                                   KV_FRAME_HEADER_SIZE + (size_t)frame->size -
+                                       4);
+
+    return crc == frame->crc ? KV_SCAN_FRAME
+                             : seg_bad(reader, "crc", frame->crc, crc);
+}
+
 static enum kv_scan seg_frame_at(struct kv_seg_reader *reader, uint64_t offset,
                                  struct kv_frame *frame,
                                  struct kvsql_error *err)
@@ -399,9 +411,14 @@ static enum kv_scan seg_frame_at(struct kv_seg_reader *reader, uint64_t offset,
         return KV_SCAN_ERROR;
     }
     kv_frame_get(p, frame);
-    const uint32_t crc = kv_crc32c(reader->header.crc, p + 4, size - 4);
-    return crc == frame->crc ? KV_SCAN_FRAME
-                             : seg_bad(reader, "crc", frame->crc, crc);
+    return seg_crc(reader, p, frame);
+}
+
+/* The frame is good: the reader goes behind it. */
+static void seg_pass(struct kv_seg_reader *reader, const struct kv_frame *frame)
+{
+    reader->offset += KV_FRAME_HEADER_SIZE + (uint64_t)frame->size;
+    reader->position = frame->position;
 }
 
 enum kv_scan kv_seg_next(struct kv_seg_reader *reader, struct kv_frame *frame,
@@ -415,8 +432,7 @@ enum kv_scan kv_seg_next(struct kv_seg_reader *reader, struct kv_frame *frame,
         result = seg_check_fields(reader, frame);
     }
     if (result == KV_SCAN_FRAME) {
-        reader->offset += KV_FRAME_HEADER_SIZE + (uint64_t)frame->size;
-        reader->position = frame->position;
+        seg_pass(reader, frame);
         return KV_SCAN_FRAME;
     }
     if (result == KV_SCAN_BAD) {
@@ -432,24 +448,25 @@ enum kv_scan kv_seg_next(struct kv_seg_reader *reader, struct kv_frame *frame,
     return result;
 }
 
-const uint8_t *kv_seg_ahead(const struct kv_seg_reader *reader, uint64_t *at,
-                            uint32_t *size)
+bool kv_seg_more(struct kv_seg_reader *reader, struct kv_frame *frame)
 {
     const uint64_t end = reader->block_at + reader->block_size;
-    struct kv_frame frame;
+    const uint64_t at = reader->offset;
 
-    if (*at < reader->block_at || end < KV_FRAME_HEADER_SIZE ||
-        *at > end - KV_FRAME_HEADER_SIZE) {
-        return NULL;
+    if (at < reader->block_at || end > reader->limit ||
+        end < KV_FRAME_HEADER_SIZE || at > end - KV_FRAME_HEADER_SIZE) {
+        return false;
     }
-    const uint8_t *p = reader->block + (*at - reader->block_at);
-    kv_frame_get(p, &frame);
-    if (frame.size > end - *at - KV_FRAME_HEADER_SIZE) {
-        return NULL;
+    const uint8_t *const p = reader->block + (at - reader->block_at);
+    kv_frame_get(p, frame);
+    if (frame->size > KV_WAL_FRAME_MAX ||
+        frame->size > end - at - KV_FRAME_HEADER_SIZE ||
+        seg_crc(reader, p, frame) != KV_SCAN_FRAME ||
+        seg_check_fields(reader, frame) != KV_SCAN_FRAME) {
+        return false;
     }
-    *size = frame.size;
-    *at += KV_FRAME_HEADER_SIZE + (uint64_t)frame.size;
-    return p + KV_FRAME_HEADER_SIZE;
+    seg_pass(reader, frame);
+    return true;
 }
 
 /* Could a frame start with these bytes? Cheap, for it is asked of each byte;

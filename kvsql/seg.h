@@ -69,7 +69,8 @@ KV_INTERNAL kvsql_rc kv_seg_rc(int number);
 
 struct kv_frame {
     uint64_t position, synced;
-    const uint8_t *payload; /* lives until the next call on the reader */
+    const uint8_t *payload; /* lives until the next call on the reader that is
+                               not kv_seg_more */
     uint32_t size;          /* of the payload */
     uint32_t type;
     uint32_t crc;
@@ -120,11 +121,11 @@ KV_INTERNAL void kv_seg_close(struct kv_seg_reader *reader);
 KV_INTERNAL enum kv_scan kv_seg_next(struct kv_seg_reader *reader,
                                      struct kv_frame *frame,
                                      struct kvsql_error *err);
-/* The payload of the frame at *at of the file, which then becomes the place
- * behind it; NULL when it is not whole in what has been read. Nothing of it was
- * checked: a hint of what will come. */
-KV_INTERNAL const uint8_t *kv_seg_ahead(const struct kv_seg_reader *reader,
-                                        uint64_t *at, uint32_t *size);
+/* The next frame, like kv_seg_next, when it is good and whole in what has been
+ * read: then payloads that were handed out before it live on. False: nothing is
+ * said of it and the reader has not moved; kv_seg_next tells. O(its bytes). */
+KV_INTERNAL bool kv_seg_more(struct kv_seg_reader *reader,
+                             struct kv_frame *frame);
 /* Behind a bad frame: look at every byte for frames that are whole and belong
  * here; tell the highest `synced` among them, how many they are and the last
  * position (W4). UINT64_MAX when that cannot be told. */

@@ -56,18 +56,10 @@ KV_INTERNAL void kv_store_release_to(struct kv_store *store, uint64_t position);
  * lock, undoes, position = released, epoch + 1. */
 KV_INTERNAL void kv_store_fail(struct kv_store *store);
 
-/* Recovery: set position (and released) of an empty or just loaded store;
- * apply one frame's ops as position `position` (must be position + 1). No
- * expiry decision is made (T5). Single-threaded. */
+/* Recovery: set position (and released) of an empty or just loaded store; the
+ * wal behind it follows through replay.h. */
 KV_INTERNAL void kv_store_set_position(struct kv_store *store,
                                        uint64_t position);
-KV_INTERNAL kvsql_rc kv_store_replay(struct kv_store *store, uint64_t position,
-                                     const uint8_t *ops, size_t size,
-                                     struct kvsql_error *err) KV_MUST_USE;
-/* Fetch what these ops will touch into the cache, n <= KV_BATCH_MAX; they need
- * not be valid, but their slices must be. Changes nothing. */
-KV_INTERNAL void kv_store_warm(struct kv_store *store, const struct kv_op *ops,
-                               unsigned n);
 /* Loading a snapshot: apply one op without position, wal or undo kept. */
 KV_INTERNAL kvsql_rc kv_store_load(struct kv_store *store,
                                    const struct kv_op *op,

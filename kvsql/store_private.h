@@ -584,6 +584,10 @@ KV_INTERNAL void kv_score_key(uint8_t out[8], double score);
 KV_INTERNAL double kv_score_of_key(const uint8_t in[8]);
 
 /* txn.c: the frame of every effect. */
+/* Under the lock: the store's txn begins; `replay` of what was decided before.
+ * KVSQL_NOMEM. */
+KV_INTERNAL kvsql_rc kv_txn_open(struct kv_store *store, bool replay,
+                                 struct kvsql_error *err) KV_MUST_USE;
 /* Limits, wal state, maxmemory; *mark is where kv_change_end goes back to. What
  * is to stand whatever comes (an expired key's deletion) is done before a new
  * kv_txn_mark(). */

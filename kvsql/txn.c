@@ -1,5 +1,4 @@
-/* txn.c - a batch: begin, marks, commit, rollback; the frame of every effect;
- * replay and loading.
+/* txn.c - a batch: begin, marks, commit, rollback; the frame of every effect.
  *
  * A txn is the store's one writer. Its changes go straight to the live tree,
  * its ops into one buffer; rolling back is an undo to its mark (UN1, UN2).
@@ -38,8 +37,8 @@ void kv_txn_clock(struct kv_store *store)
     store->clock_now = kv_store_clock(store, &store->clock_skew);
 }
 
-static kvsql_rc txn_open(struct kv_store *store, bool replay,
-                         struct kvsql_error *err)
+kvsql_rc kv_txn_open(struct kv_store *store, bool replay,
+                     struct kvsql_error *err)
 {
     struct kv_txn *const txn = &store->txn;
 
@@ -94,7 +93,7 @@ kvsql_rc kv_txn_begin(kvsql *db, bool write, uint64_t timeout_ms,
                        "%llu ms; try again",
                        (unsigned long long)timeout_ms);
     }
-    const kvsql_rc rc = txn_open(store, false, err);
+    const kvsql_rc rc = kv_txn_open(store, false, err);
     if (rc != KVSQL_OK) {
         kv_lock_drop(&store->lock);
         return rc;
@@ -143,7 +142,7 @@ static void txn_finish(struct kv_txn *txn)
     store->mark_count++;
     store->commits++;
     store->ops += txn->count;
-    if (store->sink.append != NULL && !txn->replay)
+    if (store->sink.append != NULL)
         store->sink.append(store->sink.arg, store->pos, txn->ops.p,
                            txn->ops.size, txn->count);
     else
@@ -154,8 +153,7 @@ static void txn_finish(struct kv_txn *txn)
                                          memory_order_relaxed)))
         atomic_store(&store->defs_hint, store->live.defs_version);
     if (KV_UNLIKELY(atomic_load_explicit(&store->observer,
-                                         memory_order_relaxed) != NULL) &&
-        !txn->replay)
+                                         memory_order_relaxed) != NULL))
         kv_observe_done(txn);
     if (KV_UNLIKELY(txn->long_gen != 0))
         kv_long_end(store);
@@ -454,175 +452,4 @@ kvsql_rc kv_change_check(struct kv_txn *txn, const struct kv_key *key,
                        kv_type_name((enum kv_type)cell->type),
                        kv_type_name(type));
     return KVSQL_OK;
-}
-
-/* ---- replay and loading (T5: no expiry decision) ----------------------------------- */
-
-/* Is `a` of the op a name? What is a value is not looked through for its class,
- * which may take longer than the op. */
-static bool txn_names(const struct kv_op *op)
-{
-    return op->kind == KV_OP_RENAME || op->kind == KV_OP_HSET ||
-           op->kind == KV_OP_HDEL || op->kind == KV_OP_HEXPIRE ||
-           op->kind == KV_OP_SADD || op->kind == KV_OP_SREM ||
-           op->kind == KV_OP_ZADD || op->kind == KV_OP_ZREM;
-}
-
-static kvsql_rc txn_apply(struct kv_txn *txn, const struct kv_op *op,
-                          struct kvsql_error *err)
-{
-    const struct kv_key key = kv_key_of(op->key.p, op->key.size);
-    const struct kv_key a = txn_names(op) ? kv_key_of(op->a.p, op->a.size)
-                                          : (struct kv_key){.size = 0};
-
-    switch (op->kind) {
-    case KV_OP_DEL:
-        return kv_del(txn, &key, NULL, err);
-    case KV_OP_SET:
-        return kv_set(txn, &key, op->a, op->time, err);
-    case KV_OP_PATCH:
-        return kv_patch(txn, &key, op->index, op->a, err);
-    case KV_OP_EXPIRE:
-        return kv_expire(txn, &key, op->time, err);
-    case KV_OP_RENAME:
-        return kv_rename(txn, &key, &a, err);
-    case KV_OP_HSET:
-        return kv_hset(txn, &key, &a, op->b, op->time, NULL, err);
-    case KV_OP_HDEL:
-        return kv_hdel(txn, &key, &a, NULL, err);
-    case KV_OP_HEXPIRE:
-        return kv_hexpire(txn, &key, &a, op->time, err);
-    case KV_OP_SADD:
-        return kv_sadd(txn, &key, &a, NULL, err);
-    case KV_OP_SREM:
-        return kv_srem(txn, &key, &a, NULL, err);
-    case KV_OP_ZADD:
-        return kv_zadd(txn, &key, &a, op->score, NULL, err);
-    case KV_OP_ZREM:
-        return kv_zrem(txn, &key, &a, NULL, err);
-    case KV_OP_PUSH:
-        return kv_push(txn, &key, op->index == 0 ? KV_LEFT : KV_RIGHT, op->a,
-                       err);
-    case KV_OP_LINSERT:
-        return kv_linsert(txn, &key, op->index, op->a, err);
-    case KV_OP_LSET:
-        return kv_lset(txn, &key, op->index, op->a, err);
-    case KV_OP_LREMOVE:
-        return kv_lremove(txn, &key, op->index, op->count, err);
-    case KV_OP_FLUSH:
-        return kv_flush(txn, err);
-    case KV_OP_DEFINE:
-        return kv_define(txn,
-                         &(struct kv_def){
-                             .name = op->key, .text = op->a, .view = op->b},
-                         err);
-    case KV_OP_ANSWER:
-        return kv_answer_keep(txn, op->key, op->a, op->time, err);
-    case KV_OP_SET_RESERVED:
-        break;
-    }
-    return kv_fail(err, KVSQL_NEWER, "op kind %d is not known", (int)op->kind);
-}
-
-/* An op whose key is missing has one defined effect, none; so NOTFOUND and
- * RANGE are no faults here (T5). */
-static kvsql_rc txn_replay_op(struct kv_txn *txn, const struct kv_op *op,
-                              struct kvsql_error *err)
-{
-    const kvsql_rc rc = txn_apply(txn, op, err);
-
-    return rc == KVSQL_NOTFOUND ? KVSQL_OK : rc;
-}
-
-void kv_store_set_position(struct kv_store *store, uint64_t position)
-{
-    kv_lock_take(&store->lock);
-    store->pos = position;
-    atomic_store(&store->position_hint, position);
-    atomic_store(&store->defs_hint, store->live.defs_version);
-    atomic_store(&store->released, position);
-    kv_lock_drop(&store->lock);
-}
-
-/* Single-threaded start. */
-static kvsql_rc txn_bulk(struct kv_store *store, struct kv_txn **out,
-                         struct kvsql_error *err)
-{
-    kvsql_rc rc;
-
-    kv_lock_take(&store->lock);
-    rc = txn_open(store, true, err);
-    if (rc != KVSQL_OK) {
-        kv_lock_drop(&store->lock);
-        return rc;
-    }
-    *out = &store->txn;
-    return KVSQL_OK;
-}
-
-/* A batch is applied whole or not at all (D4): that needs its log. Nobody takes
- * back more at the start, so it is forgotten batch by batch. */
-static void txn_bulk_trim(struct kv_store *store)
-{
-    if (store->newest == NULL && store->mark_count == 0)
-        kv_undo_trim(store);
-}
-
-#define TXN_BULK_GC 4096
-static void txn_bulk_end(struct kv_store *store)
-{
-    const bool sweep = store->pend.count > TXN_BULK_GC ||
-                       store->reap.count > TXN_BULK_GC;
-
-    store->txn.open = false;
-    if (sweep)
-        while (kv_reap_some(store, TXN_BULK_GC))
-            continue;
-    kv_lock_drop(&store->lock);
-    if (sweep)
-        (void)kv_view_gc(store, UINT32_MAX);
-}
-
-kvsql_rc kv_store_replay(struct kv_store *store, uint64_t position,
-                         const uint8_t *ops, size_t size,
-                         struct kvsql_error *err)
-{
-    const uint8_t *p = ops;
-    struct kv_txn *txn;
-    struct kv_op op;
-    kvsql_rc rc = txn_bulk(store, &txn, err);
-
-    if (rc != KVSQL_OK)
-        return rc;
-    KV_ASSERT(position == store->pos + 1); /* W3 */
-    while (rc == KVSQL_OK && p < ops + size) {
-        rc = kv_op_decode(&p, ops + size, &op, err);
-        if (rc == KVSQL_OK)
-            rc = txn_replay_op(txn, &op, err);
-    }
-    if (rc == KVSQL_OK) {
-        txn_finish(txn);
-        store->commits--; /* counted when it was made */
-    } else {
-        kv_undo_to(store, txn->base, UINT64_MAX); /* views, a repair follow */
-    }
-    txn_bulk_trim(store);
-    txn_bulk_end(store);
-    return rc;
-}
-
-kvsql_rc kv_store_load(struct kv_store *store, const struct kv_op *op,
-                       struct kvsql_error *err)
-{
-    struct kv_txn *txn;
-    kvsql_rc rc = txn_bulk(store, &txn, err);
-
-    if (rc != KVSQL_OK)
-        return rc;
-    store->undo_off = true; /* a store that was not loaded whole is closed */
-    rc = txn_replay_op(txn, op, err);
-    store->undo_off = false;
-    txn_bulk_trim(store);
-    txn_bulk_end(store);
-    return rc;
 }

@@ -8,11 +8,11 @@
  * run.
  *
  * Thread: the one that replays. */
+#include "kvsql/replay.h"
+
 #include <string.h>
 
-#include "kvsql/entry.h"
 #include "kvsql/store_private.h"
-#include "kvsql/tree.h"
 
 struct warm {
     const struct kv_node *roots[KV_BATCH_MAX];
@@ -25,13 +25,11 @@ struct warm {
 };
 
 static void warm_add(struct warm *warm, struct kv_node *const *roots,
-                     kvsql_slice bytes)
+                     const struct kv_key *key)
 {
-    const struct kv_key key = kv_key_of(bytes.p, bytes.size);
-
-    warm->roots[warm->n] = roots[key.cls];
-    warm->keys[warm->n] = key.p;
-    warm->sizes[warm->n] = key.size;
+    warm->roots[warm->n] = roots[key->cls];
+    warm->keys[warm->n] = key->p;
+    warm->sizes[warm->n] = key->size;
     warm->n++;
 }
 
@@ -69,26 +67,26 @@ struct warm_scores {
 };
 
 static void warm_score(struct warm_scores *scores, struct kv_node *root,
-                       double score, kvsql_slice member)
+                       double score, const struct kv_key *member)
 {
     struct warm *at = &scores->at;
     uint8_t *key = scores->bytes[at->n];
 
-    if (member.size > KV_MEMBER_INLINE_MAX)
+    if (member->size > KV_MEMBER_INLINE_MAX)
         return;
     kv_score_key(key, score);
-    if (member.size > 0)
-        memcpy(key + KV_SCORE_SIZE, member.p, member.size);
+    if (member->size > 0)
+        memcpy(key + KV_SCORE_SIZE, member->p, member->size);
     at->roots[at->n] = root;
     at->keys[at->n] = key;
-    at->sizes[at->n] = KV_SCORE_SIZE + (uint32_t)member.size;
+    at->sizes[at->n] = KV_SCORE_SIZE + (uint32_t)member->size;
     at->n++;
 }
 
 /* Elements were looked for: op[i] is that of element i, tree[i] its tree. */
 struct warm_elements {
     struct warm at;
-    const struct kv_op *op[KV_BATCH_MAX];
+    const struct kv_replay_op *op[KV_BATCH_MAX];
     const struct kv_tree *tree[KV_BATCH_MAX];
 };
 
@@ -98,7 +96,8 @@ static void warm_look_scores(const struct warm_elements *elements)
 
     was.at.n = becomes.at.n = 0;
     for (unsigned i = 0; i < elements->at.n; i++) {
-        const struct kv_op *op = elements->op[i];
+        const struct kv_replay_op *const r = elements->op[i];
+        const struct kv_op *const op = &r->op;
         struct kv_node *root = elements->tree[i]->root[2];
         struct kv_cell cell;
 
@@ -107,25 +106,26 @@ static void warm_look_scores(const struct warm_elements *elements)
         if (elements->at.found[i]) {
             entry_cell(elements->at.leaves[i], elements->at.indexes[i], &cell);
             if (cell.size == KV_SCORE_SIZE)
-                warm_score(&was, root, kv_score_read(cell.payload), op->a);
+                warm_score(&was, root, kv_score_read(cell.payload),
+                           &r->a);
         }
         if (op->kind == KV_OP_ZADD)
-            warm_score(&becomes, root, op->score, op->a);
+            warm_score(&becomes, root, op->score, &r->a);
     }
     warm_look(&was.at);
     warm_look(&becomes.at);
 }
 
-void kv_store_warm(struct kv_store *store, const struct kv_op *ops, unsigned n)
+void kv_store_warm(struct kv_store *store, const struct kv_replay_op *ops,
+                   unsigned n)
 {
     struct warm keys = {.n = 0};
     struct warm_elements elements;
 
     KV_ASSERT(n <= KV_BATCH_MAX);
     elements.at.n = 0;
-    kv_lock_take(&store->lock);
     for (unsigned i = 0; i < n; i++)
-        warm_add(&keys, store->live.keys, ops[i].key);
+        warm_add(&keys, store->live.keys, &ops[i].key);
     warm_look(&keys);
     for (unsigned i = 0; i < n; i++) {
         struct kv_cell cell;
@@ -133,16 +133,15 @@ void kv_store_warm(struct kv_store *store, const struct kv_op *ops, unsigned n)
         if (!keys.found[i])
             continue;
         entry_cell(keys.leaves[i], keys.indexes[i], &cell);
-        if (cell.form == KV_FORM_TREE && cell.type == warm_type(&ops[i])) {
+        if (cell.form == KV_FORM_TREE && cell.type == warm_type(&ops[i].op)) {
             elements.op[elements.at.n] = &ops[i];
             elements.tree[elements.at.n] = cell.ptr;
             warm_add(&elements.at, elements.tree[elements.at.n]->root,
-                     ops[i].a);
+                     &ops[i].a);
         } else if (entry_has_ptr(cell.form)) {
             __builtin_prefetch(cell.ptr);
         }
     }
     warm_look(&elements.at);
     warm_look_scores(&elements);
-    kv_lock_drop(&store->lock);
 }

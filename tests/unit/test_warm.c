@@ -1,10 +1,9 @@
 /* test_warm.c - what is fetched ahead of a replay changes nothing, whatever the
- * ops are; frames ahead are told as far as they are there. */
+ * ops are; frames ahead are told of as far as they are there. */
 #include <stdio.h>
 #include <string.h>
 
-#include "kvsql/op.h"
-#include "kvsql/seg.h"
+#include "kvsql/replay.h"
 #include "tests/lib/fakeos.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/store_fx.h"
@@ -61,7 +60,7 @@ START_TEST(nothing_changes_whatever_the_ops_are)
                                         ""};
     static char element[KV_BATCH_MAX][64];
     static uint8_t longest[2000];
-    struct kv_op ops[KV_BATCH_MAX];
+    struct kv_replay_op ops[KV_BATCH_MAX];
     struct rand_state rand = rand_of(rand_seed("test_warm", 1));
 
     fill();
@@ -75,13 +74,13 @@ START_TEST(nothing_changes_whatever_the_ops_are)
                 text(element[i], "element:%d",
                      (int)rand_below(&rand, 2 * ELEMENTS));
 
-            ops[i] = (struct kv_op){
-                .kind = (enum kv_op_kind)(1 + rand_below(&rand, 19)),
-                .key = {key, strlen(key)},
+            ops[i] = (struct kv_replay_op){
+                .op = {.kind = (enum kv_op_kind)(1 + rand_below(&rand, 19)),
+                       .score = (double)rand_below(&rand, 1000)},
+                .key = kv_key_of(key, strlen(key)),
                 .a = rand_below(&rand, 10) == 0
-                         ? (kvsql_slice){longest, sizeof longest}
-                         : (kvsql_slice){field.p, field.size},
-                .score = (double)rand_below(&rand, 1000)};
+                         ? kv_key_of(longest, sizeof longest)
+                         : field};
         }
         kv_store_warm(store, ops, n);
     }
@@ -90,40 +89,58 @@ START_TEST(nothing_changes_whatever_the_ops_are)
 }
 END_TEST
 
-/* A segment whose last frame is cut by the end of what was read. */
-START_TEST(frames_ahead_are_those_that_are_there)
+/* What was read ends within a frame: that one is not told of, nor one that is
+ * not as it should be; the reader stays where it is then. */
+START_TEST(more_frames_are_those_that_are_good_and_there)
 {
     uint8_t block[3 * KV_FRAME_HEADER_SIZE + 100];
-    struct kv_seg_reader reader = {
-        .block = block, .block_at = 64, .block_size = sizeof block};
-    uint64_t at = 64;
-    uint32_t size = 0;
+    struct kv_seg_reader reader = {.header = {.crc = 77},
+                                   .block = block,
+                                   .block_at = 64,
+                                   .block_size = sizeof block,
+                                   .offset = 64,
+                                   .limit = 100000};
+    uint8_t *const second = block + KV_FRAME_HEADER_SIZE + 10;
+    uint8_t *const third = second + KV_FRAME_HEADER_SIZE;
+    struct kv_frame frame;
 
     memset(block, 0xdd, sizeof block);
     kv_frame_put(block, KV_FRAME_BATCH, 1, 0, 10);
-    kv_frame_put(block + KV_FRAME_HEADER_SIZE + 10, KV_FRAME_MARK, 1, 5, 0);
-    kv_frame_put(block + 2 * KV_FRAME_HEADER_SIZE + 10, KV_FRAME_BATCH, 2, 0,
-                 91);
-    ck_assert_ptr_eq(kv_seg_ahead(&reader, &at, &size),
-                     block + KV_FRAME_HEADER_SIZE);
-    ck_assert_uint_eq(size, 10);
-    ck_assert_ptr_nonnull(kv_seg_ahead(&reader, &at, &size));
-    ck_assert_uint_eq(size, 0);
-    const uint64_t last = at;
-    ck_assert_ptr_null(kv_seg_ahead(&reader, &at, &size));
-    ck_assert_uint_eq(at, last);
-    kv_frame_put(block + 2 * KV_FRAME_HEADER_SIZE + 10, KV_FRAME_BATCH, 2, 0,
-                 90);
-    ck_assert_ptr_nonnull(kv_seg_ahead(&reader, &at, &size));
-    ck_assert_uint_eq(at, 64 + sizeof block);
-    ck_assert_ptr_null(kv_seg_ahead(&reader, &at, &size));
-    at = 63;
-    ck_assert_ptr_null(kv_seg_ahead(&reader, &at, &size));
-    at = UINT64_MAX - 3;
-    ck_assert_ptr_null(kv_seg_ahead(&reader, &at, &size));
+    kv_frame_put(second, KV_FRAME_MARK, 1, 5, 0);
+    kv_frame_put(third, KV_FRAME_BATCH, 2, 0, 91);
+    kv_frame_seal(block, 77, 0);
+    kv_frame_seal(second, 77, 0);
+    ck_assert(kv_seg_more(&reader, &frame));
+    ck_assert_ptr_eq(frame.payload, block + KV_FRAME_HEADER_SIZE);
+    ck_assert_uint_eq(frame.size, 10);
+    ck_assert(kv_seg_more(&reader, &frame));
+    ck_assert_uint_eq(frame.type, KV_FRAME_MARK);
+    const uint64_t last = reader.offset;
+    ck_assert(!kv_seg_more(&reader, &frame)); /* one byte is not there */
+    kv_frame_put(third, KV_FRAME_BATCH, 2, 0, 90);
+    kv_frame_seal(third, 78, 0);
+    ck_assert(!kv_seg_more(&reader, &frame)); /* of another segment */
+    kv_frame_put(third, KV_FRAME_BATCH, 3, 0, 90);
+    kv_frame_seal(third, 77, 0);
+    ck_assert(!kv_seg_more(&reader, &frame)); /* a position is left out */
+    kv_frame_put(third, KV_FRAME_BATCH, 2, 0, 90);
+    kv_frame_seal(third, 77, 0);
+    reader.limit = last + 36;
+    ck_assert(!kv_seg_more(&reader, &frame)); /* behind what counts */
+    reader.limit = 100000;
+    ck_assert_uint_eq(reader.offset, last);
+    ck_assert_uint_eq(reader.position, 1);
+    ck_assert(kv_seg_more(&reader, &frame));
+    ck_assert_uint_eq(reader.offset, 64 + sizeof block);
+    ck_assert_uint_eq(reader.position, 2);
+    ck_assert(!kv_seg_more(&reader, &frame));
+    reader.offset = 63;
+    ck_assert(!kv_seg_more(&reader, &frame));
+    reader.offset = UINT64_MAX - 3;
+    ck_assert(!kv_seg_more(&reader, &frame));
     reader.block_size = 0;
-    at = 64;
-    ck_assert_ptr_null(kv_seg_ahead(&reader, &at, &size));
+    reader.offset = 64;
+    ck_assert(!kv_seg_more(&reader, &frame));
 }
 END_TEST
 
@@ -131,7 +148,7 @@ static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, store_fx_close);
     tcase_add_test(tests, nothing_changes_whatever_the_ops_are);
-    tcase_add_test(tests, frames_ahead_are_those_that_are_there);
+    tcase_add_test(tests, more_frames_are_those_that_are_good_and_there);
 }
 
 int main(void)
