@@ -29,13 +29,14 @@ kvsql_rc kv_collection_open(struct kv_collection *c, struct kv_txn *txn,
 {
     struct kv_node **const root = &txn->store->live.keys[key->cls];
 
-    c->txn = txn; /* the path is left as it is */
+    c->txn = txn; /* the paths are left as they are */
     c->key = key;
     c->type = type;
     c->exists = c->same = c->looked = c->there = c->owned = false;
     c->score = 0;
     c->keyblob = NULL;
     c->tree = NULL;
+    c->lead = NULL;
     c->cell.form = KV_FORM_NONE;
     c->cell.exp = 0;
     c->cell.ptr = NULL;
@@ -43,7 +44,12 @@ kvsql_rc kv_collection_open(struct kv_collection *c, struct kv_txn *txn,
         return kv_change_find(txn, key, type, &c->exists, &c->cell, err);
     if (*root == NULL)
         return KVSQL_OK;
-    if (!kv_tree_own(txn->store, root, key->p, key->size, &c->path))
+    const struct kv_path *const hint = kv_key_hint(txn, key);
+    if (hint != NULL)
+        c->path = *hint;
+    if (hint != NULL ? !kv_tree_path_own(txn->store, root, &c->path)
+                     : !kv_tree_own(txn->store, root, key->p, key->size,
+                                    &c->path))
         return kv_fail(err, KVSQL_NOMEM,
                        "store: no memory for the change; nothing changed");
     if (!c->path.found)
@@ -182,20 +188,67 @@ static void collection_count(struct kv_store *store, struct kv_tree *tree,
     tree->count[cls] += (uint64_t)(int64_t)change;
 }
 
+/* The hint to this element in the tree form of the key; NULL: there is none. */
+static struct kv_path *collection_hint(const struct kv_collection *c,
+                                       const struct kv_key *element)
+{
+    struct kv_hints *const hints = c->txn->hints;
+
+    return KV_UNLIKELY(hints != NULL) && hints->element_p == element->p
+               ? &hints->element
+               : NULL;
+}
+
+/* kv_tree_put() and kv_tree_remove(), along the lead while that is good. */
+static bool collection_put_by(struct kv_store *store, struct kv_node **root,
+                              uint8_t flags, struct kv_path *lead,
+                              const struct kv_key *key,
+                              const struct kv_cell *cell, struct kv_cell *old,
+                              bool *found)
+{
+    if (lead == NULL || !kv_tree_path_again(*root, key->p, key->size, lead))
+        return kv_tree_put(store, root, flags, key->p, key->size, cell, old,
+                           found);
+    *found = lead->found;
+    return kv_tree_path_own(store, root, lead) &&
+           kv_tree_put_at(store, root, lead, key->p, key->size, cell, old);
+}
+
+static bool collection_remove_by(struct kv_store *store, struct kv_node **root,
+                                 struct kv_path *lead,
+                                 const struct kv_key *key, struct kv_cell *old,
+                                 bool *found)
+{
+    if (lead == NULL || !kv_tree_path_again(*root, key->p, key->size, lead) ||
+        !lead->found)
+        return kv_tree_remove(store, root, key->p, key->size, old, found);
+    *found = true;
+    return kv_tree_path_own(store, root, lead) &&
+           kv_tree_remove_at(store, root, lead, old);
+}
+
 /* Add or remove an entry of the score tree (EN3); `key` is score and member. */
-static bool collection_score(struct kv_store *store, struct kv_tree *tree,
-                             const uint8_t *key, uint32_t member_size, bool add)
+static bool collection_score(struct kv_collection *c, const uint8_t *key,
+                             uint32_t member_size, double score, bool add)
 {
     const struct kv_cell none = {.form = KV_FORM_NONE, .cls = KV_BLOB};
-    struct kv_node **const root = &tree->root[2];
-    const uint32_t size = KV_SCORE_SIZE + member_size;
+    struct kv_store *const store = c->txn->store;
+    struct kv_hints *const hints = c->txn->hints;
+    struct kv_node **const root = &c->tree->root[2];
+    const struct kv_key at = {.p = key, .size = KV_SCORE_SIZE + member_size};
+    struct kv_path *lead = NULL;
     struct kv_cell old;
     bool found;
 
-    if (!add)
-        return kv_tree_remove(store, root, key, size, &old, &found);
-    return kv_tree_put(store, root, KV_NODE_SCORE, key, size, &none, &old,
-                       &found);
+    if (hints != NULL && c->hinted) {
+        if (!add && hints->score_was == score)
+            lead = &hints->was;
+        if (add && hints->score_becomes == score)
+            lead = &hints->becomes;
+    }
+    return add ? collection_put_by(store, root, KV_NODE_SCORE, lead, &at, &none,
+                                   &old, &found)
+               : collection_remove_by(store, root, lead, &at, &old, &found);
 }
 
 /* Score and member of the entry, in its blob or in `small`. */
@@ -270,9 +323,8 @@ static bool collection_put_score(struct kv_collection *c, double score,
 
     if (c->there) {
         if (!collection_score(
-                store, tree,
-                collection_score_key(member, c->score, blob, small),
-                member->size, false))
+                c, collection_score_key(member, c->score, blob, small),
+                member->size, c->score, false))
             return false;
         if (blob != NULL &&
             !collection_rescore(store, tree, member, score, &blob))
@@ -283,9 +335,8 @@ static bool collection_put_score(struct kv_collection *c, double score,
             return false;
         member->p = blob->d + KV_SCORE_SIZE;
     }
-    return collection_score(store, tree,
-                            collection_score_key(member, score, blob, small),
-                            member->size, true);
+    return collection_score(c, collection_score_key(member, score, blob, small),
+                            member->size, score, true);
 }
 
 static void collection_lower(struct kv_collection *c, uint64_t deadline)
@@ -340,26 +391,34 @@ bool kv_cell_field(const struct kv_cell *hash, const struct kv_key *field,
     return true;
 }
 
-/* The score that the member has, and its blob, if it is there. */
+/* The score that the member has, and its blob, if it is there; and the way to
+ * it. */
 static void collection_look(struct kv_collection *c,
                             const struct kv_tree *tree,
                             const struct kv_key *member)
 {
-    const struct kv_node *leaf;
+    struct kv_node *const root = tree->root[member->cls];
     struct kv_cell cell;
-    uint32_t index;
 
     if (c->looked)
         return;
     c->looked = true;
     c->score = 0;
     c->keyblob = NULL;
-    c->there = kv_tree_find(tree->root[member->cls], member->p, member->size,
-                            &leaf, &index);
+    c->lead = collection_hint(c, member);
+    c->hinted = c->lead != NULL;
+    if (c->lead == NULL ||
+        !kv_tree_path_again(root, member->p, member->size, c->lead)) {
+        c->lead = &c->looked_at;
+        (void)kv_tree_path(root, member->p, member->size, c->lead);
+    }
+    c->there = c->lead->found;
     if (c->there) {
-        entry_cell(leaf, index, &cell);
+        const unsigned d = c->lead->depth - 1;
+        const struct kv_node *const leaf = c->lead->at[d].node;
+        entry_cell(leaf, c->lead->at[d].index, &cell);
         c->score = kv_score_read(cell.payload);
-        c->keyblob = entry_keyblob(leaf, index);
+        c->keyblob = entry_keyblob(leaf, c->lead->at[d].index);
     }
 }
 
@@ -393,6 +452,9 @@ bool kv_collection_put_tree(struct kv_collection *c,
         if (!kv_cell_value(store, e->value, &cell))
             return false;
         cell.exp = e->deadline;
+        c->lead = collection_hint(c, e->key);
+    } else if (c->type == KV_SET) {
+        c->lead = collection_hint(c, e->key);
     } else if (c->type == KV_ZSET) {
         collection_look(c, tree, e->key);
         if (!collection_put_score(c, e->score, &key))
@@ -402,8 +464,8 @@ bool kv_collection_put_tree(struct kv_collection *c,
         cell.size = sizeof(e->score);
         cell.payload = (const uint8_t *)&e->score;
     }
-    if (!kv_tree_put(store, &tree->root[key.cls], flags, key.p, key.size, &cell,
-                     &old, &found))
+    if (!collection_put_by(store, &tree->root[key.cls], flags, c->lead, &key,
+                           &cell, &old, &found))
         return false;
     if (found)
         kv_cell_drop(store, &old);
@@ -519,6 +581,8 @@ static bool collection_remove_tree(struct kv_collection *c,
     } else if (collection_is_seen(c) &&
                !kv_collection_find(c->cell.ptr, key, &old)) {
         return true;
+    } else {
+        c->lead = collection_hint(c, key);
     }
     if (!kv_collection_own(c))
         return false;
@@ -526,16 +590,16 @@ static bool collection_remove_tree(struct kv_collection *c,
         return false;
     struct kv_tree *const tree = c->tree;
     const int64_t before = store->delta_bytes;
-    if (!kv_tree_remove(store, &tree->root[key->cls], key->p, key->size, &old,
-                        existed))
+    if (!collection_remove_by(store, &tree->root[key->cls], c->lead, key, &old,
+                              existed))
         return false;
     if (!*existed)
         return true;
     if (c->type == KV_ZSET &&
-        !collection_score(store, tree,
+        !collection_score(c,
                           collection_score_key(key, c->score, c->keyblob,
                                                small),
-                          key->size, false))
+                          key->size, c->score, false))
         return false;
     kv_cell_drop(store, &old);
     collection_count(store, tree, key->cls, -1);

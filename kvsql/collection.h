@@ -26,6 +26,9 @@ struct kv_collection {
     bool owned;           /* the path is the key's, from when it was found */
     struct kv_path path;  /* owned path of the key */
     struct kv_tree *tree; /* tree form: owned */
+    struct kv_path *lead; /* the way to the element in its tree; NULL: none */
+    bool hinted;          /* zset: by a hint to this element */
+    struct kv_path looked_at; /* zset: the lead, when it was looked up here */
 };
 
 /* Find the key for a change; WRONGTYPE, NOMEM. */

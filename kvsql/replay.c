@@ -2,8 +2,8 @@
  * that nobody reads yet (T5: no decision about expiry is made).
  *
  * Frames come many at once. Their ops are decoded in turns of a few, across the
- * borders of frames; what a turn touches is looked up together (warm.c), then it
- * is applied op by op. Each batch is whole or not at all (D4): a turn may end
+ * borders of frames; where a turn goes is looked up together (warm.c), then it is
+ * applied op by op along the ways that were found. Each batch is whole or not at all (D4): a turn may end
  * within one, whose undo log is kept until its last op. Nobody takes back more
  * at the start, so the log is forgotten batch by batch.
  *
@@ -13,6 +13,7 @@
 #include "kvsql/store_private.h"
 
 #define REPLAY_GC 4096            /* blocks that wait to be freed */
+#define REPLAY_FREE 256           /* of them that a turn frees */
 #define REPLAY_WARM_MIN 4         /* ops that are worth to be looked up together */
 #define REPLAY_LOG_MAX (8u << 10) /* bytes of undo log that stay in the cache */
 
@@ -141,6 +142,7 @@ struct replay {
     const uint8_t *p; /* in the next of them; NULL: at its begin */
     struct kv_replay_op ops[KV_BATCH_MAX];
     unsigned count;
+    struct kv_hints hints[KV_BATCH_MAX];
 };
 
 /* Decode a turn. An error is of frame `decoded`: what the turn has of that is
@@ -202,15 +204,29 @@ static void replay_publish(struct kv_store *store)
         atomic_store(&store->defs_hint, store->live.defs_version);
 }
 
+/* Blocks that the turn has left, while they are still in the cache: only those of
+ * batches that are whole. */
+static void replay_free(struct kv_store *store)
+{
+    void *block[REPLAY_FREE];
+    const unsigned n = kv_view_collect(store, block, REPLAY_FREE);
+
+    for (unsigned i = 0; i < n; i++)
+        kv_block_free(block[i]);
+}
+
 static kvsql_rc replay_turn(struct replay *r, struct kvsql_error *err)
 {
-    kvsql_rc decoded = replay_decode(r, err);
+    const kvsql_rc decoded = replay_decode(r, err);
+    const bool warm = r->count >= REPLAY_WARM_MIN;
 
-    if (r->count >= REPLAY_WARM_MIN)
-        kv_store_warm(r->store, r->ops, r->count);
+    if (warm)
+        kv_store_warm(r->store, r->ops, r->count, r->hints);
     for (unsigned i = 0; i < r->count; i++) {
         struct kvsql_error cause;
         replay_finish(r, r->ops[i].frame);
+        r->txn->near = false;
+        r->txn->hints = warm ? &r->hints[i] : NULL;
         const kvsql_rc rc = replay_op(r->txn, &r->ops[i], &cause);
         if (rc != KVSQL_OK) {
             if (err != NULL)
@@ -218,17 +234,25 @@ static kvsql_rc replay_turn(struct replay *r, struct kvsql_error *err)
             return rc;
         }
     }
+    r->txn->hints = NULL;
     replay_finish(r, r->decoded);
+    replay_publish(r->store);
+    replay_free(r->store);
     return decoded;
 }
 
 kvsql_rc kv_store_replay(struct kv_store *store, const struct kv_frame *frames,
                          unsigned n, unsigned *done, struct kvsql_error *err)
 {
-    struct replay r = {
-        .store = store, .txn = &store->txn, .frames = frames, .n = n};
+    struct replay r; /* large: what is not set here is set turn by turn */
     kvsql_rc rc;
 
+    r.store = store;
+    r.txn = &store->txn;
+    r.frames = frames;
+    r.n = n;
+    r.done = r.decoded = 0;
+    r.p = NULL;
     *done = 0;
     kv_lock_take(&store->lock);
     rc = kv_txn_open(store, true, err);
@@ -236,8 +260,10 @@ kvsql_rc kv_store_replay(struct kv_store *store, const struct kv_frame *frames,
         kv_lock_drop(&store->lock);
         return rc;
     }
+    store->txn.numbered = true;
     while (rc == KVSQL_OK && r.done < n)
         rc = replay_turn(&r, err);
+    store->txn.hints = NULL;
     if (rc != KVSQL_OK) /* views, a repair follow */
         kv_undo_to(store, r.txn->base, UINT64_MAX);
     replay_publish(store);

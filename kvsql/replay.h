@@ -22,10 +22,12 @@ KV_INTERNAL kvsql_rc kv_store_replay(struct kv_store *store,
                                      const struct kv_frame *frames, unsigned n,
                                      unsigned *done, struct kvsql_error *err)
     KV_MUST_USE;
-/* Fetch what these ops will touch into the cache, n <= KV_BATCH_MAX; they need
- * not be valid, but their slices must be. Changes nothing. The holder of the
- * store lock. */
+/* Where these ops will go, into hints[n], and so into the cache; n <= KV_BATCH_MAX.
+ * They need not be valid, but their slices must be. Changes nothing. The holder of
+ * the store lock. */
+struct kv_hints;
 KV_INTERNAL void kv_store_warm(struct kv_store *store,
-                               const struct kv_replay_op *ops, unsigned n);
+                               const struct kv_replay_op *ops, unsigned n,
+                               struct kv_hints *hints);
 
 #endif

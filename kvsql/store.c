@@ -146,11 +146,24 @@ uint64_t kv_store_clock(struct kv_store *store, int64_t *skew)
 struct kv_path *kv_key_path(struct kv_txn *txn, const struct kv_key *key)
 {
     struct kv_node *const root = txn->store->live.keys[key->cls];
+    const struct kv_path *const hint = kv_key_hint(txn, key);
 
-    if (!txn->near || !kv_tree_path_near(root, key->p, key->size, &txn->path))
+    if (hint != NULL)
+        txn->path = *hint;
+    else if (!txn->near || !kv_tree_path_near(root, key->p, key->size, &txn->path))
         (void)kv_tree_path(root, key->p, key->size, &txn->path);
     txn->near = txn->path.found;
     return &txn->path;
+}
+
+struct kv_path *kv_key_hint_slow(struct kv_txn *txn, const struct kv_key *key)
+{
+    struct kv_path *const hint = &txn->hints->key;
+
+    return kv_tree_path_again(txn->store->live.keys[key->cls], key->p,
+                              key->size, hint)
+               ? hint
+               : NULL;
 }
 
 bool kv_key_find(struct kv_store *store, const struct kv_key *key,
@@ -174,13 +187,14 @@ static bool store_path_owned(struct kv_txn *txn, const struct kv_key *key,
     struct kv_node **const root = &txn->store->live.keys[key->cls];
 
     *path = NULL;
-    if (!txn->near)
-        return true;
-    txn->near = false; /* the next change is another one's */
-    if (!kv_tree_path_near(*root, key->p, key->size, &txn->path))
-        return true;
-    *path = &txn->path;
-    return kv_tree_path_own(txn->store, root, &txn->path);
+    if (txn->near) {
+        txn->near = false; /* the next change is another one's */
+        if (kv_tree_path_near(*root, key->p, key->size, &txn->path))
+            *path = &txn->path;
+    } else {
+        *path = kv_key_hint(txn, key);
+    }
+    return *path == NULL || kv_tree_path_own(txn->store, root, *path);
 }
 
 void kv_cell_drop(struct kv_store *store, const struct kv_cell *cell)
@@ -276,14 +290,18 @@ bool kv_key_remove(struct kv_txn *txn, const struct kv_key *key, bool keep,
     struct kv_node **const root = &store->live.keys[key->cls];
     struct kv_path *path;
     struct kv_cell old;
-    bool found = true;
+    bool found;
 
     if (!kv_index_gone(store, key) || !store_path_owned(txn, key, &path))
         return false;
-    if (path != NULL
-            ? !kv_tree_remove_at(store, root, path, &old)
-            : !kv_tree_remove(store, root, key->p, key->size, &old, &found))
-        return false;
+    if (path == NULL) {
+        if (!kv_tree_remove(store, root, key->p, key->size, &old, &found))
+            return false;
+    } else {
+        found = path->found;
+        if (found && !kv_tree_remove_at(store, root, path, &old))
+            return false;
+    }
     if (existed != NULL)
         *existed = found;
     return !found || store_removed(store, key, &old, keep);

@@ -90,6 +90,16 @@ struct kv_batch_mark {
     uint64_t keys, with_expiry; /* before it */
 };
 
+/* Where the next change goes, when it was looked up with others (warm.c): hints,
+ * each good for the bytes or the score it was made for, as long as the tree has
+ * that way (kv_tree_path_again). depth 0: not looked up. */
+struct kv_hints {
+    const uint8_t *key_p, *element_p;
+    struct kv_path key, element; /* the key; its element, in the tree form */
+    struct kv_path was, becomes; /* the element in a zset's tree by score ... */
+    double score_was, score_becomes; /* ... with these */
+};
+
 struct kv_txn {
     struct kv_store *store;
     struct kv_buf ops;
@@ -110,6 +120,8 @@ struct kv_txn {
     bool roomy;       /* a command runs that has its room: maxmemory waits */
     struct kv_path path; /* where the last lookup for a change led (store.c) */
     bool near; /* the change to come is of that key, or beside it */
+    bool numbered; /* a replay of batches that get their positions */
+    struct kv_hints *hints; /* of the change to come; NULL: none */
     const uint8_t *used_key; /* the key that was used last (LR3); by address */
     uint32_t used_size;
 };
@@ -531,6 +543,17 @@ KV_INTERNAL bool kv_key_remove_found(struct kv_txn *txn,
                                      const struct kv_key *key) KV_MUST_USE;
 KV_INTERNAL void kv_cell_drop(struct kv_store *store,
                               const struct kv_cell *cell);
+/* The hint to the key, if it leads there or to where the key would be; or
+ * NULL. */
+KV_INTERNAL struct kv_path *kv_key_hint_slow(struct kv_txn *txn,
+                                             const struct kv_key *key);
+static inline struct kv_path *kv_key_hint(struct kv_txn *txn,
+                                          const struct kv_key *key)
+{
+    return KV_LIKELY(txn->hints == NULL) || txn->hints->key_p != key->p
+               ? NULL
+               : kv_key_hint_slow(txn, key);
+}
 /* The path to the key in the live tree (txn->path), expired or not, found or
  * not; with txn->near the leaf of the last one is tried first. The next change
  * of what was found does not look again. */

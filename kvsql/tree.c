@@ -93,6 +93,67 @@ void kv_tree_find_batch(const struct kv_node *const *roots,
     }
 }
 
+/* One step down for each path that is not at its leaf; false: there is none.
+ * `depth` is the number of the node that a path has come to. */
+static bool tree_paths_down(const uint8_t *const *keys, const uint32_t *sizes,
+                            unsigned n, struct kv_path *const *paths)
+{
+    bool more = false;
+
+    for (unsigned i = 0; i < n; i++) {
+        struct kv_path *const path = paths[i];
+        const struct kv_node *const node = path->at[path->depth].node;
+        if (node == NULL || node->level == 0)
+            continue;
+        const uint32_t at = inner_find(node, keys[i], sizes[i]);
+        struct kv_node *const child = inner_slots(node)[at].child;
+        path->at[path->depth].index = at;
+        path->at[++path->depth].node = child;
+        node_prefetch(child, node->level - 1u);
+        more = true;
+    }
+    return more;
+}
+
+void kv_tree_path_batch(struct kv_node *const *roots,
+                        const uint8_t *const *keys, const uint32_t *sizes,
+                        unsigned n, struct kv_path *const *paths)
+{
+    uint32_t heads[KV_BATCH_MAX];
+
+    KV_ASSERT(n <= KV_BATCH_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        paths[i]->depth = 0;
+        paths[i]->found = false;
+        paths[i]->at[0].node = roots[i];
+    }
+    while (tree_paths_down(keys, sizes, n, paths))
+        continue;
+    for (unsigned i = 0; i < n; i++) { /* by heads only: brings the entry */
+        struct kv_path *const path = paths[i];
+        const struct kv_node *const leaf = path->at[path->depth].node;
+        if (leaf == NULL || node_outside(leaf, keys[i], sizes[i]))
+            continue;
+        heads[i] = key_head(keys[i] + leaf->plen, sizes[i] - leaf->plen);
+        const uint32_t index = leaf_lower(leaf, heads[i]);
+        path->at[path->depth].index = index;
+        if (index < leaf->n)
+            __builtin_prefetch(entry_at(leaf, leaf_slots(leaf)[index].off));
+        __builtin_prefetch(entry_at(leaf, leaf->used)); /* others come there */
+    }
+    for (unsigned i = 0; i < n; i++) {
+        struct kv_path *const path = paths[i];
+        const struct kv_node *const leaf = path->at[path->depth].node;
+        if (leaf == NULL)
+            continue;
+        uint32_t *const index = &path->at[path->depth++].index;
+        *index = node_outside(leaf, keys[i], sizes[i])
+                     ? kv_node_beside(leaf, keys[i], sizes[i])
+                     : leaf_among(leaf, *index, heads[i], keys[i] + leaf->plen,
+                                  sizes[i] - leaf->plen, &path->found);
+    }
+}
+
 /* Entries below the slots [slot, end). */
 static uint64_t tree_count_slots(const struct kv_inner_slot *slot,
                                  const struct kv_inner_slot *end)
@@ -268,36 +329,70 @@ static bool tree_is_at(const struct kv_node *leaf, uint32_t index,
            leaf_equal(leaf, index, s, size);
 }
 
-/* From the root down, each node is looked at only when its parent says that it
- * is in the tree: so one that was freed meanwhile is not. The key is mostly
- * the one that the path led to, or the next. */
-bool kv_tree_path_near(struct kv_node *root, const uint8_t *key, uint32_t size,
-                       struct kv_path *path)
+/* The leaf at the end of a path, if that leads through the tree as it is now;
+ * else NULL. From the root down, each node is looked at only when its parent
+ * says that it is in the tree: so one that was freed meanwhile is not. */
+static struct kv_node *tree_path_leaf(struct kv_node *root,
+                                      const struct kv_path *path)
 {
     struct kv_node *node = root;
     unsigned d = 0;
 
     if (path->depth == 0)
-        return false;
+        return NULL;
     for (; d + 1 < path->depth; d++) {
         if (node != path->at[d].node || node->level == 0 ||
             path->at[d].index >= node->n)
-            return false;
+            return NULL;
         node = inner_slots(node)[path->at[d].index].child;
     }
-    if (node != path->at[d].node || node->level > 0 ||
-        !node_shares(node, key, size))
+    return node == path->at[d].node && node->level == 0 ? node : NULL;
+}
+
+/* The key is mostly the one that the path led to, or the next. */
+bool kv_tree_path_near(struct kv_node *root, const uint8_t *key, uint32_t size,
+                       struct kv_path *path)
+{
+    const struct kv_node *const leaf = tree_path_leaf(root, path);
+
+    if (leaf == NULL || !node_shares(leaf, key, size))
         return false;
-    const uint8_t *const s = key + node->plen;
-    const uint32_t rest = size - node->plen, last = path->at[d].index;
-    path->found = tree_is_at(node, last, s, rest);
-    if (!path->found && tree_is_at(node, last + 1, s, rest)) {
-        path->at[d].index = last + 1;
+    const uint8_t *const s = key + leaf->plen;
+    uint32_t *const index = &path->at[path->depth - 1].index;
+    const uint32_t rest = size - leaf->plen, last = *index;
+    path->found = tree_is_at(leaf, last, s, rest);
+    if (!path->found && tree_is_at(leaf, last + 1, s, rest)) {
+        *index = last + 1;
         path->found = true;
     }
     if (!path->found)
-        path->at[d].index = leaf_find(node, key, size, &path->found);
+        *index = leaf_find(leaf, key, size, &path->found);
     return path->found;
+}
+
+/* Where the key is not, the leaf is its own for sure only between two others: at
+ * an end it may be the neighbour's since a split. The prefix is not looked at,
+ * for it may lie far from all else: the leaf had it when the path was made. */
+bool kv_tree_path_again(struct kv_node *root, const uint8_t *key,
+                        uint32_t size, struct kv_path *path)
+{
+    const struct kv_node *const leaf = tree_path_leaf(root, path);
+
+    if (leaf == NULL || size < leaf->plen)
+        return false;
+    const struct kv_leaf_slot *const slot = leaf_slots(leaf);
+    const uint8_t *const s = key + leaf->plen;
+    uint32_t *const index = &path->at[path->depth - 1].index;
+    const uint32_t rest = size - leaf->plen, head = key_head(s, rest);
+    if (path->found) {
+        if (tree_is_at(leaf, *index, s, rest))
+            return true;
+    } else if (*index > 0 && *index < leaf->n &&
+               slot[*index - 1].head < head && head < slot[*index].head) {
+        return true;
+    }
+    *index = leaf_find(leaf, key, size, &path->found);
+    return path->found || (*index > 0 && *index < leaf->n);
 }
 
 bool kv_tree_path_own(struct kv_store *store, struct kv_node **root,

@@ -35,6 +35,11 @@ KV_INTERNAL void kv_tree_find_batch(const struct kv_node *const *roots,
                                     const uint32_t *sizes, unsigned n,
                                     const struct kv_node **leaves,
                                     uint32_t *indexes, bool *found);
+/* The same as kv_tree_path() for each, *paths[i]. */
+KV_INTERNAL void kv_tree_path_batch(struct kv_node *const *roots,
+                                    const uint8_t *const *keys,
+                                    const uint32_t *sizes, unsigned n,
+                                    struct kv_path *const *paths);
 /* Entries before the key. */
 KV_INTERNAL uint64_t kv_tree_rank(const struct kv_node *root,
                                   const uint8_t *key, uint32_t size,
@@ -84,6 +89,11 @@ KV_INTERNAL bool kv_tree_path(struct kv_node *root, const uint8_t *key,
  * be of another time or tree. */
 KV_INTERNAL bool kv_tree_path_near(struct kv_node *root, const uint8_t *key,
                                    uint32_t size, struct kv_path *path);
+/* Does a path that led to this very key, or to where it would be, still? Then it
+ * leads there, *found or not. False: that is not known. No block that was in the
+ * tree then may have been freed since; depth 0: there is no path. */
+KV_INTERNAL bool kv_tree_path_again(struct kv_node *root, const uint8_t *key,
+                                    uint32_t size, struct kv_path *path);
 /* Own a path from kv_tree_path(), since when nothing of the tree was moved. */
 KV_INTERNAL bool kv_tree_path_own(struct kv_store *store, struct kv_node **root,
                                   struct kv_path *path) KV_MUST_USE;

@@ -70,6 +70,8 @@ kvsql_rc kv_txn_open(struct kv_store *store, bool replay,
     txn->skew = store->clock_skew;
     txn->prepared = 0;
     txn->replay = replay;
+    txn->numbered = false;
+    txn->hints = NULL;
     txn->keep_bounds = false;
     txn->roomy = txn->lenient = txn->near = false;
     txn->used_key = NULL;

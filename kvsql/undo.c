@@ -212,13 +212,13 @@ void kv_edit(struct kv_store *store, void *p, size_t n)
 }
 
 /* The position whose release lets the block go: the batch's; between batches
- * the last one's, for pos + 1 might never come; what is loaded or replayed is
- * released already. */
+ * the last one's, for pos + 1 might never come, and when a snapshot is loaded. */
 static uint64_t undo_stamp(const struct kv_store *store)
 {
     const struct kv_txn *const txn = &store->txn;
 
-    return !txn->open || txn->replay ? store->pos : store->pos + 1;
+    return txn->open && (!txn->replay || txn->numbered) ? store->pos + 1
+                                                        : store->pos;
 }
 
 /* From here on the bytes do not count as live. */

@@ -1,11 +1,11 @@
-/* warm.c - what the next ops of a replay will touch is fetched into the cache.
+/* warm.c - where the next ops of a replay will go is looked up ahead.
  *
  * A replay is one op after the other, each at another place of a store that is
  * larger than any cache: the processor waits for memory most of the time. Here
  * the keys of many ops to come are looked up together, level by level, so that
  * the waits overlap; then the fields, members and scores in those that are trees.
- * All of it is a hint: what was found is dropped, and an op may be one that is never
- * run.
+ * All of it is a hint: each op goes the way that was found while that is good, and
+ * an op may be one that is never run.
  *
  * Thread: the one that replays. */
 #include "kvsql/replay.h"
@@ -15,18 +15,17 @@
 #include "kvsql/store_private.h"
 
 struct warm {
-    const struct kv_node *roots[KV_BATCH_MAX];
+    struct kv_node *roots[KV_BATCH_MAX];
     const uint8_t *keys[KV_BATCH_MAX];
     uint32_t sizes[KV_BATCH_MAX];
-    const struct kv_node *leaves[KV_BATCH_MAX];
-    uint32_t indexes[KV_BATCH_MAX];
-    bool found[KV_BATCH_MAX];
+    struct kv_path *paths[KV_BATCH_MAX];
     unsigned n;
 };
 
 static void warm_add(struct warm *warm, struct kv_node *const *roots,
-                     const struct kv_key *key)
+                     const struct kv_key *key, struct kv_path *path)
 {
+    warm->paths[warm->n] = path;
     warm->roots[warm->n] = roots[key->cls];
     warm->keys[warm->n] = key->p;
     warm->sizes[warm->n] = key->size;
@@ -36,8 +35,17 @@ static void warm_add(struct warm *warm, struct kv_node *const *roots,
 static void warm_look(struct warm *warm)
 {
     if (warm->n > 0)
-        kv_tree_find_batch(warm->roots, warm->keys, warm->sizes, warm->n,
-                           warm->leaves, warm->indexes, warm->found);
+        kv_tree_path_batch(warm->roots, warm->keys, warm->sizes, warm->n,
+                           warm->paths);
+}
+
+/* The cell where the path leads; false: there is none. */
+static bool warm_cell(const struct kv_path *path, struct kv_cell *cell)
+{
+    if (path->found)
+        entry_cell(path->at[path->depth - 1].node,
+                   path->at[path->depth - 1].index, cell);
+    return path->found;
 }
 
 /* The type of which the op changes an element that is found by its bytes. The
@@ -67,7 +75,8 @@ struct warm_scores {
 };
 
 static void warm_score(struct warm_scores *scores, struct kv_node *root,
-                       double score, const struct kv_key *member)
+                       double score, const struct kv_key *member,
+                       struct kv_path *path)
 {
     struct warm *at = &scores->at;
     uint8_t *key = scores->bytes[at->n];
@@ -80,68 +89,74 @@ static void warm_score(struct warm_scores *scores, struct kv_node *root,
     at->roots[at->n] = root;
     at->keys[at->n] = key;
     at->sizes[at->n] = KV_SCORE_SIZE + (uint32_t)member->size;
+    at->paths[at->n] = path;
     at->n++;
 }
 
-/* Elements were looked for: op[i] is that of element i, tree[i] its tree. */
+/* Elements were looked for: number of[i] has the tree tree[i]. */
 struct warm_elements {
     struct warm at;
-    const struct kv_replay_op *op[KV_BATCH_MAX];
+    unsigned of[KV_BATCH_MAX];
     const struct kv_tree *tree[KV_BATCH_MAX];
 };
 
-static void warm_look_scores(const struct warm_elements *elements)
+static void warm_look_scores(const struct warm_elements *elements,
+                             const struct kv_replay_op *ops,
+                             struct kv_hints *hints)
 {
     struct warm_scores was, becomes;
 
     was.at.n = becomes.at.n = 0;
     for (unsigned i = 0; i < elements->at.n; i++) {
-        const struct kv_replay_op *const r = elements->op[i];
-        const struct kv_op *const op = &r->op;
-        struct kv_node *root = elements->tree[i]->root[2];
+        const struct kv_replay_op *const r = &ops[elements->of[i]];
+        struct kv_hints *const hint = &hints[elements->of[i]];
+        struct kv_node *const root = elements->tree[i]->root[2];
         struct kv_cell cell;
 
-        if (op->kind != KV_OP_ZADD && op->kind != KV_OP_ZREM)
+        if (r->op.kind != KV_OP_ZADD && r->op.kind != KV_OP_ZREM)
             continue;
-        if (elements->at.found[i]) {
-            entry_cell(elements->at.leaves[i], elements->at.indexes[i], &cell);
-            if (cell.size == KV_SCORE_SIZE)
-                warm_score(&was, root, kv_score_read(cell.payload),
-                           &r->a);
-        }
-        if (op->kind == KV_OP_ZADD)
-            warm_score(&becomes, root, op->score, &r->a);
+        if (warm_cell(&hint->element, &cell) && cell.size == KV_SCORE_SIZE)
+            warm_score(&was, root, hint->score_was = kv_score_read(cell.payload),
+                       &r->a, &hint->was);
+        if (r->op.kind == KV_OP_ZADD)
+            warm_score(&becomes, root, hint->score_becomes = r->op.score, &r->a,
+                       &hint->becomes);
     }
     warm_look(&was.at);
     warm_look(&becomes.at);
 }
 
 void kv_store_warm(struct kv_store *store, const struct kv_replay_op *ops,
-                   unsigned n)
+                   unsigned n, struct kv_hints *hints)
 {
     struct warm keys = {.n = 0};
     struct warm_elements elements;
 
     KV_ASSERT(n <= KV_BATCH_MAX);
     elements.at.n = 0;
-    for (unsigned i = 0; i < n; i++)
-        warm_add(&keys, store->live.keys, &ops[i].key);
+    for (unsigned i = 0; i < n; i++) {
+        hints[i].key_p = ops[i].key.p;
+        hints[i].element_p = ops[i].a.p;
+        hints[i].element.depth = hints[i].was.depth = hints[i].becomes.depth =
+            0;
+        warm_add(&keys, store->live.keys, &ops[i].key, &hints[i].key);
+    }
     warm_look(&keys);
     for (unsigned i = 0; i < n; i++) {
+        const unsigned at = elements.at.n;
         struct kv_cell cell;
 
-        if (!keys.found[i])
+        if (!warm_cell(&hints[i].key, &cell))
             continue;
-        entry_cell(keys.leaves[i], keys.indexes[i], &cell);
         if (cell.form == KV_FORM_TREE && cell.type == warm_type(&ops[i].op)) {
-            elements.op[elements.at.n] = &ops[i];
-            elements.tree[elements.at.n] = cell.ptr;
-            warm_add(&elements.at, elements.tree[elements.at.n]->root,
-                     &ops[i].a);
+            elements.of[at] = i;
+            elements.tree[at] = cell.ptr;
+            warm_add(&elements.at, elements.tree[at]->root, &ops[i].a,
+                     &hints[i].element);
         } else if (entry_has_ptr(cell.form)) {
             __builtin_prefetch(cell.ptr);
         }
     }
     warm_look(&elements.at);
-    warm_look_scores(&elements);
+    warm_look_scores(&elements, ops, hints);
 }

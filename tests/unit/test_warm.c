@@ -53,6 +53,25 @@ static void fill(void)
     commit(txn);
 }
 
+/* A hint to a key is the way that a search by itself goes. */
+static void check_hints(const struct kv_replay_op *ops, unsigned n,
+                        const struct kv_hints *hints)
+{
+    struct kv_path path;
+
+    for (unsigned i = 0; i < n; i++) {
+        const struct kv_path *const hint = &hints[i].key;
+        (void)kv_tree_path(store->live.keys[ops[i].key.cls], ops[i].key.p,
+                           ops[i].key.size, &path);
+        ck_assert_uint_eq(hint->depth, path.depth);
+        ck_assert(hint->found == path.found);
+        for (unsigned d = 0; d < path.depth; d++) {
+            ck_assert_ptr_eq(hint->at[d].node, path.at[d].node);
+            ck_assert_uint_eq(hint->at[d].index, path.at[d].index);
+        }
+    }
+}
+
 START_TEST(nothing_changes_whatever_the_ops_are)
 {
     static const char *const names[] = {"hash", "set", "zset", "list", "h0",
@@ -60,6 +79,7 @@ START_TEST(nothing_changes_whatever_the_ops_are)
                                         ""};
     static char element[KV_BATCH_MAX][64];
     static uint8_t longest[2000];
+    static struct kv_hints hints[KV_BATCH_MAX];
     struct kv_replay_op ops[KV_BATCH_MAX];
     struct rand_state rand = rand_of(rand_seed("test_warm", 1));
 
@@ -82,7 +102,8 @@ START_TEST(nothing_changes_whatever_the_ops_are)
                          ? kv_key_of(longest, sizeof longest)
                          : field};
         }
-        kv_store_warm(store, ops, n);
+        kv_store_warm(store, ops, n, hints);
+        check_hints(ops, n, hints);
     }
     ck_assert_uint_eq(kv_store_hash(store), before);
     kv_store_check(store);
