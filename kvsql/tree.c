@@ -109,7 +109,11 @@ static bool tree_paths_down(const uint8_t *const *keys, const uint32_t *sizes,
         struct kv_node *const child = inner_slots(node)[at].child;
         path->at[path->depth].index = at;
         path->at[++path->depth].node = child;
-        node_prefetch(child, node->level - 1u);
+        if (node->level > 1) /* all that the search may step on */
+            for (unsigned line = 0; line < 24; line++)
+                __builtin_prefetch((const char *)child + 64u * line);
+        else
+            node_prefetch(child, 0);
         more = true;
     }
     return more;
