@@ -229,10 +229,12 @@ static void store_count_expiry(struct kv_store *store, int change)
 bool kv_key_put(struct kv_txn *txn, const struct kv_key *key,
                 const struct kv_cell *given, bool keep)
 {
-    struct kv_path *path;
+    struct kv_path *path = NULL;
 
-    return store_path_owned(txn, key, &path) &&
-           kv_key_put_at(txn, key, path, given, keep);
+    if (KV_UNLIKELY(txn->near || txn->hints != NULL) &&
+        !store_path_owned(txn, key, &path))
+        return false;
+    return kv_key_put_at(txn, key, path, given, keep);
 }
 
 bool kv_key_put_at(struct kv_txn *txn, const struct kv_key *key,
