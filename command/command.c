@@ -351,25 +351,33 @@ const struct cmd_row *cmd_row_of(unsigned argc, const kvsql_slice *argv)
     return row;
 }
 
-kvsql_rc cmd_check(unsigned argc, const kvsql_slice *argv, bool in_batch,
-                   bool over_rest, struct kvsql_error *err)
+kvsql_rc cmd_check_row(unsigned argc, const kvsql_slice *argv, bool in_batch,
+                       bool over_rest, const struct cmd_row **row,
+                       struct kvsql_error *err)
 {
-    const struct cmd_row *row;
-    const kvsql_rc rc = cmd_resolve(argc, argv, &row, err);
+    const kvsql_rc rc = cmd_resolve(argc, argv, row, err);
 
     if (rc != KVSQL_OK) {
         return rc;
     }
-    if (in_batch && (row->flags & CMD_NO_MULTI)) {
+    if (in_batch && ((*row)->flags & CMD_NO_MULTI)) {
         return kv_fail(err, KVSQL_AUTH,
                        "ERR Command not allowed inside a transaction");
     }
-    if (over_rest && (row->flags & (CMD_NO_REST | CMD_CLIENT))) {
+    if (over_rest && ((*row)->flags & (CMD_NO_REST | CMD_CLIENT))) {
         return kv_fail(err, KVSQL_AUTH,
                        "ERR Command is not available over REST: '%s'",
-                       row->name);
+                       (*row)->name);
     }
     return KVSQL_OK;
+}
+
+kvsql_rc cmd_check(unsigned argc, const kvsql_slice *argv, bool in_batch,
+                   bool over_rest, struct kvsql_error *err)
+{
+    const struct cmd_row *row;
+
+    return cmd_check_row(argc, argv, in_batch, over_rest, &row, err);
 }
 
 /* ---- running ------------------------------------------------------------ */
@@ -607,6 +615,21 @@ static void command_no_permission(const struct cmd_row *row,
                   command_lower(name, row));
 }
 
+/* One of no connection of ours, whose row is known and may be run. */
+static void command_run(struct cmd_context *c, struct kv_ticket *ticket)
+{
+    struct kvsql_error err;
+
+    if ((c->row->flags & CMD_CLIENT) != 0) {
+        (void)kv_fail(&err, KVSQL_AUTH, COMMAND_TEXT_CLIENT);
+        cmd_refuse(c->reply, c->row, &err);
+        return;
+    }
+    if (!cmd_execute(c, ticket)) {
+        cmd_execute_view(c);
+    }
+}
+
 void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
              bool allow_write, struct cmd_reply *reply,
              struct kv_ticket *ticket)
@@ -637,14 +660,22 @@ void cmd_run(kvsql *db, unsigned argc, const kvsql_slice *argv,
         return;
     }
     c.row = row;
-    if ((row->flags & CMD_CLIENT) != 0) {
-        (void)kv_fail(&err, KVSQL_AUTH, COMMAND_TEXT_CLIENT);
-        cmd_refuse(reply, row, &err);
-        return;
-    }
-    if (!cmd_execute(&c, ticket)) {
-        cmd_execute_view(&c);
-    }
+    command_run(&c, ticket);
+}
+
+void cmd_run_row(kvsql *db, struct cmd_pipe *pipe, const struct cmd_row *row,
+                 unsigned argc, const kvsql_slice *argv,
+                 struct cmd_reply *reply, struct kv_ticket *ticket)
+{
+    struct cmd_context c;
+
+    cmd_context_init(&c, db, argc, argv, reply);
+    c.row = row;
+    c.pipe = pipe;
+    *ticket = CMD_NO_TICKET;
+    c.ticket = ticket;
+    cmd_reply_reset(reply);
+    command_run(&c, ticket);
 }
 
 kvsql_rc cmd_execute_in(struct cmd_context *c)

@@ -117,6 +117,15 @@ KV_INTERNAL kvsql_rc cmd_run_at(kvsql *db, const struct kv_at *at,
                                 unsigned argc, const kvsql_slice *argv,
                                 struct cmd_reply *reply);
 
+/* cmd_run() with the row that cmd_check_row() gave; it may write. `pipe` may be
+ * NULL; else the request is the one in front of pipe->next, and its txn may be
+ * open behind the call: then the store is locked (client.h). */
+struct cmd_pipe;
+KV_INTERNAL void cmd_run_row(kvsql *db, struct cmd_pipe *pipe,
+                             const struct cmd_row *row, unsigned argc,
+                             const kvsql_slice *argv, struct cmd_reply *reply,
+                             struct kv_ticket *ticket);
+
 /* The row that argv means, subcommands included, whatever their number; NULL:
  * there is none. */
 KV_INTERNAL const struct cmd_row *cmd_row_of(unsigned argc,
@@ -127,6 +136,11 @@ KV_INTERNAL const struct cmd_row *cmd_row_of(unsigned argc,
 KV_INTERNAL kvsql_rc cmd_check(unsigned argc, const kvsql_slice *argv,
                                bool in_batch, bool over_rest,
                                struct kvsql_error *err);
+/* The same; *row is what argv means. */
+KV_INTERNAL kvsql_rc cmd_check_row(unsigned argc, const kvsql_slice *argv,
+                                   bool in_batch, bool over_rest,
+                                   const struct cmd_row **row,
+                                   struct kvsql_error *err);
 
 /* A list of commands as one batch: all the ops are one wal record. With
  * `rollback` the first failing command undoes all and *failed is its index;

@@ -62,6 +62,14 @@ static int64_t dress_count(const struct cmd_item *item)
     }
 }
 
+/* The client decodes everything but a bare OK. */
+static bool dress_is_ok(const struct cmd_item *item)
+{
+    return item->kind == CMD_REPLY_STATUS && item->size == 2 &&
+           memcmp(item->p, "OK", 2) == 0;
+}
+
+/* An aggregate, with all that follows it. */
 static void dress_value(struct kv_buf *out, const struct cmd_reply *reply,
                         bool base64)
 {
@@ -77,12 +85,9 @@ static void dress_value(struct kv_buf *out, const struct cmd_reply *reply,
             kv_buf_byte(out, '[');
             left[depth++] = count;
         } else {
-            /* The client decodes everything but a bare OK. */
-            bool ok = depth == 0 && item.kind == CMD_REPLY_STATUS &&
-                      item.size == 2 && memcmp(item.p, "OK", 2) == 0;
-            dress_scalar(out, &item, base64 && !ok);
-            if (depth > 0)
-                left[depth - 1]--;
+            KV_ASSERT(depth > 0);
+            dress_scalar(out, &item, base64);
+            left[depth - 1]--;
         }
         while (depth > 0 && left[depth - 1] == 0) {
             kv_buf_byte(out, ']');
@@ -108,7 +113,10 @@ bool http_reply_object(struct kv_buf *out, const struct cmd_reply *reply,
         http_json_string(out, item.p, item.size);
     } else {
         kv_buf_text(out, "{\"result\":");
-        dress_value(out, reply, base64);
+        if (dress_count(&item) < 0)
+            dress_scalar(out, &item, base64 && !dress_is_ok(&item));
+        else
+            dress_value(out, reply, base64);
     }
     kv_buf_byte(out, '}');
     return !error;

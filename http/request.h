@@ -32,6 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 #include "command/reply.h"
 #include "http/http.h"
@@ -450,7 +451,11 @@ static inline bool http_is(kvsql_slice slice, const char *text)
     return slice.p != NULL && slice.size == strlen(text) &&
            memcmp(slice.p, text, slice.size) == 0;
 }
-KV_INTERNAL bool http_is_fold(kvsql_slice slice, const char *text);
+static inline bool http_is_fold(kvsql_slice slice, const char *text)
+{
+    return slice.p != NULL && slice.size == strlen(text) &&
+           strncasecmp(slice.p, text, slice.size) == 0;
+}
 KV_INTERNAL kvsql_rc http_secret_set(struct http_secret *secret,
                                      const char *what, const char *text,
                                      struct kvsql_error *err);

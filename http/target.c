@@ -174,12 +174,6 @@ bool http_target(struct http_request *request)
             target_query(request, question + 1, size - path - 1));
 }
 
-bool http_is_fold(kvsql_slice slice, const char *text)
-{
-    return slice.p != NULL && slice.size == strlen(text) &&
-           strncasecmp(slice.p, text, slice.size) == 0;
-}
-
 kvsql_slice http_param(const struct http_request *request, const char *name)
 {
     for (unsigned i = 0; i < request->param_count; i++)

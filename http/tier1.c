@@ -19,11 +19,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "command/client.h"
 #include "command/stats.h"
 #include "http/value.h"
 
 #define TIER1_ITEMS_MAX 10000  /* commands of one pipeline */
-#define TIER1_ITEMS_INLINE 64  /* more go to a worker */
+#define TIER1_ITEMS_INLINE 128 /* about 0.1 ms; more go to a worker */
+#define TIER1_PIPE_NS 100000   /* about so long others wait for one txn */
+#define TIER1_DRESS_MAX 4096   /* bytes of a reply that is dressed within it */
 
 enum tier1_kind { TIER1_ONE, TIER1_PIPELINE, TIER1_MULTI };
 
@@ -221,10 +224,9 @@ static void tier1_mend(unsigned argc, const kvsql_slice *argv,
 {
     static const char same[] = "ERR source and destination objects are the "
                                "same";
-    const kvsql_slice line = reply->rc != KVSQL_OK ? cmd_reply_line(reply)
-                                                   : (kvsql_slice){0};
 
-    if (argc >= 3 && http_is_fold(argv[0], "copy") && http_is(line, same)) {
+    if (reply->rc != KVSQL_OK && argc >= 3 && http_is_fold(argv[0], "copy") &&
+        http_is(cmd_reply_line(reply), same)) {
         cmd_reply_reset(reply);
         cmd_reply_int(reply, 0);
     }
@@ -250,16 +252,17 @@ static int tier1_shown(kvsql_slice name)
     return name.size < TIER1_SHOWN ? (int)name.size : TIER1_SHOWN;
 }
 
-/* May this request run this command? Else err has the sentence. */
+/* May this request run this command, whose row is *found then? Else err has the
+ * sentence. */
 static kvsql_rc tier1_may(const struct http_request *request, unsigned argc,
                           const kvsql_slice *argv, bool in_batch,
-                          struct kvsql_error *err)
+                          const struct cmd_row **found, struct kvsql_error *err)
 {
-    kvsql_rc rc = cmd_check(argc, argv, in_batch, true, err);
+    kvsql_rc rc = cmd_check_row(argc, argv, in_batch, true, found, err);
 
     if (rc != KVSQL_OK)
         return rc;
-    const struct cmd_row *row = cmd_row_of(argc, argv);
+    const struct cmd_row *row = *found;
     const bool admin = (row->flags & CMD_ADMIN) != 0;
     const bool changes = (row->flags & CMD_WRITE) != 0 || admin ||
                          strcmp(row->name, "PUBLISH") == 0;
@@ -296,10 +299,13 @@ static void tier1_sync_token(struct http_request *request)
 
 /* ---- running --------------------------------------------------------------------- */
 
-/* One command in a batch of its own; leaves one value in `reply`. */
-static void tier1_run(struct http_request *request, unsigned argc,
-                      const kvsql_slice *argv, struct cmd_reply *reply)
+/* One command, which may share its txn with those of the pipe, if there is one;
+ * leaves one value in `reply`. */
+static void tier1_run(struct http_request *request, struct cmd_pipe *pipe,
+                      unsigned argc, const kvsql_slice *argv,
+                      struct cmd_reply *reply)
 {
+    const struct cmd_row *row;
     kvsql *db = atomic_load(&request->server->db);
     struct kv_ticket ticket = {0};
     struct kvsql_error err;
@@ -309,13 +315,13 @@ static void tier1_run(struct http_request *request, unsigned argc,
         cmd_reply_status(reply, "OK");
         return;
     }
-    kvsql_rc rc = tier1_may(request, argc, argv, false, &err);
+    kvsql_rc rc = tier1_may(request, argc, argv, false, &row, &err);
     if (rc != KVSQL_OK) {
         cmd_reply_error(reply, rc, "%s", err.text);
         return;
     }
     cmd_slowlog_origin("http", NULL);
-    cmd_run(db, argc, argv, true, reply, &ticket);
+    cmd_run_row(db, pipe, row, argc, argv, reply, &ticket);
     tier1_mend(argc, argv, reply);
     tier1_remember(request, ticket);
 }
@@ -326,7 +332,7 @@ static void tier1_one(struct http_request *request,
     struct cmd_reply *reply = &request->reply;
     struct kv_buf *out = &request->answer.body;
 
-    tier1_run(request, call->argc[0], call->argv[0], reply);
+    tier1_run(request, NULL, call->argc[0], call->argv[0], reply);
     http_answer(request, 200,
                 call->resp2 ? "application/octet-stream" : HTTP_TYPE_JSON);
     if (call->resp2)
@@ -339,18 +345,40 @@ static void tier1_one(struct http_request *request,
     tier1_sync_token(request);
 }
 
+static struct cmd_request *tier1_requests(struct http_request *request,
+                                          const struct tier1_call *call)
+{
+    struct cmd_request *to = http_alloc(request, call->count * sizeof *to);
+
+    for (unsigned i = 0; to != NULL && i < call->count; i++)
+        to[i] = (struct cmd_request){call->argc[i], call->argv[i]};
+    return to;
+}
+
+/* Commands that follow each other share the store's lock and a batch, as those
+ * of the Redis protocol that come in one go (command/pipe.c). */
 static void tier1_pipeline(struct http_request *request,
                            const struct tier1_call *call)
 {
+    const struct cmd_request *requests = tier1_requests(request, call);
+    struct cmd_pipe pipe = {.most_ns = TIER1_PIPE_NS};
     struct cmd_reply *reply = &request->reply;
     struct kv_buf *out = &request->answer.body;
 
+    if (requests == NULL) {
+        (void)tier1_nomem(request);
+        return;
+    }
     http_answer(request, 200,
                 call->resp2 ? "application/octet-stream" : HTTP_TYPE_JSON);
     if (!call->resp2)
         kv_buf_byte(out, '[');
     for (unsigned i = 0; i < call->count; i++) {
-        tier1_run(request, call->argc[i], call->argv[i], reply);
+        pipe.next = requests + i + 1;
+        pipe.left = call->count - i - 1;
+        tier1_run(request, &pipe, requests[i].argc, requests[i].argv, reply);
+        if (reply->own.size > TIER1_DRESS_MAX)
+            cmd_pipe_end(&pipe);
         if (call->resp2) {
             cmd_reply_resp2(reply, out);
             continue;
@@ -359,6 +387,7 @@ static void tier1_pipeline(struct http_request *request,
             kv_buf_byte(out, ',');
         (void)http_reply_object(out, reply, call->base64);
     }
+    cmd_pipe_end(&pipe);
     if (!call->resp2)
         kv_buf_byte(out, ']');
     tier1_sync_token(request);
@@ -368,6 +397,7 @@ static void tier1_pipeline(struct http_request *request,
 static bool tier1_queue(struct http_request *request,
                         const struct tier1_call *call)
 {
+    const struct cmd_row *row;
     struct kvsql_error err;
     struct kv_buf why;
     char text[KVSQL_ERROR_SIZE];
@@ -375,8 +405,8 @@ static bool tier1_queue(struct http_request *request,
 
     kv_buf_init(&why, KV_MEM_CLIENT, sizeof text - 80);
     for (unsigned i = 0; i < call->count; i++) {
-        if (tier1_may(request, call->argc[i], call->argv[i], true, &err) ==
-            KVSQL_OK)
+        if (tier1_may(request, call->argc[i], call->argv[i], true, &row,
+                      &err) == KVSQL_OK)
             continue;
         if (!good)
             kv_buf_text(&why, ", ");
