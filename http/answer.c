@@ -75,12 +75,22 @@ void http_answer_header(struct http_request *request, const char *name,
                         const char *format, ...)
 {
     struct http_answer *answer = &request->answer;
+    const char *text = strchr(format, '%') == NULL ? format : NULL;
     va_list args;
+    int size;
 
     KV_ASSERT(answer->header_count < HTTP_ANSWER_HEADERS);
     struct http_header *header = &answer->headers[answer->header_count];
     va_start(args, format);
-    int size = vsnprintf(header->value, sizeof header->value, format, args);
+    if (strcmp(format, "%s") == 0)
+        text = va_arg(args, const char *);
+    if (text != NULL) { /* most are, and printf is dear */
+        size = (int)strnlen(text, sizeof header->value);
+        memcpy(header->value, text,
+               (size_t)size + ((size_t)size < sizeof header->value));
+    } else {
+        size = vsnprintf(header->value, sizeof header->value, format, args);
+    }
     va_end(args);
     header->name = name;
     if (size > 0 && (size_t)size < sizeof header->value)

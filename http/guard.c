@@ -71,9 +71,9 @@ static bool guard_token(const char *p, size_t size)
         return false;
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)p[i];
-        bool word = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                    (c >= 'A' && c <= 'Z') || c == '-';
-        if (!word && (c == 0 || strchr("!#$%&'*+-.^_`|~", c) == NULL))
+        bool word = (c >= '0' && c <= '9') || c == '-' ||
+                    ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+        if (!word && (c == 0 || strchr("!#$%&'*+.^_`|~", c) == NULL))
             return false;
     }
     return true;

@@ -321,8 +321,7 @@ struct http_secret {
 };
 
 /* Rows of routes.def in chains, in the order of the table, by whether they are
- * below /v1 and by the first letter of their first segment (below /v1 of the
- * second). */
+ * below /v1 and by their first segment (below /v1 their second): route_chain. */
 #define HTTP_ROUTES_MAX UINT8_MAX /* ... which is the end of a chain, too */
 struct http_routes {
     uint8_t first[2][256], next[HTTP_ROUTES_MAX];

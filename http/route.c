@@ -139,10 +139,22 @@ static inline bool route_is_ours(const struct http_route *row)
     return row->pattern[1] == 'v' && row->pattern[2] == '1';
 }
 
-/* Where a row's first segment is told apart: below /v1 the second. */
-static const char *route_room(const struct http_route *row)
+/* The segment by which a row is told apart: the first, below /v1 the second. */
+static kvsql_slice route_room(const struct http_route *row)
 {
-    return row->pattern + (route_is_ours(row) ? sizeof "/v1/" - 1 : 1);
+    const char *p = row->pattern + (route_is_ours(row) ? sizeof "/v1/" - 1 : 1);
+
+    return (kvsql_slice){p, strcspn(p, "/")};
+}
+
+/* The chain of a room: its size, its first and its last letter tell. */
+static uint8_t route_chain(kvsql_slice room)
+{
+    const uint8_t *p = room.p;
+
+    return room.size == 0
+               ? 0
+               : (uint8_t)(room.size * 32 + p[0] * 3 + p[room.size - 1]);
 }
 
 void http_routes_init(struct http_routes *routes)
@@ -151,23 +163,12 @@ void http_routes_init(struct http_routes *routes)
     memset(routes->first, HTTP_ROUTES_MAX, sizeof routes->first);
     for (unsigned i = ROUTE_COUNT; i-- > 0;) {
         const struct http_route *row = &route_rows[i];
+        KV_ASSERT(*(const char *)route_room(row).p != '{');
         uint8_t *first = &routes->first[route_is_ours(row)]
-                                       [(uint8_t)*route_room(row)];
+                                       [route_chain(route_room(row))];
         routes->next[i] = *first;
         *first = (uint8_t)i;
     }
-}
-
-/* Does the row go on with the room, which is not empty? Few do, and the others
- * need no closer look. */
-static bool route_is_in(const struct http_route *row, kvsql_slice room)
-{
-    const char *pattern = route_room(row), *p = room.p;
-
-    for (size_t i = 0; i < room.size; i++)
-        if (pattern[i] == 0 || pattern[i] != p[i])
-            return false;
-    return pattern[room.size] == 0 || pattern[room.size] == '/';
 }
 
 /* A POST that names no verb of its path: which there are. False: the path has
@@ -208,7 +209,8 @@ static kvsql_slice route_asked(const struct http_request *request,
                                          : (kvsql_slice){"", 0};
 }
 
-/* Fill route and tier; answers the mask of methods that the path knows. */
+/* Fill route and tier; answers the mask of methods that the path knows, as far as
+ * it was looked at. */
 static unsigned route_match(struct http_request *request)
 {
     const struct route_reserved *reserved =
@@ -217,20 +219,19 @@ static unsigned route_match(struct http_request *request)
     const struct http_routes *routes = &request->server->routes;
     const bool ours = reserved == &route_reserved[0]; /* "v1" */
     const kvsql_slice room = route_asked(request, reserved, ours);
-    const uint8_t letter = room.size > 0 ? *(const uint8_t *)room.p : 0;
     unsigned allowed = 0;
 
     if (reserved != NULL)
         request->tier = reserved->tier;
 
-    for (unsigned i = routes->first[ours][letter]; i != HTTP_ROUTES_MAX;
-         i = routes->next[i]) {
+    for (unsigned i = routes->first[ours][route_chain(room)];
+         i != HTTP_ROUTES_MAX && request->route == NULL; i = routes->next[i]) {
         const struct http_route *row = &route_rows[i];
-        if (!route_is_in(row, room) || !route_fits(request, row->pattern, false))
+        if (!route_fits(request, row->pattern, false))
             continue;
         request->tier = row->tier;
         allowed |= row->methods;
-        if ((row->methods & request->method) && request->route == NULL)
+        if (row->methods & request->method)
             request->route = row;
     }
     return allowed;
