@@ -346,6 +346,11 @@ static bool answer_cors(struct MHD_Response *response,
                       "X-Request-Id");
 }
 
+static const char *answer_cache(const struct http_answer *answer)
+{
+    return answer->cache ? answer->cache : "no-store";
+}
+
 static bool answer_headers(struct MHD_Response *response,
                            const struct http_request *request)
 {
@@ -353,8 +358,7 @@ static bool answer_headers(struct MHD_Response *response,
     char id[65];
     bool good = answer_add(response, "Content-Type", answer->type) &&
                 answer_add(response, "X-Content-Type-Options", "nosniff") &&
-                answer_add(response, "Cache-Control",
-                           answer->cache ? answer->cache : "no-store") &&
+                answer_add(response, "Cache-Control", answer_cache(answer)) &&
                 answer_add(response, "Link", answer->link) &&
                 answer_add(response, "X-Request-Id",
                            http_request_id(request, id)) &&
@@ -411,6 +415,109 @@ static struct MHD_Response *answer_make(struct http_request *request,
     return response;
 }
 
+/* ---- plain answers ------------------------------------------------------------- */
+
+void http_kept_drop(struct http_kept *kept)
+{
+    if (kept->response != NULL)
+        MHD_destroy_response(kept->response);
+    *kept = (struct http_kept){.response = NULL};
+}
+
+/* Known bytes, and few and short headers? */
+static bool answer_is_plain(const struct http_request *request)
+{
+    const struct http_answer *answer = &request->answer;
+
+    if (answer->body.size == 0 || answer->body.failed || answer->has_file ||
+        request->head_stream || answer->header_count > HTTP_KEPT_HEADERS ||
+        answer->link != NULL || request->cors != NULL || request->close ||
+        strlen(answer_cache(answer)) >= HTTP_KEPT_VALUE ||
+        atomic_load(&request->server->stopping))
+        return false;
+    for (unsigned i = 0; i < answer->header_count; i++)
+        if (strlen(answer->headers[i].value) >= HTTP_KEPT_VALUE)
+            return false;
+    return true;
+}
+
+static void answer_remember(char to[HTTP_KEPT_VALUE], const char *text)
+{
+    const size_t size = strlen(text) + 1;
+
+    KV_ASSERT(size <= HTTP_KEPT_VALUE);
+    memcpy(to, text, size);
+}
+
+/* Exchange the value of a header of the response that is kept. */
+static bool answer_change(struct http_kept *kept, const char *name,
+                          char from[HTTP_KEPT_VALUE], const char *to)
+{
+    if (strcmp(from, to) == 0)
+        return true;
+    if (MHD_del_response_header(kept->response, name, from) != MHD_YES ||
+        !answer_add(kept->response, name, to))
+        return false;
+    answer_remember(from, to);
+    return true;
+}
+
+/* Is the response that is kept one for this answer, but for values? */
+static bool answer_is_like(const struct http_kept *kept,
+                           const struct http_answer *answer)
+{
+    bool like = kept->response != NULL && kept->p == answer->body.p &&
+                kept->size == answer->body.size && kept->type == answer->type &&
+                kept->count == answer->header_count;
+
+    for (unsigned i = 0; like && i < kept->count; i++)
+        like = kept->names[i] == answer->headers[i].name;
+    return like;
+}
+
+static bool answer_take_over(struct http_request *request)
+{
+    const struct http_answer *answer = &request->answer;
+    struct http_kept *kept = &request->kept;
+    char id[65];
+    bool good = answer_is_like(kept, answer) &&
+                answer_change(kept, "X-Request-Id", kept->id,
+                              http_request_id(request, id)) &&
+                answer_change(kept, "Cache-Control", kept->cache,
+                              answer_cache(answer));
+
+    for (unsigned i = 0; good && i < kept->count; i++)
+        good = answer_change(kept, kept->names[i], kept->values[i],
+                             answer->headers[i].value);
+    return good;
+}
+
+/* A plain answer, by a response that stays with the request. NULL: none. */
+static struct MHD_Response *answer_plain(struct http_request *request)
+{
+    const struct http_answer *answer = &request->answer;
+    struct http_kept *kept = &request->kept;
+    char id[65];
+
+    if (answer_take_over(request))
+        return kept->response;
+    http_kept_drop(kept);
+    kept->response = answer_make(request, false);
+    if (kept->response == NULL)
+        return NULL;
+    kept->p = answer->body.p;
+    kept->size = answer->body.size;
+    kept->type = answer->type;
+    kept->count = answer->header_count;
+    answer_remember(kept->id, http_request_id(request, id));
+    answer_remember(kept->cache, answer_cache(answer));
+    for (unsigned i = 0; i < kept->count; i++) {
+        kept->names[i] = answer->headers[i].name;
+        answer_remember(kept->values[i], answer->headers[i].value);
+    }
+    return kept->response;
+}
+
 /* Static words for when the answer could not be made. */
 static bool answer_last_words(struct http_request *request, bool too_big)
 {
@@ -432,7 +539,10 @@ bool http_send(struct http_request *request)
 
     KV_ASSERT(answer->status != 0);
     http_gzip_heads(request, open);
-    if (open || !answer->body.failed)
+    const bool plain = !open && answer_is_plain(request);
+    if (plain)
+        response = answer_plain(request);
+    else if (open || !answer->body.failed)
         response = answer_make(request, open);
     request->phase = HTTP_PHASE_SENT;
     http_watch_deadline(request->conn, ANSWER_SEND_MS + size / 32);
@@ -442,7 +552,8 @@ bool http_send(struct http_request *request)
     request->sent_bytes = size;
     queued = MHD_queue_response(request->connection, answer->status,
                                 response) == MHD_YES;
-    MHD_destroy_response(response);
+    if (!plain)
+        MHD_destroy_response(response);
     return queued;
 }
 

@@ -58,6 +58,7 @@ static void request_free(struct http_request *request)
         request->arena = block->next;
         kv_mem_free(KV_MEM_CLIENT, block, block->size);
     }
+    http_kept_drop(&request->kept);
     cmd_reply_fini(&request->reply);
     kv_buf_fini(&request->body);
     kv_buf_fini(&request->answer.body);

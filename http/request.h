@@ -155,6 +155,21 @@ struct http_answer {
     struct http_header headers[HTTP_ANSWER_HEADERS];
 };
 
+/* The response that went last, if it was plain: one of the same size and type
+ * takes it over, but for what is its own (answer.c). Its bytes are answer.body's. */
+#define HTTP_KEPT_HEADERS 3
+#define HTTP_KEPT_VALUE 80
+struct http_kept {
+    struct MHD_Response *response; /* NULL: none; a reference of ours */
+    const uint8_t *p;
+    size_t size;
+    const char *type;
+    unsigned count; /* headers besides those that all have */
+    const char *names[HTTP_KEPT_HEADERS];
+    char values[HTTP_KEPT_HEADERS][HTTP_KEPT_VALUE];
+    char cache[HTTP_KEPT_VALUE], id[HTTP_KEPT_VALUE];
+};
+
 /* A body that is made while it is sent. Guarded by the request's lock. */
 struct http_stream {
     struct kv_buf queue;
@@ -192,6 +207,7 @@ struct http_request {
     struct http_block *arena;
     struct http_stream stream;
     struct cmd_reply reply; /* of a command that is run by itself */
+    struct http_kept kept;
 
     /* All from here to answer.headers, but for answer.body, is zero when a
      * request begins (request_begin). */
@@ -222,6 +238,7 @@ struct http_request {
 
     struct kv_ticket ticket; /* the answer waits for it */
     bool has_ticket;
+    uint64_t told;   /* Content-Length, 0 when there is none */
     uint64_t digest; /* of what is asked (again.c) */
     void *state; /* the handler's, in the arena */
     /* What `state` holds beside that, with the request; any thread. */
@@ -510,6 +527,7 @@ KV_INTERNAL void http_answer(struct http_request *request, unsigned status,
 KV_INTERNAL void http_answer_file(struct http_request *request, int file,
                                   uint64_t first, uint64_t size);
 KV_INTERNAL void http_answer_drop(struct http_request *request);
+KV_INTERNAL void http_kept_drop(struct http_kept *kept);
 KV_INTERNAL void http_answer_header(struct http_request *request,
                                     const char *name, const char *format, ...)
     KV_PRINTF(3, 4);

@@ -252,17 +252,18 @@ static enum MHD_Result server_run(struct http_request *request)
 static enum MHD_Result server_body(struct http_request *request,
                                    const char *piece, size_t *size)
 {
-    uint64_t took_ms = (kv_os_mono_ns() - request->started_ns) / 1000000;
-    uint64_t allowed_ms;
-
     kv_buf_add(&request->body, piece, *size);
     if (request->body.failed)
         return MHD_NO; /* nothing can be queued while a body arrives */
     *size = 0;
-    allowed_ms = SERVER_BODY_MS + request->body.size / 32;
+    if (request->body.size == request->told)
+        return MHD_YES; /* it is complete, and called again at once */
+    const uint64_t now_ns = kv_os_mono_ns();
+    const uint64_t took_ms = (now_ns - request->started_ns) / 1000000;
+    const uint64_t allowed_ms = SERVER_BODY_MS + request->body.size / 32;
     if (took_ms >= allowed_ms)
         return MHD_NO;
-    http_watch_deadline(request->conn, allowed_ms - took_ms);
+    http_watch_until(request->conn, now_ns, allowed_ms - took_ms);
     return MHD_YES;
 }
 
@@ -306,7 +307,7 @@ static enum MHD_Result server_first(struct http_request *request,
         return MHD_YES; /* and called again at once */
     if (!good)
         return server_answer(request);
-    http_watch_deadline(request->conn, SERVER_BODY_MS);
+    http_watch_until(request->conn, request->started_ns, SERVER_BODY_MS);
     return MHD_YES;
 }
 
