@@ -102,7 +102,7 @@ const char *http_key_sql(const char *type)
     static const struct {
         const char *type, *sql;
     } rows[] = {
-        {"string", "SELECT value FROM strings WHERE key = ?1"},
+        {"string", HTTP_KEY_STRING},
         {"hash", "SELECT field, value, expires_at FROM hashes WHERE key = ?1 "
                  "ORDER BY field"},
         {"list", "SELECT value FROM lists WHERE key = ?1 ORDER BY idx"},

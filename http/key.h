@@ -6,6 +6,8 @@
 
 #include "http/sql.h"
 
+#define HTTP_KEY_STRING "SELECT value FROM strings WHERE key = ?1"
+
 struct http_key_read {
     struct http_request *request;
     struct vt_session *session; /* in a transaction, so that it is one state */
