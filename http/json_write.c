@@ -138,7 +138,10 @@ void http_json_int(struct kv_buf *out, int64_t value)
 
 void http_json_uint(struct kv_buf *out, uint64_t value)
 {
-    kv_buf_printf(out, "%llu", (unsigned long long)value);
+    if (value <= INT64_MAX)
+        http_json_int(out, (int64_t)value);
+    else
+        kv_buf_printf(out, "%llu", (unsigned long long)value);
 }
 
 void http_json_double(struct kv_buf *out, double value, bool real)

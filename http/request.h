@@ -413,8 +413,8 @@ KV_INTERNAL struct http_request *http_request_new(struct http_server *server,
                                                   const char *raw);
 KV_INTERNAL void http_request_ref(struct http_request *request);
 KV_INTERNAL void http_request_unref(struct http_request *request);
-/* The connection's reference goes, while the server is there: the request is
- * freed, or kept for the next one (now, or by whom else has it). */
+/* The connection's or a job's reference goes, while the server is there: with the
+ * last one the request is freed, or kept for the next. */
 KV_INTERNAL void http_request_done(struct http_request *request);
 KV_INTERNAL void http_requests_fini(struct http_server *server);
 /* Memory that lives as long as the request; NULL when there is none. */

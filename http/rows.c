@@ -200,13 +200,14 @@ static void rows_json_end(struct http_rows *rows, bool truncated,
 {
     struct kv_buf *out = &rows->request->answer.body;
 
-    if (rows->columns > 0)
-        kv_buf_printf(out,
-                      "],\"row_count\":%llu,\"truncated\":%s,\"next\":null,",
-                      (unsigned long long)rows->count,
-                      truncated ? "true" : "false");
-    else
+    if (rows->columns > 0) {
+        kv_buf_text(out, "],\"row_count\":");
+        http_json_uint(out, rows->count);
+        kv_buf_text(out, truncated ? ",\"truncated\":true,\"next\":null,"
+                                   : ",\"truncated\":false,\"next\":null,");
+    } else {
         kv_buf_byte(out, '{');
+    }
     if (rows->plan != NULL) {
         kv_buf_text(out, "\"plan\":[");
         kv_buf_add(out, rows->plan->p, rows->plan->size);
@@ -215,9 +216,11 @@ static void rows_json_end(struct http_rows *rows, bool truncated,
     }
     if (changes >= 0)
         kv_buf_printf(out, "\"changes\":%lld,", (long long)changes);
-    kv_buf_printf(out, "\"position\":%llu,\"elapsed_ms\":%llu}",
-                  (unsigned long long)position,
-                  (unsigned long long)elapsed_ms);
+    kv_buf_text(out, "\"position\":");
+    http_json_uint(out, position);
+    kv_buf_text(out, ",\"elapsed_ms\":");
+    http_json_uint(out, elapsed_ms);
+    kv_buf_byte(out, '}');
 }
 
 static void rows_ndjson_end(struct http_rows *rows, bool truncated,
@@ -284,8 +287,7 @@ void http_rows_end(struct http_rows *rows, bool truncated, int64_t changes,
         rows_ndjson_end(rows, truncated, changes, position);
     bool open = http_stream_is_open(request);
     if (!open)
-        http_answer_header(request, "X-KVSQL-Position", "%llu",
-                           (unsigned long long)position);
+        http_answer_number(request, "X-KVSQL-Position", "", position);
     if (!open && truncated)
         http_answer_header(request, "X-KVSQL-Truncated", "rows=%llu",
                            (unsigned long long)rows->count);

@@ -45,7 +45,7 @@ static void work_done(struct http_request *request)
     request->work_done = true;
     http_wake(request);
     kv_lock_drop(&request->lock);
-    http_request_unref(request); /* H3: the job's */
+    http_request_done(request); /* H3: the job's; jobs end before the server */
 }
 
 static bool work_wanted(struct http_request *request)
