@@ -461,13 +461,14 @@ kvsql_rc http_json_only(const struct http_json *json, uint32_t object,
         while (names[which] != NULL && !json_is(&tokens[i], names[which]))
             which++;
         KV_ASSERT(which < 64);
-        kv_text_show(shown, sizeof shown, tokens[i].p, tokens[i].size);
-        if (names[which] == NULL)
-            return kv_fail(err, KVSQL_INVALID, "JSON: unknown member \"%s\"",
-                           shown);
-        if (seen & (UINT64_C(1) << which))
+        const bool known = names[which] != NULL;
+        if (!known || (seen & (UINT64_C(1) << which)) != 0) {
+            kv_text_show(shown, sizeof shown, tokens[i].p, tokens[i].size);
             return kv_fail(err, KVSQL_INVALID,
-                           "JSON: member \"%s\" stands twice", shown);
+                           known ? "JSON: member \"%s\" stands twice"
+                                 : "JSON: unknown member \"%s\"",
+                           shown);
+        }
         seen |= UINT64_C(1) << which;
     }
     return KVSQL_OK;
