@@ -238,7 +238,7 @@ struct http_request {
 
     struct kv_ticket ticket; /* the answer waits for it */
     bool has_ticket;
-    uint64_t told;   /* Content-Length, 0 when there is none */
+    uint64_t content_length; /* Content-Length, 0 when there is none */
     uint64_t digest; /* of what is asked (again.c) */
     void *state; /* the handler's, in the arena */
     /* What `state` holds beside that, with the request; any thread. */

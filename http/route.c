@@ -287,7 +287,7 @@ static bool route_length(struct http_request *request)
 
     for (size_t i = 0; i < length.size; i++) /* 1-15 digits, by the guard */
         size = size * 10 + (uint64_t)(((const char *)length.p)[i] - '0');
-    request->told = size;
+    request->content_length = size;
     if (size <= request->server->body_max ||
         (request->route->bodies & HTTP_BODY_STREAM) != 0)
         return true;

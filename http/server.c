@@ -256,7 +256,7 @@ static enum MHD_Result server_body(struct http_request *request,
     if (request->body.failed)
         return MHD_NO; /* nothing can be queued while a body arrives */
     *size = 0;
-    if (request->body.size == request->told)
+    if (request->body.size == request->content_length)
         return MHD_YES; /* it is complete, and called again at once */
     const uint64_t now_ns = kv_os_mono_ns();
     const uint64_t took_ms = (now_ns - request->started_ns) / 1000000;
