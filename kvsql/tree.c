@@ -375,8 +375,9 @@ bool kv_tree_path_near(struct kv_node *root, const uint8_t *key, uint32_t size,
 }
 
 /* Where the key is not, the leaf is its own for sure only between two others: at
- * an end it may be the neighbour's since a split. The prefix is not looked at,
- * for it may lie far from all else: the leaf had it when the path was made. */
+ * an end it may be the neighbour's since a split. Where it is, the prefix is not
+ * looked at, for it may lie far from all else: the leaf had it when the path was
+ * made. A key beside the leaf has not, and others may have come behind all. */
 bool kv_tree_path_again(struct kv_node *root, const uint8_t *key,
                         uint32_t size, struct kv_path *path)
 {
@@ -392,7 +393,8 @@ bool kv_tree_path_again(struct kv_node *root, const uint8_t *key,
         if (tree_is_at(leaf, *index, s, rest))
             return true;
     } else if (*index > 0 && *index < leaf->n &&
-               slot[*index - 1].head < head && head < slot[*index].head) {
+               slot[*index - 1].head < head && head < slot[*index].head &&
+               !node_outside(leaf, key, size)) {
         return true;
     }
     *index = leaf_find(leaf, key, size, &path->found);

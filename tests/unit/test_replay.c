@@ -294,6 +294,55 @@ START_TEST(a_frame_without_memory_is_not_there_at_all)
 }
 END_TEST
 
+static void set_frame(const char *key)
+{
+    const struct kv_op op = {.kind = KV_OP_SET,
+                             .key = {key, strlen(key)},
+                             .a = {"v", 1}};
+
+    begins[made] = ops.size;
+    kv_op_encode(&ops, &op);
+    begins[++made] = ops.size;
+}
+
+static void both_take_frames(void)
+{
+    unsigned done;
+
+    place_frames();
+    ck_assert_int_eq(kv_store_replay(store, frames, made, &done, &err),
+                     KVSQL_OK);
+    for (unsigned k = 0; k < made; k++)
+        twin_takes(&frames[k]);
+    forget_frames();
+}
+
+/* Keys that come to a leaf without sharing its prefix belong behind all that it
+ * has by then, also behind what came since they were looked up. */
+START_TEST(keys_beside_a_leaf_stay_behind_it)
+{
+    const struct kv_op flush = {.kind = KV_OP_FLUSH};
+    char key[64];
+
+    start(4);
+    for (unsigned n = 4; n < PENDING; n++) {
+        kv_op_encode(&ops, &flush);
+        begins[made = 1] = ops.size;
+        for (unsigned i = n - 1; i > 0; i--) { /* no run */
+            snprintf(key, sizeof key, "abcdefghijkl%03u", 20 * i);
+            set_frame(key);
+        }
+        both_take_frames();
+        set_frame("abcdefghijkl900");
+        set_frame("abcdefghijkm850");
+        set_frame("abcdefghijkm860");
+        set_frame("abcdefghijkm870");
+        both_take_frames();
+        both_are_alike();
+    }
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -301,6 +350,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, groups_of_frames_are_their_ops_in_turn);
     tcase_add_test(tests, a_frame_that_is_refused_is_not_there_at_all);
     tcase_add_test(tests, a_frame_without_memory_is_not_there_at_all);
+    tcase_add_test(tests, keys_beside_a_leaf_stay_behind_it);
 }
 
 int main(void)
