@@ -23,6 +23,7 @@ struct kv_changes {
     uint64_t position; /* of the batch that is being read, or of the last */
     uint64_t to;       /* last position that may be read */
     bool open;
+    bool grown; /* since it was opened: to be shut behind the batch in hand */
     struct kv_seg_reader reader;
     const uint8_t *p, *end; /* ops of the batch that are left */
     uint64_t n;             /* of the next one */
@@ -88,7 +89,17 @@ static void changes_shut(struct kv_changes *changes)
 {
     if (changes->open)
         kv_seg_close(&changes->reader);
-    changes->open = false;
+    changes->open = changes->grown = false;
+}
+
+/* Behind a batch: shut, to be read on from here. */
+static void changes_rest(struct kv_changes *changes)
+{
+    changes->rest_number = changes->reader.header.number;
+    changes->rest_offset = changes->reader.offset;
+    changes->rest_position = changes->reader.position;
+    changes->p = changes->end = NULL; /* they lie in the reader */
+    changes_shut(changes);
 }
 
 /* The file has grown meanwhile, and what was read of it ahead may be stale: it is
@@ -97,13 +108,9 @@ void kv_changes_more(struct kv_changes *changes, uint64_t to)
 {
     KV_ASSERT(to >= changes->to);
     changes->to = to;
-    if (!changes->open || changes->p != changes->end)
-        return;
-    changes->rest_number = changes->reader.header.number;
-    changes->rest_offset = changes->reader.offset;
-    changes->rest_position = changes->reader.position;
-    changes->p = changes->end = NULL; /* they lie in the reader */
-    changes_shut(changes);
+    changes->grown = changes->open;
+    if (changes->open && changes->p == changes->end)
+        changes_rest(changes);
 }
 
 uint64_t kv_changes_oldest(kvsql *db)
@@ -168,6 +175,8 @@ static kvsql_rc changes_batch(struct kv_changes *changes, bool *found,
     kvsql_rc rc;
 
     *found = false;
+    if (changes->grown)
+        changes_rest(changes);
     while (changes->position < changes->to) {
         if (!changes->open) {
             rc = changes_next_segment(changes, before, err);

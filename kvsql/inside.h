@@ -867,7 +867,8 @@ KV_INTERNAL kvsql_rc kv_changes_next(struct kv_changes *changes,
                                      struct kv_change *change, bool *found,
                                      struct kvsql_error *err) KV_MUST_USE;
 /* Read on up to `to`, which has been released, too, and is not before the last
- * one. Behind the end of a reading; what it holds of files is given back. */
+ * one. Wherever the reading stands; behind its end, or that of a batch, what it
+ * holds of files is given back. */
 KV_INTERNAL void kv_changes_more(struct kv_changes *changes, uint64_t to);
 KV_INTERNAL void kv_changes_close(struct kv_changes *changes);
 /* First position that is kept; UINT64_MAX: none is. Any thread. */

@@ -296,6 +296,46 @@ START_TEST(a_reader_beside_a_writer_sees_whole_batches_that_were_released)
 }
 END_TEST
 
+/* Wherever a reading stands when more is released: it goes on. */
+START_TEST(a_reading_goes_on_from_within_a_batch)
+{
+    for (unsigned stop = 0; stop <= 3; stop++) {
+        struct kv_changes *changes;
+        struct kv_change change;
+        struct kv_info info;
+        unsigned ops = 0;
+        bool found = true;
+
+        ok("INSERT INTO sets(key, member) VALUES('s', 1), ('s', 2), ('s', 3)");
+        kv_info_get(fx.db, &info);
+        const uint64_t from = info.released;
+        ck_assert_int_eq(
+            kv_changes_open(fx.db, from, from, &changes, &fx.err), KVSQL_OK);
+        while (ops < stop) {
+            ck_assert_int_eq(
+                kv_changes_next(changes, &change, &found, &fx.err), KVSQL_OK);
+            ck_assert(found && change.n == ops++);
+        }
+        write_batches(3);
+        ok("DELETE FROM sets");
+        kv_info_get(fx.db, &info);
+        ck_assert_uint_eq(info.released, from + 4);
+        kv_changes_more(changes, info.released);
+        for (;; ops++) {
+            ck_assert_msg(kv_changes_next(changes, &change, &found, &fx.err) ==
+                              KVSQL_OK, "%s", fx.err.text);
+            if (!found)
+                break;
+            ck_assert_uint_eq(change.position, from + (ops < 3 ? 0
+                                                       : ops < 6 ? ops - 2
+                                                                 : 4));
+        }
+        ck_assert_uint_ge(ops, 7);
+        kv_changes_close(changes);
+    }
+}
+END_TEST
+
 START_TEST(no_reading_of_changes_leaves_memory_behind_when_something_fails)
 {
     static const char sql[] = "SELECT * FROM changes WHERE position > 3";
@@ -333,6 +373,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, damage_in_a_segment_is_told_and_not_skipped);
     tcase_add_test(tests, a_statement_sees_changes_up_to_its_view);
     tcase_add_test(tests, a_store_without_files_has_no_wal);
+    tcase_add_test(tests, a_reading_goes_on_from_within_a_batch);
     tcase_add_test(
         tests, a_reader_beside_a_writer_sees_whole_batches_that_were_released);
     tcase_add_test(
