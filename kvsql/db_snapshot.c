@@ -490,7 +490,9 @@ void kv_db_snapshot_due(kvsql *db)
     }
 }
 
-kvsql_rc kv_snapshot_start(kvsql *db, struct kvsql_error *err)
+/* *runs: those before it. */
+static kvsql_rc dbsnap_start(kvsql *db, uint64_t *runs,
+                             struct kvsql_error *err)
 {
     const kvsql_rc rc = dbsnap_allowed(db, err);
     if (rc != KVSQL_OK) {
@@ -498,6 +500,7 @@ kvsql_rc kv_snapshot_start(kvsql *db, struct kvsql_error *err)
     }
     kv_lock_take(&db->lock);
     const bool busy = db->snapshot_running || db->snapshot_wanted;
+    *runs = db->snapshot_runs;
     if (!busy) {
         db->snapshot_wanted = true;
         kv_cond_wake_all(&db->snapshot_work);
@@ -508,14 +511,19 @@ kvsql_rc kv_snapshot_start(kvsql *db, struct kvsql_error *err)
                 : KVSQL_OK;
 }
 
+kvsql_rc kv_snapshot_start(kvsql *db, struct kvsql_error *err)
+{
+    uint64_t runs;
+
+    return dbsnap_start(db, &runs, err);
+}
+
 kvsql_rc kv_snapshot_begin(kvsql *db, uint64_t *position,
                            struct kvsql_error *err)
 {
-    kv_lock_take(&db->lock);
-    const uint64_t runs = db->snapshot_runs;
-    kv_lock_drop(&db->lock);
+    uint64_t runs;
 
-    const kvsql_rc rc = kv_snapshot_start(db, err);
+    const kvsql_rc rc = dbsnap_start(db, &runs, err);
     if (rc != KVSQL_OK) {
         return rc;
     }
@@ -622,8 +630,9 @@ kvsql_rc kv_snapshot_remove(kvsql *db, const char *name,
         return rc;
     }
     kv_lock_take(&db->lock); /* who writes one has looked at the list */
-    const bool busy = db->snapshot_running;
-    db->snapshot_running = true;
+    /* who asked for one waits until that has begun: it must not find this */
+    const bool busy = db->snapshot_running || db->snapshot_wanted;
+    db->snapshot_running = db->snapshot_running || !busy;
     kv_lock_drop(&db->lock);
     if (busy) {
         return kv_fail(err, KVSQL_BUSY, "snapshot: one is being written now");

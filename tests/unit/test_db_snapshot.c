@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kvsql/base/diag.h"
+#include "kvsql/db_private.h"
 #include "tests/lib/fakevfs.h"
 #include "tests/lib/run.h"
 #include "tests/lib/unit.h"
@@ -383,6 +384,35 @@ START_TEST(a_snapshot_tells_how_far_it_is)
 }
 END_TEST
 
+/* Who asked for one waits until it has begun: it must not find a removal. */
+START_TEST(none_is_removed_between_the_wish_for_one_and_its_begin)
+{
+    struct kv_snapshot_info kept[4];
+    struct run run;
+
+    fixture_new(&run, 1);
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(run_put(&run, i), KVSQL_OK);
+        ck_assert_int_eq(snapshot_take(&run), KVSQL_OK);
+    }
+    ck_assert_uint_eq(kv_snapshot_list(run.db, kept, 4), 2);
+    kv_lock_take(&run.db->lock);
+    run.db->snapshot_wanted = true; /* its thread was not woken yet */
+    kv_lock_drop(&run.db->lock);
+    ck_assert_int_eq(kv_snapshot_remove(run.db, kept[1].file, &run.err),
+                     KVSQL_BUSY);
+    kv_lock_take(&run.db->lock);
+    ck_assert(!run.db->snapshot_running);
+    run.db->snapshot_wanted = false;
+    kv_lock_drop(&run.db->lock);
+    ck_assert_int_eq(kv_snapshot_remove(run.db, kept[1].file, &run.err),
+                     KVSQL_OK);
+    ck_assert_int_eq(run_close(&run), KVSQL_OK);
+    fixture_end(&run);
+}
+END_TEST
+
 START_TEST(an_older_snapshot_can_be_removed_and_a_failure_costs_nothing)
 {
     struct kv_snapshot_info kept[4];
@@ -481,6 +511,8 @@ static void add(TCase *tests)
                    a_power_cut_after_any_step_leaves_everything_acknowledged);
     tcase_add_test(
         tests, an_older_snapshot_can_be_removed_and_a_failure_costs_nothing);
+    tcase_add_test(tests,
+                   none_is_removed_between_the_wish_for_one_and_its_begin);
     tcase_add_test(tests, a_kept_snapshot_is_opened_by_its_name);
     tcase_add_test(tests, a_snapshot_tells_how_far_it_is);
     tcase_add_test(tests, a_disk_that_lies_about_names_is_found_out);
