@@ -288,9 +288,7 @@ kvsql_rc kv_store_load(struct kv_store *store, const struct kv_op *op,
         return rc;
     }
     replay_key(&one);
-    store->undo_off = true; /* a store that was not loaded whole is closed */
     rc = replay_op(&store->txn, &one, err);
-    store->undo_off = false;
     replay_trim(store);
     replay_end(store);
     return rc;

@@ -202,8 +202,7 @@ struct kv_store {
     size_t undo_used, undo_cap;
     uint64_t undo_base; /* place of undo[0]; places start at 1 */
     size_t undo_txn_max; /* bytes of log after which a txn is long (UN3) */
-    bool undo_off;      /* nothing is recorded: while loading, and to measure
-                         * what that takes */
+    bool undo_off;      /* nothing is recorded, to measure what that takes */
     bool running;       /* the newest insert was one of a run (ST6); a hint */
 
     struct kv_batch_mark *marks; /* ring of unreleased batches */
