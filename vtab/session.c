@@ -39,7 +39,7 @@ static int session_progress(void *arg)
         atomic_load_explicit(&session->seen.steps, memory_order_relaxed) +
             steps,
         memory_order_relaxed);
-    return vt_cancelled(session);
+    return !session->internal && vt_cancelled(session);
 }
 
 static int session_config(struct vt_session *session, int what, int value)
@@ -144,6 +144,17 @@ static kvsql_rc session_register(struct vt_session *session,
     return rc;
 }
 
+/* It is compiled before there is anything to take back: that needs no memory. */
+static kvsql_rc session_keep_rollback(struct vt_session *session,
+                                      struct kvsql_error *err)
+{
+    if (sqlite3_prepare_v3(session->sql, "ROLLBACK", -1,
+                           SQLITE_PREPARE_PERSISTENT, &session->rollback,
+                           NULL) == SQLITE_OK)
+        return KVSQL_OK;
+    return kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
+}
+
 struct vt_session *vt_session_new(kvsql *db)
 {
     struct vt_session *session =
@@ -189,6 +200,7 @@ static kvsql_rc session_open(kvsql *db, const char *path, int flags,
         sqlite3_set_authorizer(session->sql, vt_authorize, session) !=
             SQLITE_OK)
         rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
+    if (rc == KVSQL_OK) rc = session_keep_rollback(session, err);
     if (rc == KVSQL_OK) vt_session_limits(session, limits);
     if (rc == KVSQL_OK) vt_query_enter(session);
     vt_budget_leave(before);

@@ -141,7 +141,8 @@ KV_INTERNAL kvsql_rc vt_write(struct vt_session *session, struct kv_txn **txn,
 /* Ask the running statement to end with KVSQL_INTERRUPT, and those that follow:
  * whoever asks may come just before a statement begins. Any thread, and handlers
  * of signals. It holds until vt_resume() or vt_session_limits(), with which the
- * owner begins what nobody has asked to end yet. */
+ * owner begins what nobody has asked to end yet. vt_begin(), vt_commit() and
+ * vt_rollback() are done all the same. */
 KV_INTERNAL void vt_interrupt(struct vt_session *session);
 KV_INTERNAL void vt_resume(struct vt_session *session);
 

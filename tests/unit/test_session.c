@@ -434,6 +434,45 @@ START_TEST(a_statement_that_is_to_end_before_it_begins_does_not_begin)
 }
 END_TEST
 
+#define TURNS 3000 /* SQLite looks at its caller every so many steps of a kept one */
+
+/* Whoever is gone while a transaction stands leaves none behind. */
+START_TEST(what_begins_or_ends_a_transaction_is_done_whatever_was_asked)
+{
+    struct vt_session *sessions[] = {fx.session, fx.other};
+
+    for (size_t i = 0; i < 2; i++)
+        for (int turn = 0; turn < TURNS; turn++) {
+            vt_interrupt(sessions[i]);
+            ck_assert_int_eq(vt_begin(sessions[i], &fx.err), KVSQL_OK);
+            vt_resume(sessions[i]);
+            ck_assert_int_eq(rows_run(&fx, sessions[i],
+                                      "INSERT OR REPLACE INTO strings(key, "
+                                      "value) VALUES('a', 1)"),
+                             KVSQL_OK);
+            vt_interrupt(sessions[i]);
+            if (turn % 2 == 0)
+                vt_rollback(sessions[i]);
+            else
+                ck_assert_int_eq(vt_commit(sessions[i], &fx.err), KVSQL_OK);
+            ck_assert(!vt_in_transaction(sessions[i]));
+            vt_resume(sessions[i]);
+        }
+}
+END_TEST
+
+START_TEST(a_transaction_is_taken_back_without_memory)
+{
+    ok("BEGIN");
+    ok("INSERT INTO strings(key, value) VALUES('a', 1)");
+    kv_mem_fail_at(1, 1);
+    vt_rollback(fx.session);
+    kv_mem_fail_at(0, 0);
+    ck_assert(!vt_in_transaction(fx.session));
+    GIVES("SELECT count(*) FROM strings", "0");
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
@@ -457,6 +496,9 @@ static void add(TCase *tests)
     tcase_add_test(tests, another_thread_can_end_a_statement);
     tcase_add_test(tests,
                    a_statement_that_is_to_end_before_it_begins_does_not_begin);
+    tcase_add_test(
+        tests, what_begins_or_ends_a_transaction_is_done_whatever_was_asked);
+    tcase_add_test(tests, a_transaction_is_taken_back_without_memory);
 }
 
 int main(void)
