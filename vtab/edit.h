@@ -33,8 +33,8 @@ KV_INTERNAL void vt_count_own(struct vt_session *session, int64_t changes);
 /* A statement that is compiled may ask for the counts, or a view or trigger of it
  * may: from here on all changes are SQLite's. */
 KV_INTERNAL void vt_count_asked(struct vt_session *session);
-/* ... once the counts of SQLite have been told what it has missed. Nothing else of
- * the session runs. KVSQL_NOMEM. */
+/* ... once the counts of SQLite have been told what it has missed, before the next
+ * statement begins. Nothing else of the session runs. KVSQL_NOMEM. */
 KV_INTERNAL kvsql_rc vt_count_settle(struct vt_session *session,
                                      struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL int vt_count_register(struct vt_session *session);

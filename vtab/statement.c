@@ -282,11 +282,6 @@ kvsql_rc vt_prepare(struct vt_session *session, const char *sql, size_t size,
     }
     before = vt_session_enter(session, session->active == NULL);
     rc = statement_prepare(session, sql, size, tail, statement, err);
-    if (rc == KVSQL_OK) rc = vt_count_settle(session, err);
-    if (rc != KVSQL_OK && *statement != NULL) {
-        statement_free(*statement);
-        *statement = NULL;
-    }
     vt_budget_leave(before);
     if (*statement != NULL)
         atomic_fetch_add_explicit(&statement_prepared, 1,
@@ -672,8 +667,11 @@ kvsql_rc vt_step(struct vt_statement *statement, bool *row,
     rc = fresh ? vt_session_idle(session, err) : KVSQL_OK;
     if (rc != KVSQL_OK) return rc;
     before = vt_session_enter(session, fresh);
-    if (fresh) statement_start(statement);
-    rc = statement_turn(statement, fresh, row, err);
+    if (fresh) rc = vt_count_settle(session, err);
+    if (rc == KVSQL_OK) {
+        if (fresh) statement_start(statement);
+        rc = statement_turn(statement, fresh, row, err);
+    }
     vt_budget_leave(before);
     if (*row || statement->running) return rc;
     rc = vt_defs_store(session, rc, err);

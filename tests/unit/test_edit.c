@@ -367,6 +367,31 @@ START_TEST(who_asks_for_the_counts_gets_them)
 }
 END_TEST
 
+START_TEST(who_asks_while_rows_are_read_gets_the_counts_behind_them)
+{
+    static const char rows[] = "SELECT key FROM strings",
+                      counts[] = "SELECT total_changes(), changes()";
+    struct vt_statement *read, *ask_counts;
+    bool row;
+
+    two_changes("2");
+    ck_assert_int_eq(vt_prepare(fx.session, rows, sizeof(rows) - 1, NULL, &read,
+                                &fx.err),
+                     KVSQL_OK);
+    ck_assert_int_eq(vt_step(read, &row, &fx.err), KVSQL_OK);
+    ck_assert(row);
+    ck_assert_int_eq(vt_prepare(fx.session, counts, sizeof(counts) - 1, NULL,
+                                &ask_counts, &fx.err),
+                     KVSQL_OK);
+    ck_assert(fx.session->changes_own);
+    vt_finish(read);
+    ck_assert_int_eq(rows_drain(&fx, ask_counts), KVSQL_OK);
+    vt_finish(ask_counts);
+    ck_assert_str_eq(fx.text, "9|2");
+    ok("ROLLBACK");
+}
+END_TEST
+
 START_TEST(a_trigger_gets_the_counts)
 {
     two_changes("2");
@@ -639,6 +664,8 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    histories_with_savepoints_are_those_of_a_native_table);
     tcase_add_test(tests, who_asks_for_the_counts_gets_them);
+    tcase_add_test(tests,
+                   who_asks_while_rows_are_read_gets_the_counts_behind_them);
     tcase_add_test(tests, a_trigger_gets_the_counts);
     tcase_add_test(tests, what_changes_nothing_counts_nothing);
     tcase_add_test(tests, a_name_that_means_another_table_is_noticed);
