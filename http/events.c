@@ -22,7 +22,7 @@
  *        reader of the wal.
  *   EV2  While one is IDLE, the waiter is at the gate for a position that is not
  *        behind the next one it wants, or who was called from there gives it a
- *        job.
+ *        job. So one that comes to rest beside a waiter for later has a job.
  *
  * Thread: as said at each function. */
 #include <stdio.h>
@@ -47,6 +47,7 @@ struct http_tail {
     struct http_server *server; /* NULL: it has gone; guarded by lock */
     struct events *first;       /* all; guarded by lock */
     bool asked;                 /* EV2; guarded by lock */
+    uint64_t wanted;            /* the position that is; guarded by lock */
     struct kv_waiter waiter;
 };
 
@@ -125,19 +126,25 @@ static void tail_done(struct kv_waiter *waiter, kvsql_rc rc)
     tail_unref(tail);
 }
 
-/* Worker: the stream is at the end. */
+/* Worker: the stream is at the end of what was released when its job began. */
 static void tail_wait(struct http_tail *tail, struct events *events, kvsql *db,
                       uint64_t epoch)
 {
+    const uint64_t wanted = events->position + 1;
+
     kv_lock_take(&tail->lock);
-    events->state = EVENTS_IDLE;
     const bool ask = !tail->asked;
-    tail->asked = true;
-    if (ask)
+    events->state = EVENTS_IDLE;
+    if (ask) {
+        tail->asked = true;
+        tail->wanted = wanted;
         tail->waiter = (struct kv_waiter){
-            .ticket = {.position = events->position + 1, .epoch = epoch},
+            .ticket = {.position = wanted, .epoch = epoch},
             .done = tail_done,
             .arg = tail};
+    } else if (tail->wanted > wanted) {
+        events_give(events); /* more was released meanwhile: EV2 */
+    }
     kv_lock_drop(&tail->lock);
     if (!ask)
         return;
