@@ -60,7 +60,8 @@ struct events {
     kvsql_slice prefix, types;   /* in the request */
     /* The job's: EV1. */
     struct kv_changes *changes;
-    uint64_t position;  /* up to here all is told */
+    uint64_t position;  /* up to here all is told, or is to be read now */
+    bool more;          /* it is not read to there yet */
     struct kv_buf held; /* the last event, whose batch may go on */
     uint64_t held_position;
 };
@@ -248,9 +249,9 @@ static void events_release(struct events *events, bool last,
 
 /* ---- jobs (a worker) ---------------------------------------------------------------- */
 
-/* Read to the end of what may be, or a slice of it. *more: a slice. */
+/* Read to the end of what may be, or a slice of it: events->more. */
 static kvsql_rc events_read(struct events *events, struct kv_buf *out,
-                            bool *more, struct kvsql_error *err)
+                            struct kvsql_error *err)
 {
     struct kv_change change;
     bool found = true;
@@ -258,8 +259,8 @@ static kvsql_rc events_read(struct events *events, struct kv_buf *out,
     for (unsigned i = 0; i < EVENTS_OPS && out->size < EVENTS_SLICE; i++) {
         const kvsql_rc rc =
             kv_changes_next(events->changes, &change, &found, err);
-        *more = rc == KVSQL_OK && found;
-        if (!*more) {
+        events->more = rc == KVSQL_OK && found;
+        if (!events->more) {
             events_release(events, true, out); /* a batch ends there */
             return rc;
         }
@@ -328,22 +329,21 @@ static void events_job(struct http_request *request, struct http_worker *worker)
     struct kvsql_error err;
     struct kv_info info;
     struct kv_buf out;
-    bool more = false;
 
     (void)worker;
     kv_info_get(db, &info);
-    if (info.released > events->position) {
+    if (!events->more && info.released > events->position) {
         kv_changes_more(events->changes, info.released);
         events->position = info.released;
     }
     kv_buf_init(&out, KV_MEM_CLIENT, HTTP_STREAM_MAX);
-    const kvsql_rc rc = events_read(events, &out, &more, &err);
+    const kvsql_rc rc = events_read(events, &out, &err);
     if (out.size > 0 || out.failed)
         http_stream_put(request, out.failed ? NULL : out.p, out.size, false);
     kv_buf_fini(&out);
     if (rc != KVSQL_OK)
         events_broken(request, rc, err.text);
-    else if (more)
+    else if (events->more)
         events_more(request, events);
     else
         tail_wait(request->server->tail, events, db, info.epoch);
