@@ -44,6 +44,14 @@ def wait_for(condition, what):
         time.sleep(0.002)
 
 
+def wait_count(count, wanted, what, over=lambda: False):
+    """Until there are so many, or it is over; on a slow machine one more in each
+    PATIENCE is enough."""
+    while count() < wanted and not over():
+        last = count()
+        wait_for(lambda: count() > last or over(), what)
+
+
 class Refused(Exception):
     """An error reply."""
 
