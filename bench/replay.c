@@ -325,6 +325,7 @@ int main(int argc, char **argv)
     }
     printf("%-20s %5s %8s %10s %10s\n", "seconds for 100 MB", "batch", "MB",
            "clock", "processor");
+    (void)fflush(stdout); /* before there are children */
     for (unsigned i = 0; i < MIXES; i++)
         for (unsigned batch = 1; batch <= MANY; batch += MANY - 1)
             if (at >= argc || strstr(mixes[i].name, argv[at]) != NULL)
