@@ -114,6 +114,17 @@ static bool page_term(struct http_page *page, size_t *i, bool *more)
     return *more || page_is(text, &word, "limit");
 }
 
+/* Is there a "by" at all? Most statements are told apart by that. */
+static bool page_may_order(kvsql_slice text)
+{
+    const char *const p = text.p;
+
+    for (size_t i = 1; i < text.size; i++)
+        if ((p[i] | 0x20) == 'y' && (p[i - 1] | 0x20) == 'b')
+            return true;
+    return false;
+}
+
 void http_page_init(struct http_page *page, kvsql_slice text)
 {
     struct page_word word, before = {0, 0};
@@ -125,6 +136,8 @@ void http_page_init(struct http_page *page, kvsql_slice text)
     for (unsigned k = 0; k < 2; k++)
         kv_buf_init(&page->last[k], KV_MEM_CLIENT, PAGE_CURSOR_MAX);
     kv_buf_init(&page->wrapped, KV_MEM_CLIENT, PAGE_TEXT_MAX);
+    if (!page_may_order(text))
+        return;
     for (bool first = true; page_next(text, &i, &word); first = false) {
         if (first)
             select = page_is(text, &word, "select") ||

@@ -467,7 +467,7 @@ static void sql_work(struct http_request *request, struct http_worker *worker)
 {
     struct sql_call call = {0};
 
-    http_page_init(&call.page, call.text);
+    http_page_init(&call.page, (kvsql_slice){0}); /* of no text yet */
     if (sql_read(request, &call) && sql_page(request, &call)) {
         struct vt_limits limits = {
             .read_only = request->method != HTTP_POST ||
