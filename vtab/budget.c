@@ -199,7 +199,7 @@ bool vt_cancelled(struct vt_session *session)
 
     if (atomic_load_explicit(&session->cancel, memory_order_relaxed))
         return true;
-    if (atomic_load_explicit(&seen->cancelled, memory_order_relaxed) != 0 &&
+    if (session->active != NULL && /* the next one has no number yet */
         atomic_load_explicit(&seen->cancelled, memory_order_relaxed) ==
             atomic_load_explicit(&seen->query, memory_order_relaxed))
         return true;

@@ -70,8 +70,8 @@ START_TEST(a_query_is_shown_while_it_runs_and_deleting_it_ends_it)
     ck_assert_int_eq(runner.rc, KVSQL_INTERRUPT);
     ck_assert_str_eq(runner.text, "the statement was cancelled");
     GIVES("SELECT count(*) FROM queries", "1");
-    /* what was cancelled was that one, not its session */
-    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT 1"), KVSQL_OK);
+    /* what was cancelled was that one, not what its session compiles next */
+    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT key FROM keys"), KVSQL_OK);
 }
 END_TEST
 
@@ -116,7 +116,7 @@ START_TEST(a_query_that_has_ended_is_not_mistaken_for_the_next)
     ok("SELECT id FROM queries");
     ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT 1"), KVSQL_OK);
     ok("DELETE FROM queries WHERE id < 1000000");
-    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT 1"), KVSQL_OK);
+    ck_assert_int_eq(rows_run(&fx, fx.other, "SELECT key FROM keys"), KVSQL_OK);
     FAILS("UPDATE queries SET rows = 1", KVSQL_CONSTRAINT,
           "rows of queries cannot be changed");
     FAILS("INSERT INTO queries(id) VALUES(1)", KVSQL_CONSTRAINT,
