@@ -366,7 +366,7 @@ static int statement_bind(struct vt_statement *statement, int index,
     const bool bytes = value->kind == VT_TEXT || value->kind == VT_BLOB;
     uint8_t *place = bytes ? statement_bound(statement, value->size) : NULL;
 
-    statement->point.bound = false;
+    if (index == 1) statement->point.bound = false;
     if (place != NULL && index == 1 &&
         vt_point_ready(session, &statement->point)) {
         statement_bind_point(statement, value, place);
