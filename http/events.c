@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "http/call.h"
 #include "http/json.h"
 #include "http/sse.h"
 #include "kvsql/base/num.h"
@@ -452,7 +453,7 @@ enum http_next http_do_events(struct http_request *request)
     request->state = events;
     request->state_free = events_free;
     if (!events_open(request, events) ||
-        !http_sse_open(request, &events->sse, "", events_leave))
+        !http_sse_open(request, &events->sse, HTTP_WORD(""), events_leave))
         return HTTP_NEXT_ANSWER;
     http_stream_put(request, first, sizeof first - 1, false);
     request->listens = true;

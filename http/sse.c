@@ -158,7 +158,7 @@ static bool sse_enter(struct http_sse *sse)
 }
 
 bool http_sse_open(struct http_request *request, struct http_sse *sse,
-                   const char *text, void (*leave)(struct http_sse *sse))
+                   kvsql_slice text, void (*leave)(struct http_sse *sse))
 {
     if (request->method == HTTP_HEAD) {
         http_answer(request, 200, HTTP_SSE_TYPE);
@@ -169,7 +169,7 @@ bool http_sse_open(struct http_request *request, struct http_sse *sse,
     sse->leave = leave;
     sse->put_ns = kv_os_mono_ns();
     kv_buf_init(&sse->inbox, KV_MEM_CLIENT, HTTP_STREAM_MAX);
-    kv_buf_text(&sse->inbox, text);
+    kv_buf_add(&sse->inbox, text.p, text.size);
     if (sse->inbox.failed) {
         http_fail(request, KVSQL_NOMEM, "no memory for a stream", NULL);
         return false;

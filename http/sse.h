@@ -36,7 +36,7 @@ struct http_sse {
  * is refused, or its method is HEAD; nothing is open. `leave` is called once
  * from then on. */
 KV_INTERNAL bool http_sse_open(struct http_request *request,
-                               struct http_sse *sse, const char *text,
+                               struct http_sse *sse, kvsql_slice text,
                                void (*leave)(struct http_sse *sse));
 /* The request is over; if it has no stream, nothing happens. */
 KV_INTERNAL void http_sse_close(struct http_request *request);

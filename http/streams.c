@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "command/pubsub.h"
+#include "http/call.h"
 #include "http/json.h"
 #include "http/sse.h"
 #include "kvsql/base/text.h"
@@ -174,8 +175,6 @@ static void streams_greet(const struct streams *streams, unsigned count,
         kv_buf_byte(out, '\n');
         kv_buf_fini(&text);
     }
-    kv_buf_byte(out, 0);
-    out->failed = out->failed || out->size == 0;
 }
 
 static void streams_monitor_open(struct http_request *request)
@@ -190,7 +189,7 @@ static void streams_monitor_open(struct http_request *request)
     }
     streams = streams_new(request);
     if (streams != NULL && http_sse_open(request, &streams->sse,
-                                         "data: \"OK\"\n\n",
+                                         HTTP_WORD("data: \"OK\"\n\n"),
                                          streams_leave_monitor))
         cmd_monitor_open(&streams->monitor);
 }
@@ -217,8 +216,8 @@ static void streams_subscribe(struct http_request *request)
     streams_greet(streams, count, &hello);
     if (hello.failed)
         http_fail(request, KVSQL_NOMEM, "no memory for a stream", NULL);
-    else if (http_sse_open(request, &streams->sse, (const char *)hello.p,
-                           streams_leave))
+    else if (http_sse_open(request, &streams->sse,
+                           (kvsql_slice){hello.p, hello.size}, streams_leave))
         streams_join(streams, streams->names, count);
     kv_buf_fini(&hello);
 }
@@ -243,8 +242,8 @@ enum http_next http_do_channels_get(struct http_request *request)
     streams->names = request->segments + 2;
     streams->pattern = http_is(http_param(request, "pattern"), "1");
     streams->resource = true;
-    if (http_sse_open(request, &streams->sse, "retry: 2000\n\n",
-                      streams_leave))
+    if (http_sse_open(request, &streams->sse,
+                      HTTP_WORD("retry: 2000\n\n"), streams_leave))
         streams_join(streams, streams->names, 1);
     return HTTP_NEXT_ANSWER;
 }
