@@ -168,6 +168,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, store_fx_close);
+    tcase_set_timeout(tests, 600);
     tcase_add_test(tests, nothing_changes_whatever_the_ops_are);
     tcase_add_test(tests, more_frames_are_those_that_are_good_and_there);
 }
