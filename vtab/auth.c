@@ -115,6 +115,21 @@ static bool vauth_shapes(int action, const char *one)
     }
 }
 
+/* What SQLite counts: rows that are changed, but not those of a table that is
+ * dropped. (A table-valued function is made when it is read first, which looks
+ * like CREATE TABLE.) */
+static void vauth_rows(struct vt_session *session, int action, const char *one)
+{
+    if (action == SQLITE_INSERT || action == SQLITE_UPDATE ||
+        action == SQLITE_DELETE)
+        session->saw_rows = session->saw_rows ||
+                            (one != NULL && !vauth_is_schema(one));
+    if (action == SQLITE_DROP_TABLE || action == SQLITE_DROP_TEMP_TABLE ||
+        action == SQLITE_DROP_VTABLE || action == SQLITE_DROP_VIEW ||
+        action == SQLITE_DROP_TEMP_VIEW || action == SQLITE_ANALYZE)
+        session->drops = true;
+}
+
 /* What asks for the counts of changes, or may when it is used. */
 static bool vauth_counts(int action, const char *two)
 {
@@ -149,6 +164,7 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
         session->shapes = true;
         session->schema++;
     }
+    if (!session->declaring) vauth_rows(session, action, one);
     if (vauth_counts(action, two)) vt_count_asked(session);
     if (session->limits.trusted || session->internal) return SQLITE_OK;
     switch (action) {

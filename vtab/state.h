@@ -116,6 +116,8 @@ struct vt_session {
     bool timed_out, internal, saw_delete;
     bool saw_plan;  /* this prepare reads a table of data */
     bool shapes;    /* ... may change what a name means when it runs */
+    bool saw_rows;  /* ... names a table whose rows it changes */
+    bool drops;     /* ... drops it */
     uint64_t schema; /* grows when that may have happened (point.c) */
     uint64_t settled; /* what it was when no transaction was open, last */
     struct vt_table *tables; /* of data, that are connected */

@@ -139,6 +139,7 @@ void vt_session_unsee(struct vt_session *session, const char *sql, size_t size)
 {
     session->saw_delete = session->denied = session->target = false;
     session->saw_plan = session->shapes = false;
+    session->saw_rows = session->drops = false;
     vt_reads_start(session, sql, size);
 }
 
@@ -194,7 +195,7 @@ static struct vt_statement *statement_wrap(struct vt_session *session,
     statement->session = session;
     statement->stmt = stmt;
     statement->shapes = session->shapes;
-    statement->counted = !session->shapes && sqlite3_stmt_readonly(stmt) == 0;
+    statement->counted = session->saw_rows && !session->drops;
     statement->point.may = session->saw_plan && session->guest == NULL &&
                            sqlite3_stmt_isexplain(stmt) == 0 &&
                            sqlite3_bind_parameter_count(stmt) <= VT_PARAMS_MAX;

@@ -425,6 +425,29 @@ START_TEST(what_changes_nothing_counts_nothing)
 }
 END_TEST
 
+START_TEST(rows_of_a_pragma_are_counted_where_they_go)
+{
+    static const char sql[] =
+        "INSERT INTO sets SELECT 's', name FROM pragma_table_info('sets')";
+
+    for (int i = 0; i < 2; i++) {
+        two_changes("2");
+        ok("PRAGMA table_info(sets)");
+        ok("PRAGMA user_version = 1");
+        ck_assert_int_eq(vt_changes(fx.session), 2);
+        ok("INSERT OR IGNORE INTO strings(key, value) VALUES('z', 1)");
+        ck_assert_int_eq(vt_changes(fx.session), 1);
+        ok(sql); /* the second time it is kept */
+        ck_assert_int_eq(vt_changes(fx.session), 2);
+        ok("CREATE TEMP TABLE aside AS SELECT key FROM strings");
+        ok("DROP TABLE aside");
+        ck_assert_int_eq(vt_changes(fx.session), 2);
+        ok("ROLLBACK");
+        ok("DELETE FROM strings");
+    }
+}
+END_TEST
+
 /* ---- what stands in the way ------------------------------------------------------- */
 
 START_TEST(a_name_that_means_another_table_is_noticed)
@@ -668,6 +691,7 @@ static void add(TCase *tests)
                    who_asks_while_rows_are_read_gets_the_counts_behind_them);
     tcase_add_test(tests, a_trigger_gets_the_counts);
     tcase_add_test(tests, what_changes_nothing_counts_nothing);
+    tcase_add_test(tests, rows_of_a_pragma_are_counted_where_they_go);
     tcase_add_test(tests, a_name_that_means_another_table_is_noticed);
     tcase_add_test(tests, what_was_bound_is_what_is_changed);
     tcase_add_test(tests, a_change_that_is_stopped_has_changed_nothing);
