@@ -783,7 +783,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, set_up, tear_down);
-    tcase_set_timeout(tests, 120);
+    tcase_set_timeout(tests, 600);
     tcase_add_loop_test(tests, a_table_without_rows_is_as_it_was, 0, 4);
     tcase_add_loop_test(tests, every_kind_of_value_comes_back, 0, 4);
     tcase_add_test(tests, whole_scores_are_kept_as_sqlite_keeps_them);
