@@ -4,7 +4,8 @@
  * ears. A message whose ticket is open, and before which none waits, is given at
  * once. Else it is put behind the others, and the gate is asked for the first of
  * them; when that opens, all that may go are given. A message whose batch was
- * undone is dropped, and so is the answer to its sender.
+ * undone is dropped, and so is the answer to its sender. One that is sent inside
+ * a txn is held until that commits, and is dropped when it is taken back.
  *
  * Always true:
  *   PS1  `asked`: the waiter is at the gate, or who took it from there has not
@@ -28,6 +29,7 @@
 struct pubsub_letter {
     struct pubsub_letter *next;
     kvsql *db;
+    const struct kv_txn *txn; /* of one that is held */
     struct kv_ticket ticket;
     size_t channel_size, payload_size;
     uint8_t bytes[]; /* channel, payload */
@@ -37,6 +39,7 @@ static struct {
     struct kv_lock lock;
     struct cmd_keyset channels, patterns; /* -> addresses of ears */
     struct pubsub_letter *first, **last;
+    struct pubsub_letter *held; /* of txns that are open; the newest first */
     size_t waiting; /* bytes of the letters */
     bool asked;     /* PS1 */
     struct kv_waiter waiter;
@@ -189,10 +192,18 @@ static kvsql_rc pubsub_ticket(kvsql *db, const struct kv_txn *txn,
     return rc == KVSQL_OK ? kv_txn_commit(mine, ticket, err) : rc;
 }
 
-/* The lock is held. */
-static kvsql_rc pubsub_queue(kvsql *db, struct kv_ticket ticket,
-                             kvsql_slice channel, kvsql_slice payload,
-                             struct kvsql_error *err)
+/* The lock is held. Behind the others. */
+static void pubsub_put(struct pubsub_letter *letter)
+{
+    letter->next = NULL;
+    *pubsub.last = letter;
+    pubsub.last = &letter->next;
+}
+
+/* The lock is held. With `txn` until that ends. */
+static kvsql_rc pubsub_queue(kvsql *db, const struct kv_txn *txn,
+                             struct kv_ticket ticket, kvsql_slice channel,
+                             kvsql_slice payload, struct kvsql_error *err)
 {
     const size_t size =
         sizeof(struct pubsub_letter) + channel.size + payload.size;
@@ -212,13 +223,70 @@ static kvsql_rc pubsub_queue(kvsql *db, struct kv_ticket ticket,
         memcpy(letter->bytes, channel.p, channel.size);
     if (payload.size > 0)
         memcpy(letter->bytes + channel.size, payload.p, payload.size);
-    *pubsub.last = letter;
-    pubsub.last = &letter->next;
     pubsub.waiting += size;
+    if (txn != NULL) {
+        letter->txn = txn;
+        letter->next = pubsub.held;
+        pubsub.held = letter;
+    } else {
+        pubsub_put(letter);
+    }
     return KVSQL_OK;
 }
 
-kvsql_rc cmd_pubsub_publish(kvsql *db, const struct kv_txn *txn,
+/* The lock is held. Has somebody to ask for the first one? Who called does. */
+static bool pubsub_asks(void)
+{
+    const bool ask = pubsub.first != NULL && !pubsub.asked;
+
+    pubsub.asked = pubsub.asked || ask;
+    return ask;
+}
+
+/* The lock is held. Take those of a txn out of the held ones, the oldest
+ * first. */
+static struct pubsub_letter *pubsub_take(const struct kv_txn *txn)
+{
+    struct pubsub_letter *taken = NULL, **at = &pubsub.held;
+
+    while (*at != NULL) {
+        struct pubsub_letter *letter = *at;
+        if (letter->txn != txn) {
+            at = &letter->next;
+            continue;
+        }
+        *at = letter->next;
+        letter->next = taken;
+        taken = letter;
+    }
+    return taken;
+}
+
+/* A txn with letters has ended: they go, or are dropped. */
+static void pubsub_ended(const struct kv_txn *txn,
+                         const struct kv_ticket *ticket)
+{
+    kv_lock_take(&pubsub.lock);
+    struct pubsub_letter *letter = pubsub_take(txn);
+    while (letter != NULL) {
+        struct pubsub_letter *const next = letter->next;
+        if (ticket != NULL) {
+            letter->ticket = *ticket;
+            pubsub_put(letter);
+        } else {
+            const size_t size = pubsub_size(letter);
+            pubsub.waiting -= size;
+            kv_mem_free(KV_MEM_CLIENT, letter, size);
+        }
+        letter = next;
+    }
+    const bool ask = pubsub_asks();
+    kv_lock_drop(&pubsub.lock);
+    if (ask)
+        pubsub_ask();
+}
+
+kvsql_rc cmd_pubsub_publish(kvsql *db, struct kv_txn *txn,
                             kvsql_slice channel, kvsql_slice payload,
                             struct kv_ticket *ticket, unsigned *receivers,
                             struct kvsql_error *err)
@@ -232,14 +300,15 @@ kvsql_rc cmd_pubsub_publish(kvsql *db, const struct kv_txn *txn,
     const bool open = kv_gate_open(db, *ticket);
     kv_lock_take(&pubsub.lock);
     const unsigned count = pubsub_count(channel);
-    if (count > 0 && open && pubsub.first == NULL)
+    if (count > 0 && open && txn == NULL && pubsub.first == NULL)
         pubsub_give(channel, payload);
     else if (count > 0)
-        rc = pubsub_queue(db, *ticket, channel, payload, err);
+        rc = pubsub_queue(db, txn, *ticket, channel, payload, err);
     if (rc == KVSQL_OK)
         *receivers = count;
-    ask = pubsub.first != NULL && !pubsub.asked;
-    pubsub.asked = pubsub.asked || ask;
+    if (rc == KVSQL_OK && count > 0 && txn != NULL)
+        kv_txn_at_end(txn, pubsub_ended);
+    ask = pubsub_asks();
     kv_lock_drop(&pubsub.lock);
     if (ask)
         pubsub_ask();

@@ -4,7 +4,8 @@
  * A message is given to whoever has subscribed to its channel, or to a pattern
  * that fits, at the moment it is published; nobody keeps it. It leaves no
  * earlier than the state that its sender may have seen is released (D3), and
- * messages leave in the order in which they were published.
+ * messages leave in the order in which they were published; those of a
+ * transaction when it commits, and never when it is taken back.
  *
  * Thread: any. */
 #ifndef KVSQL_COMMAND_PUBSUB_H
@@ -34,12 +35,13 @@ KV_INTERNAL bool cmd_pubsub_add(struct cmd_ear *ear, kvsql_slice name,
 /* No more; it is not called any more behind that. */
 KV_INTERNAL void cmd_pubsub_remove(struct cmd_ear *ear, kvsql_slice name,
                                    bool pattern);
-/* Send a message. `txn` is the one that is open, or NULL: none is. *ticket is
+/* Send a message. `txn` is the one that is open, with which it goes, or NULL: none
+ * is. *ticket is
  * what the message waits for, and the answer to its sender should, too.
  * *receivers: how many it is for; an ear counts for its channel and for each
  * pattern. BUSY, CLOSED: of the store; OOM: too many messages wait; NOMEM. In
  * these cases nobody gets it. O(receivers + patterns). */
-KV_INTERNAL kvsql_rc cmd_pubsub_publish(kvsql *db, const struct kv_txn *txn,
+KV_INTERNAL kvsql_rc cmd_pubsub_publish(kvsql *db, struct kv_txn *txn,
                                         kvsql_slice channel,
                                         kvsql_slice payload,
                                         struct kv_ticket *ticket,

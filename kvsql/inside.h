@@ -456,6 +456,13 @@ KV_INTERNAL kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
                                    struct kvsql_error *err);
 /* Undo everything, unlock; the txn is gone. Cannot fail. */
 KV_INTERNAL void kv_txn_rollback(struct kv_txn *txn);
+/* Call `ended` once when the txn ends, with its ticket, or with NULL when it was
+ * taken back. Under the store lock: it must not wait, nor use the txn but as a
+ * name. The last one said is called. NULL: it is told of an end now, for what was
+ * done is taken back though the txn is to be committed. */
+typedef void kv_txn_ended(const struct kv_txn *txn,
+                          const struct kv_ticket *ticket);
+KV_INTERNAL void kv_txn_at_end(struct kv_txn *txn, kv_txn_ended *ended);
 
 /* A place to go back to. O(1); nested in any way. Good until the txn steps
  * (kv_txn_step), or as long as it is kept (kv_txn_keep). */

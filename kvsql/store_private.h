@@ -122,6 +122,7 @@ struct kv_txn {
     bool near; /* the change to come is of that key, or beside it */
     bool numbered; /* a replay of batches that get their positions */
     struct kv_hints *hints; /* of the change to come; NULL: none */
+    kv_txn_ended *ended; /* NULL: nobody wants to hear of its end */
     const uint8_t *used_key; /* the key that was used last (LR3); by address */
     uint32_t used_size;
 };

@@ -72,6 +72,7 @@ kvsql_rc kv_txn_open(struct kv_store *store, bool replay,
     txn->replay = replay;
     txn->numbered = false;
     txn->hints = NULL;
+    txn->ended = NULL;
     txn->keep_bounds = false;
     txn->roomy = txn->lenient = txn->near = false;
     txn->used_key = NULL;
@@ -191,9 +192,14 @@ kvsql_rc kv_txn_commit(struct kv_txn *txn, struct kv_ticket *ticket,
     if (txn->count == 0 && txn->prepared > 0 && store->sink.cancel != NULL)
         store->sink.cancel(store->sink.arg); /* restored since */
     txn->open = false;
-    if (ticket != NULL)
-        *ticket = (struct kv_ticket){.position = store->pos,
+    if (ticket != NULL || KV_UNLIKELY(txn->ended != NULL)) {
+        const struct kv_ticket is = {.position = store->pos,
                                      .epoch = atomic_load(&store->epoch)};
+        if (ticket != NULL)
+            *ticket = is;
+        if (KV_UNLIKELY(txn->ended != NULL))
+            txn->ended(txn, &is);
+    }
     const unsigned n = store->pend.count == 0
                            ? 0
                            : kv_view_collect(store, block, TXN_COLLECT);
@@ -212,7 +218,17 @@ void kv_txn_rollback(struct kv_txn *txn)
     if (txn->prepared > 0 && store->sink.cancel != NULL)
         store->sink.cancel(store->sink.arg);
     txn->open = false;
+    if (KV_UNLIKELY(txn->ended != NULL))
+        txn->ended(txn, NULL);
     kv_lock_drop(&store->lock);
+}
+
+void kv_txn_at_end(struct kv_txn *txn, kv_txn_ended *ended)
+{
+    KV_ASSERT(txn->open);
+    if (ended == NULL && txn->ended != NULL)
+        txn->ended(txn, NULL);
+    txn->ended = ended;
 }
 
 uint64_t kv_txn_undo(const struct kv_txn *txn)

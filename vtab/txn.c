@@ -342,6 +342,7 @@ void vt_txn_rollback(struct vt_session *session)
     /* Rows read from the live tree still have to wait for its position (RD6):
      * a batch without changes gives the ticket. */
     kv_txn_restore(session->txn, session->base);
+    kv_txn_at_end(session->txn, NULL);
     if (kv_txn_commit(session->txn, &session->ticket, &err) == KVSQL_OK)
         session->ticket_set = true;
     vtxn_done(session);
