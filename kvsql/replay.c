@@ -81,8 +81,8 @@ static kvsql_rc replay_change(struct kv_txn *txn, const struct kv_replay_op *r,
     return kv_fail(err, KVSQL_NEWER, "op kind %d is not known", (int)op->kind);
 }
 
-/* An op whose key is missing has one defined effect, none; so NOTFOUND and
- * RANGE are no faults here (T5). */
+/* An op whose key is missing has one defined effect, none; so NOTFOUND is no
+ * fault here (T5). */
 static kvsql_rc replay_op(struct kv_txn *txn, const struct kv_replay_op *op,
                           struct kvsql_error *err)
 {
