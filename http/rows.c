@@ -208,12 +208,8 @@ static void rows_json_end(struct http_rows *rows, bool truncated,
     } else {
         kv_buf_byte(out, '{');
     }
-    if (rows->plan != NULL) {
-        kv_buf_text(out, "\"plan\":[");
-        kv_buf_add(out, rows->plan->p, rows->plan->size);
-        out->failed = out->failed || rows->plan->failed;
-        kv_buf_text(out, "],");
-    }
+    if (rows->plan != NULL)
+        http_plan_end(rows);
     if (changes >= 0)
         kv_buf_printf(out, "\"changes\":%lld,", (long long)changes);
     kv_buf_text(out, "\"position\":");

@@ -15,6 +15,8 @@
 enum http_rows_format { HTTP_ROWS_JSON, HTTP_ROWS_NDJSON, HTTP_ROWS_CSV,
                         HTTP_ROWS_FILE /* sqlfile.c */ };
 
+struct http_plan;
+
 struct http_rows {
     struct http_request *request;
     const struct vt_statement *statement;
@@ -24,8 +26,8 @@ struct http_rows {
     int columns;
     uint64_t count;
     struct http_page *page; /* pages of a result that is cut (page.h), or NULL */
-    struct kv_buf *plan; /* EXPLAIN QUERY PLAN: its steps in words, a member
-                            of the JSON; NULL: another statement */
+    struct http_plan *plan; /* EXPLAIN QUERY PLAN: its steps in words, members
+                               of the JSON; NULL: another statement */
 };
 
 /* One value in JSON. */
@@ -46,11 +48,15 @@ KV_INTERNAL void http_rows_end(struct http_rows *rows, bool truncated,
 /* An error: a problem if nothing has left yet, else the stream is cut. */
 KV_INTERNAL void http_rows_fail(struct http_rows *rows, kvsql_rc rc,
                                 const char *detail, const char *extra);
-/* plan.c: is it EXPLAIN QUERY PLAN? Its current row in words, behind the steps
- * in rows->plan, which is to be freed with kv_buf_fini. */
+/* plan.c: is it EXPLAIN QUERY PLAN? */
 KV_INTERNAL bool http_plan_asked(kvsql_slice text);
-KV_INTERNAL void http_plan_init(struct kv_buf *plan);
+/* NULL: no memory, refused. It is the request's. */
+KV_INTERNAL struct http_plan *http_plan_new(struct http_request *request);
+KV_INTERNAL void http_plan_fini(struct http_plan *plan);
+/* The current row is its next step. */
 KV_INTERNAL void http_plan_step(struct http_rows *rows);
+/* "plan":[..],"estimate_rows":n, into the answer. */
+KV_INTERNAL void http_plan_end(struct http_rows *rows);
 /* The same end for an answer that is no rows: the last block of a stream that
  * is open, or the problem. */
 KV_INTERNAL void http_rows_close(struct http_request *request, kvsql_rc rc,

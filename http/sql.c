@@ -24,7 +24,7 @@ struct sql_call {
     uint64_t row_max, deadline_ms;
     struct http_json json; /* of a JSON body */
     uint32_t params;       /* its token "params", 0 = none */
-    bool big_text;
+    bool big_text, plan; /* EXPLAIN QUERY PLAN */
     struct http_prefer prefer;
     struct http_page page;
     char tag[HTTP_ETAG_SIZE]; /* "": none */
@@ -400,7 +400,6 @@ static void sql_answer(struct http_request *request,
                              .format = call->format,
                              .big_text = call->big_text,
                              .page = &call->page};
-    struct kv_buf plan;
 
     if (decided && call->format == HTTP_ROWS_FILE) {
         http_refuse(request, HTTP_P_PARAMETER,
@@ -411,11 +410,10 @@ static void sql_answer(struct http_request *request,
     } else if (call->format == HTTP_ROWS_FILE) {
         sql_file(request, session, statement);
     } else {
-        http_plan_init(&plan);
-        if (http_plan_asked(call->text))
-            rows.plan = &plan;
+        if (call->plan && (rows.plan = http_plan_new(request)) == NULL)
+            return;
         sql_step_all(&rows, session, statement, call->tag);
-        kv_buf_fini(&plan);
+        http_plan_fini(rows.plan);
     }
 }
 
@@ -469,10 +467,12 @@ static void sql_work(struct http_request *request, struct http_worker *worker)
 
     http_page_init(&call.page, (kvsql_slice){0}); /* of no text yet */
     if (sql_read(request, &call) && sql_page(request, &call)) {
+        call.plan = http_plan_asked(call.text);
         struct vt_limits limits = {
             .read_only = request->method != HTTP_POST ||
                          request->rights < HTTP_RIGHT_ALL,
             .admin = request->rights == HTTP_RIGHT_ALL,
+            .estimates = call.plan,
             .user = http_sql_user(request),
             .deadline_ms = call.deadline_ms,
             .row_max = call.row_max + call.page.skip,

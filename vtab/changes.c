@@ -80,7 +80,6 @@ static int vchanges_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
     bool equal = false, low = false;
     int count = 0, plan = 0;
 
-    (void)vtab;
     for (int i = 0; i < info->nConstraint && count < CHANGES_BOUNDS_MAX; i++) {
         const int op = vchanges_op(&info->aConstraint[i]);
         if (op == 0) continue;
@@ -97,7 +96,7 @@ static int vchanges_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
     info->orderByConsumed = vchanges_ordered(info);
     info->estimatedRows = equal ? 10 : low ? 10000 : 1000000;
     info->estimatedCost = (double)info->estimatedRows * 3 + 1000;
-    return SQLITE_OK;
+    return vt_plan_tell(((struct vchanges_table *)vtab)->session, info);
 }
 
 /* ---- cursors ------------------------------------------------------------------------- */

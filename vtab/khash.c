@@ -360,8 +360,8 @@ static int khash_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
     struct vt_khash *khash = (struct vt_khash *)vtab;
     int rc = vt_plan(&khash->table, info);
 
-    return rc == SQLITE_OK && khash->indexes > 0 ? vt_khash_plan(khash, info)
-                                                 : rc;
+    if (rc == SQLITE_OK && khash->indexes > 0) rc = vt_khash_plan(khash, info);
+    return rc == SQLITE_OK ? vt_plan_tell(khash->table.session, info) : rc;
 }
 
 static void khash_aux_free(void *aux_arg)

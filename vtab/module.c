@@ -38,6 +38,20 @@ int vt_connect(struct vt_session *session, char *text, unsigned flags,
     return SQLITE_OK;
 }
 
+int vt_plan_tell(const struct vt_session *session, sqlite3_index_info *info)
+{
+    char *text;
+
+    if (KV_LIKELY(!session->limits.estimates)) return SQLITE_OK;
+    text = sqlite3_mprintf("%s%s~%lld", info->idxStr ? info->idxStr : "",
+                           info->idxStr ? " " : "", info->estimatedRows);
+    if (text == NULL) return SQLITE_NOMEM;
+    if (info->needToFreeIdxStr) sqlite3_free(info->idxStr);
+    info->idxStr = text;
+    info->needToFreeIdxStr = 1;
+    return SQLITE_OK;
+}
+
 int vt_disconnect(sqlite3_vtab *vtab)
 {
     sqlite3_free(vtab);

@@ -24,6 +24,10 @@ KV_INTERNAL int vt_declare_as(struct vt_session *session, const char *text);
 KV_INTERNAL int vt_connect(struct vt_session *session, char *text,
                            unsigned flags, size_t size, sqlite3_vtab **out);
 KV_INTERNAL int vt_disconnect(sqlite3_vtab *vtab);
+/* The end of an xBestIndex: estimatedRows go into idxStr, where the session's
+ * limits ask for it. SQLite's code. */
+KV_INTERNAL int vt_plan_tell(const struct vt_session *session,
+                             sqlite3_index_info *info);
 
 /* The reading side of a table that never has a row. */
 KV_INTERNAL int vt_empty_best_index(sqlite3_vtab *vtab,

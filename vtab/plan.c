@@ -355,12 +355,14 @@ static double vplan_total(struct vt_session *session)
     struct kv_view *view;
     struct kv_at at;
 
-    if (session->keys_hint == 0 && vt_peek_at(session, &at, &view)) {
+    if ((session->keys_hint == 0 || session->limits.estimates) &&
+        vt_peek_at(session, &at, &view)) {
         session->keys_hint = kv_count_all(&at);
         kv_unpin(view);
     }
-    return session->keys_hint > 0 ? (double)session->keys_hint
-                                  : VPLAN_KEYS_UNKNOWN;
+    return session->keys_hint > 0 || session->limits.estimates
+               ? (double)session->keys_hint
+               : VPLAN_KEYS_UNKNOWN;
 }
 
 static bool vplan_key_free(const struct vplan_slot *key)

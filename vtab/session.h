@@ -27,6 +27,8 @@ struct vt_limits {
     struct kv_view *view;  /* read this one, pinned by the caller, instead of */
     const struct kv_at *at; /* the newest, and here; with read_only. Or NULL */
     bool exact;            /* a score of -0.0 is told, for exports (VA6) */
+    bool estimates;        /* plans end in " ~N", the rows they may give, and
+                              are made anew each time */
     const char *user;      /* static; NULL = "default" */
     uint64_t client;       /* of the registry of clients, or 0 */
     uint64_t deadline_ms;  /* 0 = none when trusted, else 10,000 */

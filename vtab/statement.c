@@ -205,7 +205,8 @@ static struct vt_statement *statement_wrap(struct vt_session *session,
     statement->text = kv_mem_dup(KV_MEM_CLIENT, sql, statement->text_size);
     /* without the text it is not kept: no harm */
     statement->keep =
-        keep && statement->text != NULL && statement->text_size == size;
+        keep && statement->text != NULL && statement->text_size == size &&
+        !session->limits.estimates;
     if (statement->keep) statement->hash = statement_hash(sql, size);
     return statement;
 }
@@ -262,7 +263,7 @@ kvsql_rc vt_prepare(struct vt_session *session, const char *sql, size_t size,
     session->error_offset = -1;
     rc = vt_session_learn(session, err);
     if (rc != KVSQL_OK) return rc;
-    if (size <= VT_CACHE_SQL_MAX) {
+    if (size <= VT_CACHE_SQL_MAX && !session->limits.estimates) {
         *statement = statement_cache_find(session, sql, size,
                                         statement_hash(sql, size));
         if (*statement != NULL) {

@@ -117,7 +117,10 @@ bool vt_table_text(const struct vt_table *table, int column)
 
 static int vtable_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
 {
-    return vt_plan((struct vt_table *)vtab, info);
+    struct vt_table *table = (struct vt_table *)vtab;
+    const int rc = vt_plan(table, info);
+
+    return rc == SQLITE_OK ? vt_plan_tell(table->session, info) : rc;
 }
 
 /* ---- cursors -------------------------------------------------------------------- */

@@ -86,7 +86,7 @@ static int tvf_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
                             !info->aOrderBy[0].desc;
     info->estimatedCost = 100;
     info->estimatedRows = 25;
-    return SQLITE_OK;
+    return vt_plan_tell(table->session, info);
 }
 
 /* ---- cursors ---------------------------------------------------------------------- */
