@@ -18,6 +18,8 @@
 #define AGAIN_VERSION 1
 #define AGAIN_KEY_MAX 255 /* bytes of a key */
 #define AGAIN_ANSWER_MAX (1u << 20)
+#define AGAIN_ANSWER_USUAL 1024 /* of one that is still to be made */
+#define AGAIN_WAIT_MS 10000 /* for the store */
 #define AGAIN_FNV_PRIME UINT64_C(0x100000001b3)
 #define AGAIN_FNV_BASIS UINT64_C(0xcbf29ce484222325)
 
@@ -317,4 +319,91 @@ bool http_again_keep(struct http_request *request, struct kv_txn *txn)
     }
     kv_buf_fini(&kept);
     return good;
+}
+
+/* ---- what is no transaction -------------------------------------------------------- */
+
+bool http_again_begin(struct http_request *request, struct http_again_run *run)
+{
+    struct http_server *server = request->server;
+    const kvsql_slice name = request->headers[HTTP_H_AGAIN];
+    bool alone = true;
+
+    if (!http_again_asked(request))
+        return true;
+    void *copy = http_alloc(request, name.size + 1);
+    if (copy == NULL) {
+        http_fail(request, KVSQL_NOMEM, "no memory for the request", NULL);
+        return false;
+    }
+    memcpy(copy, name.p, name.size);
+    kv_lock_take(&server->queue_lock);
+    for (struct http_again_run *other = server->again_runs; other != NULL;
+         other = other->next)
+        alone = alone && !(other->name.size == name.size &&
+                           memcmp(other->name.p, name.p, name.size) == 0);
+    if (alone) {
+        run->name = (kvsql_slice){copy, name.size};
+        run->next = server->again_runs;
+        server->again_runs = run;
+    }
+    kv_lock_drop(&server->queue_lock);
+    if (!alone)
+        http_refuse(request, HTTP_P_AGAIN_RUNS,
+                    "a request with this Idempotency-Key still runs");
+    return alone;
+}
+
+void http_again_end(struct http_server *server, struct http_again_run *run)
+{
+    if (run->name.p == NULL)
+        return;
+    kv_lock_take(&server->queue_lock);
+    for (struct http_again_run **at = &server->again_runs; *at != NULL;
+         at = &(*at)->next)
+        if (*at == run) {
+            *at = run->next;
+            break;
+        }
+    kv_lock_drop(&server->queue_lock);
+    run->name = (kvsql_slice){NULL, 0};
+}
+
+bool http_again_may(struct http_request *request)
+{
+    struct kvsql_error err;
+    struct kv_txn *txn;
+
+    if (!http_again_asked(request))
+        return true;
+    const kvsql_rc rc = kv_txn_begin(atomic_load(&request->server->db), true,
+                                     AGAIN_WAIT_MS, &txn, &err);
+    if (rc != KVSQL_OK) {
+        http_fail(request, rc, err.text, NULL);
+        return false;
+    }
+    const bool may = http_again_fresh(request, txn) &&
+                     again_room(request, txn, AGAIN_ANSWER_USUAL);
+    kv_txn_rollback(txn);
+    return may;
+}
+
+void http_again_did(struct http_request *request)
+{
+    struct kvsql_error err;
+    struct kv_txn *txn;
+
+    if (!http_again_asked(request) || request->answer.status >= 400)
+        return;
+    kvsql_rc rc = kv_txn_begin(atomic_load(&request->server->db), true,
+                               AGAIN_WAIT_MS, &txn, &err);
+    if (rc == KVSQL_OK && !http_again_keep(request, txn)) {
+        kv_txn_rollback(txn);
+        return;
+    }
+    if (rc == KVSQL_OK)
+        rc = kv_txn_commit(txn, &request->ticket, &err);
+    request->has_ticket = rc == KVSQL_OK;
+    if (rc != KVSQL_OK)
+        http_fail(request, rc, err.text, NULL);
 }

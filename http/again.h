@@ -22,6 +22,12 @@
 
 #include "http/request.h"
 
+/* One that is no transaction, and so is seen by another of its key only here. */
+struct http_again_run {
+    struct http_again_run *next; /* in server->again_runs, queue_lock */
+    kvsql_slice name;            /* p NULL: it is not there */
+};
+
 /* Was the header given, and does it count for this method and path? */
 KV_INTERNAL bool http_again_asked(const struct http_request *request);
 /* The header is good for this path, if it is there. False: refused. */
@@ -46,5 +52,19 @@ KV_INTERNAL uint64_t http_again_position(const struct kv_txn *txn);
  * request is refused and the transaction is to be rolled back. */
 KV_INTERNAL bool http_again_keep(struct http_request *request,
                                  struct kv_txn *txn);
+
+/* It runs from here on. False: another of its key does, refused. True at once
+ * when there is no key. */
+KV_INTERNAL bool http_again_begin(struct http_request *request,
+                                  struct http_again_run *run);
+/* Any thread; twice is fine. */
+KV_INTERNAL void http_again_end(struct http_server *server,
+                                struct http_again_run *run);
+/* Of one whose effect is no transaction: may it be done? False: it is answered,
+ * by the first of its key or an error. */
+KV_INTERNAL bool http_again_may(struct http_request *request);
+/* It was: keep the answer in a transaction of its own. An answer that cannot be
+ * kept becomes an error. */
+KV_INTERNAL void http_again_did(struct http_request *request);
 
 #endif

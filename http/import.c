@@ -62,8 +62,7 @@ struct http_import {
     uint64_t batches, stride; /* a mark after so many */
     struct cmd_job job;       /* bytes of the body */
 
-    struct http_import *next; /* in server->imports; guarded by queue_lock */
-    kvsql_slice name;         /* the Idempotency-Key, while it is there */
+    struct http_again_run run;
 };
 
 /* ---- the answer -------------------------------------------------------------------- */
@@ -354,56 +353,11 @@ static bool import_read(struct http_import *import, bool end)
 
 /* ---- an Idempotency-Key --------------------------------------------------------------- */
 
-/* Event loop. False: another of its key runs, refused. */
-static bool import_enter(struct http_import *import)
-{
-    struct http_server *server = import->server;
-    const kvsql_slice name = import->request->headers[HTTP_H_AGAIN];
-    bool alone = true;
-
-    if (!http_again_asked(import->request))
-        return true;
-    void *copy = http_alloc(import->request, name.size + 1);
-    if (copy == NULL) {
-        http_fail(import->request, KVSQL_NOMEM, "no memory for the request",
-                  NULL);
-        return false;
-    }
-    memcpy(copy, name.p, name.size);
-    kv_lock_take(&server->queue_lock);
-    for (struct http_import *other = server->imports; other != NULL;
-         other = other->next)
-        alone = alone && !(other->name.size == name.size &&
-                           memcmp(other->name.p, name.p, name.size) == 0);
-    if (alone) {
-        import->name = (kvsql_slice){copy, name.size};
-        import->next = server->imports;
-        server->imports = import;
-    }
-    kv_lock_drop(&server->queue_lock);
-    if (!alone)
-        http_refuse(import->request, HTTP_P_AGAIN_RUNS,
-                    "an import with this Idempotency-Key still runs");
-    return alone;
-}
-
 /* Any thread. It is answered, or was cut; twice is fine. */
 static void import_leave(struct http_import *import)
 {
-    struct http_server *server = import->server;
-
     cmd_job_end(&import->job);
-    if (import->name.p == NULL)
-        return;
-    kv_lock_take(&server->queue_lock);
-    for (struct http_import **at = &server->imports; *at != NULL;
-         at = &(*at)->next)
-        if (*at == import) {
-            *at = import->next;
-            break;
-        }
-    kv_lock_drop(&server->queue_lock);
-    import->name = (kvsql_slice){NULL, 0};
+    http_again_end(import->server, &import->run);
 }
 
 /* The answer of the first of its key. */
@@ -500,7 +454,7 @@ enum http_next http_do_import(struct http_request *request)
     http_records_init(&import->records, &import->words,
                       import_is_csv(request), server->record_max,
                       "http-max-record");
-    if (!import_enter(import)) {
+    if (!http_again_begin(request, &import->run)) {
         import_free(import);
         return HTTP_NEXT_ANSWER;
     }

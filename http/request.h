@@ -403,7 +403,7 @@ struct http_server {
     bool queue_closed;
     struct http_worker workers[HTTP_WORKERS_MAX];
     unsigned worker_count;
-    struct http_import *imports; /* with an Idempotency-Key; guarded by it */
+    struct http_again_run *again_runs; /* guarded by it */
     atomic_uint exports; /* running: fewer than workers, if there are several */
 };
 

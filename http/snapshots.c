@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "command/stats.h"
+#include "http/again.h"
 #include "http/json.h"
 #include "http/prefer.h"
 
@@ -89,8 +90,7 @@ static void snapshots_running(struct http_request *request,
 
 /* 202 when it is known which state it is of, and so its name; with ?wait=1 201
  * when the file is there. */
-static void snapshots_make(struct http_request *request,
-                           struct http_worker *worker)
+static void snapshots_make(struct http_request *request)
 {
     kvsql *db = atomic_load(&request->server->db);
     const bool wait = http_is(http_param(request, "wait"), "1");
@@ -100,7 +100,6 @@ static void snapshots_make(struct http_request *request,
     struct kv_info info;
     uint64_t position = 0;
 
-    (void)worker;
     kvsql_rc rc = wait ? kv_snapshot_run(db, NULL, NULL, &made, &err)
                        : kv_snapshot_begin(db, &position, &err);
     if (rc != KVSQL_OK) {
@@ -117,6 +116,20 @@ static void snapshots_make(struct http_request *request,
     }
 }
 
+/* With an Idempotency-Key: one. */
+static void snapshots_once(struct http_request *request,
+                           struct http_worker *worker)
+{
+    struct http_again_run run = {.next = NULL};
+
+    (void)worker;
+    if (http_again_begin(request, &run) && http_again_may(request)) {
+        snapshots_make(request);
+        http_again_did(request);
+    }
+    http_again_end(request->server, &run);
+}
+
 enum http_next http_do_snapshots_make(struct http_request *request)
 {
     kvsql_slice wait = http_param(request, "wait");
@@ -125,7 +138,7 @@ enum http_next http_do_snapshots_make(struct http_request *request)
         http_refuse(request, HTTP_P_PARAMETER, "wait is 0 or 1");
         return HTTP_NEXT_ANSWER;
     }
-    request->work = snapshots_make;
+    request->work = snapshots_once;
     return HTTP_NEXT_WORK;
 }
 
