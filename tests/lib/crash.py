@@ -52,6 +52,32 @@ def wait_count(count, wanted, what, over=lambda: False):
         wait_for(lambda: count() > last or over(), what)
 
 
+class Stalls(threading.Thread):
+    """How long the machine has stood still for us at most, by a clock of short
+    sleeps: what is promised within a second comes so much later."""
+    STEP_NS = 10_000_000
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.over, self.most_ns = threading.Event(), 0
+
+    def run(self):
+        last, over = time.monotonic_ns(), False
+        while not over:
+            over = self.over.wait(self.STEP_NS / 1e9)
+            now = time.monotonic_ns()
+            self.most_ns = max(self.most_ns, now - last - self.STEP_NS)
+            last = now
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
+
+
 class Refused(Exception):
     """An error reply."""
 
@@ -270,6 +296,7 @@ class History:
         self.last = {"w%d" % i: 0 for i in range(count)}
         self.total = 0
         self.writers = []
+        self.stalled_ns = 0  # what Stalls has seen meanwhile
 
     def start(self, port, clock=lambda: 0, until=lambda: False, pad=0):
         self.writers = [Writer(name, port, last + 1, clock, until, pad)
