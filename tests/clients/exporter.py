@@ -5,12 +5,17 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from stock import free_port  # noqa: E402
 
 NAMES = 110
 ADDRESS = (os.environ["REDIS_HOST"], int(os.environ["REDIS_PORT"]))
 PASSWORD = os.environ.get("REDIS_PASSWORD", "")
+PATIENCE = 120  # seconds
 
 
 def step(name):
@@ -19,7 +24,7 @@ def step(name):
 
 def ask(*lines):
     """Send inline commands; all that comes until the server closes."""
-    with socket.create_connection(ADDRESS, 20) as client:
+    with socket.create_connection(ADDRESS, PATIENCE) as client:
         login = [f"AUTH {PASSWORD}"] if PASSWORD else []
         client.sendall("".join(line + "\r\n" for line in
                                [*login, *lines, "QUIT"]).encode())
@@ -27,18 +32,12 @@ def ask(*lines):
     assert "-" not in [line[:1] for line in got.split("\r\n")], got
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def scrape(process, port):
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < end:
         try:
             with urllib.request.urlopen(
-                    f"http://127.0.0.1:{port}/metrics", timeout=20) as page:
+                    f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as page:
                 return page.read().decode()
         except OSError:
             time.sleep(0.05)

@@ -19,7 +19,7 @@ def iredis(text, *words, password=PASSWORD):
     login = ["-a", password] if password else []
     done = subprocess.run(["iredis", *OPTIONS, "--no-raw", *login, *words],
                           input=text, env=ENVIRONMENT, capture_output=True,
-                          text=True, timeout=60, check=False)
+                          text=True, timeout=120, check=False)
     return done.stdout + done.stderr
 
 

@@ -32,7 +32,7 @@ def same(got, wanted):
 def cli(*words, text=None):
     done = subprocess.run(["redis-cli", *ADDRESS, *words], input=text,
                           stdin=subprocess.DEVNULL if text is None else None,
-                          capture_output=True, timeout=60, text=True,
+                          capture_output=True, timeout=120, text=True,
                           check=False)
     assert done.returncode == 0, (words, done.stdout, done.stderr)
     return done.stdout
@@ -185,11 +185,11 @@ def main():
     if PASSWORD:
         address = ADDRESS[:4]
         got = subprocess.run(["redis-cli", *address, "get", "a"], text=True,
-                             capture_output=True, timeout=60, check=False)
+                             capture_output=True, timeout=120, check=False)
         assert "NOAUTH Authentication required." in got.stdout + got.stderr
         got = subprocess.run(["redis-cli", *address, "-a", "wrong", "get",
                               "a"], text=True, capture_output=True,
-                             timeout=60, check=False)
+                             timeout=120, check=False)
         assert "WRONGPASS" in got.stdout + got.stderr, got
         step("without the password nothing is told")
 

@@ -186,7 +186,7 @@ def documented():
     block = block.replace('"127.0.0.1"', repr(OPTIONS["host"])).replace(
         "6379", str(OPTIONS["port"]))
     out = subprocess.run([sys.executable, "-c", block], capture_output=True,
-                         text=True, timeout=60, check=True).stdout
+                         text=True, timeout=120, check=True).stdout
     same(out, "[['city', 'Oslo'], ['name', 'Ann']]\n")
     step("the example of the documentation")
 
