@@ -11,7 +11,7 @@
 
 #include "tests/api/command_diff.h"
 
-#define PEER_PATIENCE_S 60
+#define PEER_PATIENCE_S 120
 
 bool diff_connect(struct diff_peer *peer, uint16_t port)
 {

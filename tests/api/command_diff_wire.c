@@ -23,7 +23,7 @@
 #define WIRE_TURN_MAX 48
 #define WIRE_QUEUE_MAX 96       /* commands behind MULTI */
 #define WIRE_EXPIRY_US 30000    /* what expires soon has expired after this */
-#define WIRE_EXPIRY_MAX 3000000 /* ... and is removed after this */
+#define WIRE_EXPIRY_MAX 120000000 /* ... and is removed after this */
 #define WIRE_PAST 4096          /* commands remembered, for people */
 
 /* What only a connection can do, and what must not come often. */
