@@ -405,7 +405,6 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, a_statement_is_its_commands, 0,
                         (int)(sizeof(rows) / sizeof(rows[0])));
 }

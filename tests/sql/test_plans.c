@@ -320,7 +320,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, a_plan_and_its_steps_are_these, 0,
                         (int)(sizeof(plans) / sizeof(plans[0])));
     tcase_add_test(tests, a_plan_that_asks_for_less_is_told_apart);

@@ -291,7 +291,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, a_session_may_do_this_and_nothing_else, 0,
                         (int)(sizeof(rows) / sizeof(rows[0])));
     tcase_add_test(tests, a_reader_changes_nothing);

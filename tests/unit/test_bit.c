@@ -431,7 +431,6 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_bit_is_set_in_the_byte_where_it_lies);
     tcase_add_test(tests, offsets_and_bits_have_limits);
     tcase_add_test(tests, a_bit_of_a_large_string_is_patched_in_place);

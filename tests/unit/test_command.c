@@ -416,7 +416,6 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, rows_are_in_order_and_whole);
     tcase_add_test(tests, a_command_of_a_later_version_is_named_as_such);
     tcase_add_test(tests, rows_that_name_an_element_have_it);

@@ -551,7 +551,6 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_cursor_never_skips_what_stays);
     tcase_add_test(tests, a_number_that_we_never_gave_leads_somewhere);
     tcase_add_test(tests, a_scan_misses_nothing_when_keys_come_and_go);

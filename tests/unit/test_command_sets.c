@@ -402,7 +402,6 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, lmpop_takes_from_the_first_list_that_is_there);
     tcase_add_test(tests, zmpop_takes_from_the_first_sorted_set_that_is_there);
     tcase_add_test(tests, pops_from_several_keys_say_what_is_wrong);

@@ -98,7 +98,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, functions_read_what_the_statement_reads);
     tcase_add_test(tests, kv_num_agrees_with_what_a_file_can_say);
     tcase_add_test(tests, kv_count_agrees_with_glob);

@@ -318,7 +318,6 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, places_have_the_scores_and_letters_of_redis);
     tcase_add_test(tests, distances_have_four_decimals_and_units);
     tcase_add_test(tests, adding_minds_its_options);

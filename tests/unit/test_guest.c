@@ -292,7 +292,6 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_guest_leaves_with_its_connection);
     tcase_add_test(tests, memory_that_runs_out_leaves_nothing_behind);
     tcase_add_test(tests, the_entry_serves_programs_that_link_it);

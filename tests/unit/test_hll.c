@@ -281,7 +281,6 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, both_forms_have_the_bytes_of_redis);
     tcase_add_test(tests, merged_values_have_the_bytes_of_redis);
     tcase_add_test(tests, adding_tells_whether_a_register_rose);

@@ -223,7 +223,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_long_member_is_there_once);
     tcase_add_test(tests,
                    a_new_score_is_written_into_the_blob_when_no_view_sees_it);

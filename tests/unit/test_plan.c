@@ -374,7 +374,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, plans_take_what_they_can);
     tcase_add_test(tests, a_range_of_literals_is_known_by_its_rows);
     tcase_add_test(tests,

@@ -361,7 +361,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(
         tests, inserting_a_string_twice_is_a_duplicate_and_replace_is_set);
     tcase_add_test(tests, a_key_of_another_type_is_refused_by_name);

@@ -197,7 +197,6 @@ END_TEST
 static void add(TCase *tests)
 {
     kv_diag_sink(diag_drop, NULL);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, writers_wait_when_too_much_waits_for_the_disk);
     tcase_add_test(tests, writers_do_not_wait_while_there_is_room);
     tcase_add_test(tests,
