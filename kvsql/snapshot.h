@@ -25,8 +25,8 @@ KV_INTERNAL kvsql_rc kv_snapshot_write(const struct kv_view *view,
                                        kv_progress_fn progress, void *arg,
                                        struct kv_snapshot_info *info,
                                        struct kvsql_error *err) KV_MUST_USE;
-/* Load the file into an empty store through kv_store_load, check kv_meta, set
- * the position. immutable=1, read only, no mmap. KVSQL_CORRUPT. */
+/* Load the file into an empty store through load.h, check kv_meta, set the
+ * position. immutable=1, read only, no mmap. KVSQL_CORRUPT. */
 KV_INTERNAL kvsql_rc kv_snapshot_load(struct kv_store *store, const char *path,
                                       const char *store_id,
                                       kv_progress_fn progress, void *arg,

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "kvsql/base/mem.h"
+#include "kvsql/load.h"
 
 /* ---- rows to ops -------------------------------------------------------- */
 
@@ -23,6 +24,7 @@ struct snapshot_reader {
     sqlite3 *db;
     const char *path;
     struct kv_store *store;
+    struct kv_load load;
     struct kvsql_error *err;
     sqlite3_stmt *stmts[SNAPSHOT_FILLED];
     bool at_row[SNAPSHOT_FILLED];
@@ -205,7 +207,7 @@ static bool snapshot_row_of(const struct snapshot_reader *reader,
            (key->size == 0 || (p != NULL && memcmp(p, key->p, key->size) == 0));
 }
 
-/* The string of `key` -> SET. */
+/* The string of `key`. */
 static kvsql_rc snapshot_load_string(struct snapshot_reader *reader,
                                      const struct snapshot_key *key)
 {
@@ -224,12 +226,9 @@ static kvsql_rc snapshot_load_string(struct snapshot_reader *reader,
         expires_at != key->expires_at)
         return snapshot_damaged(reader, SNAPSHOT_STRINGS, &key->key,
                                 "length or expiry differ from those in keys");
-    struct kv_op op = {.kind = KV_OP_SET,
-                       .key = {key->key.p, key->key.size},
-                       .a = {value.p, value.size},
-                       .time = expires_at};
     reader->bytes += value.size;
-    kvsql_rc rc = kv_store_load(reader->store, &op, reader->err);
+    const kvsql_rc rc = kv_load_string(&reader->load, &key->key, &value,
+                                       expires_at, reader->err);
     return rc != KVSQL_OK ? rc : snapshot_step(reader, SNAPSHOT_STRINGS);
 }
 
@@ -296,7 +295,7 @@ static kvsql_rc snapshot_load_elems(struct snapshot_reader *reader,
                                     "an element of a snapshot", reader->err);
         reader->bytes += op.a.size + op.b.size;
         if (rc == KVSQL_OK)
-            rc = kv_store_load(reader->store, &op, reader->err);
+            rc = kv_load_op(&reader->load, &op, reader->err);
         if (rc == KVSQL_OK)
             rc = snapshot_step(reader, table);
         if (rc != KVSQL_OK)
@@ -307,7 +306,7 @@ static kvsql_rc snapshot_load_elems(struct snapshot_reader *reader,
     op = (struct kv_op){.kind = KV_OP_EXPIRE,
                         .key = op.key,
                         .time = key->expires_at};
-    return kv_store_load(reader->store, &op, reader->err);
+    return kv_load_op(&reader->load, &op, reader->err);
 }
 
 /* ---- what the file says of itself (P4, V1) ------------------------------ */
@@ -533,6 +532,7 @@ static kvsql_rc snapshot_load_all(struct snapshot_reader *reader,
 {
     kvsql_rc rc = KVSQL_OK;
 
+    kv_load_begin(&reader->load, reader->store);
     for (int i = 0; rc == KVSQL_OK && i < SNAPSHOT_FILLED; i++)
         rc = snapshot_step(reader, (enum snapshot_table)i);
     while (rc == KVSQL_OK && reader->at_row[SNAPSHOT_KEYS]) {
@@ -551,7 +551,9 @@ static kvsql_rc snapshot_load_all(struct snapshot_reader *reader,
                                                 .total = total,
                                                 .bytes = reader->bytes});
     }
-    return rc;
+    const kvsql_rc ended =
+        kv_load_end(&reader->load, rc == KVSQL_OK ? reader->err : NULL);
+    return rc == KVSQL_OK ? ended : rc;
 }
 
 static kvsql_slice snapshot_text(sqlite3_stmt *stmt, int column)

@@ -75,6 +75,30 @@ KV_INTERNAL bool kv_tree_remove(struct kv_store *store, struct kv_node **root,
  * were removed leave room behind for others, mostly. */
 KV_INTERNAL bool kv_tree_fit(struct kv_store *store, struct kv_node **root,
                              const uint8_t *key, uint32_t size) KV_MUST_USE;
+/* The right edge of a tree that is filled in order (ST9), held open. The tree is
+ * nobody else's meanwhile; while the edge is there, its slots do not count what
+ * was appended last. An edge of zeroes knows nothing. */
+struct kv_tree_edge {
+    struct kv_path path; /* to the last entry; depth 0: not known */
+    uint32_t added;      /* entries that the slots above it do not tell of ... */
+    uint8_t types;       /* ... their types ... */
+    uint64_t bound;      /* ... and the lowest bound of their deadlines */
+};
+/* Put an entry behind all others, as kv_tree_put() would; that it belongs there
+ * is not checked. False, no memory: the entry is not there, the edge holds. What
+ * it did is not for an undo. O(1) but for one key in so many as fill a leaf. */
+KV_INTERNAL bool kv_tree_append(struct kv_store *store, struct kv_node **root,
+                                struct kv_tree_edge *edge, uint8_t flags,
+                                const uint8_t *key, uint32_t size,
+                                const struct kv_cell *cell) KV_MUST_USE;
+/* Let go of the edge: the tree is as any other. */
+KV_INTERNAL void kv_tree_append_end(struct kv_tree_edge *edge);
+/* The same when no more will come soon: the last leaf gives back what it has
+ * beyond its need. False, no memory: it has not. */
+KV_INTERNAL bool kv_tree_append_fit(struct kv_store *store,
+                                    struct kv_node **root,
+                                    struct kv_tree_edge *edge) KV_MUST_USE;
+
 /* Own the path to a key, or to the place where it would be (`found`), so that
  * the payload may be edited. *root is not NULL. */
 KV_INTERNAL bool kv_tree_own(struct kv_store *store, struct kv_node **root,

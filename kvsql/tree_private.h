@@ -2,6 +2,7 @@
  *
  *   tree.c        reading, owning a path, removing; what is always true (T1-T3)
  *   tree_put.c    inserting and replacing
+ *   tree_append.c inserting in order
  *   tree_split.c  one node becomes two
  *   tree_merge.c  two neighbours become one
  *
@@ -68,6 +69,17 @@ KV_INTERNAL void kv_tree_slot_update(struct kv_store *store,
 KV_INTERNAL void kv_tree_add_up(struct kv_store *store, struct kv_path *path,
                                 unsigned d, uint32_t added, uint8_t types,
                                 uint64_t bound);
+/* Bound of a cell that is being written (fields of a hash included). */
+static inline uint64_t tree_cell_bound(uint8_t flags,
+                                       const struct kv_cell *cell)
+{
+    const uint64_t own = bound_of(cell->exp);
+
+    if (!(flags & KV_NODE_TYPED) || cell->type != KV_HASH)
+        return own;
+    const uint64_t fields = kv_cell_field_bound(cell);
+    return fields < own ? fields : own;
+}
 /* A key longer than the limit of a node like `node` with prefix `plen` gets a
  * key blob of its own; but the long member of a zset lies in one already
  * (EN4). */

@@ -345,17 +345,6 @@ static bool tree_first(struct kv_store *store, struct kv_node **root,
     return true;
 }
 
-/* Bound of a cell that is being written (fields of a hash included). */
-static uint64_t tree_cell_bound(uint8_t flags, const struct kv_cell *cell)
-{
-    const uint64_t own = bound_of(cell->exp);
-
-    if (!(flags & KV_NODE_TYPED) || cell->type != KV_HASH)
-        return own;
-    const uint64_t fields = kv_cell_field_bound(cell);
-    return fields < own ? fields : own;
-}
-
 /* The fresh entry does not fit where the path leads: into a larger leaf, or two.
  * *d is the level whose ancestors still count the old way. */
 static bool tree_put_moved(struct kv_store *store, struct kv_node **root,
