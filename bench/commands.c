@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "command/command.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 
 #define RANGE 100000 /* keys, elements */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/store_private.h"
 
 static struct kvsql_error err;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/store_private.h"
 
 #define KEY_SIZE 16

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/store_private.h"
 #include "vtab/session.h"
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "bench/lib/bench.h"
+#include "kvsql/admin.h"
 
 enum shape { RANDOM8, USER, RANDOM32, RANDOM32TTL, HASH3, HASH, SET, ZSET,
              LIST };

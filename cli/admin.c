@@ -11,6 +11,7 @@
 #include "cli/target.h"
 #include "http/http.h"
 #include "http/json.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/lock.h"
 #include "kvsql/base/num.h"

@@ -15,6 +15,7 @@
 #include "command/hll.h"
 #include "command/stats.h"
 #include "command/track.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/inside.h"
 

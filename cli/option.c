@@ -17,6 +17,7 @@
 #include <strings.h>
 
 #include "command/command.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/buf.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/mem.h"

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"

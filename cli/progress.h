@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/attr.h"
 #include "kvsql/inside.h"
 

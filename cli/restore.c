@@ -7,6 +7,7 @@
 #include "cli/moment.h"
 #include "cli/option.h"
 #include "cli/progress.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
 #include "kvsql/inside.h"

@@ -28,6 +28,7 @@
 #include "command/stats.h"
 #include "http/http.h"
 #include "resp/resp.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"

@@ -13,6 +13,7 @@
 
 #include "cli/wire.h"
 #include "command/command.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 
 #define TARGET_TOKEN_MAX 512

@@ -8,6 +8,7 @@
 
 #include "command/client.h"
 #include "command/context.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 
 /* ---- replicas that are not there ----------------------------------------- */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "command/context.h"
+#include "kvsql/admin.h"
 
 #define CONFIG_VALUE_MAX (64u << 10) /* bytes of a value */
 

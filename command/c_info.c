@@ -16,6 +16,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
 #include "vtab/session.h"

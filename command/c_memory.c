@@ -2,6 +2,7 @@
  *
  * Thread: the caller's of cmd_run(). */
 #include "command/context.h"
+#include "kvsql/admin.h"
 
 #include <malloc.h>
 #include <stdio.h>

@@ -4,6 +4,7 @@
 #include "command/client.h"
 #include "command/context.h"
 
+#include "kvsql/admin.h"
 #include "kvsql/base/num.h"
 
 void cmd_do_ping(struct cmd_context *c)

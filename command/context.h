@@ -593,6 +593,7 @@ KV_INTERNAL unsigned cmd_host_port(void);
 #define CMD_BOX(name, arity, flags, group, since, run, summary)               \
     KV_INTERNAL void run(struct cmd_context *c);
 #include "command/commands.def"
+#include "kvsql/admin.h"
 #undef CMD_ROW
 #undef CMD_BOX
 

@@ -15,6 +15,7 @@
 
 #include "command/context.h"
 #include "command/inspect.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/lock.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"

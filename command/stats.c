@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/lock.h"
 #include "kvsql/base/os.h"
 

@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/inside.h"
 
 enum cmd_stat {

@@ -31,6 +31,7 @@
 #include "http/call.h"
 #include "http/json.h"
 #include "http/sse.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/text.h"
 

@@ -15,6 +15,7 @@
 
 #include "command/jobs.h"
 #include "http/key.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/text.h"
 
 #define EXPORT_DEADLINE_MS (24ull * 60 * 60 * 1000)

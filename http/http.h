@@ -17,6 +17,7 @@
 
 #include <stdint.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/attr.h"
 #include "kvsql/base/error.h"
 #include "kvsql/inside.h"

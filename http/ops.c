@@ -12,6 +12,7 @@
 #include "command/stats.h"
 #include "http/json.h"
 #include "http/request.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 
 /* ---- health ---------------------------------------------------------------- */

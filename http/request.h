@@ -36,6 +36,7 @@
 
 #include "command/reply.h"
 #include "http/http.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/buf.h"
 #include "kvsql/base/listen.h"
 #include "kvsql/base/lock.h"

@@ -28,6 +28,7 @@
 #include "http/request.h"
 #include "http/sse.h"
 #include "http/views.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/listen.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/num.h"

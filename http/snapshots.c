@@ -9,6 +9,7 @@
 #include "http/again.h"
 #include "http/json.h"
 #include "http/prefer.h"
+#include "kvsql/admin.h"
 
 #define SNAPSHOTS_MAX 64 /* listed */
 

@@ -12,6 +12,7 @@
  *   DB2  with read_only nothing in the directory is created, changed, locked.
  *
  * Thread: open and close once each; the rest any. */
+#include "kvsql/admin.h"
 #include "kvsql/db.h"
 
 #include <errno.h>

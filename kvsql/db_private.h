@@ -2,6 +2,7 @@
 #ifndef KVSQL_DB_PRIVATE_H
 #define KVSQL_DB_PRIVATE_H
 
+#include "kvsql/admin.h"
 #include "kvsql/db.h"
 #include "kvsql/manifest.h"
 #include "kvsql/wal.h"

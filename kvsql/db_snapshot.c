@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/os.h"
 #include "kvsql/db_private.h"

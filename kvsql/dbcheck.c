@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/db.h"
 #include "kvsql/manifest.h"
 #include "kvsql/snapshot.h"

@@ -8,6 +8,7 @@
  * Thread: kv_expire_some the keeper; kv_deadlines as reading. */
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/collection.h"
 #include "kvsql/node_ops.h"
 

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/lru.h"
 #include "kvsql/node_ops.h"
 

@@ -2,6 +2,7 @@
  * files of the API share (kvsql_read.c, kvsql_txn.c; see api.h).
  *
  * Thread: as kvsql.h says. */
+#include "kvsql/admin.h"
 #include "kvsql/api.h"
 
 #include <string.h>

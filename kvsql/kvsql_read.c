@@ -5,6 +5,7 @@
  * of the batch for itself, for the tree below it changes (UN4).
  *
  * Thread: as kvsql.h says. */
+#include "kvsql/admin.h"
 #include "kvsql/api.h"
 
 #include <string.h>

@@ -4,6 +4,7 @@
  * use the same functions.
  *
  * Thread: as kvsql.h says. */
+#include "kvsql/admin.h"
 #include "kvsql/api.h"
 
 #include <string.h>

@@ -23,6 +23,7 @@
  *   LR3  one command uses a key once, however often it looks.
  *
  * Thread: the holder of the store lock. */
+#include "kvsql/admin.h"
 #include "kvsql/lru.h"
 
 #include <string.h>

@@ -13,6 +13,7 @@
  * and nobody was told that it had.
  *
  * Thread: the opener's; nobody else has the directory. */
+#include "kvsql/admin.h"
 #include "kvsql/recover.h"
 
 #include <errno.h>

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/db_private.h"
 #include "kvsql/recover.h"

@@ -2,6 +2,7 @@
  * share, and the checksum of a file.
  *
  * Thread: the caller's. */
+#include "kvsql/admin.h"
 #include "kvsql/snapshot_private.h"
 
 #include <errno.h>

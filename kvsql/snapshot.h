@@ -6,6 +6,7 @@
 #ifndef KVSQL_SNAPSHOT_H
 #define KVSQL_SNAPSHOT_H
 
+#include "kvsql/admin.h"
 #include "kvsql/manifest.h"
 #include "kvsql/store.h"
 

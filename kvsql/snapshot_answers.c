@@ -6,6 +6,7 @@
  * was taken is not in the file.
  *
  * Thread: the caller's. */
+#include "kvsql/admin.h"
 #include "kvsql/snapshot_private.h"
 
 #include <string.h>

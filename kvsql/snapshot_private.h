@@ -16,6 +16,7 @@
 #ifndef KVSQL_SNAPSHOT_PRIVATE_H
 #define KVSQL_SNAPSHOT_PRIVATE_H
 
+#include "kvsql/admin.h"
 #include "kvsql/pages.h"
 #include "kvsql/snapshot.h"
 

@@ -10,6 +10,7 @@
  *       looked at, and a file cut short gives an error, not SIGBUS.
  *
  * Thread: the caller's. */
+#include "kvsql/admin.h"
 #include "kvsql/snapshot_private.h"
 
 #include <stdio.h>

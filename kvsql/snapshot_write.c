@@ -7,6 +7,7 @@
  * processor's time (docs/decisions/snapshot-writing.md).
  *
  * Thread: the caller's; reading a view takes no lock. */
+#include "kvsql/admin.h"
 #include "kvsql/snapshot_private.h"
 
 #include <stdio.h>

@@ -5,6 +5,7 @@
  * type; collections change below the entry that they own (collection.c).
  *
  * Thread: the holder of the store lock, but for what is atomic. */
+#include "kvsql/admin.h"
 #include "kvsql/store.h"
 
 #include <string.h>

@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/buf.h"
 #include "kvsql/base/lock.h"
 #include "kvsql/base/os.h"

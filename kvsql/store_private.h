@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/store.h"
 #include "kvsql/tree.h"
 #include "kvsql/undo.h"

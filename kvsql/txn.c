@@ -11,6 +11,7 @@
  * Thread: one at a time, the holder of the store lock. */
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "kvsql/store_private.h"
 

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/wal_private.h"
 

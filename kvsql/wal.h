@@ -7,6 +7,7 @@
 #ifndef KVSQL_WAL_H
 #define KVSQL_WAL_H
 
+#include "kvsql/admin.h"
 #include "kvsql/manifest.h"
 #include "kvsql/store.h"
 

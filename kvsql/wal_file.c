@@ -14,6 +14,7 @@
  *       header (W7), and the one before it is durable up to its `end` (W8).
  *
  * Thread: the log thread; at the opening, the opener. */
+#include "kvsql/admin.h"
 #include "kvsql/wal_private.h"
 
 #include <errno.h>

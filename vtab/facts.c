@@ -2,6 +2,7 @@
  * kv_schema, stats, snapshots, views (sql.md 2.7).
  *
  * Thread: the session's. */
+#include "kvsql/admin.h"
 #include "vtab/info.h"
 #include "vtab/khash.h"
 

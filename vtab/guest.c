@@ -9,6 +9,7 @@
  * Thread: as guest.h says. */
 #include "vtab/guest.h"
 
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "vtab/module.h"
 #include "vtab/table.h"

@@ -13,6 +13,7 @@
  * Thread: any; a connection one at a time. */
 #include "vtab/guest.h"
 
+#include "kvsql/admin.h"
 #include "kvsql/base/mem.h"
 
 struct registered {

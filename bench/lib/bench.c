@@ -2,6 +2,7 @@
  *
  * Thread: one. */
 #include "bench/lib/bench.h"
+#include "kvsql/admin.h"
 
 #include <stdio.h>
 #include <stdlib.h>

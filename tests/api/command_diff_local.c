@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "command/command.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "tests/api/command_diff.h"
 

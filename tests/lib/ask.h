@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "command/cursor.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "tests/lib/fakeos.h"
 

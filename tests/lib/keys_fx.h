@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "tests/lib/clock_fx.h"
 #include "tests/lib/store_fx.h"
 

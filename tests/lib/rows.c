@@ -1,4 +1,5 @@
 /* rows.c - see rows.h. */
+#include "kvsql/admin.h"
 #include "tests/lib/rows.h"
 
 #include <check.h>

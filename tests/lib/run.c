@@ -1,6 +1,7 @@
 /* run.c - numbered writes and the state that they must leave.
  *
  * Thread: see the header. */
+#include "kvsql/admin.h"
 #include "tests/lib/run.h"
 
 #include <check.h>

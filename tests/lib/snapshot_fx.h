@@ -6,6 +6,7 @@
 #ifndef TESTS_LIB_SNAPSHOT_FX_H
 #define TESTS_LIB_SNAPSHOT_FX_H
 
+#include "kvsql/admin.h"
 #include "kvsql/snapshot.h"
 
 #include <math.h>

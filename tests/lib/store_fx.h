@@ -5,6 +5,7 @@
 #ifndef KVSQL_TESTS_LIB_STORE_FX_H
 #define KVSQL_TESTS_LIB_STORE_FX_H
 
+#include "kvsql/admin.h"
 #include "kvsql/store_private.h"
 #include "tests/lib/unit.h"
 

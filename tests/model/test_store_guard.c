@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/store_private.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/unit.h"

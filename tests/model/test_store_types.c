@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/num.h"
 #include "kvsql/store.h"
 #include "tests/lib/rand.h"

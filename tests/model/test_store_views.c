@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "tests/lib/clock_fx.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/store_fx.h"

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "tests/lib/fakeos.h"
 #include "tests/lib/unit.h"

@@ -16,6 +16,7 @@
 
 #include "cli/cli.h"
 #include "command/command.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "kvsql/store.h"
 #include "tests/lib/rand.h"

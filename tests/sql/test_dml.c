@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "command/command.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/num.h"
 #include "tests/lib/fakeos.h"

@@ -14,6 +14,7 @@
 
 #include "cli/cli.h"
 #include "command/command.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/unit.h"

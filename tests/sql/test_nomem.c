@@ -16,6 +16,7 @@
 #include "cli/cli.h"
 #include "command/client.h"
 #include "command/stats.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/store.h"
 #include "tests/lib/fakeos.h"

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "kvsql/admin.h"
 #include "tests/lib/rows.h"
 
 enum who { READER = 1, WRITER = 2, ADMIN = 4 };

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "tests/lib/rows.h"
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "tests/lib/keys_fx.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/tempdir.h"

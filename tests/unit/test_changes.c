@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "kvsql/admin.h"
 #include "tests/lib/fakeos.h"
 #include "tests/lib/fakevfs.h"
 #include "tests/lib/rows.h"

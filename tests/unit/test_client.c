@@ -8,6 +8,7 @@
 
 #include "command/context.h"
 #include "command/track_private.h"
+#include "kvsql/admin.h"
 #include "kvsql/store.h"
 #include "tests/lib/fakeos.h"
 #include "tests/lib/unit.h"

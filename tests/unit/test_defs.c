@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "kvsql/store.h"
 #include "tests/lib/unit.h"

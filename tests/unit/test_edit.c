@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/store.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/rows_fx.h"

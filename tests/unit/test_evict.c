@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "command/command.h"
+#include "kvsql/admin.h"
 #include "kvsql/store_private.h"
 #include "tests/lib/clock_fx.h"
 #include "tests/lib/unit.h"

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "kvsql/admin.h"
 #include "tests/lib/rows_fx.h"
 
 static struct vt_host fx_host; /* the host as it was */

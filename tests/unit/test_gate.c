@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/num.h"
 #include "kvsql/store_private.h"

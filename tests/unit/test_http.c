@@ -18,6 +18,7 @@
 
 #include "command/stats.h"
 #include "http/request.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "tests/lib/unit.h"
 #include "vtab/session.h"

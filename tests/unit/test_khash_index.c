@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/store.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/rows_fx.h"

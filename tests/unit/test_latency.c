@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "command/command.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "kvsql/inside.h"
 #include "tests/lib/unit.h"

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/live.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "kvsql/inside.h"
 #include "tests/lib/unit.h"

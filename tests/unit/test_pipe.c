@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "command/context.h"
+#include "kvsql/admin.h"
 #include "tests/lib/fakeos.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/unit.h"

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "tests/lib/unit.h"
 

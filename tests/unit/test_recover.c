@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/crc32c.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/mem.h"

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/replay.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/store_fx.h"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/moment.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/base/mem.h"
 #include "kvsql/db_private.h"

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/crc32c.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/snapshot_fx.h"

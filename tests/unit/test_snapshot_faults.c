@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kvsql/admin.h"
 #include "tests/lib/snapshot_fx.h"
 
 /* A file system under SQLite whose n-th write or read fails. */

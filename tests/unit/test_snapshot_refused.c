@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "kvsql/admin.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/snapshot_fx.h"
 

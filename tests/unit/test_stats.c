@@ -8,6 +8,7 @@
 
 #include "command/context.h"
 #include "command/jobs.h"
+#include "kvsql/admin.h"
 #include "tests/lib/ask.h"
 #include "tests/lib/unit.h"
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/store_private.h"
 #include "tests/lib/rand.h"
 #include "tests/lib/unit.h"

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "command/command.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/store_private.h"
 #include "tests/lib/unit.h"

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/base/diag.h"
 #include "kvsql/seg.h"
 #include "tests/lib/run.h"
