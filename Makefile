@@ -7,7 +7,8 @@
 #   O=DIR                         where to build (build)
 #   CC=gcc|clang                  the compiler
 #   CFLAGS, LDFLAGS               added to ours
-#   SAN=address|undefined|thread  build and check under a sanitizer
+#   SAN=address|undefined|thread  build and check under a sanitizer; that of
+#                addresses has the one of undefined behaviour with it
 #   DEBUG=1                       with the dear asserts and lock ranks
 #   YES=1                         install packages without asking
 #   KVSQL_REQUIRE_ALL=1           a skipped test is a failure
@@ -45,7 +46,7 @@ endif
 endif
 
 ifeq ($(SAN),address)
-SANFLAGS := -fsanitize=address
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 else ifeq ($(SAN),undefined)
 SANFLAGS := -fsanitize=undefined -fno-sanitize-recover=all
 else ifeq ($(SAN),thread)
@@ -96,10 +97,12 @@ objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 unit := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 model := $(patsubst %.c,$(B)/%,$(wildcard tests/model/test_*.c))
 sql := $(patsubst %.c,$(B)/%,$(wildcard tests/sql/test_*.c))
+# API names some: "t_resp t_config".
+api := $(if $(API),$(API:%=tests/api/%),$(wildcard tests/api/t_*))
 no_gate := $(B)/tests/crash/no_gate
 benches := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
-scripts := $(foreach s,sql api crash compat docs,$(if $(wildcard tests/$(s)/run),check-$(s)))
-suites := $(if $(unit),check) $(if $(model),check-model) $(scripts) \
+scripts := $(foreach s,sql crash compat docs,$(if $(wildcard tests/$(s)/run),check-$(s)))
+suites := $(if $(unit),check) $(if $(model),check-model) check-api $(scripts) \
 	$(if $(wildcard tests/amal/run),check-amal) \
 	$(if $(wildcard tests/ext/run),check-ext) \
 	$(if $(wildcard tests/console/run),check-console) \
@@ -283,7 +286,7 @@ check-model: $(model) ## random operations against a plain model
 check-sql: build $(sql) ## SQL against native tables, commands, files, faults
 	$(suite) sql tests/sql/run $(wildcard tests/sql/t_*) $(sql)
 check-api: build ## HTTP and Redis protocol as clients see them; API= names some
-	$(suite) api tests/api/run
+	$(suite) api $(api)
 diff-long: build ## a million random commands to kvsql and to a Redis
 	@DIFF_COMMANDS=$${DIFF_COMMANDS:-100000} \
 		DIFF_SEEDS="$${DIFF_SEEDS:-11 12 13 14 15}" KVSQL_TEST_SECONDS=7200 \
@@ -337,10 +340,17 @@ lint: ## rooms, cycles, headers, banned calls, names
 bench: build $(benches) ## measure; prints the table
 	@if [ -x bench/run ]; then B='$(B)' O='$(B)' KVSQL='$(B)/kvsql' bench/run; \
 	else for b in $(benches); do $$b || exit 1; done; fi
-bench-icount: build $(benches) ## instructions per operation, against the gates
+icounts := $(addprefix bench-icount-,store commands sql http)
+.PHONY: $(icounts)
+bench-icount: $(icounts) ## instructions per operation, against the gates; -j2
+$(icounts): build $(benches)
+bench-icount-store:
 	@B='$(B)' O='$(B)' KVSQL='$(B)/kvsql' bench/icount
+bench-icount-commands:
 	@O='$(B)' bench/commands
+bench-icount-sql:
 	@O='$(B)' bench/sql
+bench-icount-http:
 	@O='$(B)' KVSQL='$(B)/kvsql' bench/http --count
 
 # Servers that are killed leave no counters behind: what they reach and no other

@@ -2,6 +2,7 @@
  * after the other on a store in memory. Each gives exactly one value. */
 #include "command/command.h"
 #include "command/reply.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "tests/lib/fuzz.h"
 

@@ -3,6 +3,7 @@
  *
  *   u64 cursor | keys, each ended by LF */
 #include "command/cursor.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"
 #include "tests/lib/fuzz.h"

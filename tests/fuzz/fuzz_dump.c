@@ -1,5 +1,6 @@
 /* fuzz_dump.c - what RESTORE is given: refused with nothing changed (DU2), or a
  * value whose own dump restores to the same. The checksum is put right. */
+#include "kvsql/admin.h"
 #include "kvsql/base/crc32c.h"
 #include "kvsql/base/num.h"
 #include "kvsql/base/os.h"

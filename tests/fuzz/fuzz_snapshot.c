@@ -6,6 +6,7 @@
  * schema may be written by hand, as a hostile file's is. */
 #include <sqlite3.h>
 
+#include "kvsql/admin.h"
 #include "kvsql/snapshot.h"
 #include "tests/lib/fakeos.h"
 #include "tests/lib/fakevfs.h"

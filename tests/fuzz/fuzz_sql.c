@@ -2,6 +2,7 @@
  * limits, each ends in time with rows or a sentence. Commands run inside it, too:
  * kv_exec and kv() have the rooms above. */
 #include "cli/cli.h"
+#include "kvsql/admin.h"
 #include "kvsql/base/os.h"
 #include "kvsql/inside.h"
 #include "tests/lib/fuzz.h"

@@ -4,6 +4,7 @@
  * The MANIFEST names one segment. The input are its frames. Its first byte
  * says whether their checksums are put right, so that what stands behind them
  * is reached too, and whether the directory is opened for reading or repaired. */
+#include "kvsql/admin.h"
 #include "kvsql/manifest.h"
 #include "kvsql/seg.h"
 #include "tests/lib/fakeos.h"
