@@ -301,12 +301,14 @@ static void client_quote(struct kv_buf *out, kvsql_slice arg)
 static void client_monitor_line(const struct cmd_context *c,
                                 struct kv_buf *out)
 {
+    static const kvsql_slice secret = {"(redacted)", 10};
     const int64_t now = kv_now(c->db);
+    const char *addr = cmd_slowlog_addr(c);
 
     kv_buf_printf(out, "+%lld.%03lld000 [0 %s]", (long long)(now / 1000),
-                  (long long)(now % 1000), c->client->addr);
+                  (long long)(now % 1000), addr != NULL ? addr : "local");
     for (unsigned i = 0; i < c->argc && !out->failed; i++) {
-        client_quote(out, c->argv[i]);
+        client_quote(out, cmd_is_secret(c, i) ? secret : c->argv[i]);
     }
     if (out->failed) {
         out->failed = out->too_big = false;
@@ -322,10 +324,8 @@ void cmd_monitor_feed(const struct cmd_context *c)
 
     if (KV_LIKELY(atomic_load_explicit(&client_monitors,
                                        memory_order_relaxed) == 0) ||
-        c->client == NULL || c->db == NULL ||
-        (c->row->flags & (CMD_ADMIN | CMD_AT_ONCE | CMD_NO_AUTH)) != 0 ||
-        cmd_sql_is_secret(c)) {
-        return; /* X3: nothing that carries a password */
+        c->db == NULL || (c->row->flags & CMD_ADMIN) != 0) {
+        return;
     }
     kv_buf_init(&line, KV_MEM_CLIENT, CLIENT_MONITOR_MAX);
     client_monitor_line(c, &line);
@@ -521,13 +521,18 @@ enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
         client_enqueue(client, &c);
         return CMD_DONE;
     }
-    cmd_monitor_feed(&c);
+    if ((c.row->flags & CMD_AT_ONCE) == 0) {
+        cmd_monitor_feed(&c);
+    }
     if (client_is_work(client, c.row)) {
         return CMD_WORK;
     }
     if (!cmd_execute(&c, ticket)) {
         cmd_reply_reset(reply);
         return CMD_WORK; /* CL1: on a view */
+    }
+    if ((c.row->flags & CMD_AT_ONCE) != 0 && !client_is_exec(c.row)) {
+        cmd_monitor_feed(&c); /* RESET ends one; EXEC tells of itself */
     }
     client_ran(client, c.row, ticket);
     return CMD_DONE;

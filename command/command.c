@@ -625,6 +625,7 @@ static void command_run(struct cmd_context *c, struct kv_ticket *ticket)
         cmd_refuse(c->reply, c->row, &err);
         return;
     }
+    cmd_monitor_feed(c);
     if (!cmd_execute(c, ticket)) {
         cmd_execute_view(c);
     }
@@ -720,6 +721,7 @@ static kvsql_rc command_run_in(struct kv_txn *txn, unsigned argc,
         cmd_refuse(reply, c.row, &err);
         return reply->rc;
     }
+    cmd_monitor_feed(&c);
     return cmd_execute_in(&c);
 }
 
@@ -746,6 +748,7 @@ kvsql_rc cmd_run_at(kvsql *db, const struct kv_at *at, unsigned argc,
         cmd_refuse(reply, c.row, &err);
         return reply->rc;
     }
+    cmd_monitor_feed(&c);
     cmd_execute_at(&c, at);
     return reply->rc;
 }

@@ -445,7 +445,8 @@ KV_INTERNAL bool cmd_client_name_ok(kvsql_slice name);
 KV_INTERNAL void cmd_client_name_set(struct cmd_client *client,
                                      kvsql_slice name);
 KV_INTERNAL void cmd_monitor_change(int by);
-/* Show a command to those who MONITOR. */
+/* Show a command to those who MONITOR, unless it is an administrator's. It may
+ * hold the store. */
 KV_INTERNAL void cmd_monitor_feed(const struct cmd_context *c);
 /* What a client of RESP2 that has subscribed may still run. */
 KV_INTERNAL bool cmd_may_subscriber(const struct cmd_row *row);

@@ -520,7 +520,7 @@ static void multi_exec_sql(struct multi_run *run)
     }
 }
 
-void cmd_do_exec(struct cmd_context *c)
+static void multi_exec(struct cmd_context *c)
 {
     struct cmd_client *client = c->client;
     struct multi_run run = {.c = c};
@@ -544,4 +544,11 @@ void cmd_do_exec(struct cmd_context *c)
     }
     cmd_multi_end(client);
     cmd_watch_end(client);
+}
+
+/* Behind its commands for those who MONITOR, as Redis shows it. */
+void cmd_do_exec(struct cmd_context *c)
+{
+    multi_exec(c);
+    cmd_monitor_feed(c);
 }

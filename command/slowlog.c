@@ -57,6 +57,11 @@ void cmd_slowlog_origin(const char *addr, const char *name)
     slowlog_origin.name = name;
 }
 
+const char *cmd_slowlog_addr(const struct cmd_context *c)
+{
+    return c->client != NULL ? c->client->addr : slowlog_origin.addr;
+}
+
 /* ---- keeping ------------------------------------------------------------- */
 
 /* Under the lock. */
@@ -94,7 +99,8 @@ void cmd_slowlog_clear(void)
     kv_lock_drop(&slowlog_lock);
 }
 
-bool cmd_sql_is_secret(const struct cmd_context *c)
+/* A statement that names the options, which may give one that is a secret. */
+static bool slowlog_is_sql(const struct cmd_context *c)
 {
     static const char config[] = "config";
     const size_t size = sizeof(config) - 1;
@@ -110,17 +116,29 @@ bool cmd_sql_is_secret(const struct cmd_context *c)
     return false;
 }
 
-/* True when argument `index` is a secret. */
-static bool slowlog_is_secret(const struct cmd_context *c, unsigned index)
+/* HELLO version [AUTH user password] [SETNAME name]: who, and the password. */
+static bool slowlog_is_login(const struct cmd_context *c, unsigned index)
+{
+    for (unsigned i = 2; i < index;) {
+        const bool auth = cmd_is(c, i, "AUTH");
+
+        if (auth && index <= i + 2) {
+            return true;
+        }
+        i += auth ? 3 : cmd_is(c, i, "SETNAME") ? 2 : 1;
+    }
+    return false;
+}
+
+bool cmd_is_secret(const struct cmd_context *c, unsigned index)
 {
     const char *name = c->row->name;
 
     if (index == 0) {
         return false;
     }
-    return cmd_sql_is_secret(c) ||
-           strcmp(name, "AUTH") == 0 ||
-           (strcmp(name, "HELLO") == 0 && index > 1) ||
+    return slowlog_is_sql(c) || strcmp(name, "AUTH") == 0 ||
+           (strcmp(name, "HELLO") == 0 && slowlog_is_login(c, index)) ||
            (strcmp(name, "CONFIG|SET") == 0 && index > 2 &&
             (cmd_is(c, index - 1, "REQUIREPASS") ||
              cmd_is(c, index - 1, "MASTERAUTH")));
@@ -155,7 +173,7 @@ static void slowlog_args(struct slowlog_entry *entry,
         kvsql_slice arg = c->argv[i];
 
         note[0] = '\0';
-        if (slowlog_is_secret(c, i)) {
+        if (cmd_is_secret(c, i)) {
             arg = (kvsql_slice){slowlog_redacted,
                                 sizeof(slowlog_redacted) - 1};
         } else if (arg.size > SLOWLOG_ARG_MAX) {
@@ -190,7 +208,7 @@ static void slowlog_add(const struct cmd_context *c, uint64_t ns)
 {
     const size_t size = sizeof(struct slowlog_entry) + slowlog_room(c);
     const struct cmd_client *client = c->client;
-    const char *addr = client != NULL ? client->addr : slowlog_origin.addr;
+    const char *addr = cmd_slowlog_addr(c);
     const char *name = client != NULL ? client->name : slowlog_origin.name;
     struct slowlog_entry *entry = kv_mem_alloc(KV_MEM_MISC, size);
 

@@ -75,9 +75,11 @@ KV_INTERNAL void cmd_slowlog_limits(int64_t slower_us, uint64_t length_max);
 /* Forget all entries and free what they hold. */
 KV_INTERNAL void cmd_slowlog_clear(void);
 struct cmd_context;
-/* A statement about the table config, which sets passwords: it is shown to
- * nobody. */
-KV_INTERNAL bool cmd_sql_is_secret(const struct cmd_context *c);
+/* Whether argument `index` is shown to nobody: passwords, and a statement about
+ * the table config, which sets them. */
+KV_INTERNAL bool cmd_is_secret(const struct cmd_context *c, unsigned index);
+/* Who runs it: its client's address or the thread's origin; may be NULL. */
+KV_INTERNAL const char *cmd_slowlog_addr(const struct cmd_context *c);
 
 /* latency-monitor-threshold in ms (0: none), latency-tracking. */
 KV_INTERNAL void cmd_latency_limits(uint64_t threshold_ms, bool tracking);

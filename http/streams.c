@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "command/pubsub.h"
+#include "command/stats.h"
 #include "http/call.h"
 #include "http/json.h"
 #include "http/sse.h"
@@ -251,20 +252,26 @@ enum http_next http_do_channels_get(struct http_request *request)
 enum http_next http_do_channels_publish(struct http_request *request)
 {
     const struct kv_buf *body = &request->body;
-    const kvsql_slice payload = {body->p != NULL ? (const void *)body->p : "",
-                                 body->size};
-    struct kvsql_error err;
-    unsigned receivers;
-    const kvsql_rc rc = cmd_pubsub_publish(
-        atomic_load(&request->server->db), NULL, request->segments[2], payload,
-        &request->ticket, &receivers, &err);
+    const kvsql_slice argv[] = {
+        HTTP_WORD("PUBLISH"), request->segments[2],
+        {body->p != NULL ? (const void *)body->p : "", body->size}};
+    struct cmd_item item = {0};
+    struct cmd_reply reply;
+    size_t offset = 0;
 
-    if (rc != KVSQL_OK) {
-        http_fail(request, rc, err.text, NULL);
-        return HTTP_NEXT_ANSWER;
+    cmd_reply_init(&reply, HTTP_BLOCK);
+    cmd_slowlog_origin("http", NULL);
+    cmd_run(atomic_load(&request->server->db), 3, argv, true, &reply,
+            &request->ticket);
+    if (reply.rc == KVSQL_OK && !cmd_reply_failed(&reply)) {
+        (void)cmd_reply_next(&reply, &offset, &item);
+        request->has_ticket = true;
+        http_answer(request, 200, HTTP_TYPE_JSON);
+        kv_buf_printf(&request->answer.body, "{\"receivers\":%lld}",
+                      (long long)item.number);
+    } else {
+        http_fail_reply(request, &reply);
     }
-    request->has_ticket = true;
-    http_answer(request, 200, HTTP_TYPE_JSON);
-    kv_buf_printf(&request->answer.body, "{\"receivers\":%u}", receivers);
+    cmd_reply_fini(&reply);
     return HTTP_NEXT_ANSWER;
 }

@@ -7,6 +7,7 @@
  * Thread: the workers' own; http_work_give from an event loop. */
 #include <string.h>
 
+#include "command/stats.h"
 #include "http/gzip.h"
 #include "http/intake.h"
 #include "http/request.h"
@@ -98,6 +99,7 @@ static void *work_run(void *arg)
     struct http_request *request;
 
     kv_thread_step_back(KV_BACK_WORK);
+    cmd_slowlog_origin("http", NULL);
     while ((request = work_take(worker->server)) != NULL) {
         if (request->intake != NULL) {
             http_intake_work(request);
