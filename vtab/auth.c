@@ -166,6 +166,9 @@ int vt_authorize(void *arg, int action, const char *one, const char *two,
     }
     if (!session->declaring) vauth_rows(session, action, one);
     if (vauth_counts(action, two)) vt_count_asked(session);
+    if (action == SQLITE_PRAGMA && two != NULL && !session->internal &&
+        sqlite3_stricmp(one, "query_only") == 0)
+        session->query_only = true;
     if (session->limits.trusted || session->internal) return SQLITE_OK;
     switch (action) {
     case SQLITE_SELECT:

@@ -11,11 +11,15 @@
  * time, and then changed: no value can be where its row is found, so those that
  * come later are still to come.
  *
- * Only what cannot be anything else is done here: in a transaction that the table
- * has joined, so SQLite tells it how that goes on; with keys that are TEXT or BLOB
+ * Only what cannot be anything else is done here: with keys that are TEXT or BLOB
  * and a value that is not NULL; and where nobody has asked for the counts of
  * changes (counts.c). Whatever goes wrong is taken back, and SQLite runs the
  * statement from its begin: then errors, and what they end, are SQLite's.
+ *
+ * A statement outside of a transaction is one by itself: SQLite has begun nothing
+ * and is told of nothing. In one that the table has joined SQLite tells it how that
+ * goes on; where it has not, a range joins it first, by a statement of SQLite's that
+ * changes nothing, and one key is left to SQLite, which takes no longer for it.
  *
  * Thread: the session's; it holds the store lock. */
 #include "vtab/edit.h"
@@ -214,52 +218,118 @@ bool vt_edit_may(const struct vt_edit *edit)
 {
     const struct vt_session *session = edit->session;
 
-    return session->txn != NULL && edit->table->joined && !session->prepared &&
-           !session->counts_asked && session->cursors == NULL;
+    if (session->prepared || session->counts_asked || session->query_only ||
+        session->limits.read_only || session->cursors != NULL)
+        return false;
+    return edit->table->joined || !(edit->plan & VT_PLAN_EQ) ||
+           sqlite3_get_autocommit(session->sql) != 0;
 }
 
-static bool edit_begin(struct edit_run *run, sqlite3_value **argv)
+/* The values, as far as they are what they must be. */
+static bool edit_take(struct edit_run *run, sqlite3_value **argv)
 {
     const struct vt_edit *edit = run->edit;
-    struct vt_session *session = edit->session;
 
     for (unsigned i = 0; i < edit->argc; i++)
         if (!edit_is_bytes(argv[i])) return false;
+    if (edit->removes) return true;
+    return sqlite3_value_type(argv[edit->argc]) != SQLITE_NULL &&
+           vt_input_init(&run->value, argv[edit->argc]);
+}
+
+/* Let the table take part in the transaction of SQLite's that is open. The text
+ * may mean another table, or none: then it does not. */
+static kvsql_rc edit_join(struct vt_edit *edit, struct kvsql_error *err)
+{
+    static const char text[] = "DELETE FROM main.strings WHERE 0";
+    struct vt_session *session = edit->session;
+    kvsql_rc result = KVSQL_OK;
+    int rc = SQLITE_OK;
+
+    session->internal = true;
+    vt_session_unsee(session, text, SIZE_MAX);
+    if (session->join == NULL)
+        rc = sqlite3_prepare_v3(session->sql, text, -1,
+                                SQLITE_PREPARE_PERSISTENT, &session->join,
+                                NULL);
+    if (rc == SQLITE_OK) rc = sqlite3_step(session->join);
+    if (rc != SQLITE_DONE && rc != SQLITE_ERROR)
+        result = vt_sqlite_error(session, rc, false, err);
+    (void)sqlite3_reset(session->join);
+    session->internal = false;
+    return result;
+}
+
+/* *alone: there is no transaction of SQLite's, and the table has one now. */
+static kvsql_rc edit_enter(struct vt_edit *edit, bool *alone,
+                           struct kvsql_error *err)
+{
+    int rc;
+
+    *alone = sqlite3_get_autocommit(edit->session->sql) != 0;
+    if (edit->table->joined) return KVSQL_OK;
+    if (!*alone) return edit_join(edit, err);
+    rc = vt_table_begin(&edit->table->base);
+    if (rc == SQLITE_OK) return KVSQL_OK;
+    return vt_module_error(edit->session, &edit->table->base, rc, err);
+}
+
+/* The transaction of one that is alone is over; false: it has changed nothing. */
+static bool edit_leave(struct vt_edit *edit, bool done)
+{
+    sqlite3_vtab *vtab = &edit->table->base;
+
+    if (done && vt_table_sync(vtab) == SQLITE_OK)
+        return vt_table_commit(vtab) == SQLITE_OK;
+    (void)vt_table_rollback(vtab);
+    return false;
+}
+
+static bool edit_make(struct edit_run *run, sqlite3_value **argv, bool alone)
+{
+    struct vt_edit *edit = run->edit;
+    struct vt_session *session = edit->session;
+    struct kv_key key;
+    bool done;
+
+    if (!edit->table->joined) return false;
     run->write.table = edit->table;
     run->write.session = session;
     run->write.txn = session->txn;
     run->write.replace = false;
     run->write.column = NULL;
     kv_at_txn(session->txn, &run->write.at);
-    run->value.dup = NULL;
-    if (edit->removes) return true;
-    return sqlite3_value_type(argv[edit->argc]) != SQLITE_NULL &&
-           vt_input_init(&run->value, argv[edit->argc]);
+    if (edit->plan & VT_PLAN_EQ)
+        done = vt_key_of_value(argv[0], &key) && edit_row(run, &key);
+    else
+        done = edit_all(run, argv);
+    return alone ? edit_leave(edit, done) : done;
 }
 
-bool vt_edit_run(struct vt_edit *edit, int64_t *changes)
+kvsql_rc vt_edit_run(struct vt_edit *edit, bool *done, int64_t *changes,
+                     struct kvsql_error *err)
 {
     sqlite3_value *argv[VT_PARAMS_MAX];
     struct edit_run run; /* its keys are filled when they are needed */
-    struct kv_key key;
-    bool done = false;
+    kvsql_rc rc = KVSQL_OK;
+    bool alone;
 
     run.edit = edit;
     run.changes = *changes = 0;
-    if (!vt_edit_may(edit)) return false;
+    run.value.dup = NULL;
+    *done = false;
+    if (!vt_edit_may(edit)) return KVSQL_OK;
     if (vt_params_take(&edit->params, argv) == SQLITE_OK &&
-        edit_begin(&run, argv)) {
-        if (!(edit->plan & VT_PLAN_EQ))
-            done = edit_all(&run, argv);
-        else
-            done = vt_key_of_value(argv[0], &key) && edit_row(&run, &key);
+        edit_take(&run, argv)) {
+        rc = edit_enter(edit, &alone, err);
+        if (rc == KVSQL_OK) *done = edit_make(&run, argv, alone);
         vt_input_fini(&run.value);
     }
     vt_params_drop(&edit->params);
     *changes = run.changes;
-    if (done) return true;
+    if (*done || rc != KVSQL_OK) return rc;
     sqlite3_free(edit->table->base.zErrMsg); /* SQLite will hear it itself */
     edit->table->base.zErrMsg = NULL;
     edit->session->failure.rc = KVSQL_OK;
-    return false;
+    return KVSQL_OK;
 }

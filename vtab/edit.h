@@ -17,13 +17,15 @@ KV_INTERNAL void vt_edit_free(struct vt_edit *edit);
 /* Where its parameters are bound, instead of in the statement. */
 KV_INTERNAL struct vt_params *vt_edit_params(struct vt_edit *edit);
 
-/* Whether it could be made now: the table takes part in a transaction, nobody reads
- * or counts. */
+/* Whether it could be made now: the session may write, nobody reads or counts. */
 KV_INTERNAL bool vt_edit_may(const struct vt_edit *edit);
-/* Make the change: *changes is what changes() gives then. False: nothing has
- * changed, and SQLite must run the statement, which makes it or says what stands
- * in the way. */
-KV_INTERNAL bool vt_edit_run(struct vt_edit *edit, int64_t *changes);
+/* Make the change: *changes is what changes() gives then. Outside of a transaction
+ * it is committed. *done false: nothing has changed, and SQLite must run the
+ * statement, which makes it or says what stands in the way. What begins a
+ * transaction for it fails as for SQLite (2.6), and then the statement has. */
+KV_INTERNAL kvsql_rc vt_edit_run(struct vt_edit *edit, bool *done,
+                                 int64_t *changes,
+                                 struct kvsql_error *err) KV_MUST_USE;
 
 /* ---- counts (counts.c) -------------------------------------------------------- */
 

@@ -97,10 +97,12 @@ void vt_session_limits(struct vt_session *session,
     if (!limits->trusted) vt_limit_apply(session->sql); /* Q5 */
     if (!stricter) return;
     vt_statements_forget(session); /* rights are decided at prepare */
+    session->internal = true; /* nobody else may say so */
     (void)sqlite3_exec(session->sql,
                        limits->read_only ? "PRAGMA query_only=1"
                                          : "PRAGMA query_only=0",
                        NULL, NULL, NULL);
+    session->internal = session->query_only = false;
 }
 
 /* The connection itself; tables come later. */
@@ -257,6 +259,7 @@ void vt_session_close(struct vt_session *session)
         (void)sqlite3_finalize(session->begin);
         (void)sqlite3_finalize(session->commit);
         (void)sqlite3_finalize(session->rollback);
+        (void)sqlite3_finalize(session->join);
         (void)sqlite3_finalize(session->reals.stmt);
         vt_read_end(session);
         (void)sqlite3_close_v2(session->sql);

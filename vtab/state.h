@@ -127,6 +127,7 @@ struct vt_session {
     struct vt_reads reads;
     bool rows_in;  /* a view or trigger of its own may have (a, b) IN (..) */
     bool shadowed; /* a table of its own may have the name of one of ours */
+    bool query_only; /* a PRAGMA may have made it so */
     bool plan_off; /* tests: xBestIndex takes nothing (TE2) */
 
     /* Reading. */
@@ -174,6 +175,7 @@ struct vt_session {
     struct vt_statement *newest, *oldest;
     unsigned cached;
     sqlite3_stmt *begin, *commit, *rollback;
+    sqlite3_stmt *join; /* lets strings take part (edit.c) */
     struct vt_reals reals;
     struct kvsql_error failure; /* of the last module call that failed */
     struct vt_answer last; /* of the last command (kv_last) */

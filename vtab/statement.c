@@ -584,20 +584,25 @@ static kvsql_rc statement_scan(struct vt_statement *statement, bool *done,
 }
 
 /* A change that is made, if it can be, in its first turn. */
-static bool statement_edit(struct vt_statement *statement)
+static kvsql_rc statement_edit(struct vt_statement *statement, bool *done,
+                               struct kvsql_error *err)
 {
     struct vt_session *session = statement->session;
     int64_t changes;
+    kvsql_rc rc;
 
+    *done = false;
     /* what was bound in SQLite is not asked back */
     if (!vt_point_edits(session, &statement->point) ||
-        (statement->bindings && statement->aside == NULL) ||
-        !vt_edit_run(statement->point.edit, &changes))
-        return false;
+        (statement->bindings && statement->aside == NULL))
+        return KVSQL_OK;
+    rc = vt_edit_run(statement->point.edit, done, &changes, err);
+    if (!*done && rc == KVSQL_OK) return KVSQL_OK;
+    *done = true;
     vt_count_own(session, changes);
     statement->by = STATEMENT_BY_EDIT;
     statement_end(statement);
-    return true;
+    return rc;
 }
 
 /* SQLite begins to run it: it has the key, too, and may prepare it anew. */
@@ -641,7 +646,7 @@ static kvsql_rc statement_turn(struct vt_statement *statement, bool fresh,
     else if (fresh && statement->point.scan != NULL)
         result = statement_scan(statement, &done, row, err);
     else if (fresh && statement->point.edit != NULL)
-        done = statement_edit(statement);
+        result = statement_edit(statement, &done, err);
     if (done) return result;
     if (fresh) rc = statement_hand_over(statement);
     if (rc == SQLITE_OK) rc = sqlite3_step(statement->stmt);

@@ -149,6 +149,33 @@ kvsql_rc rows_run(struct rows *rows, struct vt_session *session,
     return rc;
 }
 
+kvsql_rc rows_ask(struct rows *rows, struct vt_session *session, const char *sql,
+                  const struct vt_value *values, size_t count, size_t from)
+{
+    struct vt_statement *statement = NULL;
+    kvsql_rc rc = vt_prepare(session, sql, strlen(sql), NULL, &statement,
+                             &rows->err);
+
+    rows->text[0] = 0;
+    for (int i = 0; rc == KVSQL_OK && i < vt_param_count(statement); i++)
+        rc = vt_bind(statement, i + 1, &values[(from + (size_t)i * 3) % count],
+                     &rows->err);
+    if (rc == KVSQL_OK) rc = rows_drain(rows, statement);
+    vt_finish(statement);
+    return rc;
+}
+
+int rows_runs(struct vt_session *session, const char *sql)
+{
+    sqlite3_stmt *stmt = sqlite3_next_stmt(session->sql, NULL);
+
+    for (; stmt != NULL; stmt = sqlite3_next_stmt(session->sql, stmt))
+        if (strcmp(sqlite3_sql(stmt), sql) == 0)
+            return sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_RUN, 0);
+    ck_abort_msg("not kept: %s", sql);
+    return 0;
+}
+
 void rows_ok(struct rows *rows, const char *sql)
 {
     const kvsql_rc rc = rows_run(rows, rows->session, sql);

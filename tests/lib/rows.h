@@ -32,6 +32,11 @@ kvsql_rc rows_run(struct rows *rows, struct vt_session *session,
                   const char *sql);
 /* The rows of a statement that is prepared, and perhaps bound. */
 kvsql_rc rows_drain(struct rows *rows, struct vt_statement *statement);
+/* Run one with parameters: values[from], the third behind that, and so on, around. */
+kvsql_rc rows_ask(struct rows *rows, struct vt_session *session, const char *sql,
+                  const struct vt_value *values, size_t count, size_t from);
+/* How often SQLite has run a statement that is kept. */
+int rows_runs(struct vt_session *session, const char *sql);
 /* What stands between two values, and a value, behind out[*size] of
  * ROWS_TEXT_MAX. */
 void rows_between(char *out, size_t *size, int column);

@@ -1,5 +1,7 @@
 /* test_edit.c - strings changed and removed by their keys without SQLite
  * (vtab/edit.c), and what is counted then (vtab/counts.c). */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,26 +9,7 @@
 #include "kvsql/admin.h"
 #include "kvsql/store.h"
 #include "tests/lib/rand.h"
-#include "tests/lib/rows_fx.h"
-
-#define TEXT_OF(text)                                                         \
-    {                                                                         \
-        .kind = VT_TEXT, .p = (const uint8_t *)(text),                        \
-        .size = sizeof(text) - 1                                              \
-    }
-#define BLOB_OF(text)                                                         \
-    {                                                                         \
-        .kind = VT_BLOB, .p = (const uint8_t *)(text),                        \
-        .size = sizeof(text) - 1                                              \
-    }
-static const struct vt_value values[] = {
-    TEXT_OF("a"),     TEXT_OF("b"),      TEXT_OF("k:100"), TEXT_OF("k:400"),
-    TEXT_OF(""),      TEXT_OF("gone"),   TEXT_OF("h"),     TEXT_OF("zz"),
-    TEXT_OF("\xff"),  TEXT_OF("nul\0x"), BLOB_OF("a"),     BLOB_OF("\xff"),
-    BLOB_OF("\x00"),  BLOB_OF(""),       TEXT_OF("one"),   TEXT_OF("7"),
-    {.kind = VT_INTEGER, .integer = 7},  {.kind = VT_REAL, .real = 1.5},
-    {.kind = VT_NULL}};
-#define VALUES (sizeof(values) / sizeof(values[0]))
+#include "tests/lib/kept_fx.h"
 
 static const char *const edits[] = {
     "DELETE FROM strings WHERE key = ?",
@@ -42,45 +25,10 @@ static const char *const edits[] = {
     "UPDATE strings SET value = ?"};
 #define EDITS (sizeof(edits) / sizeof(edits[0]))
 
-/* Run a statement with parameters taken from `values` on. */
-static kvsql_rc ask(struct vt_session *session, const char *sql, size_t from)
-{
-    struct vt_statement *statement = NULL;
-    kvsql_rc rc = vt_prepare(session, sql, strlen(sql), NULL, &statement,
-                             &fx.err);
-
-    fx.text[0] = 0;
-    for (int i = 0; rc == KVSQL_OK && i < vt_param_count(statement); i++)
-        rc = vt_bind(statement, i + 1, &values[(from + (size_t)i * 3) % VALUES],
-                     &fx.err);
-    if (rc == KVSQL_OK) rc = rows_drain(&fx, statement);
-    vt_finish(statement);
-    return rc;
-}
-
-/* How often SQLite has run a statement that is kept. */
-static int runs(struct vt_session *session, const char *sql)
-{
-    sqlite3_stmt *stmt = sqlite3_next_stmt(session->sql, NULL);
-
-    for (; stmt != NULL; stmt = sqlite3_next_stmt(session->sql, stmt))
-        if (strcmp(sqlite3_sql(stmt), sql) == 0)
-            return sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_RUN, 0);
-    ck_abort_msg("not kept: %s", sql);
-    return 0;
-}
-
 /* Whether it needs no SQLite, now that it is kept. */
-static bool alone(const char *sql)
+static bool edits_alone(const char *sql)
 {
-    int before;
-
-    for (int i = 0; i < 2; i++)
-        ck_assert_msg(ask(fx.session, sql, 0) == KVSQL_OK, "%s: %s", sql,
-                      fx.err.text);
-    before = runs(fx.session, sql);
-    ck_assert_int_eq(ask(fx.session, sql, 0), KVSQL_OK);
-    return runs(fx.session, sql) == before;
+    return alone(fx.session, sql, 0);
 }
 
 /* A transaction that strings has joined. */
@@ -90,7 +38,7 @@ static void begin(void)
     ok("DELETE FROM strings WHERE 0");
 }
 
-static void fill(void)
+static void fill_strings(void)
 {
     ok("INSERT INTO strings(key, value, expires_at) VALUES('a', 'one', NULL), "
        "('b', 42, 1800000000000), ('', 'empty', NULL), (x'ff', x'00ff', NULL), "
@@ -99,6 +47,11 @@ static void fill(void)
     ok("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT "
        "900) INSERT INTO strings(key, value) SELECT printf('k:%03d', i), i "
        "FROM n");
+}
+
+static void fill(void)
+{
+    fill_strings();
     ok("INSERT INTO hashes(key, field, value) VALUES('h', 'f', 1)");
     ok("INSERT INTO lists(key, value) VALUES('k:150l', 'x')");
     __atomic_store_n(&fx.wall, 1700000006000, __ATOMIC_RELAXED);
@@ -134,19 +87,29 @@ START_TEST(only_changes_by_keys_of_strings_are_made_without_sqlite)
     fill();
     begin();
     for (size_t i = 0; i < EDITS; i++)
-        ck_assert_msg(alone(edits[i]), "%s", edits[i]);
+        ck_assert_msg(edits_alone(edits[i]), "%s", edits[i]);
     for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++) {
         const bool returns = strstr(no[i], "RETURNING") != NULL;
-        if (!returns) ck_assert_msg(!alone(no[i]), "%s", no[i]);
+        if (!returns) ck_assert_msg(!edits_alone(no[i]), "%s", no[i]);
     }
     ok("ROLLBACK");
-    /* one that writes by itself, and one whose table has not joined */
-    ck_assert(!alone(edits[0]));
-    ok("BEGIN");
-    ok("DELETE FROM sets WHERE 0");
-    ck_assert_int_eq(ask(fx.session, edits[5], 0), KVSQL_OK);
-    ck_assert(alone(edits[5]));
-    ok("COMMIT");
+    /* by itself, and with a table that has not joined: a range joins, one key is
+     * SQLite's, the first time */
+    for (size_t i = 0; i < EDITS; i++) {
+        const bool range = strstr(edits[i], "key = ") == NULL;
+        int before;
+        ck_assert_msg(edits_alone(edits[i]), "%s", edits[i]);
+        before = rows_runs(fx.session, edits[i]);
+        for (int sets = 0; sets < 2; sets++) {
+            ok("BEGIN");
+            if (sets) ok("DELETE FROM sets WHERE 0");
+            for (int again = 0; again < 2; again++)
+                ck_assert_int_eq(ask(fx.session, edits[i], 0), KVSQL_OK);
+            ck_assert_int_eq(rows_runs(fx.session, edits[i]) - before,
+                             range ? 0 : sets + 1);
+            ok("ROLLBACK");
+        }
+    }
 }
 END_TEST
 
@@ -186,6 +149,53 @@ START_TEST(a_change_is_the_one_that_sqlite_makes)
                 ck_assert_msg(strcmp(rows, fx.text) == 0, "%s, %zu", edits[e],
                               v);
                 ok("ROLLBACK");
+            }
+        }
+}
+END_TEST
+
+/* The rows of the table, where a change is committed at once, or is the first of a
+ * transaction. */
+static void changed(bool first, const char *sql, size_t from, kvsql_rc *rc,
+                    int64_t *changes)
+{
+    ok("DELETE FROM strings");
+    fill_strings();
+    if (first) ok("BEGIN");
+    *rc = ask(fx.session, sql, from);
+    *changes = vt_changes(fx.session);
+    if (first) ok("COMMIT");
+    ck_assert(!vt_in_transaction(fx.session) && fx.session->txn == NULL);
+    ck_assert_int_eq(rows_run(&fx, fx.other, CONTENTS), KVSQL_OK);
+}
+
+START_TEST(a_change_that_is_alone_is_the_one_that_sqlite_makes)
+{
+    static char rows[ROWS_TEXT_MAX];
+    const struct vt_limits limits = {.row_max = 2000};
+
+    fill();
+    vt_session_limits(fx.other, &limits);
+    for (size_t e = 0; e < EDITS; e++)
+        for (size_t v = 0; v < VALUES; v += 1 + e % 3) {
+            int64_t changes = 0, now_changes;
+            kvsql_rc rc = KVSQL_OK, now;
+            uint64_t position;
+            vt_statements_forget(fx.session); /* the first is SQLite's */
+            for (int again = 0; again < 4; again++) {
+                changed(again == 3, edits[e], v, &now, &now_changes);
+                position = vt_position(fx.session);
+                ok("SELECT 1 FROM strings");
+                ck_assert_uint_eq(vt_position(fx.session), position);
+                ck_assert_int_eq(rows_run(&fx, fx.other, CONTENTS), KVSQL_OK);
+                if (again == 0) {
+                    rc = now;
+                    changes = now_changes;
+                    memcpy(rows, fx.text, sizeof(rows));
+                }
+                ck_assert_msg(now == rc && now_changes == changes &&
+                                  strcmp(rows, fx.text) == 0,
+                              "%s, %zu: %s", edits[e], v, fx.err.text);
             }
         }
 }
@@ -266,7 +276,7 @@ START_TEST(histories_with_savepoints_are_those_of_a_native_table)
     struct rand_state rand;
     char key[2][16];
     bool inside = false;
-    int open_a = 0, open_b = 0, own = 0;
+    int open_a = 0, open_b = 0, own = 0, own_alone = 0;
 
     rand = rand_of(rand_seed("edit", 5));
     ck_assert_int_eq(sqlite3_open(":memory:", &native), SQLITE_OK);
@@ -325,8 +335,10 @@ START_TEST(histories_with_savepoints_are_those_of_a_native_table)
         }
         if (step % 50 == 0) same();
         own += fx.session->changes_own;
+        own_alone += fx.session->changes_own && !inside;
     }
     ck_assert_int_gt(own, STEPS / 10);
+    ck_assert_int_gt(own_alone, STEPS / 100);
     if (inside) both("COMMIT", NULL, 0, false);
     same();
     ck_assert_int_eq(sqlite3_close(native), SQLITE_OK);
@@ -360,7 +372,7 @@ START_TEST(who_asks_for_the_counts_gets_them)
     ck_assert_int_eq(vt_changes(fx.session), 2);
     GIVES("SELECT total_changes(), changes()", "9|2"); /* 3, 1 and 2, 1 and 2 */
     ck_assert(!fx.session->changes_own);
-    ck_assert(!alone(BY_KEY) && !alone(BY_RANGE)); /* from here on */
+    ck_assert(!edits_alone(BY_KEY) && !edits_alone(BY_RANGE)); /* from here on */
     ck_assert_int_eq(ask(fx.session, BY_RANGE, 1), KVSQL_OK);
     GIVES("SELECT changes()", "2");
     GIVES("SELECT total_changes()", "17");
@@ -455,13 +467,13 @@ START_TEST(a_name_that_means_another_table_is_noticed)
 {
     fill();
     begin();
-    ck_assert(alone(edits[1]));
+    ck_assert(edits_alone(edits[1]));
     ok("ROLLBACK");
     ok("CREATE TEMP TABLE strings(key, value, expires_at)");
     ok("INSERT INTO temp.strings VALUES('a', 1, 2)");
     begin();
     ok("DELETE FROM main.strings WHERE 0");
-    ck_assert(!alone(edits[1]));
+    ck_assert(!edits_alone(edits[1]));
     GIVES("SELECT count(*) FROM temp.strings", "0");
     GIVES("SELECT count(*) FROM main.strings WHERE key = 'a'", "1");
     ok("ROLLBACK");
@@ -470,10 +482,10 @@ START_TEST(a_name_that_means_another_table_is_noticed)
     ok("BEGIN");
     ok("CREATE TEMP TABLE strings(key, value, expires_at)");
     ok("DELETE FROM main.strings WHERE 0");
-    ck_assert(!alone(edits[1]));
+    ck_assert(!edits_alone(edits[1]));
     ok("ROLLBACK");
     begin();
-    ck_assert(alone(edits[1]));
+    ck_assert(edits_alone(edits[1]));
     GIVES("SELECT count(*) FROM strings WHERE key = 'a'", "0");
     ok("COMMIT");
 }
@@ -489,7 +501,7 @@ START_TEST(what_was_bound_is_what_is_changed)
 
     fill();
     begin();
-    ck_assert(alone(edits[5]));
+    ck_assert(edits_alone(edits[5]));
     ok("ROLLBACK");
     for (int early = 0; early < 2; early++) {
         if (!early) begin();
@@ -531,10 +543,14 @@ START_TEST(a_change_that_is_stopped_has_changed_nothing)
     fill();
     ok(CONTENTS);
     memcpy(before, fx.text, sizeof(before));
-    for (int kept = 0; kept < 3; kept++) {
-        ck_assert_int_eq(vt_begin(fx.other, &fx.err), KVSQL_OK);
-        ck_assert_int_eq(ask(fx.other, "DELETE FROM strings WHERE 0", 0),
-                         KVSQL_OK);
+    for (int kept = 0; kept < 5; kept++) {
+        if (kept < 3) {
+            ck_assert_int_eq(vt_begin(fx.other, &fx.err), KVSQL_OK);
+            ck_assert_int_eq(ask(fx.other, "DELETE FROM strings WHERE 0", 0),
+                             KVSQL_OK);
+        } else if (kept == 3) {
+            ck_assert_int_eq(vt_begin(fx.other, &fx.err), KVSQL_OK);
+        }
         if (kept > 0) vt_interrupt(fx.other);
         rc = ask(fx.other, sql, 0);
         ck_assert_int_eq(rc, kept > 0 ? KVSQL_INTERRUPT : KVSQL_OK);
@@ -585,6 +601,45 @@ START_TEST(without_memory_a_change_is_whole_or_not_made)
 }
 END_TEST
 
+/* The same of one that is committed at once, and of the first of a transaction. */
+START_TEST(without_memory_a_change_that_is_alone_is_whole_or_not_made)
+{
+    static char before[ROWS_TEXT_MAX], after[ROWS_TEXT_MAX];
+
+    fill();
+    ok(CONTENTS);
+    memcpy(before, fx.text, sizeof(before));
+    for (size_t e = 0; e < EDITS; e++) {
+        bool first = e % 2 == 1;
+        kvsql_rc rc = KVSQL_NOMEM;
+        ok("DELETE FROM strings");
+        fill_strings();
+        ok("BEGIN");
+        ck_assert_int_eq(ask(fx.session, edits[e], 0), KVSQL_OK);
+        ok(CONTENTS);
+        memcpy(after, fx.text, sizeof(after));
+        ok("ROLLBACK");
+        for (uint64_t n = 1; rc != KVSQL_OK || n < 12; n++) {
+            ck_assert_uint_lt(n, 2000);
+            ok("DELETE FROM strings");
+            fill_strings();
+            if (first) ok("BEGIN");
+            kv_mem_fail_at(n, 0);
+            rc = ask(fx.session, edits[e], 0);
+            kv_mem_fail_at(0, 0);
+            ck_assert(rc == KVSQL_OK || rc == KVSQL_NOMEM);
+            if (vt_in_transaction(fx.session)) ok("COMMIT");
+            ck_assert(fx.session->txn == NULL && fx.session->pin == NULL);
+            ok(CONTENTS);
+            ck_assert_msg(strcmp(fx.text,
+                                 rc == KVSQL_OK ? after : before) == 0,
+                          "%s, allocation %llu: %d", edits[e],
+                          (unsigned long long)n, (int)rc);
+        }
+    }
+}
+END_TEST
+
 /* Memory that runs out while it is found out what a statement is, or while SQLite
  * counts: the transaction is rolled back, and that is said. */
 START_TEST(without_memory_nobody_goes_on_outside_of_the_transaction)
@@ -613,6 +668,141 @@ START_TEST(without_memory_nobody_goes_on_outside_of_the_transaction)
             fx.session->counts_asked = false;
             fx.session->schema++; /* to be found out again */
         }
+    }
+}
+END_TEST
+
+/* ---- in the way of one that is alone ------------------------------------------ */
+
+static _Atomic int holder_state; /* 1: holds the store; 2: shall let go */
+
+static void *hold(void *arg)
+{
+    struct rows *rows = arg;
+    struct kvsql_error err;
+    struct kv_txn *txn;
+
+    if (vt_begin(rows->session, &err) == KVSQL_OK &&
+        vt_write(rows->session, &txn, &err) == KVSQL_OK)
+        atomic_store(&holder_state, 1);
+    while (atomic_load(&holder_state) != 2) kv_os_sleep_ms(1);
+    vt_rollback(rows->session);
+    return NULL;
+}
+
+/* It waits for the store no longer than it would in SQLite, and says the same. */
+START_TEST(a_change_that_is_alone_waits_for_the_store)
+{
+    static const char wanted[] = "another transaction holds the store for longer "
+                                 "than 2";
+    const struct vt_limits limits = {.trusted = true, .deadline_ms = 200};
+    pthread_t thread;
+    kvsql_rc rc;
+
+    fill();
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(ask(fx.other, edits[8], 0), KVSQL_OK);
+    vt_session_limits(fx.other, &limits);
+    for (int i = 0; i < 2; i++)
+        ck_assert(alone(fx.other, edits[8], 0));
+    ck_assert_int_eq(pthread_create(&thread, NULL, hold, &fx), 0);
+    while (atomic_load(&holder_state) != 1) kv_os_sleep_ms(1);
+    for (int first = 0; first < 2; first++) {
+        const int before = rows_runs(fx.other, edits[8]);
+        if (first) ck_assert_int_eq(vt_begin(fx.other, &fx.err), KVSQL_OK);
+        rc = ask(fx.other, edits[8], 0);
+        ck_assert_msg((rc == KVSQL_BUSY &&
+                       strncmp(fx.err.text, wanted, sizeof(wanted) - 1) == 0) ||
+                          rc == KVSQL_INTERRUPT, /* it looked late */
+                      "%s", fx.err.text);
+        ck_assert_int_eq(rows_runs(fx.other, edits[8]), before);
+        ck_assert_int_eq(vt_changes(fx.other), 0);
+        ck_assert_int_eq(vt_in_transaction(fx.other), first);
+        vt_rollback(fx.other);
+    }
+    atomic_store(&holder_state, 2);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(ask(fx.other, edits[8], 0), KVSQL_OK);
+}
+END_TEST
+
+START_TEST(the_first_change_sees_that_the_store_moved_on)
+{
+    fill();
+    ck_assert(edits_alone(edits[8]));
+    ok("BEGIN");
+    GIVES("SELECT count(*) FROM sets", "0");
+    ck_assert_int_eq(rows_run(&fx, fx.other, "INSERT INTO sets VALUES('s', 1)"),
+                     KVSQL_OK);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(ask(fx.session, edits[8], 0), KVSQL_SNAPSHOT);
+        ck_assert_str_eq(fx.err.text,
+                         "the store moved on since this transaction read: begin "
+                         "the transaction with a write");
+        ck_assert(vt_in_transaction(fx.session) && fx.session->txn == NULL);
+        GIVES("SELECT count(*) FROM sets", "0");
+    }
+    ok("ROLLBACK");
+}
+END_TEST
+
+/* The text that joins may mean another table: then the change is SQLite's. */
+START_TEST(a_second_name_for_strings_is_changed_by_it)
+{
+    static const char sql[] = "UPDATE aside SET value = ? WHERE key >= 'b'";
+
+    fill();
+    ok("CREATE VIRTUAL TABLE temp.aside USING strings");
+    ck_assert(edits_alone(sql));
+    ok("CREATE TABLE main.strings(key, value)");
+    ck_assert(edits_alone(sql));
+    for (int table = 1; table >= 0; table--) {
+        ok("BEGIN");
+        ck_assert_int_eq(ask(fx.session, sql, 1), KVSQL_OK);
+        ck_assert_int_gt(vt_changes(fx.session), 0);
+        ck_assert(edits_alone(sql));
+        ok("ROLLBACK");
+        if (table) ok("DROP TABLE strings");
+    }
+}
+END_TEST
+
+START_TEST(a_session_that_only_reads_changes_nothing)
+{
+    const struct vt_limits all = {.admin = true};
+    struct vt_limits limits = {.trusted = true, .read_only = true};
+
+    fill();
+    vt_session_limits(fx.other, &all);
+    ck_assert(edits_alone(edits[0]));
+    begin();
+    ck_assert(edits_alone(edits[0]));
+    ok("PRAGMA query_only = 1");
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(ask(fx.session, edits[0], 0), KVSQL_READONLY);
+        ck_assert_str_eq(fx.err.text, "attempt to write a readonly database");
+        if (i == 0) ok("ROLLBACK");
+    }
+    ok("PRAGMA query_only = 0");
+    for (int remote = 0; remote < 2; remote++) {
+        limits.trusted = remote == 0;
+        limits.read_only = true;
+        vt_session_limits(fx.session, &limits);
+        for (int i = 0; i < 3; i++) {
+            ck_assert_int_eq(ask(fx.session, edits[0], 0), KVSQL_READONLY);
+            ck_assert_str_eq(fx.err.text,
+                             "attempt to write a readonly database");
+        }
+        /* it learns meanwhile, and may write to its own schema for that */
+        ck_assert_int_eq(rows_run(&fx, fx.other,
+                                  remote ? "DROP TABLE u"
+                                         : "CREATE VIRTUAL TABLE u USING "
+                                           "kv_hash('u:{id}', id, a)"),
+                         KVSQL_OK);
+        ok("SELECT 1");
+        limits.read_only = false;
+        vt_session_limits(fx.session, &limits);
+        ck_assert(edits_alone(edits[0]));
     }
 }
 END_TEST
@@ -665,7 +855,7 @@ START_TEST(a_long_change_is_taken_back)
     begin();
     ok("SAVEPOINT s");
     ck_assert_int_eq(ask(fx.session, sql, 3), KVSQL_OK);
-    ck_assert(alone(sql));
+    ck_assert(edits_alone(sql));
     ck_assert_int_eq(vt_changes(fx.session), 60000);
     GIVES("SELECT count(*), min(value), max(value) FROM strings",
           "60000|a|a");
@@ -687,6 +877,14 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_change_is_the_one_that_sqlite_makes);
     tcase_add_test(tests,
                    histories_with_savepoints_are_those_of_a_native_table);
+    tcase_add_test(tests,
+                   a_change_that_is_alone_is_the_one_that_sqlite_makes);
+    tcase_add_test(tests,
+                   without_memory_a_change_that_is_alone_is_whole_or_not_made);
+    tcase_add_test(tests, a_change_that_is_alone_waits_for_the_store);
+    tcase_add_test(tests, the_first_change_sees_that_the_store_moved_on);
+    tcase_add_test(tests, a_second_name_for_strings_is_changed_by_it);
+    tcase_add_test(tests, a_session_that_only_reads_changes_nothing);
     tcase_add_test(tests, who_asks_for_the_counts_gets_them);
     tcase_add_test(tests,
                    who_asks_while_rows_are_read_gets_the_counts_behind_them);
