@@ -97,6 +97,8 @@ KV_INTERNAL int vt_param_count(const struct vt_statement *statement);
 /* Index (from 1) of ":name", "@name", "$name" given without the sign; 0: none. */
 KV_INTERNAL int vt_param_index(const struct vt_statement *statement,
                                const char *name);
+/* Before the first step, or behind the last row. KVSQL_INVALID while rows are to
+ * come, KVSQL_RANGE: there is no such parameter. */
 KV_INTERNAL kvsql_rc vt_bind(struct vt_statement *statement, int index,
                              const struct vt_value *value,
                              struct kvsql_error *err) KV_MUST_USE;

@@ -404,8 +404,13 @@ static int statement_bind(struct vt_statement *statement, int index,
 kvsql_rc vt_bind(struct vt_statement *statement, int index,
                  const struct vt_value *value, struct kvsql_error *err)
 {
-    const int rc = statement_bind(statement, index, value);
+    int rc;
 
+    if (KV_UNLIKELY(statement->running)) /* as SQLite, whoever runs it */
+        return kv_fail(err, KVSQL_INVALID,
+                       "the statement runs: read it to its end, or finish it, "
+                       "before its parameters change");
+    rc = statement_bind(statement, index, value);
     if (KV_LIKELY(rc == SQLITE_OK)) return KVSQL_OK;
     if (rc == SQLITE_RANGE)
         return kv_fail(err, KVSQL_RANGE,

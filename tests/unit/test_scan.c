@@ -280,6 +280,40 @@ START_TEST(what_was_bound_is_handed_over)
 }
 END_TEST
 
+/* Of a lookup, of rows, of SQLite's. */
+START_TEST(nothing_is_bound_while_rows_are_read)
+{
+    static const char *const asks[] = {
+        "SELECT value FROM strings WHERE key = ?",
+        "SELECT value FROM strings WHERE key >= ?",
+        "SELECT value || '' FROM strings WHERE key >= ?"};
+    const struct vt_value a = TEXT_OF("a"), b = TEXT_OF("b");
+    struct vt_statement *statement;
+    bool row;
+
+    ok("INSERT INTO strings(key, value) VALUES('a', 1), ('b', 2)");
+    for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++)
+        for (int again = 0; again < 3; again++) {
+            ck_assert_int_eq(vt_prepare(fx.session, asks[i], strlen(asks[i]),
+                                        NULL, &statement, &fx.err),
+                             KVSQL_OK);
+            ck_assert_int_eq(vt_bind(statement, 1, &a, &fx.err), KVSQL_OK);
+            ck_assert_int_eq(vt_step(statement, &row, &fx.err), KVSQL_OK);
+            ck_assert(row);
+            ck_assert_int_eq(vt_bind(statement, 1, &b, &fx.err), KVSQL_INVALID);
+            ck_assert_str_eq(fx.err.text,
+                             "the statement runs: read it to its end, or finish "
+                             "it, before its parameters change");
+            ck_assert_int_eq(rows_drain(&fx, statement), KVSQL_OK);
+            ck_assert_str_eq(fx.text, i == 0 ? "" : "2");
+            ck_assert_int_eq(vt_bind(statement, 1, &b, &fx.err), KVSQL_OK);
+            ck_assert_int_eq(rows_drain(&fx, statement), KVSQL_OK);
+            ck_assert_str_eq(fx.text, "2");
+            vt_finish(statement);
+        }
+}
+END_TEST
+
 START_TEST(rows_count_against_the_limits_and_are_shown)
 {
     struct vt_limits little = {.row_max = 2};
@@ -436,6 +470,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_view_stays_while_its_rows_are_read);
     tcase_add_test(tests, a_name_that_means_another_table_is_noticed);
     tcase_add_test(tests, what_was_bound_is_handed_over);
+    tcase_add_test(tests, nothing_is_bound_while_rows_are_read);
     tcase_add_test(tests, rows_count_against_the_limits_and_are_shown);
     tcase_add_test(tests, rows_end_when_their_session_is_to_end);
     tcase_add_test(tests, rows_end_with_their_transaction);
