@@ -18,6 +18,7 @@
 #define DIFF_ARG_SIZE 96
 #define DIFF_SHOWN_MAX 20
 #define DIFF_REPLY_MAX ((size_t)64 << 20)
+#define DIFF_NEAR_S 120 /* a machine stood still between one server and the other */
 
 /* ---- command_diff.c ------------------------------------------------------ */
 
@@ -27,7 +28,7 @@ enum diff_how {
     DIFF_MAP,   /* pairs in any order */
     DIFF_SCORES, /* pairs in any order, the second as numbers */
     DIFF_REAL,  /* texts that are equal as numbers */
-    DIFF_NEAR,  /* integers that differ by one at most: rounded clocks */
+    DIFF_NEAR,  /* seconds that differ by DIFF_NEAR_S at most */
     DIFF_SHAPE, /* chosen by chance or by the clock: the same kind of reply */
     DIFF_SCAN   /* [cursor, array in any order] */
 };

@@ -173,7 +173,7 @@ bool diff_equal(enum diff_how how, kvsql_slice ours, kvsql_slice theirs)
     if (how == DIFF_NEAR) {
         return n == 1 && m == 1 && a[0].mark == ':' && b[0].mark == ':' &&
                a[0].number >= 0 && b[0].number >= 0 &&
-               llabs(a[0].number - b[0].number) <= 1;
+               llabs(a[0].number - b[0].number) <= DIFF_NEAR_S;
     }
     if (how == DIFF_SHAPE) {
         return n == m && a[0].mark == b[0].mark &&
