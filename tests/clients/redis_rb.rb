@@ -31,7 +31,8 @@ def strings(r)
   same r.mapped_mget("a", "b", "none"), { "a" => "1", "b" => "2", "none" => nil }
   same [r.incr("a"), r.incrby("a", 8), r.incrbyfloat("b", 0.5)], [2, 10, 2.5]
   same [r.append("a", "x"), r.getrange("a", 0, 1), r.getdel("a")], [3, "10", "10x"]
-  same [r.expire("b", 10), r.ttl("b"), r.persist("b"), r.ttl("b")], [true, 10, true, -1]
+  same [r.expire("b", 10), (1..10).cover?(r.ttl("b")), r.persist("b"), r.ttl("b")],
+       [true, true, true, -1]
   step "strings and expiry"
 end
 
