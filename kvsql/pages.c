@@ -37,14 +37,6 @@ static kvsql_rc pages_fail(const struct kv_pages *pages, const char *what,
                    kv_os_error((int)-result));
 }
 
-static uint32_t pages_u32(const uint8_t *p)
-{
-    uint32_t value;
-
-    memcpy(&value, p, sizeof(value));
-    return __builtin_bswap32(value);
-}
-
 /* What the header says, when it is that of a file we can go on with. */
 static bool pages_header_read(struct kv_pages *pages, uint64_t size)
 {
@@ -53,12 +45,12 @@ static bool pages_header_read(struct kv_pages *pages, uint64_t size)
 
     pages->page_size = page_size == 1 ? 65536 : page_size;
     pages->usable = pages->page_size - h[20];
-    pages->count = pages_u32(h + 28);
+    pages->count = kv_page_get_u32(h + 28);
     if (memcmp(h, "SQLite format 3", 16) != 0 || pages->page_size < 512 ||
         (pages->page_size & (pages->page_size - 1)) != 0 ||
         pages->usable < 480 || h[18] != 1 || h[19] != 1 || pages->count == 0 ||
-        pages_u32(h + 24) != pages_u32(h + 92) || pages_u32(h + 44) != 4 ||
-        pages_u32(h + 52) != 0 || pages_u32(h + 56) != 1)
+        kv_page_get_u32(h + 24) != kv_page_get_u32(h + 92) || kv_page_get_u32(h + 44) != 4 ||
+        kv_page_get_u32(h + 52) != 0 || kv_page_get_u32(h + 56) != 1)
         return false;
     pages->local_max = (pages->usable - 12) * 64 / 255 - 23;
     pages->local_min = (pages->usable - 12) * 32 / 255 - 23;
@@ -165,7 +157,7 @@ kvsql_rc kv_pages_finish(struct kv_pages *pages, uint64_t *size,
 {
     const struct kv_os *const os = pages->os;
     uint8_t *const h = pages->header;
-    const uint32_t changes = pages_u32(h + 24) + 1;
+    const uint32_t changes = kv_page_get_u32(h + 24) + 1;
     const kvsql_rc rc = pages_flush(pages, err);
 
     if (rc != KVSQL_OK)

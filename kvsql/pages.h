@@ -111,7 +111,7 @@ KV_INTERNAL kvsql_rc kv_page_tree_end(struct kv_page_tree *tree,
                                       struct kvsql_error *err) KV_MUST_USE;
 KV_INTERNAL void kv_page_tree_fini(struct kv_page_tree *tree);
 
-/* ---- between pages.c and pages_tree.c ------------------------------------ */
+/* ---- between the files of pages ------------------------------------ */
 
 /* Room for the next page of the file, to be filled at once, and its number;
  * NULL: err says why. It may be that of the last page. */
@@ -133,6 +133,17 @@ KV_HEADER_INLINE void kv_page_u32(uint8_t *p, uint32_t value)
 {
     const uint32_t swapped = __builtin_bswap32(value);
     __builtin_memcpy(p, &swapped, 4);
+}
+KV_HEADER_INLINE uint32_t kv_page_get_u16(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 8 | p[1];
+}
+KV_HEADER_INLINE uint32_t kv_page_get_u32(const uint8_t *p)
+{
+    uint32_t value;
+
+    __builtin_memcpy(&value, p, 4);
+    return __builtin_bswap32(value);
 }
 
 #endif

@@ -4,6 +4,7 @@
  *   snapshot_write.c  a view as a file: its schema, what is small, the order
  *   snapshot_rows.c   the rows of the view, as pages (pages.h)
  *   snapshot_read.c   a file as a store
+ *   snapshot_source.c its rows, from pages or from SQLite
  *   snapshot_answers.c  answers that are kept, both ways
  *
  * Always true, whoever opens a file:
@@ -17,7 +18,7 @@
 #define KVSQL_SNAPSHOT_PRIVATE_H
 
 #include "kvsql/admin.h"
-#include "kvsql/pages.h"
+#include "kvsql/pages_read.h"
 #include "kvsql/snapshot.h"
 
 #ifdef KVSQL_EXTENSION /* the loading process has the functions */
@@ -114,6 +115,41 @@ KV_INTERNAL kvsql_rc kv_snapshot_rows(struct snapshot_writer *writer,
 /* How far it is, in keys. */
 KV_INTERNAL void kv_snapshot_tell(const struct snapshot_writer *writer,
                                   uint64_t done, uint64_t total);
+
+/* ---- reading ------------------------------------------------------------ */
+
+#define SNAPSHOT_COLUMNS_MAX 4
+
+/* Rows of the tables of keys, each table at one of its own. From pages
+ * (pages_read.h), or from statements when the file is of a kind that only SQLite
+ * reads. */
+struct snapshot_source {
+    sqlite3 *db;
+    const char *path;
+    bool paged;
+    struct kv_page_file file;
+    struct kv_page_cursor cursors[SNAPSHOT_FILLED];
+    sqlite3_stmt *stmts[SNAPSHOT_FILLED];
+    struct kv_page_value values[SNAPSHOT_FILLED][SNAPSHOT_COLUMNS_MAX];
+    struct kv_page_value *row[SNAPSHOT_FILLED]; /* NULL: there is none */
+    uint64_t rows[SNAPSHOT_FILLED];             /* read so far */
+};
+
+/* `db` has the file open, and its tables are as they should be. */
+KV_INTERNAL kvsql_rc kv_snapshot_source_open(struct snapshot_source *source,
+                                             sqlite3 *db,
+                                             const struct kv_os *os,
+                                             const char *path,
+                                             struct kvsql_error *err)
+    KV_MUST_USE;
+/* The next row; what the last one lent is gone. KVSQL_CORRUPT when paged: the
+ * sentence is the caller's. */
+KV_INTERNAL kvsql_rc kv_snapshot_source_step(struct snapshot_source *source,
+                                             enum snapshot_table table,
+                                             struct kvsql_error *err)
+    KV_MUST_USE;
+/* One of zeroes, too; before the connection is closed. */
+KV_INTERNAL void kv_snapshot_source_close(struct snapshot_source *source);
 
 /* ---- results and files -------------------------------------------------- */
 

@@ -7,7 +7,9 @@
  *
  * Always true:
  *   P6  a file is read with immutable=1 and without mmap: no side file is
- *       looked at, and a file cut short gives an error, not SIGBUS.
+ *       looked at, and a file cut short gives an error, not SIGBUS. The rows of
+ *       keys are read past SQLite (snapshot_source.c), which has checked what
+ *       the file says of itself before.
  *
  * Thread: the caller's. */
 #include "kvsql/admin.h"
@@ -27,9 +29,7 @@ struct snapshot_reader {
     struct kv_store *store;
     struct kv_load load;
     struct kvsql_error *err;
-    sqlite3_stmt *stmts[SNAPSHOT_FILLED];
-    bool at_row[SNAPSHOT_FILLED];
-    uint64_t rows[SNAPSHOT_FILLED]; /* read so far */
+    struct snapshot_source source;
     struct kv_buf key_last, elem_last; /* for the order of rows */
     enum kv_type type_last;            /* of the last key */
     uint64_t bytes;
@@ -56,50 +56,49 @@ static kvsql_rc snapshot_damaged(const struct snapshot_reader *reader,
                    kv_text_show(shown, sizeof shown, key->p, key->size), what);
 }
 
+/* The key read last, or none. */
+static struct kv_key snapshot_key_last(const struct snapshot_reader *reader)
+{
+    const struct kv_buf *const last = &reader->key_last;
+
+    return last->size > 0 ? (struct kv_key){.p = last->p + 1,
+                                            .size = (uint32_t)(last->size - 1),
+                                            .cls = last->p[0]}
+                          : (struct kv_key){.p = (const uint8_t *)""};
+}
+
 static kvsql_rc snapshot_step(struct snapshot_reader *reader,
                               enum snapshot_table table)
 {
-    int code = sqlite3_step(reader->stmts[table]);
+    const kvsql_rc rc =
+        kv_snapshot_source_step(&reader->source, table, reader->err);
 
-    reader->at_row[table] = code == SQLITE_ROW;
-    if (code == SQLITE_DONE)
-        return KVSQL_OK;
-    if (code != SQLITE_ROW)
-        return kv_snapshot_fail(reader->err, reader->db, code, "read",
-                                reader->path);
-    reader->rows[table]++;
-    return KVSQL_OK;
+    if (KV_LIKELY(rc != KVSQL_CORRUPT || !reader->source.paged))
+        return rc;
+    const struct kv_key last = snapshot_key_last(reader);
+    return snapshot_damaged(reader, table, &last,
+                            "a page at or behind it is not whole");
 }
-
-/* sqlite3_column_value gives an unprotected value, which is as good as any on
- * a connection without mutexes, and half the calls of sqlite3_column_x. */
 
 /* Bytes of a cell; false when it is neither TEXT nor BLOB, or its class is not
  * that of its bytes (VA1), or it is longer than `size_max`. They live until
- * the statement's next step. */
-static bool snapshot_cell(sqlite3_stmt *stmt, int column, size_t size_max,
+ * the table's next step. */
+static bool snapshot_cell(const struct kv_page_value *cell, size_t size_max,
                           struct kv_key *out)
 {
-    sqlite3_value *cell = sqlite3_column_value(stmt, column);
-    int type = sqlite3_value_type(cell);
-    const void *p = sqlite3_value_blob(cell);
-    size_t size = (size_t)sqlite3_value_bytes(cell);
-
-    if ((type != SQLITE_TEXT && type != SQLITE_BLOB) || size > size_max ||
-        (p == NULL && size != 0))
+    if ((cell->kind != KV_PAGE_TEXT && cell->kind != KV_PAGE_BLOB) ||
+        cell->size > size_max || (cell->p == NULL && cell->size != 0))
         return false;
-    *out = kv_key_of(p, size);
-    return (out->cls == KV_TEXT) == (type == SQLITE_TEXT);
+    *out = kv_key_of(cell->p, cell->size);
+    return (out->cls == KV_TEXT) == (cell->kind == KV_PAGE_TEXT);
 }
 
 /* A time in ms, NULL = 0; false for anything else. */
-static bool snapshot_cell_time(sqlite3_stmt *stmt, int column, int64_t *out)
+static bool snapshot_cell_time(const struct kv_page_value *cell, int64_t *out)
 {
-    sqlite3_value *cell = sqlite3_column_value(stmt, column);
-    int type = sqlite3_value_type(cell);
-
-    *out = sqlite3_value_int64(cell);
-    return type == SQLITE_NULL || (type == SQLITE_INTEGER && *out > 0);
+    *out = cell->kind == KV_PAGE_INT ? cell->number : 0;
+    return cell->kind == KV_PAGE_NULL ||
+           (cell->kind == KV_PAGE_INT && *out > 0);
 }
 
 /* True when `key` is behind the last one, which it then becomes. */
@@ -125,53 +124,44 @@ static bool snapshot_ascends(struct kv_buf *last, const struct kv_key *key)
 }
 
 /* The type that a cell names; KV_NONE: none. `likely` is asked first: many keys
- * in a row have one type. No text is asked for, for SQLite would copy it to put
- * a NUL behind. */
-static enum kv_type snapshot_cell_type(sqlite3_stmt *stmt, int column,
+ * in a row have one type. */
+static enum kv_type snapshot_cell_type(const struct kv_page_value *cell,
                                        enum kv_type likely)
 {
-    sqlite3_value *const cell = sqlite3_column_value(stmt, column);
-    const bool text = sqlite3_value_type(cell) == SQLITE_TEXT;
-    const void *const p = sqlite3_value_blob(cell);
-    const size_t size = (size_t)sqlite3_value_bytes(cell);
-
-    if (!text || p == NULL)
+    if (cell->kind != KV_PAGE_TEXT || cell->p == NULL)
         return KV_NONE;
     for (unsigned i = 0; i <= KV_STREAM; i++) {
         const unsigned type = i == 0 ? likely : i;
         const char *const name = kv_type_name(type);
-        if (type != KV_NONE && strlen(name) == size &&
-            memcmp(name, p, size) == 0)
+        if (type != KV_NONE && strlen(name) == cell->size &&
+            memcmp(name, cell->p, cell->size) == 0)
             return (enum kv_type)type;
     }
     return KV_NONE;
 }
 
 /* A count of elements or bytes; false for anything else. */
-static bool snapshot_cell_length(sqlite3_stmt *stmt, int column,
+static bool snapshot_cell_length(const struct kv_page_value *cell,
                                  uint64_t *length)
 {
-    sqlite3_value *const cell = sqlite3_column_value(stmt, column);
-    const int64_t number = sqlite3_value_int64(cell);
-
-    *length = (uint64_t)number;
-    return sqlite3_value_type(cell) == SQLITE_INTEGER && number >= 0;
+    *length = cell->kind == KV_PAGE_INT ? (uint64_t)cell->number : 0;
+    return cell->kind == KV_PAGE_INT && cell->number >= 0;
 }
 
 /* The current row of `keys`. */
 static kvsql_rc snapshot_read_key(struct snapshot_reader *reader,
                                   struct snapshot_key *out)
 {
-    sqlite3_stmt *stmt = reader->stmts[SNAPSHOT_KEYS];
+    const struct kv_page_value *const row = reader->source.row[SNAPSHOT_KEYS];
 
     *out = (struct snapshot_key){.key = {.p = (const uint8_t *)""}};
-    if (!snapshot_cell(stmt, 0, KVSQL_KEY_MAX, &out->key))
+    if (!snapshot_cell(&row[0], KVSQL_KEY_MAX, &out->key))
         return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
                                 "the key is not in the form of its bytes");
     if (!snapshot_ascends(&reader->key_last, &out->key))
         return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
                                 "the keys are out of order");
-    out->type = snapshot_cell_type(stmt, 1, reader->type_last);
+    out->type = snapshot_cell_type(&row[1], reader->type_last);
     reader->type_last = out->type;
     if (out->type == KV_NONE)
         return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
@@ -180,11 +170,11 @@ static kvsql_rc snapshot_read_key(struct snapshot_reader *reader,
         return kv_fail(reader->err, KVSQL_NEWER,
                        "snapshot: %s holds streams; use a later kvsql",
                        reader->path);
-    if (!snapshot_cell_length(stmt, 2, &out->length) ||
+    if (!snapshot_cell_length(&row[2], &out->length) ||
         (out->length == 0 && out->type != KV_STRING))
         return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
                                 "its length is not a count");
-    if (!snapshot_cell_time(stmt, 3, &out->expires_at))
+    if (!snapshot_cell_time(&row[3], &out->expires_at))
         return snapshot_damaged(reader, SNAPSHOT_KEYS, &out->key,
                                 "its expiry is not a time");
     return kv_buf_result(&reader->key_last, "a key of a snapshot",
@@ -196,34 +186,32 @@ static bool snapshot_row_of(const struct snapshot_reader *reader,
                             enum snapshot_table table,
                             const struct kv_key *key)
 {
-    sqlite3_stmt *stmt = reader->stmts[table];
+    const struct kv_page_value *const cell = reader->source.row[table];
 
-    if (!reader->at_row[table])
-        return false;
-    sqlite3_value *cell = sqlite3_column_value(stmt, 0);
-    int type = sqlite3_value_type(cell);
-    const void *p = sqlite3_value_blob(cell);
-    return (size_t)sqlite3_value_bytes(cell) == key->size &&
-           type == (key->cls == KV_TEXT ? SQLITE_TEXT : SQLITE_BLOB) &&
-           (key->size == 0 || (p != NULL && memcmp(p, key->p, key->size) == 0));
+    return cell != NULL &&
+           cell->kind == (key->cls == KV_TEXT ? KV_PAGE_TEXT : KV_PAGE_BLOB) &&
+           cell->size == key->size &&
+           (key->size == 0 ||
+            (cell->p != NULL && bytes_equal(cell->p, key->p, key->size)));
 }
 
 /* The string of `key`. */
 static kvsql_rc snapshot_load_string(struct snapshot_reader *reader,
                                      const struct snapshot_key *key)
 {
-    sqlite3_stmt *stmt = reader->stmts[SNAPSHOT_STRINGS];
+    const struct kv_page_value *const row =
+        reader->source.row[SNAPSHOT_STRINGS];
     struct kv_key value;
     int64_t expires_at;
 
     if (!snapshot_row_of(reader, SNAPSHOT_STRINGS, &key->key))
         return snapshot_damaged(reader, SNAPSHOT_STRINGS, &key->key,
                                 "it is not there though keys names it");
-    if (!snapshot_cell(stmt, 1, KVSQL_VALUE_MAX, &value))
+    if (!snapshot_cell(&row[1], KVSQL_VALUE_MAX, &value))
         return snapshot_damaged(reader, SNAPSHOT_STRINGS, &key->key,
                                 "the value is not in the form of its bytes");
     if (value.size != key->length ||
-        !snapshot_cell_time(stmt, 2, &expires_at) ||
+        !snapshot_cell_time(&row[2], &expires_at) ||
         expires_at != key->expires_at)
         return snapshot_damaged(reader, SNAPSHOT_STRINGS, &key->key,
                                 "length or expiry differ from those in keys");
@@ -244,34 +232,33 @@ static const char *snapshot_read_elem(struct snapshot_reader *reader,
         [SNAPSHOT_LISTS] = KV_OP_PUSH,
         [SNAPSHOT_SETS] = KV_OP_SADD,
         [SNAPSHOT_ZSETS] = KV_OP_ZADD};
-    sqlite3_stmt *stmt = reader->stmts[table];
+    const struct kv_page_value *const row = reader->source.row[table];
     struct kv_key elem, value;
 
     op->kind = kinds[table];
     if (table == SNAPSHOT_LISTS) {
-        if (sqlite3_column_type(stmt, 1) != SQLITE_INTEGER ||
-            sqlite3_column_int64(stmt, 1) != (sqlite3_int64)index)
+        if (row[1].kind != KV_PAGE_INT || row[1].number != (int64_t)index)
             return "idx does not count from 0 without a gap";
-        if (!snapshot_cell(stmt, 2, KVSQL_VALUE_MAX, &value))
+        if (!snapshot_cell(&row[2], KVSQL_VALUE_MAX, &value))
             return "a value is not in the form of its bytes";
         op->index = KV_RIGHT;
         op->a = (kvsql_slice){value.p, value.size};
         return NULL;
     }
-    if (!snapshot_cell(stmt, 1, KVSQL_VALUE_MAX, &elem))
+    if (!snapshot_cell(&row[1], KVSQL_VALUE_MAX, &elem))
         return "a field or member is not in the form of its bytes";
     if (!snapshot_ascends(&reader->elem_last, &elem))
         return "fields or members are out of order";
     op->a = (kvsql_slice){elem.p, elem.size};
     if (table == SNAPSHOT_ZSETS) {
-        op->score = sqlite3_column_double(stmt, 2);
-        if (sqlite3_column_type(stmt, 2) != SQLITE_FLOAT)
+        if (row[2].kind != KV_PAGE_REAL)
             return "a score is not a number";
+        op->score = row[2].real;
     } else if (table == SNAPSHOT_HASHES) {
-        if (!snapshot_cell(stmt, 2, KVSQL_VALUE_MAX, &value))
+        if (!snapshot_cell(&row[2], KVSQL_VALUE_MAX, &value))
             return "a value is not in the form of its bytes";
         op->b = (kvsql_slice){value.p, value.size};
-        if (!snapshot_cell_time(stmt, 3, &op->time))
+        if (!snapshot_cell_time(&row[3], &op->time))
             return "the expiry of a field is not a time";
     }
     return NULL;
@@ -510,16 +497,16 @@ static kvsql_rc snapshot_reader_open(struct snapshot_reader *reader)
                           "open", reader->path, reader->err);
     if (rc == KVSQL_OK)
         rc = snapshot_check_tables(reader);
-    for (int i = 0; rc == KVSQL_OK && i < SNAPSHOT_FILLED; i++)
-        rc = kv_snapshot_prepare(reader->db, kv_snapshot_layouts[i].read,
-                                 reader->path, &reader->stmts[i], reader->err);
+    if (rc == KVSQL_OK)
+        rc = kv_snapshot_source_open(&reader->source, reader->db,
+                                     kv_store_os(reader->store), reader->path,
+                                     reader->err);
     return rc;
 }
 
 static void snapshot_reader_close(struct snapshot_reader *reader)
 {
-    for (int i = 0; i < SNAPSHOT_FILLED; i++)
-        (void)sqlite3_finalize(reader->stmts[i]);
+    kv_snapshot_source_close(&reader->source);
     int code = sqlite3_close(reader->db); /* NULL is fine */
     KV_ASSERT(code == SQLITE_OK);         /* every statement is finalized */
     kv_buf_fini(&reader->key_last);
@@ -536,9 +523,9 @@ static kvsql_rc snapshot_load_all(struct snapshot_reader *reader,
     kv_load_begin(&reader->load, reader->store);
     for (int i = 0; rc == KVSQL_OK && i < SNAPSHOT_FILLED; i++)
         rc = snapshot_step(reader, (enum snapshot_table)i);
-    while (rc == KVSQL_OK && reader->at_row[SNAPSHOT_KEYS]) {
+    while (rc == KVSQL_OK && reader->source.row[SNAPSHOT_KEYS] != NULL) {
         struct snapshot_key key;
-        uint64_t done = reader->rows[SNAPSHOT_KEYS];
+        uint64_t done = reader->source.rows[SNAPSHOT_KEYS];
         rc = snapshot_read_key(reader, &key);
         if (rc == KVSQL_OK)
             rc = key.type == KV_STRING ? snapshot_load_string(reader, &key)
@@ -596,9 +583,9 @@ static kvsql_rc snapshot_check_ends(struct snapshot_reader *reader)
 {
     for (int i = 0; i < SNAPSHOT_FILLED; i++) {
         struct kv_key key = {.p = (const uint8_t *)""};
-        if (!reader->at_row[i])
+        if (reader->source.row[i] == NULL)
             continue;
-        (void)snapshot_cell(reader->stmts[i], 0, KVSQL_KEY_MAX, &key);
+        (void)snapshot_cell(reader->source.row[i], KVSQL_KEY_MAX, &key);
         return snapshot_damaged(reader, (enum snapshot_table)i, &key,
                                 "it has more rows than keys says");
     }
@@ -616,12 +603,12 @@ static kvsql_rc snapshot_check_counts(struct snapshot_reader *reader)
         (void)snprintf(name, sizeof name, "rows.%s",
                        kv_snapshot_layouts[i].name);
         rc = snapshot_ask_int(reader, snapshot_meta_ask, name, &stated);
-        if (rc == KVSQL_OK && (uint64_t)stated != reader->rows[i])
+        if (rc == KVSQL_OK && (uint64_t)stated != reader->source.rows[i])
             rc = kv_fail(reader->err, KVSQL_CORRUPT,
                          "snapshot: %s is damaged: table %s has %llu rows, "
                          "kv_meta says %lld; restore a copy",
                          reader->path, kv_snapshot_layouts[i].name,
-                         (unsigned long long)reader->rows[i],
+                         (unsigned long long)reader->source.rows[i],
                          (long long)stated);
     }
     return rc;

@@ -3,8 +3,9 @@
  *
  * A file has two tables of the same columns: `theirs` was filled by INSERT,
  * `mine` as pages. They are read side by side, value by value, and each row of
- * `mine` is looked up by its key, too, which goes through the inner pages. */
-#include "kvsql/pages.h"
+ * `mine` is looked up by its key, too, which goes through the inner pages. And
+ * both are read as pages (pages_read.h), which gives the rows that were put. */
+#include "kvsql/pages_read.h"
 
 #include <check.h>
 #include <errno.h>
@@ -323,6 +324,74 @@ static void db_sound(sqlite3 *db)
     ck_assert_str_eq(db_ask(db, "PRAGMA quick_check"), "ok");
 }
 
+static bool same_value(const struct kv_page_value *put,
+                       const struct kv_page_value *got)
+{
+    switch (put->kind) {
+    case KV_PAGE_NULL: return got->kind == KV_PAGE_NULL;
+    case KV_PAGE_INT:
+        return got->kind == KV_PAGE_INT && got->number == put->number;
+    case KV_PAGE_SCORE: /* of a column REAL, which the reader does not know */
+        if (got->kind == KV_PAGE_INT)
+            return (double)got->number == put->real;
+        return got->kind == KV_PAGE_REAL && got->real == put->real;
+    case KV_PAGE_REAL:
+        return got->kind == KV_PAGE_REAL &&
+               memcmp(&got->real, &put->real, sizeof(double)) == 0;
+    case KV_PAGE_BLOB:
+    case KV_PAGE_TEXT: break;
+    }
+    return got->kind == put->kind && got->size == put->size &&
+           (put->size == 0 || memcmp(got->p, put->p, put->size) == 0);
+}
+
+static kvsql_rc read_begin(struct kv_page_file *file, bool *known)
+{
+    int here, fd = -1;
+
+    ck_assert_int_eq(os.dir_open(os.arg, ".", false, &here), 0);
+    ck_assert_int_eq(os.open(os.arg, here, FILE_NAME, KV_OS_READ, &fd), 0);
+    os.dir_close(os.arg, here);
+    return kv_page_file_open(file, &os, fd, FILE_NAME, known, &err);
+}
+
+/* The rows of a table, of which the first `columns` values are looked at. */
+static kvsql_rc read_table(uint32_t root, unsigned columns)
+{
+    struct kv_page_cursor cursor;
+    struct kv_page_file file;
+    bool known;
+    kvsql_rc rc = read_begin(&file, &known);
+
+    if (rc != KVSQL_OK) {
+        kv_page_file_fini(&file);
+        return rc;
+    }
+    ck_assert(known);
+    kv_page_cursor_init(&cursor, &file, root, columns);
+    for (unsigned i = 0; rc == KVSQL_OK && i <= row_count; i++) {
+        rc = kv_page_cursor_next(&cursor, &err);
+        if (rc != KVSQL_OK)
+            break;
+        ck_assert_int_eq(cursor.at_row, i < row_count);
+        for (unsigned j = 0; j < columns && i < row_count; j++)
+            ck_assert_msg(same_value(&rows[i].values[j], &cursor.values[j]),
+                          "row %u, column %u", i, j);
+    }
+    if (rc == KVSQL_OK)
+        ck_assert_uint_eq(cursor.rows, row_count);
+    kv_page_cursor_fini(&cursor);
+    kv_page_file_fini(&file);
+    return rc;
+}
+
+static void check_read(void)
+{
+    ck_assert_int_eq(read_table(db_root("mine"), COLUMNS), KVSQL_OK);
+    ck_assert_int_eq(read_table(db_root("theirs"), COLUMNS), KVSQL_OK);
+    ck_assert_int_eq(read_table(db_root("mine"), 1), KVSQL_OK);
+}
+
 /* Both tables agree, the file is sound, and stays so when SQLite takes out and
  * puts in every third row. */
 static void check_file(void)
@@ -348,7 +417,9 @@ static unsigned check_rows(int page_size, int reserve, const char *columns)
     db_make(page_size, reserve, columns);
     const unsigned height = mine_write();
 
+    check_read();
     check_file();
+    check_read();
     return height;
 }
 
@@ -780,6 +851,95 @@ START_TEST(no_memory_is_told_and_none_is_lost)
 }
 END_TEST
 
+/* What another program may have made of a file. */
+START_TEST(a_file_of_another_kind_is_left_to_sqlite)
+{
+    static const char *const sql[] = {"PRAGMA journal_mode = WAL",
+                                      "PRAGMA encoding = 'UTF-16le'"};
+    struct kv_page_file file;
+    bool known = true;
+
+    for (unsigned i = 0; i < 2; i++) {
+        (void)unlink(FILE_NAME);
+        sqlite3 *const db = db_open();
+        db_do(db, sql[i]);
+        db_do(db, "CREATE TABLE u(a)");
+        (void)sqlite3_close(db);
+        ck_assert_int_eq(read_begin(&file, &known), KVSQL_OK);
+        ck_assert(!known);
+        kv_page_file_fini(&file);
+    }
+    ck_assert_int_eq(truncate(FILE_NAME, 50), 0);
+    ck_assert_int_eq(read_begin(&file, &known), KVSQL_OK);
+    ck_assert(!known);
+    kv_page_file_fini(&file);
+}
+END_TEST
+
+/* A row of fewer columns than are asked for ends with NULL. */
+START_TEST(columns_that_a_row_lacks_are_null)
+{
+    row_add(key_of(1, 0))->values[1] = number_of(7);
+    db_make(4096, 0, plain_columns);
+    sqlite3 *const db = db_open();
+    db_do(db, "DROP TABLE mine; CREATE TABLE mine(k PRIMARY KEY, a) "
+              "WITHOUT ROWID; INSERT INTO mine VALUES('00000001', 7)");
+    (void)sqlite3_close(db);
+    ck_assert_int_eq(read_table(db_root("mine"), COLUMNS), KVSQL_OK);
+}
+END_TEST
+
+static int64_t reads_left;
+
+static int64_t nth_read_fails(void *arg, int file, void *p, size_t size,
+                              uint64_t offset)
+{
+    return reads_left-- == 0
+               ? -EIO
+               : kv_os_real()->read_at(arg, file, p, size, offset);
+}
+
+START_TEST(a_page_that_cannot_be_read_is_no_damage)
+{
+    kvsql_rc rc = KVSQL_IO;
+    int64_t n = 0;
+
+    for (unsigned i = 0; i < 2000; i++)
+        row_add(key_of(i, i % 50 == 0 ? 9000 : 40));
+    db_make(512, 0, plain_columns);
+    const uint32_t root = db_root("theirs");
+    os.read_at = nth_read_fails;
+    for (; rc != KVSQL_OK; n++) {
+        reads_left = n;
+        rc = read_table(root, COLUMNS);
+        ck_assert_int_eq(rc, reads_left < 0 ? KVSQL_IO : KVSQL_OK);
+        ck_assert(rc == KVSQL_OK || strstr(err.text, FILE_NAME) != NULL);
+    }
+    ck_assert_int_gt(n, 5);
+}
+END_TEST
+
+START_TEST(no_memory_to_read_is_told_and_none_is_lost)
+{
+    kvsql_rc rc = KVSQL_NOMEM;
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < 600; i++)
+        row_add(key_of(i, i % 50 == 0 ? 90000 : 40));
+    db_make(512, 0, plain_columns);
+    const uint32_t root = db_root("theirs");
+    const uint64_t before = kv_mem_bytes(KV_MEM_MISC);
+    while (rc != KVSQL_OK) {
+        kv_mem_fail_at(++n, 0);
+        rc = read_table(root, COLUMNS);
+        ck_assert_int_eq(rc, kv_mem_failed() ? KVSQL_NOMEM : KVSQL_OK);
+        kv_mem_fail_at(0, 0);
+        ck_assert_uint_eq(kv_mem_bytes(KV_MEM_MISC), before);
+    }
+    ck_assert_uint_gt(n, 4);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, set_up, tear_down);
@@ -802,6 +962,10 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(
         tests, a_call_that_fails_is_told_and_nothing_is_left_open, 0, 3);
     tcase_add_test(tests, no_memory_is_told_and_none_is_lost);
+    tcase_add_test(tests, a_file_of_another_kind_is_left_to_sqlite);
+    tcase_add_test(tests, columns_that_a_row_lacks_are_null);
+    tcase_add_test(tests, a_page_that_cannot_be_read_is_no_damage);
+    tcase_add_test(tests, no_memory_to_read_is_told_and_none_is_lost);
 }
 
 int main(void)

@@ -262,7 +262,7 @@ START_TEST(a_disk_that_cannot_be_read_is_no_damage)
                       "%llu: %d %s", (unsigned long long)n, rc, err.text);
         store_end(copy);
     }
-    ck_assert_uint_gt(n, 20);
+    ck_assert_uint_gt(n, 5);
     store_end(db);
 }
 END_TEST

@@ -92,23 +92,80 @@ static const struct damage {
     {"PRAGMA user_version = 999", KVSQL_CORRUPT, "user_version is 999"},
 };
 
-START_TEST(a_file_that_was_changed_is_refused_by_table_and_key)
+static void check_refused(const struct damage *damage)
 {
-    const struct damage *damage = &damages[_i];
-    kvsql *db = store_new(), *copy = store_new();
+    kvsql *copy = store_new();
     struct kv_snapshot_info info;
-
-    fill(db);
-    write_ok(db, "snap.db");
-    edit("snap.db", damage->sql);
     kvsql_rc rc = load_file(copy, "snap.db", STORE_ID, &info);
+
     ck_assert_msg(rc == damage->rc, "%s: %d %s", damage->sql, rc, err.text);
     ck_assert_int_eq(err.rc, damage->rc);
     ck_assert_msg(strstr(err.text, damage->says) != NULL, "%s", err.text);
     ck_assert_msg(strstr(err.text, "snap.db") != NULL, "%s", err.text);
     ck_assert_uint_eq(kv_store_position(kv_db_store(copy)), 0);
-    store_end(db);
     store_end(copy);
+}
+
+/* The rows are read as pages; and by SQLite, once the file has a wal. */
+START_TEST(a_file_that_was_changed_is_refused_by_table_and_key)
+{
+    const struct damage *damage = &damages[_i];
+    kvsql *db = store_new();
+
+    fill(db);
+    write_ok(db, "snap.db");
+    edit("snap.db", damage->sql);
+    check_refused(damage);
+    edit("snap.db", "PRAGMA journal_mode = WAL");
+    check_refused(damage);
+    store_end(db);
+}
+END_TEST
+
+/* The first places of cells in page `number`, a leaf: none is in the page. */
+static void spoil_page(const char *path, uint32_t number)
+{
+    FILE *file = fopen(path, "r+b");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fseek(file, (long)(number - 1) * 4096 + 8, SEEK_SET), 0);
+    for (int i = 0; i < 16; i++)
+        ck_assert_int_eq(fputc(0xff, file), 0xff);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+START_TEST(a_page_that_is_none_is_told_with_table_and_key)
+{
+    static const char *const tables[] = {"keys", "strings", "sets"};
+    kvsql *db = store_new(), *copy = store_new();
+    struct kv_txn *txn = txn_new(db);
+    struct kv_snapshot_info info;
+    char text[200];
+
+    for (int i = 0; i < 2000; i++) {
+        const struct kv_key set = key_of("set");
+        (void)snprintf(text, sizeof text, "key:%06d", i);
+        set_string(txn, text, text, 0);
+        const struct kv_key member = key_of(text);
+        ck_assert_int_eq(kv_sadd(txn, &set, &member, NULL, &err), KVSQL_OK);
+    }
+    txn_end(txn);
+    write_ok(db, "snap.db");
+    (void)snprintf(text, sizeof text, /* a leaf amid the table */
+                   "SELECT pageno FROM dbstat WHERE name = '%s' AND "
+                   "pagetype = 'leaf' LIMIT 1 OFFSET 7", tables[_i]);
+    const unsigned long page = strtoul(ask("snap.db", text), NULL, 10);
+    ck_assert_uint_gt(page, 2);
+    spoil_page("snap.db", (uint32_t)page);
+    ck_assert_int_eq(load_file(copy, "snap.db", STORE_ID, &info),
+                     KVSQL_CORRUPT);
+    (void)snprintf(text, sizeof text, "table %s, key '%s", tables[_i],
+                   _i == 2 ? "set" : "key:00");
+    ck_assert_msg(strstr(err.text, text) != NULL &&
+                      strstr(err.text, "is not whole") != NULL,
+                  "%s", err.text);
+    store_end(copy);
+    store_end(db);
 }
 END_TEST
 
@@ -238,6 +295,8 @@ static void add(TCase *tests)
     tcase_set_timeout(tests, 300);
     tcase_add_loop_test(tests, a_file_that_was_changed_is_refused_by_table_and_key,
                         0, (int)(sizeof damages / sizeof *damages));
+    tcase_add_loop_test(tests, a_page_that_is_none_is_told_with_table_and_key,
+                        0, 3);
     tcase_add_test(tests, a_harmless_stranger_in_the_file_is_not_read);
     tcase_add_test(tests, a_journal_beside_the_file_is_not_rolled_in);
     tcase_add_test(tests, a_file_cut_short_is_damaged_at_every_length);
