@@ -311,18 +311,20 @@ static bool collection_rescore(struct kv_store *store, struct kv_tree *tree,
 }
 
 /* Bring the score tree up to date, which has another score of the member or
- * none. A long member that is new gets the one blob of both trees: *member is
- * then the key that lies in it (EN4). */
+ * none; one that waits (OR1) stays away. A long member that is new gets the one
+ * blob of both trees: *member is then the key that lies in it (EN4). */
 static bool collection_put_score(struct kv_collection *c, double score,
                                  struct kv_key *member)
 {
     struct kv_store *const store = c->txn->store;
     struct kv_tree *const tree = c->tree;
+    const bool waits = kv_order_waits(tree);
     uint8_t small[KV_SUFFIX_MAX];
     struct kv_blob *blob = c->keyblob;
 
     if (c->there) {
-        if (!collection_score(
+        if (!waits &&
+            !collection_score(
                 c, collection_score_key(member, c->score, blob, small),
                 member->size, c->score, false))
             return false;
@@ -335,7 +337,8 @@ static bool collection_put_score(struct kv_collection *c, double score,
             return false;
         member->p = blob->d + KV_SCORE_SIZE;
     }
-    return collection_score(c, collection_score_key(member, score, blob, small),
+    return waits ||
+           collection_score(c, collection_score_key(member, score, blob, small),
                             member->size, score, true);
 }
 
@@ -442,12 +445,15 @@ bool kv_collection_put_tree(struct kv_collection *c,
 {
     struct kv_store *const store = c->txn->store;
     struct kv_tree *const tree = c->tree;
-    const int64_t before = store->delta_bytes;
     struct kv_cell cell = {.form = KV_FORM_NONE, .cls = KV_BLOB}, old;
     struct kv_key key = *e->key;
     uint8_t flags = KV_NODE_KEYED;
     bool found;
 
+    if (KV_UNLIKELY(c->txn->numbered) && c->type == KV_ZSET &&
+        !kv_order_let_go(c->txn, tree))
+        return false;
+    const int64_t before = store->delta_bytes;
     if (c->type == KV_HASH) {
         if (!kv_cell_value(store, e->value, &cell))
             return false;
@@ -589,13 +595,14 @@ static bool collection_remove_tree(struct kv_collection *c,
     if (!kv_index_field(c, &(struct kv_element){.key = key}))
         return false;
     struct kv_tree *const tree = c->tree;
+    const bool waits = kv_order_waits(tree);
     const int64_t before = store->delta_bytes;
     if (!collection_remove_by(store, &tree->root[key->cls], c->lead, key, &old,
                               existed))
         return false;
     if (!*existed)
         return true;
-    if (c->type == KV_ZSET &&
+    if (c->type == KV_ZSET && !waits &&
         !collection_score(c,
                           collection_score_key(key, c->score, c->keyblob,
                                                small),

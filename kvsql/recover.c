@@ -728,6 +728,12 @@ kvsql_rc kv_wal_recover(const struct kv_wal_config *config,
     if (r.damage.found) {
         recover_say(&r.damage);
     }
+    if (store != NULL && (rc == KVSQL_OK || (r.damage.found && repair))) {
+        const kvsql_rc ended = kv_store_replay_end(store, err);
+        if (ended != KVSQL_OK) {
+            return ended;
+        }
+    }
     if (r.damage.found && repair && write) {
         report->lost_from = r.position + 1;
         report->lost_to = r.damage.last > r.position ? r.damage.last

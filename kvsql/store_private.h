@@ -206,6 +206,7 @@ struct kv_store {
     size_t undo_txn_max; /* bytes of log after which a txn is long (UN3) */
     bool undo_off;      /* nothing is recorded, to measure what that takes */
     bool running;       /* the newest insert was one of a run (ST6); a hint */
+    bool unordered;     /* there may be sorted sets without order (order.c) */
 
     struct kv_batch_mark *marks; /* ring of unreleased batches */
     uint32_t mark_first, mark_count, mark_cap;
@@ -477,6 +478,17 @@ KV_INTERNAL kvsql_rc kv_index_refused(struct kv_store *store,
 /* Asserts that indexes hold what the hashes say. */
 KV_INTERNAL void kv_index_check(struct kv_store *store);
 KV_INTERNAL void kv_index_fini(struct kv_store *store);
+
+/* order.c */
+/* Does the tree, of a sorted set, wait for its order (OR1)? */
+static inline bool kv_order_waits(const struct kv_tree *tree)
+{
+    return tree->root[2] == NULL && tree->count[0] + tree->count[1] > 0;
+}
+/* A member of the sorted set, whose tree is owned, is about to be put by a replay:
+ * its order goes if that is likely to be worth it. False: no memory. */
+KV_INTERNAL bool kv_order_let_go(struct kv_txn *txn,
+                                 struct kv_tree *tree) KV_MUST_USE;
 
 /* evict.c */
 /* Room for a change that grows the store: evicts while maxmemory is passed.

@@ -113,7 +113,8 @@ static void warm_look_scores(const struct warm_elements *elements,
         struct kv_node *const root = elements->tree[i]->root[2];
         struct kv_cell cell;
 
-        if (r->op.kind != KV_OP_ZADD && r->op.kind != KV_OP_ZREM)
+        if ((r->op.kind != KV_OP_ZADD && r->op.kind != KV_OP_ZREM) ||
+            kv_order_waits(elements->tree[i]))
             continue;
         if (warm_cell(&hint->element, &cell) && cell.size == KV_SCORE_SIZE)
             warm_score(&was, root, hint->score_was = kv_score_read(cell.payload),

@@ -60,6 +60,8 @@ static void replay(const uint8_t *data, size_t size)
         FUZZ_CHECK(rc == KVSQL_OK || (rc != KVSQL_INTERNAL && err.text[0]));
         FUZZ_CHECK(rc != KVSQL_OK || kv_store_position(store) == position);
     }
+    if (rc == KVSQL_OK)
+        FUZZ_CHECK(kv_store_replay_end(store, &err) == KVSQL_OK);
     kv_store_close(store);
 }
 

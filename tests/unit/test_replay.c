@@ -1,7 +1,8 @@
 /* test_replay.c - frames that go into the store many at once are the ops that
  * they hold, one after the other: beside a twin that takes each op by itself,
  * with batches of any size in groups of any size; a batch that is refused, or has
- * no memory, is not there at all, and those before it are. */
+ * no memory, is not there at all, and those before it are. Sorted sets that had
+ * no order meanwhile have the one of the twin's at the end. */
 #include <stdio.h>
 #include <string.h>
 
@@ -169,6 +170,7 @@ static void both_are_alike(void)
 {
     struct kv_buf mine, other;
 
+    ck_assert_int_eq(kv_store_replay_end(store, &err), KVSQL_OK);
     dump(db, &mine);
     dump(twin_db, &other);
     ck_assert_uint_gt(mine.size, 0);
@@ -182,14 +184,19 @@ static void both_are_alike(void)
 
 /* ---- tests ------------------------------------------------------------------------- */
 
-static void start(uint64_t seed)
+static void add_a_string(void)
 {
     const struct kv_op op = {
         .kind = KV_OP_SET, .key = {"a string", 8}, .a = {"v", 1}};
 
+    kv_op_encode(&ops, &op);
+}
+
+static void start(uint64_t seed)
+{
     rnd = rand_of(rand_seed("test_replay", seed));
     begins[0] = 0;
-    kv_op_encode(&ops, &op);
+    add_a_string();
     begins[made = 1] = ops.size;
     place_frames();
     unsigned done;
@@ -344,6 +351,181 @@ START_TEST(keys_beside_a_leaf_stay_behind_it)
 }
 END_TEST
 
+/* ---- sorted sets without order ------------------------------------------------------- */
+
+/* Two sets of some thousand members, which come and go, are renamed and made
+ * again; long members, members that are no text, scores that many have. */
+static struct kv_op make_score(char key[400], char a[400])
+{
+    const unsigned dice = (unsigned)rand_below(&rnd, 4000);
+    struct kv_op op = {.kind = dice < 3 ? KV_OP_DEL
+                               : dice < 8 ? KV_OP_RENAME
+                               : dice < 10 ? KV_OP_FLUSH
+                               : dice < 600 ? KV_OP_ZREM
+                                            : KV_OP_ZADD,
+                       .b = {"", 0}};
+
+    op.key = name(key, "z", rand_below(&rnd, 2));
+    op.a = op.kind == KV_OP_RENAME ? name(a, "z", rand_below(&rnd, 2))
+                                   : name(a, "member", rand_below(&rnd, 3000));
+    op.score = rand_one_in(&rnd, 3) ? -(double)rand_below(&rnd, 3)
+                                    : (double)rand_below(&rnd, 1u << 20) / 7;
+    return op;
+}
+
+static void make_scores(unsigned count, bool zadd)
+{
+    char key[400], a[400];
+
+    begins[made] = ops.size;
+    while (count-- > 0) {
+        struct kv_op op = make_score(key, a);
+        while (zadd && op.kind != KV_OP_ZADD)
+            op = make_score(key, a);
+        kv_op_encode(&ops, &op);
+        if (op.kind == KV_OP_FLUSH)
+            add_a_string();
+    }
+    ck_assert(!ops.failed);
+    begins[++made] = ops.size;
+}
+
+/* The orders of both stores: ranges by score, of which a dump knows nothing. */
+static void dump_orders(kvsql *of, struct kv_buf *out)
+{
+    struct kv_keys keys;
+    struct kv_txn *txn;
+    struct kv_at at;
+
+    kv_buf_init(out, KV_MEM_MISC, 256 << 20);
+    ck_assert_int_eq(kv_txn_begin(of, false, 0, &txn, &err), KVSQL_OK);
+    kv_at_txn(txn, &at);
+    kv_keys_init(&keys, &at, 0);
+    for (bool ok = kv_keys_first(&keys); ok; ok = kv_keys_next(&keys)) {
+        struct kv_elems elems;
+        if (keys.item.type != KV_ZSET)
+            continue;
+        kv_elems_init(&elems, &at, &keys.item, KV_ELEMS_SCORE);
+        for (bool more = kv_elems_first(&elems); more;
+             more = kv_elems_next(&elems)) {
+            kv_buf_add(out, &elems.elem.score, sizeof elems.elem.score);
+            kv_buf_add(out, elems.elem.key.p, elems.elem.key.size);
+        }
+    }
+    ck_assert(!out->failed);
+    kv_txn_rollback(txn);
+}
+
+static void both_have_one_order(void)
+{
+    struct kv_buf mine, other;
+
+    both_are_alike();
+    dump_orders(db, &mine);
+    dump_orders(twin_db, &other);
+    ck_assert_uint_eq(mine.size, other.size);
+    ck_assert(mine.size == 0 || memcmp(mine.p, other.p, mine.size) == 0);
+    kv_buf_fini(&mine);
+    kv_buf_fini(&other);
+}
+
+START_TEST(sorted_sets_get_their_order_at_the_end)
+{
+    unsigned waited = 0;
+
+    start(5);
+    for (unsigned round = 0; round < 60; round++) {
+        const unsigned n = (unsigned)rand_between(&rnd, 1, PENDING);
+        for (unsigned k = 0; k < n; k++)
+            make_scores(some_ops(), false);
+        both_take_frames();
+        if (!rand_one_in(&rnd, 4))
+            continue;
+        waited += store->unordered;
+        both_have_one_order();
+        ck_assert(!store->unordered);
+    }
+    both_have_one_order();
+    ck_assert_uint_gt(waited, 3);
+}
+END_TEST
+
+/* M1: of a frame that lets an order go nothing is there. */
+START_TEST(an_order_comes_back_with_the_frame_that_let_it_go)
+{
+    unsigned went = 0;
+
+    start(6);
+    for (unsigned i = 0; i < 12; i++)
+        make_scores(150, true);
+    both_take_frames();
+    both_have_one_order();
+    for (unsigned round = 0; round < 40; round++) {
+        struct kv_tree *tree;
+        struct kv_cell cell;
+        const struct kv_key z = kv_key_of("z:1", 3);
+        unsigned done;
+        make_scores(300, false);
+        place_frames();
+        for (uint64_t nth = 1;; nth++) {
+            kv_mem_fail_at(nth, 0);
+            const kvsql_rc rc = kv_store_replay(store, frames, 1, &done, &err);
+            kv_mem_fail_at(0, 0);
+            if (rc == KVSQL_OK)
+                break;
+            ck_assert_int_eq(rc, KVSQL_NOMEM);
+            ck_assert(!kv_key_find(store, &z, &cell) ||
+                      cell.form != KV_FORM_TREE ||
+                      (tree = cell.ptr, !kv_order_waits(tree)));
+            went += store->unordered;
+            both_have_one_order();
+            nth += nth / 8;
+        }
+        twin_takes(&frames[0]);
+        forget_frames();
+        both_have_one_order();
+    }
+    ck_assert_uint_gt(went, 0);
+}
+END_TEST
+
+/* M1: each allocation of the end fails in turn, it alone or with all behind it;
+ * the store can be closed. */
+START_TEST(an_order_without_memory_ends_the_start)
+{
+    unsigned failed = 0, sorted = 0;
+    bool fired = true;
+
+    start(7);
+    for (unsigned i = 0; i < 20; i++)
+        make_scores(150, true);
+    for (uint64_t nth = 2; fired; nth++) { /* half of it: from then on */
+        struct kv_store *other;
+        unsigned done;
+        ck_assert_int_eq(kv_store_open(NULL, kv_os_real(), &other, &err),
+                         KVSQL_OK);
+        place_frames();
+        for (unsigned i = 0; i < made; i++)
+            frames[i].position--; /* there is no string before */
+        ck_assert_int_eq(kv_store_replay(other, frames, made, &done, &err),
+                         KVSQL_OK);
+        ck_assert(other->unordered);
+        kv_mem_fail_at(nth / 2, nth % 2);
+        const kvsql_rc rc = kv_store_replay_end(other, &err);
+        fired = kv_mem_failed();
+        kv_mem_fail_at(0, 0);
+        ck_assert(rc == KVSQL_OK || (fired && rc == KVSQL_NOMEM));
+        failed += rc == KVSQL_NOMEM;
+        sorted += fired && rc == KVSQL_OK; /* fewer at a time */
+        if (rc == KVSQL_OK)
+            kv_store_check(other);
+        kv_store_close(other);
+    }
+    ck_assert_uint_gt(failed, 3);
+    ck_assert_uint_gt(sorted, 0);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -352,6 +534,9 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_frame_that_is_refused_is_not_there_at_all);
     tcase_add_test(tests, a_frame_without_memory_is_not_there_at_all);
     tcase_add_test(tests, keys_beside_a_leaf_stay_behind_it);
+    tcase_add_test(tests, sorted_sets_get_their_order_at_the_end);
+    tcase_add_test(tests, an_order_comes_back_with_the_frame_that_let_it_go);
+    tcase_add_test(tests, an_order_without_memory_ends_the_start);
 }
 
 int main(void)
