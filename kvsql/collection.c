@@ -32,7 +32,7 @@ kvsql_rc kv_collection_open(struct kv_collection *c, struct kv_txn *txn,
     c->txn = txn; /* the paths are left as they are */
     c->key = key;
     c->type = type;
-    c->exists = c->same = c->looked = c->there = c->owned = false;
+    c->exists = c->same = c->looked = c->there = c->owned = c->placed = false;
     c->score = 0;
     c->keyblob = NULL;
     c->tree = NULL;
@@ -52,8 +52,10 @@ kvsql_rc kv_collection_open(struct kv_collection *c, struct kv_txn *txn,
                                     &c->path))
         return kv_fail(err, KVSQL_NOMEM,
                        "store: no memory for the change; nothing changed");
-    if (!c->path.found)
+    if (!c->path.found) {
+        c->placed = true;
         return KVSQL_OK;
+    }
     const unsigned leaf = c->path.depth - 1;
     entry_cell(c->path.at[leaf].node, c->path.at[leaf].index, &c->cell);
     c->exists = true;
@@ -97,9 +99,9 @@ bool kv_collection_store(struct kv_collection *c, const uint8_t *run,
         cell.form = KV_FORM_PACKED_BLOB;
         cell.ptr = blob;
     }
-    if (!c->owned)
+    if (!c->owned && !c->placed)
         return kv_key_put(c->txn, c->key, &cell, false);
-    c->owned = false;
+    c->owned = c->placed = false;
     return kv_key_put_at(c->txn, c->key, &c->path, &cell, false);
 }
 
@@ -160,7 +162,7 @@ bool kv_collection_new_tree(struct kv_collection *c)
     if (tree == NULL)
         return false;
     cell.ptr = tree;
-    c->owned = false;
+    c->owned = c->placed = false;
     if (!kv_key_put(c->txn, c->key, &cell, false))
         return false;
     c->cell = cell;

@@ -24,6 +24,7 @@ struct kv_collection {
     struct kv_blob *keyblob; /* ... and lies in this blob, if it is long */
     struct kv_cell cell;
     bool owned;           /* the path is the key's, from when it was found */
+    bool placed;          /* or, owned too, leads to where the key would come */
     struct kv_path path;  /* owned path of the key */
     struct kv_tree *tree; /* tree form: owned */
     struct kv_path *lead; /* the way to the element in its tree; NULL: none */

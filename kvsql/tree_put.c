@@ -326,6 +326,38 @@ static bool tree_replace_in_heap(struct kv_store *store, struct kv_node *leaf,
     return true;
 }
 
+/* Make the entry longer where it is: what lies below it in the heap makes room.
+ * Bytes that others point to would move, so only a replay does that, which points
+ * to none but the cell's. It saves the garbage, and the rebuilding of the leaf. */
+static bool tree_grow_entry(struct kv_store *store, struct kv_node *leaf,
+                            uint32_t index, const uint8_t *tail,
+                            const struct kv_cell *old,
+                            const struct kv_cell *cell)
+{
+    struct kv_leaf_slot *const slot = leaf_slots(leaf);
+    const uint32_t off = slot[index].off, n = leaf->n;
+    const uint8_t *const e = entry_at(leaf, off);
+    uint8_t *const low = (uint8_t *)leaf + leaf->cap - leaf->used;
+    const uint32_t size = cell_tail_size(cell), was = cell_tail_size(old);
+    const uint32_t front = (uint32_t)(tail - low), more = size - was;
+    const uintptr_t at = (uintptr_t)cell->payload, block = (uintptr_t)leaf;
+
+    if (size <= was || node_free(leaf) < more || cell->lru != NULL ||
+        (uint8_t)(cell_meta(cell) | (e[1] & META_KEYBLOB)) != e[1] ||
+        (node_typed(leaf) && cell_type(cell) != e[2]) ||
+        (at >= block && at < block + leaf->cap))
+        return false;
+    kv_edit(store, leaf, sizeof(*leaf) + n * sizeof(*slot)); /* I5 */
+    kv_edit(store, low, front + was);
+    memmove(low - more, low, front);
+    cell_write_tail(low + front - more, cell);
+    for (uint32_t i = 0; i < n; i++)
+        slot[i].off = (uint16_t)(slot[i].off + (slot[i].off >= off ? more : 0));
+    leaf->used = (uint16_t)(leaf->used + more);
+    KV_PROBE("tree: an entry grew where it was");
+    return true;
+}
+
 static bool tree_first(struct kv_store *store, struct kv_node **root,
                        uint8_t flags, const uint8_t *key, uint32_t size,
                        const struct kv_cell *cell)
@@ -406,7 +438,9 @@ static bool tree_put_at(struct kv_store *store, struct kv_node **root,
     struct kv_node *const leaf = path->at[path->depth - 1].node;
     const uint32_t index = path->at[path->depth - 1].index;
     const uint8_t *const tail = entry_cell(leaf, index, old);
-    if (!tree_overwrite(store, leaf, index, tail, old, cell))
+    if (!tree_overwrite(store, leaf, index, tail, old, cell) &&
+        !(store->txn.numbered &&
+          tree_grow_entry(store, leaf, index, tail, old, cell)))
         return tree_put_entry(store, root, path, key, size, cell);
     if (old->type != cell->type || cell->exp != 0 || cell->type == KV_HASH)
         kv_tree_add_up(store, path, path->depth - 1, 0,

@@ -157,7 +157,7 @@ kvsql_rc kv_hset_new(struct kv_txn *txn, const struct kv_key *key,
               kv_tree_path_own(txn->store, &txn->store->live.keys[key->cls],
                                path);
     if (ok) {
-        c.owned = true;
+        c.placed = true;
         c.path = *path;
         ok = kv_collection_store(&c, run, size);
     }
