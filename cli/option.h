@@ -147,6 +147,10 @@ KV_INTERNAL void cli_value_complain(const struct cli_option *row,
 /* Append the value as CONFIG GET gives it: sizes in bytes, no secrets. */
 KV_INTERNAL void cli_value_show(const struct cli_option *row, const char *text,
                                 struct kv_buf *out);
+/* What a value of client-output-buffer-limit says of who has subscribed: hard
+ * and soft bytes, seconds. */
+KV_INTERNAL void cli_value_pubsub_limit(const char *text,
+                                        uint64_t numbers[3]);
 /* Seconds of the `save` pair that counts, 0 for none; false: not pairs. */
 KV_INTERNAL bool cli_value_save(const char *text, uint64_t *seconds);
 /* The next word of *text, its size; 0 at the end. */

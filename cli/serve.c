@@ -228,6 +228,23 @@ static kvsql_rc serve_door(struct serve *serve, struct kvsql_error *err)
     return http_start(NULL, &config, &serve->http, err);
 }
 
+/* What may change while it runs. */
+static struct resp_limit_set
+serve_door_limits(const struct cli_settings *settings)
+{
+    uint64_t pubsub[3];
+
+    cli_value_pubsub_limit(cli_text(settings, CLI_OPT_CLIENT_OUTPUT_BUFFER_LIMIT), pubsub);
+    return (struct resp_limit_set){
+        .connection_max = (unsigned)cli_number(settings, CLI_OPT_MAXCLIENTS),
+        .idle_ms = cli_number(settings, CLI_OPT_TIMEOUT) * 1000,
+        .keepalive_s = cli_number(settings, CLI_OPT_TCP_KEEPALIVE),
+        .bulk_max = cli_number(settings, CLI_OPT_PROTO_MAX_BULK_LEN),
+        .pubsub_hard = pubsub[0],
+        .pubsub_soft = pubsub[1],
+        .pubsub_soft_s = pubsub[2]};
+}
+
 static kvsql_rc serve_resp(struct serve *serve, struct kvsql_error *err)
 {
     const struct cli_settings *settings = &serve->settings;
@@ -246,7 +263,12 @@ static kvsql_rc serve_resp(struct serve *serve, struct kvsql_error *err)
         .sql_byte_max = cli_number(settings, CLI_OPT_SQL_MAX_BYTES)};
 
     cmd_password_set(serve->secrets.password);
-    return resp_start(&config, &serve->resp, err);
+    const kvsql_rc rc = resp_start(&config, &serve->resp, err);
+    if (rc == KVSQL_OK) {
+        const struct resp_limit_set limits = serve_door_limits(settings);
+        resp_set(serve->resp, &limits);
+    }
+    return rc;
 }
 
 /* ---- options at run time ---------------------------------------------------------- */
@@ -255,12 +277,7 @@ static kvsql_rc serve_resp(struct serve *serve, struct kvsql_error *err)
 static void serve_apply(void *arg, const struct cli_settings *settings)
 {
     struct serve *serve = arg;
-    const uint64_t clients = cli_number(settings, CLI_OPT_MAXCLIENTS);
-    const struct resp_limit_set limits = {
-        .connection_max = (unsigned)clients,
-        .idle_ms = cli_number(settings, CLI_OPT_TIMEOUT) * 1000,
-        .keepalive_s = cli_number(settings, CLI_OPT_TCP_KEEPALIVE),
-        .bulk_max = cli_number(settings, CLI_OPT_PROTO_MAX_BULK_LEN)};
+    const struct resp_limit_set limits = serve_door_limits(settings);
 
     if (serve->listening != NULL) {
         resp_listen_take(serve->resp, serve->listening);
@@ -268,7 +285,7 @@ static void serve_apply(void *arg, const struct cli_settings *settings)
         cmd_host_port_set(resp_port(serve->resp));
     }
     resp_set(serve->resp, &limits);
-    cmd_clients_max_set(clients);
+    cmd_clients_max_set(limits.connection_max);
     const char *password =
         settings->layer[CLI_OPT_REQUIREPASS] == CLI_LAYER_LIVE
             ? cli_text(settings, CLI_OPT_REQUIREPASS)

@@ -191,6 +191,15 @@ static const char *value_limits(const char *text, struct value_limits *limits)
     }
 }
 
+void cli_value_pubsub_limit(const char *text, uint64_t numbers[3])
+{
+    struct value_limits limits;
+
+    (void)value_limits(text, &limits); /* checked */
+    memcpy(numbers, limits.numbers[VALUE_CLASSES - 1],
+           sizeof limits.numbers[0]);
+}
+
 /* ---- checking ----------------------------------------------------------------- */
 
 kvsql_rc cli_value_check(const struct cli_option *row, const char *text,

@@ -114,7 +114,6 @@ static void client_line(struct kv_buf *out, struct cmd_client *client)
     const int64_t now = (int64_t)kv_os_mono_ns();
     const struct cmd_row *last = atomic_load(&client->last);
     const unsigned queued = atomic_load(&client->shown_queued);
-    const unsigned subscribed = atomic_load(&client->subscribed);
     const unsigned track = atomic_load(&client->track.flags);
     const int64_t redirect = (int64_t)atomic_load(&client->track.redirect);
     struct cmd_client_facts facts = {0};
@@ -123,13 +122,16 @@ static void client_line(struct kv_buf *out, struct cmd_client *client)
     client->door->facts(client, &facts);
     kv_buf_printf(out,
                   "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld "
-                  "flags=%s db=0 sub=%u psub=0 ssub=0 multi=%d watch=%u ",
+                  "flags=%s db=0 sub=%u psub=%u ssub=%u multi=%d watch=%u ",
                   (unsigned long long)client->id, client->addr, client->laddr,
                   client->fd, client->name,
                   (long long)((now - client->created_ns) / CLIENT_NS),
                   (long long)((now - atomic_load(&client->used_ns)) /
                               CLIENT_NS),
-                  client_flags(client, flags), subscribed,
+                  client_flags(client, flags),
+                  atomic_load(&client->shown_names[CMD_PUBSUB_CHANNEL]),
+                  atomic_load(&client->shown_names[CMD_PUBSUB_PATTERN]),
+                  atomic_load(&client->shown_names[CMD_PUBSUB_SHARD]),
                   queued == UINT_MAX ? -1 : (int)queued,
                   atomic_load(&client->shown_watched));
     kv_buf_printf(out,

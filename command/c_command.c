@@ -188,6 +188,15 @@ static void command_answer_specs(struct cmd_context *c,
     }
 }
 
+/* What stands where keys do is none: SPUBLISH. */
+static bool command_has_no_key(const struct cmd_row *row)
+{
+    const kvsql_slice flags = cmd_traits_keys(row, 0);
+
+    return flags.size == strlen("not_key") &&
+           memcmp(flags.p, "not_key", flags.size) == 0;
+}
+
 /* The ten elements but the last, which is the subcommands. */
 static void command_answer_row(struct cmd_context *c,
                                const struct cmd_row *row)
@@ -342,7 +351,7 @@ static void command_answer_arg(struct cmd_context *c,
         command_answer_lower(c, name, size);
         pairs++;
     }
-    if (arg->spec != CMD_ARG_NONE) {
+    if (arg->spec != CMD_ARG_NONE && strcmp(cmd_arg_type(arg), "key") == 0) {
         cmd_reply_text(c->reply, "key_spec_index");
         cmd_reply_int(c->reply, arg->spec);
         pairs++;
@@ -566,7 +575,7 @@ static void command_keys(struct cmd_context *c, bool with_flags)
         return;
     }
     cmd_syntax_read(keys.row, &syntax);
-    if (syntax.spec_count == 0) {
+    if (syntax.spec_count == 0 || command_has_no_key(keys.row)) {
         cmd_fail(c, KVSQL_INVALID, "ERR The command has no key arguments");
         return;
     }

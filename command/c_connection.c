@@ -234,7 +234,10 @@ void cmd_do_reset(struct cmd_context *c)
     cmd_multi_end(client);
     cmd_watch_end(client);
     cmd_track_stop(client);
-    cmd_track_subscribe(client, false);
+    if (client->subscriber != NULL) {
+        cmd_subscriber_end(client);
+        *c->ticket = CMD_BEHIND_TICKET;
+    }
     if (atomic_exchange(&client->monitor, false)) {
         cmd_monitor_change(-1);
     }

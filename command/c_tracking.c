@@ -1,9 +1,8 @@
-/* c_tracking.c - CLIENT TRACKING and its kin, and the channel by which clients
- * of RESP2 hear of it.
+/* c_tracking.c - CLIENT TRACKING and its kin.
  *
  * A client that keeps copies of values asks to be told when they are no longer
  * good. In RESP3 it is told on its own connection; in RESP2 by another one,
- * which subscribes to CMD_TRACK_CHANNEL.
+ * which has subscribed to something: to CMD_TRACK_CHANNEL mostly.
  *
  * Thread: the connection's. */
 #include <string.h>
@@ -316,59 +315,4 @@ void cmd_do_client_trackinginfo(struct cmd_context *c)
     cmd_reply_int(c->reply, tracking_redirected(c->client));
     cmd_reply_text(c->reply, "prefixes");
     tracking_answer_prefixes(c);
-}
-
-/* ---- the channel -------------------------------------------------------- */
-
-bool cmd_may_subscriber(const struct cmd_row *row)
-{
-    return row->run == cmd_do_subscribe || row->run == cmd_do_unsubscribe ||
-           row->run == cmd_do_ping || row->run == cmd_do_quit ||
-           row->run == cmd_do_reset;
-}
-
-/* Is the only argument the channel that there is? False: answered. */
-static bool tracking_channel(struct cmd_context *c)
-{
-    const kvsql_slice name = c->argv[1];
-    const bool is = c->argc == 2 && name.size == strlen(CMD_TRACK_CHANNEL) &&
-                    memcmp(name.p, CMD_TRACK_CHANNEL, name.size) == 0;
-
-    if (!is) {
-        cmd_fail(c, KVSQL_INVALID,
-                 "ERR publish and subscribe are not in this version of kvsql, "
-                 "but for the channel " CMD_TRACK_CHANNEL);
-    }
-    return is;
-}
-
-static void tracking_answer_channel(struct cmd_context *c, const char *what,
-                                    bool named)
-{
-    cmd_reply_push(c->reply, 3);
-    cmd_reply_text(c->reply, what);
-    if (named) {
-        cmd_reply_text(c->reply, CMD_TRACK_CHANNEL);
-    } else {
-        cmd_reply_null(c->reply);
-    }
-    cmd_reply_int(c->reply, atomic_load(&c->client->subscribed));
-}
-
-void cmd_do_subscribe(struct cmd_context *c)
-{
-    if (tracking_channel(c)) {
-        cmd_track_subscribe(c->client, true);
-        tracking_answer_channel(c, "subscribe", true);
-    }
-}
-
-void cmd_do_unsubscribe(struct cmd_context *c)
-{
-    const bool named = c->argc > 1 || atomic_load(&c->client->subscribed);
-
-    if (c->argc == 1 || tracking_channel(c)) {
-        cmd_track_subscribe(c->client, false);
-        tracking_answer_channel(c, "unsubscribe", named);
-    }
 }

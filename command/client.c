@@ -188,7 +188,7 @@ void cmd_client_close(struct cmd_client *client)
     if (atomic_load(&client->monitor)) {
         cmd_monitor_change(-1);
     }
-    cmd_track_subscribe(client, false);
+    cmd_subscriber_end(client);
     cmd_track_close(client);
     cmd_multi_end(client);
     cmd_watch_end(client);
@@ -353,6 +353,10 @@ void cmd_monitor_feed(const struct cmd_context *c)
 
 static void client_step_mute(struct cmd_client *client)
 {
+    if (KV_LIKELY(client->mute == CMD_MUTE_NO)) {
+        return;
+    }
+    client->tells = false;
     if (client->mute == CMD_MUTE_NEXT) {
         client->mute = CMD_MUTE_THIS;
     } else if (client->mute == CMD_MUTE_THIS) {

@@ -19,9 +19,11 @@
 #include <stdatomic.h>
 
 #include "command/command.h"
+#include "command/pubsub.h"
 
 struct vt_session;
 struct cmd_client;
+struct cmd_subscriber;
 
 #define CMD_CLIENT_ADDR_MAX 64
 #define CMD_CLIENT_WORD_MAX 64   /* bytes of lib-name, lib-ver */
@@ -49,6 +51,7 @@ struct cmd_push {
      * the reply that is being made, whatever that tells of. */
     uint64_t position;
     uint8_t resp; /* of no use in another protocol; 0 = good in both */
+    bool message; /* '*' in front is '>' in RESP3; of PUBLISH */
 };
 #define CMD_PUSH_BEHIND UINT64_MAX
 
@@ -123,6 +126,7 @@ struct cmd_client {
     bool multi, multi_failed, multi_rollback, multi_sql, multi_grows,
         multi_writes;
     enum cmd_mute mute; /* CLIENT REPLY */
+    bool tells;         /* ... and the answer is sent all the same */
     struct kv_buf queue; /* MULTI: u32 argc, argc times (u32 size, bytes) */
     unsigned queued;
     struct cmd_watch *watched;
@@ -140,9 +144,11 @@ struct cmd_client {
     char lib_name[CMD_CLIENT_WORD_MAX + 1], lib_version[CMD_CLIENT_WORD_MAX + 1];
 
     struct cmd_tracking track;
+    struct cmd_subscriber *subscriber; /* NULL: of nothing (c_pubsub.c) */
 
     /* read by anybody */
-    atomic_bool subscribed; /* to CMD_TRACK_CHANNEL */
+    atomic_bool subscribed; /* to anything */
+    _Atomic unsigned shown_names[CMD_PUBSUB_KINDS]; /* ... to so many */
     atomic_bool authenticated, monitor, no_evict, no_touch;
     _Atomic int64_t used_ns;  /* monotonic, of the last input: the door's */
     _Atomic(const struct cmd_row *) last;  /* the last command */
@@ -242,7 +248,7 @@ KV_INTERNAL void cmd_client_work(struct cmd_client *client, kvsql *db,
 /* Whether the reply of the command that just ran is to be sent. */
 static inline bool cmd_client_speaks(const struct cmd_client *client)
 {
-    return client->mute == CMD_MUTE_NO;
+    return client->mute == CMD_MUTE_NO || client->tells;
 }
 
 /* Monotonic ns at which a pause ends; 0 when there is none. Any thread. */

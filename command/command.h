@@ -93,6 +93,9 @@ KV_INTERNAL void cmd_host_port_set(uint16_t port);
 /* Waits for nothing: no state was seen. */
 #define CMD_NO_TICKET                                                         \
     ((struct kv_ticket){.position = 0, .epoch = UINT64_MAX})
+/* The same; but messages that were there for the client go before it. */
+#define CMD_BEHIND_TICKET                                                     \
+    ((struct kv_ticket){.position = UINT64_MAX - 1, .epoch = UINT64_MAX})
 
 /* Run one command in a batch of its own. Always leaves exactly one value in
  * `reply` (an error reply included). *ticket is what the reply must wait for

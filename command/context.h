@@ -448,6 +448,8 @@ KV_INTERNAL void cmd_monitor_change(int by);
 /* Show a command to those who MONITOR, unless it is an administrator's. It may
  * hold the store. */
 KV_INTERNAL void cmd_monitor_feed(const struct cmd_context *c);
+/* Nothing is subscribed to any more. */
+KV_INTERNAL void cmd_subscriber_end(struct cmd_client *client);
 /* What a client of RESP2 that has subscribed may still run. */
 KV_INTERNAL bool cmd_may_subscriber(const struct cmd_row *row);
 /* Put a command behind MULTI; false: no room, or no memory. */

@@ -1,7 +1,7 @@
 /* pubsub.c - publish and subscribe: see pubsub.h.
  *
- * Channels and patterns are two tables of names with the addresses of their
- * ears. A message whose ticket is open, and before which none waits, is given at
+ * Channels, patterns and channels of shards are three tables of names with the
+ * addresses of their ears. A message whose ticket is open, and before which none waits, is given at
  * once. Else it is put behind the others, and the gate is asked for the first of
  * them; when that opens, all that may go are given. A message whose batch was
  * undone is dropped, and so is the answer to its sender. One that is sent inside
@@ -24,6 +24,8 @@
 #include "kvsql/base/text.h"
 
 #define PUBSUB_WAIT_MS 5000 /* for the store */
+#define PUBSUB_TEXT_MAX ((size_t)2 << 30) /* of a message */
+#define PUBSUB_TEXT_KEEP ((size_t)4 << 10)
 
 /* A message that waits. */
 struct pubsub_letter {
@@ -31,13 +33,17 @@ struct pubsub_letter {
     kvsql *db;
     const struct kv_txn *txn; /* of one that is held */
     struct kv_ticket ticket;
+    enum cmd_pubsub_kind kind;
     size_t channel_size, payload_size;
     uint8_t bytes[]; /* channel, payload */
 };
 
 static struct {
     struct kv_lock lock;
-    struct cmd_keyset channels, patterns; /* -> addresses of ears */
+    struct cmd_keyset tables[CMD_PUBSUB_KINDS]; /* -> addresses of ears */
+    uint64_t number; /* of what was told last */
+    uint64_t made;   /* ... and of what is in `text`, 0 = nothing */
+    struct kv_buf text;
     struct pubsub_letter *first, **last;
     struct pubsub_letter *held; /* of txns that are open; the newest first */
     size_t waiting; /* bytes of the letters */
@@ -49,25 +55,83 @@ static struct {
 
 /* ---- who hears ---------------------------------------------------------------- */
 
-static struct cmd_keyset *pubsub_table(bool pattern)
+/* The lock is held, and a table had `before` names. */
+static void pubsub_show(enum cmd_pubsub_kind kind, uint64_t before)
 {
-    return pattern ? &pubsub.patterns : &pubsub.channels;
+    static const enum cmd_gauge gauges[CMD_PUBSUB_KINDS] = {
+        CMD_GAUGE_PUBSUB_CHANNELS, CMD_GAUGE_PUBSUB_PATTERNS,
+        CMD_GAUGE_PUBSUB_SHARDS};
+
+    if (pubsub.tables[kind].keys != before)
+        cmd_gauge_add(gauges[kind],
+                      (int64_t)(pubsub.tables[kind].keys - before));
 }
 
-bool cmd_pubsub_add(struct cmd_ear *ear, kvsql_slice name, bool pattern)
+/* The lock is held: nobody listens. */
+static bool pubsub_is_deserted(void)
 {
+    return pubsub.tables[CMD_PUBSUB_CHANNEL].keys == 0 &&
+           pubsub.tables[CMD_PUBSUB_PATTERN].keys == 0 &&
+           pubsub.tables[CMD_PUBSUB_SHARD].keys == 0;
+}
+
+bool cmd_pubsub_add(struct cmd_ear *ear, kvsql_slice name,
+                    enum cmd_pubsub_kind kind)
+{
+    struct cmd_keyset *table = &pubsub.tables[kind];
+
     kv_lock_take(&pubsub.lock);
-    const bool good = cmd_keyset_add(pubsub_table(pattern), name,
-                                     (uintptr_t)ear) != NULL;
+    const uint64_t before = table->keys;
+    const bool good = cmd_keyset_add(table, name, (uintptr_t)ear) != NULL;
+    pubsub_show(kind, before);
     kv_lock_drop(&pubsub.lock);
     return good;
 }
 
-void cmd_pubsub_remove(struct cmd_ear *ear, kvsql_slice name, bool pattern)
+void cmd_pubsub_remove(struct cmd_ear *ear, kvsql_slice name,
+                       enum cmd_pubsub_kind kind)
+{
+    struct cmd_keyset *table = &pubsub.tables[kind];
+
+    kv_lock_take(&pubsub.lock);
+    const uint64_t before = table->keys;
+    (void)cmd_keyset_remove(table, name, (uintptr_t)ear);
+    pubsub_show(kind, before);
+    if (pubsub.made != 0 && pubsub_is_deserted()) {
+        kv_buf_fini(&pubsub.text);
+        pubsub.made = 0;
+    }
+    kv_lock_drop(&pubsub.lock);
+}
+
+unsigned cmd_pubsub_ears(kvsql_slice name, enum cmd_pubsub_kind kind)
 {
     kv_lock_take(&pubsub.lock);
-    (void)cmd_keyset_remove(pubsub_table(pattern), name, (uintptr_t)ear);
+    const struct cmd_keyset_key *key =
+        cmd_keyset_find(&pubsub.tables[kind], name);
+    const unsigned count = key != NULL ? key->count : 0;
     kv_lock_drop(&pubsub.lock);
+    return count;
+}
+
+unsigned cmd_pubsub_list(enum cmd_pubsub_kind kind, kvsql_slice pattern,
+                         struct kv_buf *out)
+{
+    unsigned count = 0;
+
+    kv_lock_take(&pubsub.lock);
+    for (const struct cmd_keyset_key *key = pubsub.tables[kind].oldest;
+         key != NULL; key = key->newer) {
+        if (pattern.p != NULL &&
+            !kv_glob_match(pattern.p, pattern.size, key->bytes, key->size,
+                           false))
+            continue;
+        kv_buf_u32(out, key->size);
+        kv_buf_add(out, key->bytes, key->size);
+        count++;
+    }
+    kv_lock_drop(&pubsub.lock);
+    return count;
 }
 
 static bool pubsub_fits(const struct cmd_keyset_key *pattern,
@@ -77,14 +141,22 @@ static bool pubsub_fits(const struct cmd_keyset_key *pattern,
                          channel.size, false);
 }
 
+/* The first pattern that may fit what is sent to one of the kind. */
+static const struct cmd_keyset_key *pubsub_pattern(enum cmd_pubsub_kind kind)
+{
+    return kind == CMD_PUBSUB_CHANNEL
+               ? pubsub.tables[CMD_PUBSUB_PATTERN].oldest
+               : NULL;
+}
+
 /* The lock is held. */
-static unsigned pubsub_count(kvsql_slice channel)
+static unsigned pubsub_count(enum cmd_pubsub_kind kind, kvsql_slice channel)
 {
     const struct cmd_keyset_key *key =
-        cmd_keyset_find(&pubsub.channels, channel);
+        cmd_keyset_find(&pubsub.tables[kind], channel);
     unsigned count = key != NULL ? key->count : 0;
 
-    for (key = pubsub.patterns.oldest; key != NULL; key = key->newer)
+    for (key = pubsub_pattern(kind); key != NULL; key = key->newer)
         if (pubsub_fits(key, channel))
             count += key->count;
     return count;
@@ -92,12 +164,42 @@ static unsigned pubsub_count(kvsql_slice channel)
 
 /* ---- giving ------------------------------------------------------------------- */
 
+static void pubsub_bulk(struct kv_buf *out, kvsql_slice bytes)
+{
+    kv_buf_printf(out, "$%zu\r\n", bytes.size);
+    kv_buf_add(out, bytes.p, bytes.size);
+    kv_buf_text(out, "\r\n");
+}
+
+kvsql_slice cmd_message_resp(const struct cmd_message *message)
+{
+    static const char *const heads[CMD_PUBSUB_KINDS] = {
+        "*3\r\n$7\r\nmessage\r\n", "*4\r\n$8\r\npmessage\r\n",
+        "*3\r\n$8\r\nsmessage\r\n"};
+    struct kv_buf *text = &pubsub.text;
+
+    if (pubsub.made == 0)
+        kv_buf_init(text, KV_MEM_CLIENT, PUBSUB_TEXT_MAX);
+    if (pubsub.made != message->number) {
+        pubsub.made = message->number;
+        kv_buf_reset(text, PUBSUB_TEXT_KEEP);
+        kv_buf_text(text, heads[message->kind]);
+        if (message->pattern.p != NULL)
+            pubsub_bulk(text, message->pattern);
+        pubsub_bulk(text, message->channel);
+        pubsub_bulk(text, message->payload);
+    }
+    return text->failed ? (kvsql_slice){NULL, 0}
+                        : (kvsql_slice){text->p, text->size};
+}
+
 /* The lock is held. */
 static void pubsub_tell(const struct cmd_keyset_key *key,
-                        const struct cmd_message *message)
+                        struct cmd_message *message)
 {
     const uint64_t *ears = cmd_keyset_ids(key);
 
+    message->number = ++pubsub.number;
     for (uint32_t i = 0; i < key->count; i++) {
         struct cmd_ear *ear = (void *)(uintptr_t)ears[i];
         ear->hear(ear, message);
@@ -105,16 +207,17 @@ static void pubsub_tell(const struct cmd_keyset_key *key,
 }
 
 /* The lock is held: PS2. */
-static void pubsub_give(kvsql_slice channel, kvsql_slice payload)
+static void pubsub_give(const struct cmd_message *sent)
 {
-    struct cmd_message message = {.channel = channel, .payload = payload};
+    struct cmd_message message = *sent;
     const struct cmd_keyset_key *key =
-        cmd_keyset_find(&pubsub.channels, channel);
+        cmd_keyset_find(&pubsub.tables[sent->kind], sent->channel);
 
     if (key != NULL)
         pubsub_tell(key, &message);
-    for (key = pubsub.patterns.oldest; key != NULL; key = key->newer) {
-        if (!pubsub_fits(key, channel))
+    message.kind = CMD_PUBSUB_PATTERN;
+    for (key = pubsub_pattern(sent->kind); key != NULL; key = key->newer) {
+        if (!pubsub_fits(key, sent->channel))
             continue;
         message.pattern = (kvsql_slice){key->bytes, key->size};
         pubsub_tell(key, &message);
@@ -137,9 +240,12 @@ static void pubsub_pop(kvsql_rc rc)
         pubsub.last = &pubsub.first;
     pubsub.waiting -= size;
     if (rc == KVSQL_OK)
-        pubsub_give((kvsql_slice){letter->bytes, letter->channel_size},
-                    (kvsql_slice){letter->bytes + letter->channel_size,
-                                  letter->payload_size});
+        pubsub_give(&(struct cmd_message){
+            .channel = {letter->bytes, letter->channel_size},
+            .payload = {letter->bytes + letter->channel_size,
+                        letter->payload_size},
+            .kind = letter->kind,
+            .position = letter->ticket.position});
     kv_mem_free(KV_MEM_CLIENT, letter, size);
 }
 
@@ -184,6 +290,9 @@ static kvsql_rc pubsub_ticket(kvsql *db, const struct kv_txn *txn,
 {
     struct kv_txn *mine;
 
+    *ticket = CMD_NO_TICKET;
+    if (db == NULL)
+        return KVSQL_OK; /* of none: it is loading */
     if (txn != NULL) {
         *ticket = kv_txn_ticket(txn);
         return KVSQL_OK;
@@ -202,9 +311,11 @@ static void pubsub_put(struct pubsub_letter *letter)
 
 /* The lock is held. With `txn` until that ends. */
 static kvsql_rc pubsub_queue(kvsql *db, const struct kv_txn *txn,
-                             struct kv_ticket ticket, kvsql_slice channel,
-                             kvsql_slice payload, struct kvsql_error *err)
+                             struct kv_ticket ticket,
+                             const struct cmd_message *message,
+                             struct kvsql_error *err)
 {
+    const kvsql_slice channel = message->channel, payload = message->payload;
     const size_t size =
         sizeof(struct pubsub_letter) + channel.size + payload.size;
 
@@ -217,6 +328,7 @@ static kvsql_rc pubsub_queue(kvsql *db, const struct kv_txn *txn,
         return kv_fail(err, KVSQL_NOMEM, "OOM no memory for a message");
     *letter = (struct pubsub_letter){.db = db,
                                      .ticket = ticket,
+                                     .kind = message->kind,
                                      .channel_size = channel.size,
                                      .payload_size = payload.size};
     if (channel.size > 0)
@@ -287,23 +399,27 @@ static void pubsub_ended(const struct kv_txn *txn,
 }
 
 kvsql_rc cmd_pubsub_publish(kvsql *db, struct kv_txn *txn,
-                            kvsql_slice channel, kvsql_slice payload,
-                            struct kv_ticket *ticket, unsigned *receivers,
-                            struct kvsql_error *err)
+                            enum cmd_pubsub_kind kind, kvsql_slice channel,
+                            kvsql_slice payload, struct kv_ticket *ticket,
+                            unsigned *receivers, struct kvsql_error *err)
 {
     bool ask = false;
     kvsql_rc rc = pubsub_ticket(db, txn, ticket, err);
+    const struct cmd_message message = {.channel = channel,
+                                        .payload = payload,
+                                        .kind = kind,
+                                        .position = ticket->position};
 
     *receivers = 0;
     if (rc != KVSQL_OK)
         return rc;
-    const bool open = kv_gate_open(db, *ticket);
+    const bool open = db == NULL || kv_gate_open(db, *ticket);
     kv_lock_take(&pubsub.lock);
-    const unsigned count = pubsub_count(channel);
+    const unsigned count = pubsub_count(kind, channel);
     if (count > 0 && open && txn == NULL && pubsub.first == NULL)
-        pubsub_give(channel, payload);
+        pubsub_give(&message);
     else if (count > 0)
-        rc = pubsub_queue(db, txn, *ticket, channel, payload, err);
+        rc = pubsub_queue(db, txn, *ticket, &message, err);
     if (rc == KVSQL_OK)
         *receivers = count;
     if (rc == KVSQL_OK && count > 0 && txn != NULL)
@@ -313,21 +429,4 @@ kvsql_rc cmd_pubsub_publish(kvsql *db, struct kv_txn *txn,
     if (ask)
         pubsub_ask();
     return rc;
-}
-
-void cmd_do_publish(struct cmd_context *c)
-{
-    struct kv_ticket ticket = CMD_NO_TICKET;
-    unsigned receivers;
-    const kvsql_rc rc = cmd_pubsub_publish(c->db, c->txn, c->argv[1],
-                                           c->argv[2], &ticket, &receivers,
-                                           &c->err);
-
-    if (rc != KVSQL_OK) {
-        cmd_fail_rc(c, rc);
-        return;
-    }
-    if (c->txn == NULL && c->ticket != NULL)
-        *c->ticket = ticket;
-    cmd_reply_int(c->reply, receivers);
 }

@@ -420,10 +420,14 @@ struct syntax_places {
     bool counted; /* the word before is numkeys */
 };
 
-static bool syntax_is_key(const struct cmd_arg *arg)
+/* Or what clients of a cluster find its server by, as they do for a key. */
+static bool syntax_is_key(const struct syntax_places *at,
+                          const struct cmd_arg *arg)
 {
     return arg->kind == CMD_ARG_VALUE &&
-           strcmp(cmd_arg_type(arg), "key") == 0;
+           (strcmp(cmd_arg_type(arg), "key") == 0 ||
+            (at->syntax->row->first_key > 0 &&
+             syntax_is(arg->name, "shardchannel")));
 }
 
 /* Words that an argument needs at least. */
@@ -515,7 +519,7 @@ static void syntax_behind_token(struct syntax_places *at, struct cmd_arg *arg)
         arg->kind == CMD_ARG_BLOCK ? &at->syntax->args[arg->child] : arg;
     struct cmd_key_spec *spec;
 
-    if (!syntax_is_key(key)) {
+    if (!syntax_is_key(at, key)) {
         return;
     }
     spec = syntax_spec(at, key);
@@ -538,7 +542,7 @@ static void syntax_place(struct syntax_places *at, uint8_t index)
 
     if (arg->token.size > 0) {
         syntax_behind_token(at, arg);
-    } else if (syntax_is_key(arg)) {
+    } else if (syntax_is_key(at, arg)) {
         syntax_plain(at, index, arg, 1);
     } else if (arg->kind == CMD_ARG_ONEOF) {
         for (uint8_t i = arg->child; i != CMD_ARG_NONE;
@@ -548,7 +552,7 @@ static void syntax_place(struct syntax_places *at, uint8_t index)
             }
         }
     } else if (arg->kind == CMD_ARG_BLOCK && child != NULL &&
-               syntax_is_key(child)) {
+               syntax_is_key(at, child)) {
         int step = 0;
 
         for (uint8_t i = arg->child; i != CMD_ARG_NONE;

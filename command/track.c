@@ -359,20 +359,6 @@ void cmd_track_close(struct cmd_client *client)
     kv_lock_drop(&cmd_track.lock);
 }
 
-void cmd_track_subscribe(struct cmd_client *client, bool on)
-{
-    const int by = on ? 1 : -1;
-
-    kv_lock_take(&cmd_track.lock);
-    if (atomic_exchange(&client->subscribed, on) != on) {
-        cmd_gauge_add(CMD_GAUGE_PUBSUB_CLIENTS, by);
-        if (cmd_gauge_get(CMD_GAUGE_PUBSUB_CLIENTS) == on) {
-            cmd_gauge_add(CMD_GAUGE_PUBSUB_CHANNELS, by);
-        }
-    }
-    kv_lock_drop(&cmd_track.lock);
-}
-
 /* ---- prefixes of one client --------------------------------------------- */
 
 /* The client's first prefix behind `after` (NULL: of all), in order. */

@@ -62,9 +62,6 @@ KV_INTERNAL bool cmd_track_overlaps(const struct cmd_client *client,
 KV_INTERNAL unsigned cmd_track_prefixes(const struct cmd_client *client,
                                         struct kv_buf *out);
 
-/* SUBSCRIBE to, or UNSUBSCRIBE from, CMD_TRACK_CHANNEL. */
-KV_INTERNAL void cmd_track_subscribe(struct cmd_client *client, bool on);
-
 /* ---- WATCH of absent keys ----------------------------------------------- */
 
 /* Before the txn that watches. */

@@ -107,12 +107,18 @@ static void streams_monitor(struct cmd_monitor *monitor, kvsql_slice line)
 
 /* ---- joining and leaving ------------------------------------------------------------ */
 
+static enum cmd_pubsub_kind streams_kind(const struct streams *streams)
+{
+    return streams->pattern ? CMD_PUBSUB_PATTERN : CMD_PUBSUB_CHANNEL;
+}
+
 static void streams_leave(struct http_sse *sse)
 {
     struct streams *streams = (struct streams *)sse; /* its first member */
 
     for (unsigned i = 0; i < streams->count; i++)
-        cmd_pubsub_remove(&streams->ear, streams->names[i], streams->pattern);
+        cmd_pubsub_remove(&streams->ear, streams->names[i],
+                          streams_kind(streams));
 }
 
 static void streams_leave_monitor(struct http_sse *sse)
@@ -126,7 +132,7 @@ static void streams_join(struct streams *streams, const kvsql_slice *names,
                          unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        if (!cmd_pubsub_add(&streams->ear, names[i], streams->pattern)) {
+        if (!cmd_pubsub_add(&streams->ear, names[i], streams_kind(streams))) {
             http_sse_end(&streams->sse);
             return;
         }

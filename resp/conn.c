@@ -107,7 +107,7 @@ struct resp_conn *resp_conn_new(struct resp_loop *loop, int fd)
     kv_buf_init(&conn->in, KV_MEM_CLIENT, RESP_INPUT_MAX);
     kv_buf_init(&conn->out, KV_MEM_CLIENT, RESP_OUTPUT_MAX);
     kv_buf_init(&conn->marks, KV_MEM_CLIENT, RESP_OUTPUT_MAX);
-    kv_buf_init(&conn->post_push, KV_MEM_CLIENT, RESP_PUSH_MAX);
+    kv_buf_init(&conn->post_push, KV_MEM_CLIENT, RESP_OUTPUT_MAX);
     kv_buf_init(&conn->post_behind, KV_MEM_CLIENT, RESP_PUSH_MAX);
     conn_names(conn);
     conn_options(conn);

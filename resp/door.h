@@ -33,7 +33,8 @@ struct epoll_event;
 #define RESP_INPUT_MAX ((size_t)1 << 30)    /* client-query-buffer-limit */
 #define RESP_OUTPUT_PAUSE ((size_t)64 << 20) /* bytes that wait: run no more */
 #define RESP_OUTPUT_MAX ((size_t)4 << 30)   /* ... and the end of patience */
-#define RESP_PUSH_MAX ((size_t)32 << 20)    /* bytes of MONITOR that wait */
+#define RESP_PUSH_MAX ((size_t)32 << 20)    /* bytes of MONITOR that wait, or
+                                               of invalidations */
 #define RESP_REPLY_MAX ((size_t)2 << 30)    /* of one reply that a worker
                                                makes, or of a part */
 #define RESP_AHEAD ((size_t)1 << 20)        /* of a reply in parts: bytes that
@@ -95,6 +96,7 @@ struct resp_conn {
     bool flowing;          /* parts of a reply are sent, others are to come */
     bool eager;            /* its client takes nothing: make more for it */
     uint64_t stalled_ns;   /* since when nothing could be sent, 0 = not */
+    uint64_t over_ns;      /* ... or more than the soft limit waited */
 
     _Atomic uint64_t shown_in, shown_out; /* for CLIENT LIST */
 
@@ -103,6 +105,7 @@ struct resp_conn {
     atomic_bool pushed;    /* post_push is not empty; changes under its lock */
     /* under loop->post_lock */
     bool post_kill, posted;
+    bool post_over;          /* more messages than the limit: it goes */
     struct kv_buf post_push; /* struct push_head and bytes, by position */
     struct kv_buf post_behind; /* ... without one */
     struct resp_conn *post_next;
@@ -190,6 +193,7 @@ struct resp_server {
     unsigned loop_count;
     _Atomic unsigned connections, connection_max;
     _Atomic uint64_t idle_ms, keepalive_s; /* as in resp.h */
+    _Atomic uint64_t pubsub_hard, pubsub_soft, pubsub_soft_s;
     atomic_bool stopping;
 
     struct kv_lock pool_lock;
@@ -340,7 +344,8 @@ KV_INTERNAL size_t resp_send_waiting(const struct resp_conn *conn);
 /* Any thread, post_lock held. */
 KV_INTERNAL void resp_push_add(struct resp_conn *conn,
                                const struct cmd_push *push);
-/* There was no memory for one of them, or too many wait. post_lock held. */
+/* There was no memory for one of them, or too much of MONITOR waits. post_lock
+ * held. */
 KV_INTERNAL bool resp_push_failed(const struct resp_conn *conn);
 /* Move what may come before a reply that tells of the state at `position` to
  * the end of `out`; with CMD_PUSH_BEHIND all. post_lock is taken. */
@@ -353,6 +358,10 @@ KV_INTERNAL void resp_push_copy(struct resp_conn *conn, struct kv_buf *out);
  * and the output has been read. */
 KV_INTERNAL bool resp_push_waits(const struct resp_conn *conn);
 KV_INTERNAL void resp_push_send(struct resp_conn *conn);
+/* Once in a second: has more than the soft limit waited for too long? */
+KV_INTERNAL bool resp_push_is_over(struct resp_conn *conn);
+/* It is to be closed, for it does not read what it has subscribed to. */
+KV_INTERNAL void resp_push_complain(const struct resp_conn *conn);
 
 /* ---- work.c -------------------------------------------------------------- */
 

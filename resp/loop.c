@@ -310,6 +310,11 @@ static void loop_sweep(struct resp_loop *loop)
         if (why == NULL) {
             why = resp_part_rests(conn, &err);
         }
+        if (why == NULL && !conn->closed && resp_push_is_over(conn)) {
+            resp_push_complain(conn);
+            conn->closed = true;
+            resp_loop_ready(conn);
+        }
         if (why != NULL && !conn->closed) {
             kv_diag(KV_INFO, "client.closed", "addr=%s why=\"%s\"",
                     conn->client.addr, why);

@@ -24,7 +24,7 @@ static void part_pushes(struct resp_conn *conn)
 {
     struct kv_buf bytes;
 
-    kv_buf_init(&bytes, KV_MEM_CLIENT, RESP_PUSH_MAX);
+    kv_buf_init(&bytes, KV_MEM_CLIENT, RESP_OUTPUT_MAX);
     resp_push_copy(conn, &bytes);
     if (bytes.failed) {
         conn->closed = true;

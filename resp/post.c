@@ -112,12 +112,16 @@ void resp_post_stop(struct resp_loop *loop)
 static void post_take_one(struct resp_conn *conn)
 {
     struct resp_loop *loop = conn->loop;
-    bool kill;
+    bool kill, over;
 
     kv_lock_take(&loop->post_lock);
     conn->posted = false;
-    kill = conn->post_kill || resp_push_failed(conn);
+    over = conn->post_over;
+    kill = conn->post_kill || over || resp_push_failed(conn);
     kv_lock_drop(&loop->post_lock);
+    if (over && !conn->closed) {
+        resp_push_complain(conn);
+    }
     if (kill) {
         conn->closed = true;
         resp_loop_ready(conn);

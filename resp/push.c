@@ -1,4 +1,4 @@
-/* push.c - messages between replies: MONITOR, invalidations.
+/* push.c - messages between replies: of PUBLISH, MONITOR, invalidations.
  *
  * Other threads leave them with the connection; its loop takes them at the end
  * of a turn. Two things must hold for a client that keeps copies of values:
@@ -14,23 +14,45 @@
  *        With a worker's reply PU1 holds, too: what is posted about values goes
  *        before it, and again behind it (resp_push_copy).
  *
+ * Who sends messages never waits for who hears them: when more than the limit
+ * waits, the connection is closed (client-output-buffer-limit).
+ *
  * Thread: the loop's, but for resp_push_add. */
 #include <string.h>
 
+#include "kvsql/base/diag.h"
 #include "resp/door.h"
 
 struct push_head {
     uint64_t position;
     size_t size;
     uint8_t resp;
+    bool message; /* of PUBLISH */
 };
 
-/* Part of it without the rest is worse than none: the buffer has failed, and
- * the loop closes the connection. */
 static struct kv_buf *push_list(struct resp_conn *conn, uint64_t position)
 {
     return position == CMD_PUSH_BEHIND ? &conn->post_behind
                                        : &conn->post_push;
+}
+
+/* What was sent to it and is not read yet, with this one: is it too much? Its
+ * output may be a turn old. post_lock held. */
+static bool push_is_too_much(const struct resp_conn *conn,
+                             const struct cmd_push *push)
+{
+    const uint64_t most =
+        push->message ? atomic_load_explicit(&conn->loop->server->pubsub_hard,
+                                             memory_order_relaxed)
+                      : RESP_PUSH_MAX;
+    const uint64_t waiting =
+        conn->post_push.size +
+        (push->message ? atomic_load_explicit(&conn->shown_out,
+                                              memory_order_relaxed)
+                       : 0);
+
+    return push->position != CMD_PUSH_BEHIND && most != 0 &&
+           waiting + push->size > most;
 }
 
 /* Part of it without the rest is worse than none: the buffer has failed, and
@@ -39,9 +61,14 @@ void resp_push_add(struct resp_conn *conn, const struct cmd_push *push)
 {
     const struct push_head head = {.position = push->position,
                                    .size = push->size,
-                                   .resp = push->resp};
+                                   .resp = push->resp,
+                                   .message = push->message};
     struct kv_buf *to = push_list(conn, push->position);
 
+    conn->post_over = conn->post_over || push_is_too_much(conn, push);
+    if (conn->post_over) {
+        return;
+    }
     kv_buf_add(to, &head, sizeof(head));
     kv_buf_add(to, push->p, push->size);
     if (to == &conn->post_push) {
@@ -54,12 +81,13 @@ bool resp_push_failed(const struct resp_conn *conn)
     return conn->post_push.failed || conn->post_behind.failed;
 }
 
-/* Add those with positions up to this one to `out`, which the client can read;
- * how many bytes of `from` they are. */
+/* Add those with positions up to this one to `out`, which the client can read,
+ * with the messages or without; how many bytes of `from` they are. */
 static size_t push_add_to(const struct resp_conn *conn,
                           const struct kv_buf *from, uint64_t position,
-                          struct kv_buf *out)
+                          bool messages, struct kv_buf *out)
 {
+    const bool three = conn->client.resp == 3;
     struct push_head head;
     size_t at = 0;
 
@@ -69,7 +97,11 @@ static size_t push_add_to(const struct resp_conn *conn,
             break;
         }
         at += sizeof(head);
-        if (head.resp == 0 || head.resp == conn->client.resp) {
+        if (head.message && messages) {
+            kv_buf_byte(out, three ? '>' : '*');
+            kv_buf_add(out, from->p + at + 1, head.size - 1);
+        } else if (!head.message &&
+                   (head.resp == 0 || head.resp == conn->client.resp)) {
             kv_buf_add(out, from->p + at, head.size);
         }
         at += head.size;
@@ -80,7 +112,7 @@ static size_t push_add_to(const struct resp_conn *conn,
 static void push_move(struct resp_conn *conn, struct kv_buf *from,
                       uint64_t position, struct kv_buf *out)
 {
-    const size_t size = push_add_to(conn, from, position, out);
+    const size_t size = push_add_to(conn, from, position, true, out);
 
     if (size > 0) {
         from->size -= size;
@@ -108,7 +140,7 @@ void resp_push_take(struct resp_conn *conn, uint64_t position,
 void resp_push_copy(struct resp_conn *conn, struct kv_buf *out)
 {
     kv_lock_take(&conn->loop->post_lock);
-    (void)push_add_to(conn, &conn->post_push, UINT64_MAX, out);
+    (void)push_add_to(conn, &conn->post_push, UINT64_MAX, false, out);
     kv_lock_drop(&conn->loop->post_lock);
 }
 
@@ -126,7 +158,7 @@ void resp_push_send(struct resp_conn *conn)
     if (conn->push_kept) {
         return;
     }
-    kv_buf_init(&bytes, KV_MEM_CLIENT, RESP_PUSH_MAX);
+    kv_buf_init(&bytes, KV_MEM_CLIENT, RESP_OUTPUT_MAX);
     resp_push_take(conn, CMD_PUSH_BEHIND, &bytes);
     if (bytes.failed) {
         conn->closed = true;
@@ -135,4 +167,31 @@ void resp_push_send(struct resp_conn *conn)
         resp_send_bytes(conn, bytes.p, bytes.size, CMD_NO_TICKET);
     }
     kv_buf_fini(&bytes);
+}
+
+void resp_push_complain(const struct resp_conn *conn)
+{
+    kv_diag(KV_WARN, "client.closed",
+            "id=%llu addr=%s why=\"reads no messages\" "
+            "hint=\"client-output-buffer-limit\"",
+            (unsigned long long)conn->client.id, conn->client.addr);
+}
+
+bool resp_push_is_over(struct resp_conn *conn)
+{
+    const struct resp_server *server = conn->loop->server;
+    const uint64_t now = conn->loop->now_ns;
+    const uint64_t most = atomic_load_explicit(&server->pubsub_soft,
+                                               memory_order_relaxed);
+    const uint64_t wait_ns = atomic_load_explicit(&server->pubsub_soft_s,
+                                                  memory_order_relaxed) *
+                             1000000000;
+
+    if (most == 0 || !atomic_load(&conn->client.subscribed) ||
+        resp_send_waiting(conn) <= most) {
+        conn->over_ns = 0;
+    } else if (conn->over_ns == 0) {
+        conn->over_ns = now;
+    }
+    return conn->over_ns != 0 && now - conn->over_ns > wait_ns;
 }

@@ -51,6 +51,9 @@ struct resp_limit_set {
     uint64_t idle_ms;        /* 0 = never */
     uint64_t keepalive_s;    /* of connections to come; 0 = none */
     uint64_t bulk_max;
+    /* client-output-buffer-limit of who has subscribed: messages that it does
+     * not read, at once, and for so long; 0 = no limit. */
+    uint64_t pubsub_hard, pubsub_soft, pubsub_soft_s;
 };
 KV_INTERNAL void resp_set(struct resp_server *server,
                           const struct resp_limit_set *limits);

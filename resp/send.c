@@ -123,7 +123,7 @@ static bool send_pushes(struct resp_conn *conn, struct cmd_reply *reply,
     struct kv_buf bytes;
     bool ok = true;
 
-    kv_buf_init(&bytes, KV_MEM_CLIENT, RESP_PUSH_MAX);
+    kv_buf_init(&bytes, KV_MEM_CLIENT, RESP_OUTPUT_MAX);
     resp_push_take(conn, ticket.position, &bytes);
     if (bytes.size > 0 && !bytes.failed) {
         ok = send_mark_at(conn, reply->start, CMD_NO_TICKET) &&
@@ -148,7 +148,7 @@ static KV_NOINLINE void send_reply(struct resp_conn *conn,
                                    struct kv_ticket ticket)
 {
     if (atomic_load_explicit(&conn->pushed, memory_order_relaxed) &&
-        ticket.epoch != UINT64_MAX &&
+        (ticket.epoch != UINT64_MAX || ticket.position > 0) &&
         (!cmd_reply_finish(reply) || !send_pushes(conn, reply, ticket))) {
         conn->closed = true;
     }

@@ -17,6 +17,10 @@
 #define SERVER_CONNECTIONS 10000
 #define SERVER_WORKERS 4
 #define SERVER_KEEPALIVE_S 300
+/* What Redis has for who has subscribed. */
+#define SERVER_PUBSUB_HARD ((uint64_t)32 << 20)
+#define SERVER_PUBSUB_SOFT ((uint64_t)8 << 20)
+#define SERVER_PUBSUB_SOFT_S 60
 
 unsigned resp_connections_possible(unsigned wanted)
 {
@@ -39,6 +43,9 @@ void resp_set(struct resp_server *server, const struct resp_limit_set *limits)
     atomic_store(&server->idle_ms, limits->idle_ms);
     atomic_store(&server->keepalive_s, limits->keepalive_s);
     atomic_store(&server->limits.bulk_max, limits->bulk_max);
+    atomic_store(&server->pubsub_hard, limits->pubsub_hard);
+    atomic_store(&server->pubsub_soft, limits->pubsub_soft);
+    atomic_store(&server->pubsub_soft_s, limits->pubsub_soft_s);
 }
 
 static void server_configure(struct resp_server *server,
@@ -62,7 +69,10 @@ static void server_configure(struct resp_server *server,
         .idle_ms = own->idle_ms,
         .keepalive_s =
             own->keepalive_s != 0 ? own->keepalive_s : SERVER_KEEPALIVE_S,
-        .bulk_max = own->bulk_max != 0 ? own->bulk_max : SERVER_BULK_MAX};
+        .bulk_max = own->bulk_max != 0 ? own->bulk_max : SERVER_BULK_MAX,
+        .pubsub_hard = SERVER_PUBSUB_HARD,
+        .pubsub_soft = SERVER_PUBSUB_SOFT,
+        .pubsub_soft_s = SERVER_PUBSUB_SOFT_S};
     resp_set(server, &limits);
     server->anonymous =
         (struct resp_limits){.args_max = SERVER_ANONYMOUS_ARGS_MAX,

@@ -66,6 +66,31 @@ await assert.rejects(r.multi().set("q", 1).call("NOSUCH").exec(),
     /EXECABORT Transaction discarded because of previous errors/);
 step("WATCH, and a transaction that is refused");
 
+const subscriber = new Redis(options);
+const heard = [];
+const allHeard = new Promise((resolve) => {
+    subscriber.on("message", (channel, text) => heard.push([channel, text]));
+    subscriber.on("pmessage", (pattern, channel, text) => {
+        heard.push([pattern, channel, text]);
+        if (text === "2") {
+            resolve();
+        }
+    });
+});
+assert.equal(await subscriber.subscribe("news", "more"), 2);
+assert.equal(await subscriber.psubscribe("n*"), 3);
+assert.equal(await r.publish("news", "1"), 2);
+assert.equal(await r.publish("nothing", "2"), 1);
+await allHeard;
+assert.deepEqual(heard, [["news", "1"], ["n*", "news", "1"],
+    ["n*", "nothing", "2"]]);
+assert.deepEqual(await r.pubsub("NUMSUB", "news", "x"), ["news", 1, "x", 0]);
+assert.equal(await subscriber.unsubscribe(), 1);
+assert.equal(await subscriber.punsubscribe(), 0);
+assert.equal(await subscriber.get("p"), "else");
+subscriber.disconnect();
+step("publish and subscribe");
+
 const setting = r.pipeline();
 for (let i = 0; i < 500; i++) {
     setting.set(`scan:${i}`, i);

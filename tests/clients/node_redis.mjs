@@ -87,6 +87,29 @@ assert.equal(numbers.at(-1), 5000);
 await assert.rejects(r.lPush("h", "x"), /^Error: WRONGTYPE|WRONGTYPE/);
 step("MULTI, WATCH, pipelines, errors");
 
+const subscriber = r.duplicate().on("error", (error) => errors.push(error));
+await subscriber.connect();
+const news = new Promise((resolve) => {
+    subscriber.subscribe("news", (text, channel) => resolve([text, channel]));
+});
+const shapes = new Promise((resolve) => {
+    subscriber.pSubscribe("n*", (text, channel) => resolve([text, channel]), true);
+});
+while ((await r.pubSubNumSub(["news"])).news !== 1 ||
+        await r.pubSubNumPat() !== 1) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+}
+assert.equal(await r.publish("news", "hello"), 2);
+assert.deepEqual(await news, ["hello", "news"]);
+assert.deepEqual((await shapes).map(String), ["hello", "news"]);
+assert.deepEqual(await r.pubSubChannels(), ["news"]);
+assert.equal(await subscriber.ping(), "PONG");
+await subscriber.unsubscribe("news");
+await subscriber.pUnsubscribe();
+assert.equal(await r.publish("news", "hello"), 0);
+await subscriber.close();
+step("publish and subscribe");
+
 await Promise.all(
     Array.from({ length: 500 }, (_, i) => r.set(`scan:${i}`, String(i))));
 const found = new Set();

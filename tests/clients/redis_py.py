@@ -132,6 +132,42 @@ def transactions(r):
     step("WATCH and try again")
 
 
+def messages(r):
+    p = r.pubsub()
+    p.subscribe("news")
+    p.psubscribe(**{"n*": lambda message: heard.append(message["data"])})
+    heard, got = [], []
+    same(p.ping(), None)
+    while len(got) < 3: # two confirmations and the PONG
+        got.append(p.get_message(timeout=60)["type"])
+    same(got, ["subscribe", "psubscribe", "pong"])
+    same([r.publish("news", b"\0\xff"), r.publish("none", 1)], [2, 1])
+    same(p.get_message(timeout=60)["data"], b"\0\xff")
+    while len(heard) < 2:
+        p.get_message(timeout=60)
+    same(heard, [b"\0\xff", b"1"])
+    same([r.pubsub_channels(), r.pubsub_numsub("news", "x"), r.pubsub_numpat()],
+         [[b"news"], [(b"news", 1), (b"x", 0)], 1])
+    with r.pipeline() as pipe:
+        pipe.publish("news", "in MULTI").set("told", 1)
+        same(pipe.execute(), [2, True])
+    same(p.get_message(timeout=60)["data"], b"in MULTI")
+    p.unsubscribe()
+    p.punsubscribe()
+    while p.subscribed:
+        p.get_message(timeout=60)
+    p.close()
+    q = r.pubsub(ignore_subscribe_messages=True)
+    loud = threading.Event()
+    q.subscribe(loud=lambda message: loud.set())
+    thread = q.run_in_thread(sleep_time=0.01)
+    same(r.publish("loud", "x"), 1)
+    assert loud.wait(60)
+    thread.stop()
+    thread.join()
+    step("publish and subscribe, in a thread, too")
+
+
 def keys(r):
     r.mset({f"scan:{i}": i for i in range(500)})
     same(len(set(r.scan_iter("scan:*", count=50))), 500)
@@ -195,7 +231,7 @@ def main():
     print("version " + redis.__version__)
     r = redis.Redis(**OPTIONS, decode_responses=False)
     r.flushall()
-    for part in (strings, collections, transactions, keys, server):
+    for part in (strings, collections, transactions, messages, keys, server):
         part(r)
     url = "redis://{}{}:{}/0".format(
         f":{OPTIONS['password']}@" if OPTIONS["password"] else "",
