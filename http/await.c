@@ -27,7 +27,7 @@ static void await_drop(struct http_request *request)
 {
     struct http_call *call = request->state;
 
-    request->drop = NULL;
+    request->wait.drop = NULL;
     cmd_await_end(&call->waiter, true);
     http_call_end(call);
 }
@@ -52,9 +52,9 @@ bool http_call_may_wait(struct http_call *call)
         call->refused = true;
         return false;
     }
-    request->until_ns =
+    request->wait.until_ns =
         kv_os_mono_ns() + (uint64_t)call->wait_ms * 1000000;
-    request->again = http_call_again;
+    request->wait.again = http_call_again;
     call->waiter = (struct cmd_waiter){
         .key = call->key, .ready = await_ready, .arg = request};
     cmd_await_observe(atomic_load(&request->server->db));
@@ -66,8 +66,8 @@ bool http_call_may_wait(struct http_call *call)
 static bool await_over(struct http_request *request)
 {
     kv_lock_take(&request->lock);
-    const bool over = request->late;
-    request->told = false;
+    const bool over = request->wait.late;
+    request->wait.told = false;
     kv_lock_drop(&request->lock);
     return over;
 }
@@ -93,7 +93,7 @@ bool http_call_wait(struct http_call *call)
     if (other)
         cmd_await_end(&call->waiter, true); /* for whom it may be something */
     cmd_await_enter(&call->waiter);
-    request->drop = await_drop;
+    request->wait.drop = await_drop;
     call->waits = true;
     return true;
 }
@@ -102,7 +102,7 @@ void http_call_waited(struct http_call *call)
 {
     if (call->wait_ms == 0)
         return;
-    call->request->drop = NULL;
+    call->request->wait.drop = NULL;
     cmd_await_end(&call->waiter, call->refused || call->prefer.dry ||
                                      call->after.found);
 }

@@ -192,6 +192,25 @@ enum http_phase {
     HTTP_PHASE_SENT
 };
 
+/* ?wait= of a request, for something to take: zeroes when it has none. Waiting at
+ * the gate is the request's `waiter`, waiting for what a stream is to send is
+ * its http_sse's; this is neither. */
+struct http_wait {
+    /* The event loop's, set before it waits, by await.c. */
+    uint64_t until_ns; /* monotonic; 0: it does not wait */
+    enum http_next (*again)(struct http_request *request); /* look again */
+    /* Let go of what the handler holds; NULL: nothing. Once, when no more of
+     * the handler is to come. */
+    void (*drop)(struct http_request *request);
+
+    /* Guarded by the request's lock. */
+    bool stands; /* it waits: suspended by server_await() */
+    bool told, late; /* something may be there; the time is over */
+
+    /* The watcher's list; guarded by the server's told_lock. */
+    struct http_request *told_next;
+};
+
 #define HTTP_TARGET_INLINE 256
 #define HTTP_PARTS_INLINE 16
 
@@ -264,20 +283,11 @@ struct http_request {
     bool gone;                /* client lost or server stopping: give up */
     bool work_done;           /* the worker is through, or streaming */
     bool gate_done;
-    bool awaits;              /* suspended by server_await() */
-    bool told, late;          /* something may be there; the time is over */
     kvsql_rc gate_rc;
     struct MHD_Connection *connection; /* NULL once completed */
     struct vt_session *session; /* a statement runs for this request */
 
-    /* Of one that waits; set before it does, and not changed then. */
-    uint64_t until_ns;        /* monotonic; 0: it does not */
-    enum http_next (*again)(struct http_request *request);
-    /* Let go of what the handler holds; NULL: nothing. Once, by the event loop,
-     * when no more of the handler is to come. */
-    void (*drop)(struct http_request *request);
-    struct http_request *told_next; /* guarded by the server's told_lock */
-
+    struct http_wait wait;    /* for something to take */
     struct kv_waiter waiter;  /* at the gate */
     void (*work)(struct http_request *request, struct http_worker *worker);
     struct http_request *queue_next; /* guarded by the queue's lock */
@@ -301,8 +311,10 @@ struct http_conn {
     uint32_t serial; /* tells a reused descriptor */
     _Atomic uint64_t deadline_ns; /* monotonic; 0 = none */
     atomic_bool ended; /* the client sends no more; set by the watcher */
-    struct http_request *request; /* H2; guarded by the watch lock */
-    bool lost; /* ... which ends with its client; same guard */
+    /* Guarded by the watch lock. */
+    struct http_request *request; /* H2 */
+    bool lost; /* ... which ends with its client */
+    uint64_t due_ns; /* its ?wait= is over then; 0: none, or it was taken */
 };
 
 #define HTTP_LATENCY_BUCKETS 14

@@ -177,17 +177,18 @@ static enum http_next server_route(struct http_request *request)
 static enum http_next server_await(struct http_request *request,
                                    bool *suspended)
 {
+    struct http_wait *wait = &request->wait;
     enum http_next next;
 
     request->phase = HTTP_PHASE_AWAIT;
     do {
         kv_lock_take(&request->lock);
-        request->late = request->late || kv_os_mono_ns() >= request->until_ns;
-        const bool look = request->told || request->late;
+        wait->late = wait->late || kv_os_mono_ns() >= wait->until_ns;
+        const bool look = wait->told || wait->late;
         *suspended = !look && http_suspend(request, true);
-        request->awaits = *suspended;
+        wait->stands = *suspended;
         kv_lock_drop(&request->lock);
-        next = look ? request->again(request) : HTTP_NEXT_WAIT;
+        next = look ? wait->again(request) : HTTP_NEXT_WAIT;
         if (!look)
             break;
     } while (next == HTTP_NEXT_WAIT);
@@ -388,8 +389,8 @@ static void server_completed(void *arg, struct MHD_Connection *connection,
         vt_interrupt(request->session);
     kv_cond_wake_all(&request->stream.room);
     kv_lock_drop(&request->lock);
-    if (request->drop != NULL)
-        request->drop(request);
+    if (request->wait.drop != NULL)
+        request->wait.drop(request);
     http_sse_close(request);
     http_stats_done(request, now_ns);
     http_watch_until(request->conn, now_ns, SERVER_IDLE_MS);

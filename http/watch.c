@@ -129,6 +129,8 @@ bool http_watch_enter(struct http_request *request, bool lost)
 {
     struct http_server *server = request->server;
     struct http_conn *conn = request->conn;
+    const uint64_t due_ns =
+        request->phase == HTTP_PHASE_AWAIT ? request->wait.until_ns : 0;
 
     kv_lock_take(&server->watch_lock);
     bool good = !atomic_load(&server->stopping);
@@ -139,11 +141,11 @@ bool http_watch_enter(struct http_request *request, bool lost)
     if (good) {
         conn->request = request; /* H2 */
         conn->lost = lost;
+        conn->due_ns = due_ns;
     }
-    const bool sooner = good && request->until_ns != 0 &&
-                        request->until_ns < server->due_ns;
+    const bool sooner = good && due_ns != 0 && due_ns < server->due_ns;
     if (sooner)
-        server->due_ns = request->until_ns;
+        server->due_ns = due_ns;
     kv_lock_drop(&server->watch_lock);
     if (sooner)
         watch_kick(server);
@@ -157,6 +159,7 @@ void http_watch_leave(struct http_request *request)
 
     kv_lock_take(&server->watch_lock);
     conn->request = NULL;
+    conn->due_ns = 0;
     kv_cond_wake_all(&server->watch_quiet);
     kv_lock_drop(&server->watch_lock);
 }
@@ -220,12 +223,12 @@ static void watch_wake(struct http_request *request, bool late)
 {
     kv_lock_take(&request->lock);
     if (late)
-        request->late = true;
+        request->wait.late = true;
     else
-        request->told = true;
-    if (request->awaits)
+        request->wait.told = true;
+    if (request->wait.stands)
         http_wake(request);
-    request->awaits = false;
+    request->wait.stands = false;
     kv_lock_drop(&request->lock);
     http_request_unref(request);
 }
@@ -236,7 +239,7 @@ void http_watch_tell(struct http_request *request)
 
     http_request_ref(request);
     kv_lock_take(&server->told_lock);
-    request->told_next = server->told_first;
+    request->wait.told_next = server->told_first;
     server->told_first = request;
     kv_lock_drop(&server->told_lock);
     watch_kick(server);
@@ -249,14 +252,15 @@ static void watch_told(struct http_server *server)
     server->told_first = NULL;
     kv_lock_drop(&server->told_lock);
     while (request != NULL) {
-        struct http_request *next = request->told_next;
+        struct http_request *next = request->wait.told_next;
         watch_wake(request, false);
         request = next;
     }
 }
 
-/* Some of those whose time is over, each with a reference; how many. Sets when
- * the next one's is. */
+/* Some of those whose time is over, each with a reference; how many. None is
+ * taken twice for one wait, however long it then stays. Sets when the next one's
+ * is. */
 static unsigned watch_late(struct http_server *server, uint64_t now,
                            struct http_request *late[WATCH_EVENTS])
 {
@@ -265,15 +269,16 @@ static unsigned watch_late(struct http_server *server, uint64_t now,
     kv_lock_take(&server->watch_lock);
     server->due_ns = UINT64_MAX;
     for (unsigned i = 0; i < server->conn_cap && count < WATCH_EVENTS; i++) {
-        struct http_request *request =
-            server->conns[i] != NULL ? server->conns[i]->request : NULL;
-        if (request == NULL || request->until_ns == 0)
+        struct http_conn *conn = server->conns[i];
+        if (conn == NULL || conn->due_ns == 0)
             continue;
-        if (now >= request->until_ns) {
-            http_request_ref(request);
-            late[count++] = request;
-        } else if (request->until_ns < server->due_ns) {
-            server->due_ns = request->until_ns;
+        if (now >= conn->due_ns) {
+            KV_ASSERT(conn->request != NULL);
+            http_request_ref(conn->request);
+            late[count++] = conn->request;
+            conn->due_ns = 0;
+        } else if (conn->due_ns < server->due_ns) {
+            server->due_ns = conn->due_ns;
         }
     }
     kv_lock_drop(&server->watch_lock);
