@@ -441,24 +441,41 @@ static bool answer_is_plain(const struct http_request *request)
     return true;
 }
 
-static void answer_remember(char to[HTTP_KEPT_VALUE], const char *text)
+/* The response has a header of this value now. */
+static void answer_remember(struct http_kept *kept, const char *name,
+                            struct http_kept_value *value, const char *text)
 {
-    const size_t size = strlen(text) + 1;
+    const char *const stored = MHD_get_response_header(kept->response, name);
 
-    KV_ASSERT(size <= HTTP_KEPT_VALUE);
-    memcpy(to, text, size);
+    value->size = strlen(text);
+    KV_ASSERT(value->size < HTTP_KEPT_VALUE);
+    memcpy(value->text, text, value->size + 1);
+    value->stored = stored != NULL && strcmp(stored, text) == 0
+                        ? (char *)(uintptr_t)stored
+                        : NULL;
 }
 
-/* Exchange the value of a header of the response that is kept. */
+/* Exchange the value of a header of the response that is kept. Nobody but this
+ * request has the response, whose last answer has left; so a value of the same
+ * length is written over the copy that the library made for it, where it would
+ * look for the header, free it, and make another. */
 static bool answer_change(struct http_kept *kept, const char *name,
-                          char from[HTTP_KEPT_VALUE], const char *to)
+                          struct http_kept_value *value, const char *to)
 {
-    if (strcmp(from, to) == 0)
+    const size_t size = strlen(to);
+
+    if (size == value->size && memcmp(value->text, to, size) == 0)
         return true;
-    if (MHD_del_response_header(kept->response, name, from) != MHD_YES ||
+    if (size == value->size && value->stored != NULL) {
+        memcpy(value->stored, to, size);
+        memcpy(value->text, to, size);
+        return true;
+    }
+    if (MHD_del_response_header(kept->response, name, value->text) !=
+            MHD_YES ||
         !answer_add(kept->response, name, to))
         return false;
-    answer_remember(from, to);
+    answer_remember(kept, name, value, to);
     return true;
 }
 
@@ -481,13 +498,13 @@ static bool answer_take_over(struct http_request *request)
     struct http_kept *kept = &request->kept;
     char id[65];
     bool good = answer_is_like(kept, answer) &&
-                answer_change(kept, "X-Request-Id", kept->id,
+                answer_change(kept, "X-Request-Id", &kept->id,
                               http_request_id(request, id)) &&
-                answer_change(kept, "Cache-Control", kept->cache,
+                answer_change(kept, "Cache-Control", &kept->cache,
                               answer_cache(answer));
 
     for (unsigned i = 0; good && i < kept->count; i++)
-        good = answer_change(kept, kept->names[i], kept->values[i],
+        good = answer_change(kept, kept->names[i], &kept->values[i],
                              answer->headers[i].value);
     return good;
 }
@@ -509,11 +526,14 @@ static struct MHD_Response *answer_plain(struct http_request *request)
     kept->size = answer->body.size;
     kept->type = answer->type;
     kept->count = answer->header_count;
-    answer_remember(kept->id, http_request_id(request, id));
-    answer_remember(kept->cache, answer_cache(answer));
+    answer_remember(kept, "X-Request-Id", &kept->id,
+                    http_request_id(request, id));
+    answer_remember(kept, "Cache-Control", &kept->cache,
+                    answer_cache(answer));
     for (unsigned i = 0; i < kept->count; i++) {
         kept->names[i] = answer->headers[i].name;
-        answer_remember(kept->values[i], answer->headers[i].value);
+        answer_remember(kept, kept->names[i], &kept->values[i],
+                        answer->headers[i].value);
     }
     return kept->response;
 }

@@ -505,8 +505,8 @@ static bool call_prepare(struct http_call *call)
 void http_call_end(struct http_call *call)
 {
     http_json_fini(&call->json);
-    for (unsigned i = 0; i < call->count; i++)
-        cmd_reply_fini(&call->commands[i].reply);
+    while (call->count > 0)
+        http_call_unsay(call);
     if (call->has_whole)
         cmd_reply_fini(&call->whole);
 }

@@ -130,7 +130,7 @@ KV_INTERNAL bool http_call_say(struct http_call *call,
                       sizeof(kvsql_slice),                                    \
                   more)
 #define HTTP_SAY(call, ...) HTTP_SAY_MORE(call, 0, __VA_ARGS__)
-/* Take the last command back. */
+/* Take the last command back, with its reply. */
 KV_INTERNAL void http_call_unsay(struct http_call *call);
 /* One more word of the last command. */
 KV_INTERNAL void http_call_word(struct http_call *call, kvsql_slice word);

@@ -70,10 +70,11 @@ static bool guard_token(const char *p, size_t size)
     if (size == 0)
         return false;
     for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)p[i];
-        bool word = (c >= '0' && c <= '9') || c == '-' ||
-                    ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-        if (!word && (c == 0 || strchr("!#$%&'*+.^_`|~", c) == NULL))
+        const unsigned char c = (unsigned char)p[i];
+        if ((unsigned)(c | 0x20) - 'a' < 26 || c == '-' ||
+            (unsigned)c - '0' < 10) /* nearly all */
+            continue;
+        if (c == 0 || strchr("!#$%&'*+.^_`|~", c) == NULL)
             return false;
     }
     return true;

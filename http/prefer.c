@@ -14,6 +14,7 @@
 #include "kvsql/base/num.h"
 
 #define PREFER_TTL_MAX INT64_C(3153600000000) /* ms: a hundred years */
+#define PREFER_APPLIED_SIZE 160
 
 /* ---- Prefer ------------------------------------------------------------------- */
 
@@ -99,19 +100,41 @@ kvsql_rc http_prefer_only(const struct http_request *request,
 
 /* ---- telling ------------------------------------------------------------------ */
 
+/* One more word of the list in `text`; `end` is where it ends. */
+static char *prefer_tell(char *text, char *end, const char *word)
+{
+    const size_t size = strlen(word);
+
+    if (size == 0)
+        return end;
+    KV_ASSERT(end - text + 2 + size < PREFER_APPLIED_SIZE);
+    if (end > text) {
+        memcpy(end, ", ", 2);
+        end += 2;
+    }
+    memcpy(end, word, size + 1);
+    return end + size;
+}
+
 void http_prefer_applied(struct http_request *request,
                          const struct http_prefer *prefer, const char *result)
 {
-    char most[48] = "", text[160];
+    char most[48], text[PREFER_APPLIED_SIZE], *end = text;
 
-    if (prefer->has_most)
-        snprintf(most, sizeof most, ", max-affected=%llu",
-                 (unsigned long long)prefer->most);
-    snprintf(text, sizeof text, "%s%s%s%s%s", result[0] != 0 ? ", " : "",
-             result, most, prefer->dry ? ", tx=rollback" : "",
-             http_prefer_lenient(request) ? ", handling=lenient" : "");
-    if (text[0] != 0)
-        http_answer_header(request, "Preference-Applied", "%s", text + 2);
+    if (request->headers[HTTP_H_PREFER].p == NULL && result[0] == 0)
+        return; /* as most */
+    end = prefer_tell(text, end, result);
+    if (prefer->has_most) {
+        (void)snprintf(most, sizeof most, "max-affected=%llu",
+                       (unsigned long long)prefer->most);
+        end = prefer_tell(text, end, most);
+    }
+    if (prefer->dry)
+        end = prefer_tell(text, end, "tx=rollback");
+    if (http_prefer_lenient(request))
+        end = prefer_tell(text, end, "handling=lenient");
+    if (end > text)
+        http_answer_header(request, "Preference-Applied", "%s", text);
 }
 
 bool http_prefer_beyond(struct http_request *request,

@@ -160,6 +160,11 @@ struct http_answer {
  * takes it over, but for what is its own (answer.c). Its bytes are answer.body's. */
 #define HTTP_KEPT_HEADERS 3
 #define HTTP_KEPT_VALUE 80
+struct http_kept_value {
+    char *stored; /* the response's own copy; NULL: not known */
+    size_t size;
+    char text[HTTP_KEPT_VALUE];
+};
 struct http_kept {
     struct MHD_Response *response; /* NULL: none; a reference of ours */
     const uint8_t *p;
@@ -167,8 +172,7 @@ struct http_kept {
     const char *type;
     unsigned count; /* headers besides those that all have */
     const char *names[HTTP_KEPT_HEADERS];
-    char values[HTTP_KEPT_HEADERS][HTTP_KEPT_VALUE];
-    char cache[HTTP_KEPT_VALUE], id[HTTP_KEPT_VALUE];
+    struct http_kept_value values[HTTP_KEPT_HEADERS], cache, id;
 };
 
 /* A body that is made while it is sent. Guarded by the request's lock. */

@@ -62,14 +62,26 @@ bool http_call_say(struct http_call *call, const kvsql_slice *words,
                                      .argc_max = count + (unsigned)more,
                                      .argv = argv};
     cmd_reply_init(&command->reply, HTTP_REPLY_MAX);
+    if (call->count == 0) { /* has the memory that the request keeps */
+        struct kv_buf *const kept = &call->request->reply.own;
+        const struct kv_buf none = command->reply.own;
+        command->reply.own = *kept;
+        *kept = none;
+    }
     call->count++;
     return true;
 }
 
 void http_call_unsay(struct http_call *call)
 {
-    call->count--;
-    cmd_reply_fini(&call->commands[call->count].reply);
+    struct cmd_reply *const reply = &call->commands[--call->count].reply;
+
+    if (call->count == 0) {
+        cmd_reply_reset(reply);
+        call->request->reply.own = reply->own;
+    } else {
+        cmd_reply_fini(reply);
+    }
 }
 
 void http_call_word(struct http_call *call, kvsql_slice word)
