@@ -149,7 +149,6 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_set_timeout(tests, 240);
     tcase_add_loop_test(tests, late_ones_behind_a_shut_gate_hold_up_nobody, 0,
                         5);
     tcase_add_test(tests, a_door_stops_with_late_ones_behind_a_shut_gate);
