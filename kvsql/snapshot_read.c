@@ -221,44 +221,34 @@ static kvsql_rc snapshot_load_string(struct snapshot_reader *reader,
     return rc != KVSQL_OK ? rc : snapshot_step(reader, SNAPSHOT_STRINGS);
 }
 
-/* Fill `op` from the current row of an element table; says what is wrong, or
+/* Fill `elem` from the current row of an element table; says what is wrong, or
  * NULL. `index` is the number of the row within its key. */
 static const char *snapshot_read_elem(struct snapshot_reader *reader,
                                       enum snapshot_table table,
-                                      uint64_t index, struct kv_op *op)
+                                      uint64_t index,
+                                      struct kv_load_elem *elem)
 {
-    static const enum kv_op_kind kinds[SNAPSHOT_FILLED] = {
-        [SNAPSHOT_HASHES] = KV_OP_HSET,
-        [SNAPSHOT_LISTS] = KV_OP_PUSH,
-        [SNAPSHOT_SETS] = KV_OP_SADD,
-        [SNAPSHOT_ZSETS] = KV_OP_ZADD};
     const struct kv_page_value *const row = reader->source.row[table];
-    struct kv_key elem, value;
 
-    op->kind = kinds[table];
     if (table == SNAPSHOT_LISTS) {
         if (row[1].kind != KV_PAGE_INT || row[1].number != (int64_t)index)
             return "idx does not count from 0 without a gap";
-        if (!snapshot_cell(&row[2], KVSQL_VALUE_MAX, &value))
-            return "a value is not in the form of its bytes";
-        op->index = KV_RIGHT;
-        op->a = (kvsql_slice){value.p, value.size};
-        return NULL;
+        return snapshot_cell(&row[2], KVSQL_VALUE_MAX, &elem->value)
+                   ? NULL
+                   : "a value is not in the form of its bytes";
     }
-    if (!snapshot_cell(&row[1], KVSQL_VALUE_MAX, &elem))
+    if (!snapshot_cell(&row[1], KVSQL_VALUE_MAX, &elem->key))
         return "a field or member is not in the form of its bytes";
-    if (!snapshot_ascends(&reader->elem_last, &elem))
+    if (!snapshot_ascends(&reader->elem_last, &elem->key))
         return "fields or members are out of order";
-    op->a = (kvsql_slice){elem.p, elem.size};
     if (table == SNAPSHOT_ZSETS) {
         if (row[2].kind != KV_PAGE_REAL)
             return "a score is not a number";
-        op->score = row[2].real;
+        elem->score = row[2].real;
     } else if (table == SNAPSHOT_HASHES) {
-        if (!snapshot_cell(&row[2], KVSQL_VALUE_MAX, &value))
+        if (!snapshot_cell(&row[2], KVSQL_VALUE_MAX, &elem->value))
             return "a value is not in the form of its bytes";
-        op->b = (kvsql_slice){value.p, value.size};
-        if (!snapshot_cell_time(&row[3], &op->time))
+        if (!snapshot_cell_time(&row[3], &elem->expires_at))
             return "the expiry of a field is not a time";
     }
     return NULL;
@@ -268,33 +258,29 @@ static const char *snapshot_read_elem(struct snapshot_reader *reader,
 static kvsql_rc snapshot_load_elems(struct snapshot_reader *reader,
                                     const struct snapshot_key *key)
 {
-    enum snapshot_table table = (enum snapshot_table)key->type;
-    struct kv_op op = {.key = {key->key.p, key->key.size}};
+    const enum snapshot_table table = (enum snapshot_table)key->type;
+    struct kv_load_elem elem = {.score = 0};
 
     kv_buf_reset(&reader->elem_last, SNAPSHOT_CHUNK);
+    kv_load_elems(&reader->load, &key->key, key->type);
     for (uint64_t i = 0; i < key->length; i++) {
         if (!snapshot_row_of(reader, table, &key->key))
             return snapshot_damaged(reader, table, &key->key,
                                     "it has fewer rows than keys says");
-        const char *wrong = snapshot_read_elem(reader, table, i, &op);
+        const char *wrong = snapshot_read_elem(reader, table, i, &elem);
         if (wrong != NULL)
             return snapshot_damaged(reader, table, &key->key, wrong);
         kvsql_rc rc = kv_buf_result(&reader->elem_last,
                                     "an element of a snapshot", reader->err);
-        reader->bytes += op.a.size + op.b.size;
+        reader->bytes += elem.key.size + elem.value.size;
         if (rc == KVSQL_OK)
-            rc = kv_load_op(&reader->load, &op, reader->err);
+            rc = kv_load_elem(&reader->load, &elem, reader->err);
         if (rc == KVSQL_OK)
             rc = snapshot_step(reader, table);
         if (rc != KVSQL_OK)
             return rc;
     }
-    if (key->expires_at == 0)
-        return KVSQL_OK;
-    op = (struct kv_op){.kind = KV_OP_EXPIRE,
-                        .key = op.key,
-                        .time = key->expires_at};
-    return kv_load_op(&reader->load, &op, reader->err);
+    return kv_load_elems_end(&reader->load, key->expires_at, reader->err);
 }
 
 /* ---- what the file says of itself (P4, V1) ------------------------------ */

@@ -4,7 +4,7 @@
  *
  * A good file is made once, of small pages: rows of all sizes, inner pages,
  * overflow pages. The input is places and bytes to put there: u24 place, u8
- * byte. */
+ * byte. Places with the highest bit are those of pages' heads. */
 #include <sqlite3.h>
 
 #include "kvsql/pages_read.h"
@@ -13,7 +13,8 @@
 
 #define COLUMNS 4
 #define PAGE_SIZE 512
-#define ROWS_MAX 5000 /* more than there are: a row that is there again and again */
+#define HEAD_SIZE 32 /* of a page: its header, places of cells */
+#define ROWS_MAX 600 /* there are 300: a row may be there again and again */
 
 static struct fakeos *fake;
 static uint8_t *good;
@@ -144,6 +145,17 @@ static sqlite3 *db_of(const uint8_t *bytes)
     return db;
 }
 
+static size_t place_of(struct fuzz_input *input)
+{
+    size_t place = fuzz_byte(input);
+
+    place = place << 8 | fuzz_byte(input);
+    place = place << 8 | fuzz_byte(input);
+    if (place >> 23)
+        place = place / HEAD_SIZE * PAGE_SIZE + place % HEAD_SIZE;
+    return place % (size_t)good_size;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input input = {data, size};
@@ -155,10 +167,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int dir, fd;
 
     while (input.size >= 4) {
-        size_t place = fuzz_byte(&input);
-        place = place << 8 | fuzz_byte(&input);
-        place = place << 8 | fuzz_byte(&input);
-        place %= (size_t)good_size;
+        const size_t place = place_of(&input);
         bytes[place] = fuzz_byte(&input);
         schema &= place >= PAGE_SIZE;
     }

@@ -16,7 +16,8 @@ static struct model_key {
     struct kv_key key;
     uint32_t value_size;
     int64_t expires_at;
-    bool set; /* of one member, else a string */
+    enum kv_type type;
+    unsigned elems; /* of another type than a string */
 } model[KEYS_MAX];
 static unsigned keys;
 static uint8_t bytes[VALUE_MAX];
@@ -66,8 +67,16 @@ static int model_compare(const void *a, const void *b)
     return kv_key_compare(&left, &right);
 }
 
-/* `kinds`: mask of kinds of keys. In order, each once. */
-static void model_make(unsigned count, unsigned kinds, bool sets)
+/* Few mostly, some more than a run holds. */
+static unsigned model_elems(unsigned size)
+{
+    return rand_one_in(&random_state, 20) ? 100 + size
+                                          : 1 + size % 9;
+}
+
+/* `kinds`: mask of kinds of keys; of strings, or of all types. In order, each
+ * once. */
+static void model_make(unsigned count, unsigned kinds, bool all)
 {
     unsigned n = 0;
 
@@ -80,7 +89,11 @@ static void model_make(unsigned count, unsigned kinds, bool sets)
         model_key_make(k, kind);
         k->value_size = (uint32_t)rand_below(
             &random_state, rand_one_in(&random_state, 10) ? VALUE_MAX : 40);
-        k->set = sets && rand_one_in(&random_state, 7);
+        k->type = KV_STRING;
+        if (all && rand_one_in(&random_state, 3))
+            k->type = (enum kv_type)rand_between(&random_state, KV_HASH,
+                                                 KV_ZSET);
+        k->elems = model_elems(k->value_size);
         if (rand_one_in(&random_state, 6))
             k->expires_at =
                 NOW + 1 + (int64_t)rand_below(&random_state, 1u << 30);
@@ -108,17 +121,59 @@ static struct kv_key model_value(const struct model_key *k)
     return kv_key_of(bytes, number);
 }
 
+/* Element `i`, in order. Some are long, some have a deadline. */
+static struct kv_load_elem model_elem(const struct model_key *k, unsigned i)
+{
+    static char name[VALUE_MAX], value[VALUE_MAX];
+    const unsigned size = k->value_size % 7 == 0 && i > 3 ? 150 : 12;
+    struct kv_load_elem elem = {.score = (double)(i * 37 % 11) - 4.5};
+
+    memset(name, 'e', sizeof(name));
+    (void)sprintf(name, "%06u", i);
+    name[6] = 'e';
+    elem.key = kv_key_of(name, size);
+    elem.value = kv_key_of(value, (size_t)sprintf(value, "%u", i * 1234567));
+    if (k->type == KV_HASH && i % 5 == k->value_size % 5)
+        elem.expires_at = NOW + 1000 + i;
+    return elem;
+}
+
+static kvsql_rc model_set_elem(struct kv_txn *txn, const struct model_key *k,
+                               const struct kv_load_elem *e)
+{
+    const kvsql_slice value = {e->value.p, e->value.size};
+
+    switch (k->type) {
+    case KV_HASH:
+        return kv_hset(txn, &k->key, &e->key, value, e->expires_at, NULL, &err);
+    case KV_LIST:
+        return kv_push(txn, &k->key, KV_RIGHT, value, &err);
+    case KV_SET:
+        return kv_sadd(txn, &k->key, &e->key, NULL, &err);
+    default:
+        return kv_zadd(txn, &k->key, &e->key, e->score, NULL, &err);
+    }
+}
+
 static void model_set(struct kv_txn *txn, const struct model_key *k)
 {
     const struct kv_key value = model_value(k);
-    kvsql_rc rc;
 
-    if (k->set)
-        rc = kv_sadd(txn, &k->key, &value, NULL, &err);
-    else
-        rc = kv_set(txn, &k->key, (kvsql_slice){value.p, value.size},
-                    k->expires_at, &err);
-    ck_assert_int_eq(rc, KVSQL_OK);
+    if (k->type == KV_STRING) {
+        ck_assert_int_eq(kv_set(txn, &k->key,
+                                (kvsql_slice){value.p, value.size},
+                                k->expires_at, &err),
+                         KVSQL_OK);
+        return;
+    }
+    ck_assert_int_eq(kv_del(txn, &k->key, NULL, &err), KVSQL_OK);
+    for (unsigned i = 0; i < k->elems; i++) {
+        const struct kv_load_elem elem = model_elem(k, i);
+        ck_assert_int_eq(model_set_elem(txn, k, &elem), KVSQL_OK);
+    }
+    if (k->expires_at != 0)
+        ck_assert_int_eq(kv_expire(txn, &k->key, k->expires_at, &err),
+                         KVSQL_OK);
 }
 
 /* In any order. */
@@ -131,22 +186,29 @@ static void model_fill(kvsql *db)
     txn_end(txn);
 }
 
+static kvsql_rc model_load_key(struct kv_load *load, const struct model_key *k)
+{
+    const struct kv_key value = model_value(k);
+    kvsql_rc rc = KVSQL_OK;
+
+    if (k->type == KV_STRING)
+        return kv_load_string(load, &k->key, &value, k->expires_at, &err);
+    kv_load_elems(load, &k->key, k->type);
+    for (unsigned i = 0; rc == KVSQL_OK && i < k->elems; i++) {
+        const struct kv_load_elem elem = model_elem(k, i);
+        rc = kv_load_elem(load, &elem, &err);
+    }
+    return rc == KVSQL_OK ? kv_load_elems_end(load, k->expires_at, &err) : rc;
+}
+
 static kvsql_rc model_load(kvsql *db)
 {
     kvsql_rc rc = KVSQL_OK;
     struct kv_load load;
 
     kv_load_begin(&load, kv_db_store(db));
-    for (unsigned i = 0; rc == KVSQL_OK && i < keys; i++) {
-        const struct model_key *const k = &model[i];
-        const struct kv_key value = model_value(k);
-        const struct kv_op op = {.kind = KV_OP_SADD,
-                                 .key = {k->key.p, k->key.size},
-                                 .a = {value.p, value.size}};
-        rc = k->set ? kv_load_op(&load, &op, &err)
-                    : kv_load_string(&load, &k->key, &value, k->expires_at,
-                                     &err);
-    }
+    for (unsigned i = 0; rc == KVSQL_OK && i < keys; i++)
+        rc = model_load_key(&load, &model[i]);
     const kvsql_rc ended = kv_load_end(&load, rc == KVSQL_OK ? &err : NULL);
     return rc == KVSQL_OK ? ended : rc;
 }
@@ -263,9 +325,9 @@ START_TEST(no_allocation_is_needed_silently)
     uint64_t n = 0;
 
     model_make(300, KINDS_ALL, true);
-    while (rc != KVSQL_OK) {
+    for (; rc != KVSQL_OK; n += 1 + n / 50) {
         kvsql *const db = store_new();
-        kv_mem_fail_at(++n, 0);
+        kv_mem_fail_at(n + 1, 0);
         rc = model_load(db);
         ck_assert_int_eq(rc, kv_mem_failed() ? KVSQL_NOMEM : KVSQL_OK);
         kv_mem_fail_at(0, 0);
@@ -273,7 +335,7 @@ START_TEST(no_allocation_is_needed_silently)
         store_end(db);
         ck_assert_uint_eq(kv_mem_blocks(KV_MEM_NODE), 0);
     }
-    ck_assert_uint_gt(n, 50);
+    ck_assert_uint_gt(n, 100);
 }
 END_TEST
 
