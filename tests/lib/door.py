@@ -8,6 +8,7 @@ import http.client
 import os
 import re
 import subprocess
+import time
 
 KVSQL = os.path.realpath(os.environ.get("KVSQL", "build/kvsql"))
 JSON = {"Content-Type": "application/json"}
@@ -44,9 +45,12 @@ class Client:
     def __init__(self, port):
         self.connection = http.client.HTTPConnection("127.0.0.1", port,
                                                      timeout=120)
+        self.heard = time.monotonic()
 
     def ask(self, method, path, body=None, headers=None):
         """Status, headers and bytes of the answer."""
+        if time.monotonic() - self.heard > 20:
+            self.connection.close()  # the server does so, after a minute
         try:
             self.connection.request(method, path, body, headers or {})
             response = self.connection.getresponse()
@@ -55,6 +59,7 @@ class Client:
                 self.connection.close()
                 return response.status, response.headers, b""
             data = response.read()
+            self.heard = time.monotonic()
         except Exception:
             self.connection.close()  # the next one begins anew
             raise
