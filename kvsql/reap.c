@@ -70,6 +70,29 @@ struct kv_node *kv_node_child(const struct kv_node *node, uint32_t index)
     return child;
 }
 
+/* The walk: the next node, and none below it is left. */
+static struct kv_node *reap_step(struct kv_path *path)
+{
+    for (;;) {
+        struct kv_node *const node = path->at[path->depth - 1].node;
+        const uint32_t index = path->at[path->depth - 1].index++;
+        if (node->level == 0 || index == node->n) {
+            path->depth--;
+            return node;
+        }
+        KV_ASSERT(path->depth < KV_HEIGHT_MAX);
+        path->at[path->depth].node = kv_node_child(node, index);
+        path->at[path->depth++].index = 0;
+    }
+}
+
+static void reap_root(struct kv_path *path, struct kv_node *root)
+{
+    path->depth = 1;
+    path->at[0].node = root;
+    path->at[0].index = 0;
+}
+
 static void reap_blob(void *arg, struct kv_blob *blob)
 {
     kv_retire_reaped(arg, blob);
@@ -101,9 +124,7 @@ static bool reap_next_root(struct kv_store *store)
                 store->reap_tree->root[store->reap_root++];
             if (root == NULL)
                 continue;
-            path->depth = 1;
-            path->at[0].node = root;
-            path->at[0].index = 0;
+            reap_root(path, root);
             return true;
         }
         kv_retire_reaped(store, store->reap_tree);
@@ -124,17 +145,9 @@ bool kv_reap_some(struct kv_store *store, unsigned budget)
             return false;
         if (path->depth == 0 && !reap_next_root(store))
             return false;
-        struct kv_node *const node = path->at[path->depth - 1].node;
-        const uint32_t index = path->at[path->depth - 1].index++;
-        if (node->level > 0 && index < node->n) {
-            KV_ASSERT(path->depth < KV_HEIGHT_MAX);
-            path->at[path->depth].node = kv_node_child(node, index);
-            path->at[path->depth++].index = 0;
-            continue;
-        }
+        struct kv_node *const node = reap_step(path);
         const unsigned blocks = 1 + (node->level == 0 ? node->n : 0u);
         kv_node_below(node, &below);
-        path->depth--;
         kv_retire_reaped(store, node);
         budget -= blocks < budget ? blocks : budget;
     }
@@ -153,16 +166,8 @@ static void reap_free_blob(void *arg, struct kv_blob *blob)
 static void reap_free_path(struct kv_path *path, const struct kv_below *below)
 {
     while (path->depth > 0) {
-        struct kv_node *const node = path->at[path->depth - 1].node;
-        const uint32_t index = path->at[path->depth - 1].index++;
-        if (node->level > 0 && index < node->n) {
-            KV_ASSERT(path->depth < KV_HEIGHT_MAX);
-            path->at[path->depth].node = kv_node_child(node, index);
-            path->at[path->depth++].index = 0;
-            continue;
-        }
+        struct kv_node *const node = reap_step(path);
         kv_node_below(node, below);
-        path->depth--;
         kv_block_free(node);
     }
 }
@@ -175,9 +180,7 @@ static void reap_free_roots(struct kv_node *const *roots, unsigned from,
     for (unsigned i = from; i < 3; i++) {
         if (roots[i] == NULL)
             continue;
-        path.depth = 1;
-        path.at[0].node = roots[i];
-        path.at[0].index = 0;
+        reap_root(&path, roots[i]);
         reap_free_path(&path, below);
     }
 }

@@ -48,13 +48,16 @@ static bool string_is_past(const struct kv_txn *txn, int64_t expires_at)
            kv_time_keep(expires_at, txn->skew) <= txn->now;
 }
 
-kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key, kvsql_slice value,
-                int64_t expires_at, struct kvsql_error *err)
+/* `found`: kv_txn_get has just found it, and its path still leads there. */
+KV_INLINE kvsql_rc string_set(struct kv_txn *txn, const struct kv_key *key,
+                              kvsql_slice value, int64_t expires_at, bool found,
+                              struct kvsql_error *err)
 {
     const struct kv_op op = {.kind = KV_OP_SET,
                              .key = kv_slice_of(key),
                              .a = value,
                              .time = expires_at};
+    const uint64_t seen = found ? kv_undo_mark(txn->store) : 0;
     struct kv_mark mark;
     struct kv_cell cell;
 
@@ -64,46 +67,32 @@ kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key, kvsql_slice value,
         kv_change_begin(txn, key, value.size, true, &mark, err);
     if (rc != KVSQL_OK)
         return rc;
+    if (found && mark.undo != seen) /* keys went to make room */
+        return kv_set(txn, key, value, expires_at, err);
     const struct kv_key bytes = kv_key_of(value.p, value.size);
-    bool ok = kv_index_gone(txn->store, key) &&
+    bool ok = (found || kv_index_gone(txn->store, key)) &&
               kv_cell_value(txn->store, &bytes, &cell);
     if (ok) {
         cell.type = KV_STRING;
         cell.exp = kv_time_keep(expires_at, txn->skew);
-        ok = kv_key_put(txn, key, &cell, false);
+        ok = found ? kv_key_own_found(txn, key) &&
+                         kv_key_put_at(txn, key, &txn->path, &cell, false)
+                   : kv_key_put(txn, key, &cell, false);
     }
     return kv_change_end(txn, &mark, ok, &op, err);
+}
+
+kvsql_rc kv_set(struct kv_txn *txn, const struct kv_key *key, kvsql_slice value,
+                int64_t expires_at, struct kvsql_error *err)
+{
+    return string_set(txn, key, value, expires_at, false, err);
 }
 
 kvsql_rc kv_set_found(struct kv_txn *txn, const struct kv_key *key,
                       kvsql_slice value, int64_t expires_at,
                       struct kvsql_error *err)
 {
-    const struct kv_op op = {.kind = KV_OP_SET,
-                             .key = kv_slice_of(key),
-                             .a = value,
-                             .time = expires_at};
-    const uint64_t seen = kv_undo_mark(txn->store);
-    struct kv_mark mark;
-    struct kv_cell cell;
-
-    if (string_is_past(txn, expires_at))
-        return kv_del(txn, key, NULL, err);
-    const kvsql_rc rc =
-        kv_change_begin(txn, key, value.size, true, &mark, err);
-    if (rc != KVSQL_OK)
-        return rc;
-    if (mark.undo != seen) /* keys went to make room */
-        return kv_set(txn, key, value, expires_at, err);
-    const struct kv_key bytes = kv_key_of(value.p, value.size);
-    bool ok = kv_cell_value(txn->store, &bytes, &cell);
-    if (ok) {
-        cell.type = KV_STRING;
-        cell.exp = kv_time_keep(expires_at, txn->skew);
-        ok = kv_key_own_found(txn, key) &&
-             kv_key_put_at(txn, key, &txn->path, &cell, false);
-    }
-    return kv_change_end(txn, &mark, ok, &op, err);
+    return string_set(txn, key, value, expires_at, true, err);
 }
 
 /* One search, but for a key whose time has come: that one is replaced, with the
