@@ -471,6 +471,18 @@ void vt_cell_id(struct vt_cursor *cursor, struct vt_cell *cell)
 
 /* ---- writing ------------------------------------------------------------------------ */
 
+/* A table that was made in the transaction has not begun, and SQLite tells it of no
+ * savepoint that was open before it (TX2). */
+static int vtable_is_new(struct vt_table *table)
+{
+    struct kvsql_error err;
+
+    (void)kv_fail(&err, KVSQL_INVALID,
+                  "%s: a table that is made in a transaction is written to when "
+                  "that is over", table->def->name);
+    return vt_fail(table->session, &table->base, &err);
+}
+
 static int vtable_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
                          sqlite3_int64 *rowid)
 {
@@ -481,7 +493,8 @@ static int vtable_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
     int rc;
 
     (void)rowid;
-    KV_ASSERT(session->txn != NULL && table->joined); /* TX1 */
+    if (KV_UNLIKELY(!table->joined)) return vtable_is_new(table);
+    KV_ASSERT(session->txn != NULL); /* TX1 */
     if (vt_cancelled(session)) return SQLITE_INTERRUPT;
     if (!vt_cursors_settle(session)) return SQLITE_NOMEM;
     kv_txn_step(session->txn);

@@ -31,6 +31,7 @@
 
 bool vt_input_init(struct vt_input *input, sqlite3_value *value)
 {
+    const void *p;
     int size;
 
     input->dup = NULL;
@@ -50,7 +51,13 @@ bool vt_input_init(struct vt_input *input, sqlite3_value *value)
     default: break;
     }
     size = sqlite3_value_bytes(value);
-    input->key = kv_key_of(sqlite3_value_blob(value), (size_t)size);
+    p = sqlite3_value_blob(value);
+    /* the text of a REAL is made now, and is never empty */
+    if (p == NULL && (size > 0 || input->dup != NULL)) {
+        vt_input_fini(input);
+        return false;
+    }
+    input->key = kv_key_of(p, (size_t)size);
     return true;
 }
 

@@ -266,6 +266,59 @@ START_TEST(a_failing_statement_keeps_the_earlier_ones_of_its_transaction)
 }
 END_TEST
 
+/* SQLite begins nothing with a table that was made in the transaction, and tells it
+ * of no savepoint before it. */
+START_TEST(a_table_made_in_a_transaction_is_written_to_behind_it)
+{
+    static const char *const writes[] = {
+        "INSERT INTO aside(key, value) VALUES('k', 1)", "DELETE FROM aside",
+        "UPDATE aside SET value = 2"};
+
+    ok("INSERT INTO strings(key, value) VALUES('a', 1)");
+    for (int joined = 0; joined < 2; joined++) {
+        ok("BEGIN");
+        if (joined) ok("DELETE FROM strings WHERE 0");
+        ok("CREATE VIRTUAL TABLE temp.aside USING strings");
+        for (size_t i = 0; i < sizeof(writes) / sizeof(writes[0]); i++)
+            FAILS(writes[i], KVSQL_INVALID,
+                  "strings: a table that is made in a transaction is written to "
+                  "when that is over");
+        GIVES("SELECT key FROM aside", "a");
+        ok("COMMIT");
+        ok(writes[0]);
+        ok("DELETE FROM aside WHERE key = 'k'");
+        ok("DROP TABLE aside");
+    }
+}
+END_TEST
+
+START_TEST(a_real_without_memory_for_its_text_is_not_stored)
+{
+    const struct vt_value real = {.kind = VT_REAL, .real = 3};
+    static const char *const writes[] = {
+        "REPLACE INTO strings(key, value) VALUES('k', ?)",
+        "REPLACE INTO hashes(key, field, value) VALUES('h', 'f', ?)",
+        "REPLACE INTO u(id, name) VALUES('i', ?)"};
+    static const char *const reads[] = {
+        "SELECT value FROM strings WHERE key = 'k'",
+        "SELECT value FROM hashes WHERE key = 'h'", "SELECT name FROM u"};
+
+    ok("CREATE VIRTUAL TABLE u USING kv_hash('u:{id}', id, name TEXT)");
+    for (size_t i = 0; i < sizeof(writes) / sizeof(writes[0]); i++) {
+        kvsql_rc rc = KVSQL_NOMEM;
+        ck_assert_int_eq(rows_ask(&fx, fx.session, writes[i], &real, 1, 0),
+                         KVSQL_OK);
+        for (uint64_t n = 1; rc != KVSQL_OK; n++) {
+            ck_assert_uint_lt(n, 1000);
+            kv_mem_fail_at(n, 0);
+            rc = rows_ask(&fx, fx.session, writes[i], &real, 1, 0);
+            kv_mem_fail_at(0, 0);
+            GIVES(reads[i], "3.0");
+        }
+    }
+}
+END_TEST
+
 START_TEST(a_transaction_of_the_session_commits_or_vanishes_whole)
 {
     ck_assert_int_eq(vt_begin(fx.session, &fx.err), KVSQL_OK);
@@ -387,6 +440,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, rolling_back_to_the_outermost_savepoint_undoes_all);
     tcase_add_test(
         tests, a_failing_statement_keeps_the_earlier_ones_of_its_transaction);
+    tcase_add_test(tests, a_table_made_in_a_transaction_is_written_to_behind_it);
+    tcase_add_test(tests, a_real_without_memory_for_its_text_is_not_stored);
     tcase_add_test(tests,
                    a_transaction_of_the_session_commits_or_vanishes_whole);
     tcase_add_test(
