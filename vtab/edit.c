@@ -252,7 +252,10 @@ static kvsql_rc edit_join(struct vt_edit *edit, struct kvsql_error *err)
         rc = sqlite3_prepare_v3(session->sql, text, -1,
                                 SQLITE_PREPARE_PERSISTENT, &session->join,
                                 NULL);
-    if (rc == SQLITE_OK) rc = sqlite3_step(session->join);
+    if (rc == SQLITE_OK)
+        do /* a PRAGMA may make it count its rows */
+            rc = sqlite3_step(session->join);
+        while (rc == SQLITE_ROW);
     if (rc != SQLITE_DONE && rc != SQLITE_ERROR)
         result = vt_sqlite_error(session, rc, false, err);
     (void)sqlite3_reset(session->join);

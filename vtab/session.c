@@ -290,6 +290,18 @@ struct vt_budget *vt_session_enter(struct vt_session *session, bool fresh)
     return vt_budget_enter(&session->budget);
 }
 
+void vt_session_settle(struct vt_session *session)
+{
+    if (!sqlite3_get_autocommit(session->sql)) {
+        session->inside = true;
+        return;
+    }
+    if (session->inside && session->schema != session->settled)
+        session->schema++;
+    session->inside = false;
+    session->settled = session->schema;
+}
+
 kvsql_rc vt_session_learn(struct vt_session *session, struct kvsql_error *err)
 {
     struct vt_budget *before;
@@ -329,8 +341,7 @@ static kvsql_rc session_own(struct vt_session *session, sqlite3_stmt **stmt,
     int rc = SQLITE_OK;
 
     if (result != KVSQL_OK) return result;
-    if (sqlite3_get_autocommit(session->sql))
-        session->settled = session->schema;
+    vt_session_settle(session);
     session->internal = true; /* what ends a transaction is never too late */
     before = vt_session_enter(session, true);
     if (*stmt == NULL)

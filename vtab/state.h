@@ -120,6 +120,7 @@ struct vt_session {
     bool drops;     /* ... drops it */
     uint64_t schema; /* grows when that may have happened (point.c) */
     uint64_t settled; /* what it was when no transaction was open, last */
+    bool inside;      /* one has been since */
     struct vt_table *tables; /* of data, that are connected */
     bool denied; /* this prepare named what it may not */
     bool target; /* ... and plans the table of an UPDATE or a DELETE next */
@@ -204,6 +205,9 @@ KV_INTERNAL void vt_statement_stop(struct vt_session *session);
  * saw of the one before. */
 KV_INTERNAL void vt_session_unsee(struct vt_session *session, const char *sql,
                                   size_t size);
+/* Before a statement is prepared or run: whether a transaction is open. Behind one
+ * that may have changed the schema it may be what it was before: that is a change. */
+KV_INTERNAL void vt_session_settle(struct vt_session *session);
 /* Close the statements that are kept for the next who prepares their text. */
 KV_INTERNAL void vt_statements_forget(struct vt_session *session);
 /* A turn begins, of a statement that is `fresh` or goes on: clock, flags,

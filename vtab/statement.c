@@ -23,6 +23,7 @@ struct vt_statement {
     char *text; /* the first of it; NULL: there was no memory */
     size_t size, text_size;
     bool keep;  /* the text is whole, and all of the statement */
+    uint64_t schema; /* of the session, when it was compiled */
     uint64_t hash;
     struct vt_statement *chain;        /* of a bucket */
     struct vt_statement *older, *newer; /* of the kept ones */
@@ -118,6 +119,9 @@ void vt_statements_forget(struct vt_session *session)
     }
 }
 
+/* A statement of this text. One that was compiled before the schema may have
+ * changed goes: SQLite compiles it anew when it runs and sees that it must, which
+ * is too late for its columns and its errors, and it does not see all. */
 static struct vt_statement *statement_cache_find(struct vt_session *session,
                                                const char *sql, size_t size,
                                                uint64_t hash)
@@ -128,7 +132,9 @@ static struct vt_statement *statement_cache_find(struct vt_session *session,
         if (found->hash == hash && found->size == size &&
             memcmp(found->text, sql, size) == 0) {
             statement_cache_take(session, found);
-            return found;
+            if (KV_LIKELY(found->schema == session->schema)) return found;
+            statement_free(found);
+            return NULL;
         }
     return NULL;
 }
@@ -200,6 +206,7 @@ static struct vt_statement *statement_wrap(struct vt_session *session,
                            sqlite3_stmt_isexplain(stmt) == 0 &&
                            sqlite3_bind_parameter_count(stmt) <= VT_PARAMS_MAX;
     statement->point.schema = UINT64_MAX;
+    statement->schema = session->schema;
     statement->size = size;
     statement->text_size = size < VT_CACHE_SQL_MAX ? size : VT_CACHE_SQL_MAX;
     statement->text = kv_mem_dup(KV_MEM_CLIENT, sql, statement->text_size);
@@ -516,8 +523,7 @@ static void statement_start(struct vt_statement *statement)
 
     KV_ASSERT(session->active == NULL);
     session->active = statement;
-    if (sqlite3_get_autocommit(session->sql))
-        session->settled = session->schema;
+    vt_session_settle(session);
     session->statement++;
     statement->running = true;
     statement->truncated = false;

@@ -9,12 +9,12 @@
 
 static struct rows fx;
 
-static void fixture_setup(void)
+static inline void fixture_setup(void)
 {
     rows_init(&fx);
 }
 
-static void fixture_teardown(void)
+static inline void fixture_teardown(void)
 {
     rows_fini(&fx);
 }

@@ -651,9 +651,12 @@ START_TEST(without_memory_nobody_goes_on_outside_of_the_transaction)
         for (uint64_t n = 1; failed; n++) {
             kvsql_rc rc;
             begin();
+            ck_assert_int_eq(ask(fx.session, sql, 0), KVSQL_OK);
+            fx.session->counts_asked = false;
             for (int i = 0; i < 2; i++)
                 ck_assert_int_eq(ask(fx.session, edits[8], 0), KVSQL_OK);
             ck_assert(fx.session->changes_own);
+            fx.session->counts_asked = counts != 0;
             kv_mem_fail_at(n, 0);
             rc = ask(fx.session, sql, 0);
             failed = kv_mem_failed() != 0;

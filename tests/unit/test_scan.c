@@ -450,6 +450,7 @@ START_TEST(without_memory_rows_fail_and_nothing_is_left)
         /* found out anew, too: then SQLite may run it, and all rows are there */
         for (uint64_t n = 1; n < 60; n++) {
             fx.session->schema++;
+            ck_assert_int_eq(ask(fx.session, plain[i], NUMBERS), KVSQL_OK);
             kv_mem_fail_at(n, 0);
             rc = ask(fx.session, plain[i], NUMBERS);
             kv_mem_fail_at(0, 0);
