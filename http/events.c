@@ -10,6 +10,7 @@
  * goes on behind it (Last-Event-ID) has all of a batch or sees it whole once
  * more. A value of more than EVENTS_VALUE bytes is left out, with its size.
  *
+ * A worker opens the reading of the wal, then the event loop the stream.
  * A stream reads the wal by itself, in jobs of EVENTS_SLICE bytes for a worker.
  * Between two it rests:
  *   IDLE    it has told all that is released; the server's one waiter at the
@@ -419,16 +420,20 @@ static bool events_after(struct http_request *request, uint64_t released,
     return false;
 }
 
-/* The reader of the wal; false: refused. */
-static bool events_open(struct http_request *request, struct events *events)
+/* The reader of the wal, or a refusal. A worker's: to ask which files there are
+ * is to wait for who changes that, and so for a disk. */
+static void events_open(struct http_request *request,
+                        struct http_worker *worker)
 {
     kvsql *db = atomic_load(&request->server->db);
+    struct events *events = request->state;
     struct kvsql_error err;
     struct kv_info info;
 
+    (void)worker;
     kv_info_get(db, &info);
     if (!events_after(request, info.released, &events->position))
-        return false;
+        return;
     const kvsql_rc rc = kv_changes_open(db, events->position + 1,
                                         events->position, &events->changes,
                                         &err);
@@ -436,12 +441,26 @@ static bool events_open(struct http_request *request, struct events *events)
         http_refuse(request, HTTP_P_GONE, "%s", err.text);
     else if (rc != KVSQL_OK)
         http_fail(request, rc, err.text, NULL);
-    return rc == KVSQL_OK;
+}
+
+/* It is open: the stream begins. */
+static enum http_next events_begin(struct http_request *request)
+{
+    static const char first[] = "retry: 2000\n\n";
+    struct events *events = request->state;
+
+    if (!http_sse_open(request, &events->sse, HTTP_WORD(""), events_leave))
+        return HTTP_NEXT_ANSWER;
+    http_stream_put(request, first, sizeof first - 1, false);
+    request->listens = true;
+    request->work = events_job;
+    request->drained = events_drained;
+    events_join(request, events);
+    return HTTP_NEXT_ANSWER;
 }
 
 enum http_next http_do_events(struct http_request *request)
 {
-    static const char first[] = "retry: 2000\n\n";
     struct events *events = http_alloc(request, sizeof *events);
 
     if (events == NULL) {
@@ -453,13 +472,7 @@ enum http_next http_do_events(struct http_request *request)
     kv_buf_init(&events->held, KV_MEM_CLIENT, HTTP_STREAM_MAX);
     request->state = events;
     request->state_free = events_free;
-    if (!events_open(request, events) ||
-        !http_sse_open(request, &events->sse, HTTP_WORD(""), events_leave))
-        return HTTP_NEXT_ANSWER;
-    http_stream_put(request, first, sizeof first - 1, false);
-    request->listens = true;
-    request->work = events_job;
-    request->drained = events_drained;
-    events_join(request, events);
-    return HTTP_NEXT_ANSWER;
+    request->work = events_open;
+    request->then = events_begin;
+    return HTTP_NEXT_WORK;
 }

@@ -56,6 +56,8 @@ struct http_config {
     uint64_t again_byte_max;    /* bytes of all of them; 0 = 64 MiB */
     unsigned view_max;          /* views that clients hold; 0 = 64 */
     uint64_t view_lease_ms;     /* of one that nobody uses; 0 = a minute */
+    uint64_t head_ms, body_ms;  /* absolute deadlines, for tests; 0 = 10 s for a
+                                   head, 20 s and 1 s per 32 KiB for a body */
 };
 
 /* Bind, listen, start the threads. With `db` NULL every path but /livez,

@@ -6,8 +6,7 @@
 #include "kvsql/base/os.h"
 
 #define INTAKE_FRESH_MAX 262144 /* bytes that wait for a worker */
-#define INTAKE_MS 20000         /* for a body, and 1 s per 32 KiB (L3) */
-#define INTAKE_BYTES_PER_MS 32
+#define INTAKE_BYTES_PER_MS 32  /* that a body has more time for (L3) */
 
 bool http_intake_open(struct http_request *request,
                       void (*use)(struct http_request *, struct kv_buf *, bool),
@@ -62,7 +61,8 @@ static uint64_t intake_left_ms(const struct http_request *request)
     const struct http_intake *intake = request->intake;
     const uint64_t took_ms =
         (kv_os_mono_ns() - request->started_ns - intake->held_ns) / 1000000;
-    const uint64_t most_ms = INTAKE_MS + intake->size / INTAKE_BYTES_PER_MS;
+    const uint64_t most_ms =
+        request->server->body_ms + intake->size / INTAKE_BYTES_PER_MS;
 
     return took_ms < most_ms ? most_ms - took_ms : 0;
 }

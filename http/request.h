@@ -269,6 +269,8 @@ struct http_request {
     void (*state_free)(void *state);
     /* Event loop, the lock is held: little is unread of an event stream. */
     void (*drained)(struct http_request *request);
+    /* Event loop: what to do when a worker is through and has not answered. */
+    enum http_next (*then)(struct http_request *request);
     struct http_intake *intake; /* of a body that is not held, in the arena */
     struct http_sse *sse; /* the answer is an event stream, in the arena */
     struct http_view *view; /* that it reads; NULL: none (views.h) */
@@ -373,6 +375,7 @@ struct http_server {
     size_t record_max; /* bytes of a record of an import */
     uint64_t body_max, sql_deadline_ms, sql_row_max, sql_byte_max;
     uint64_t again_ttl_ms, again_byte_max; /* of answers that are kept */
+    uint64_t head_ms, body_ms;             /* absolute deadlines (L3) */
     struct http_views *views;
     struct kv_lock secrets_lock; /* COMMAND */
     struct http_secret token, token_readonly, password; /* guarded by it */

@@ -231,6 +231,9 @@ static enum MHD_Result server_resumed(struct http_request *request)
         return MHD_NO;
     if (request->phase == HTTP_PHASE_AWAIT)
         return server_next(request, HTTP_NEXT_WAIT);
+    if (request->phase == HTTP_PHASE_WORK && request->then != NULL &&
+        request->answer.status == 0)
+        return server_next(request, request->then(request));
     if (request->phase == HTTP_PHASE_GATE || open)
         return server_answer(request);
     return server_gate(request);
@@ -262,7 +265,8 @@ static enum MHD_Result server_body(struct http_request *request,
         return MHD_YES; /* it is complete, and called again at once */
     const uint64_t now_ns = kv_os_mono_ns();
     const uint64_t took_ms = (now_ns - request->started_ns) / 1000000;
-    const uint64_t allowed_ms = SERVER_BODY_MS + request->body.size / 32;
+    const uint64_t allowed_ms =
+        request->server->body_ms + request->body.size / 32;
     if (took_ms >= allowed_ms)
         return MHD_NO;
     http_watch_until(request->conn, now_ns, allowed_ms - took_ms);
@@ -309,7 +313,8 @@ static enum MHD_Result server_first(struct http_request *request,
         return MHD_YES; /* and called again at once */
     if (!good)
         return server_answer(request);
-    http_watch_until(request->conn, request->started_ns, SERVER_BODY_MS);
+    http_watch_until(request->conn, request->started_ns,
+                     request->server->body_ms);
     return MHD_YES;
 }
 
@@ -365,7 +370,7 @@ static void *server_target(void *arg, const char *raw,
         return NULL;
     request->conn = conn;
     request->connection = connection;
-    http_watch_until(conn, request->started_ns, SERVER_HEADER_MS);
+    http_watch_until(conn, request->started_ns, server->head_ms);
     return request;
 }
 
@@ -423,7 +428,7 @@ static void server_connection(void *arg, struct MHD_Connection *connection,
     struct http_conn *conn =
         info ? http_watch_opened(server, info->connect_fd) : NULL;
     if (conn != NULL)
-        http_watch_deadline(conn, SERVER_HEADER_MS);
+        http_watch_deadline(conn, server->head_ms);
     *context = conn; /* NULL: server_handle answers 507 */
 }
 
@@ -506,6 +511,8 @@ static kvsql_rc server_configure(struct http_server *server,
     server->sql_byte_max =
         config->sql_byte_max ? config->sql_byte_max : 16u << 20;
     server->sse_max = config->stream_max ? config->stream_max : SERVER_STREAMS;
+    server->head_ms = config->head_ms ? config->head_ms : SERVER_HEADER_MS;
+    server->body_ms = config->body_ms ? config->body_ms : SERVER_BODY_MS;
     server->again_ttl_ms =
         config->again_ttl_ms ? config->again_ttl_ms : SERVER_AGAIN_MS;
     server->again_byte_max =

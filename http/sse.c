@@ -182,6 +182,7 @@ bool http_sse_open(struct http_request *request, struct http_sse *sse,
     request->sse = sse;
     kv_lock_take(&request->lock);
     request->stream.open = true;
+    request->stream.ended = false; /* a worker was asked before */
     kv_lock_drop(&request->lock);
     http_sse_put(sse, &(struct kv_buf){.p = NULL}); /* what it begins with */
     return true;

@@ -625,6 +625,105 @@ START_TEST(a_batch_tells_nothing_that_is_not_durable_yet)
 }
 END_TEST
 
+/* The manifest's lock is held while the disk takes its time. */
+static int slow_manifest(void *arg, int file)
+{
+    if (atomic_load(&disk_waits))
+        atomic_store(&disk_asked, true);
+    while (atomic_load(&disk_waits))
+        kv_os_sleep_ms(1);
+    return kv_os_real()->sync(arg, file);
+}
+
+START_TEST(who_asks_for_events_waits_for_the_disk_alone)
+{
+    enum { EVENTS = 3, OTHERS = 8 };
+    char dir[] = "/tmp/kvsql-http-XXXXXX", command[128];
+    struct kv_os os = *kv_os_real();
+    int events[EVENTS], maker;
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    os.sync = slow_manifest;
+    start_os(dir, KVSQL_FSYNC_NO, &os);
+    ck_assert_int_eq(status_for("POST /", "[\"SET\",\"k\",\"v\"]"), 200);
+    atomic_store(&disk_asked, false);
+    atomic_store(&disk_waits, true);
+    maker = dial();
+    say_text(maker, "POST /v1/snapshots?wait=1 HTTP/1.1\r\n" HOST
+                    "Content-Length: 0\r\nConnection: close\r\n\r\n");
+    while (!atomic_load(&disk_asked))
+        kv_os_sleep_ms(1);
+    for (int i = 0; i < EVENTS; i++) {
+        events[i] = dial();
+        say_text(events[i], "GET /v1/events?after=0 HTTP/1.1\r\n" HOST "\r\n");
+    }
+    until("kvsql_http_requests_waiting", EVENTS + 1);
+    for (int i = 0; i < OTHERS; i++) /* of both loops */
+        ck_assert_int_eq(status_for("GET /livez", NULL), 200);
+    atomic_store(&disk_waits, false);
+    ck_assert_int_eq(status_of(hear_all(maker)), 201);
+    for (int i = 0; i < EVENTS; i++)
+        ck_assert_int_eq(status_of(hear_all(events[i])), 200);
+    stop();
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
+/* Drops of what has no end, until the server has had enough of it; the time that
+ * took, in ms. */
+static uint64_t drip(const char *begin, const char *drop)
+{
+    const uint64_t started = kv_os_mono_ns();
+    uint64_t took_ms = 0;
+    char answer[1024];
+    bool open = true;
+    int fd = dial();
+
+    say_text(fd, begin);
+    while (open) {
+        took_ms = (kv_os_mono_ns() - started) / 1000000;
+        ck_assert_uint_lt(took_ms, PATIENCE_S * 1000);
+        open = send(fd, drop, strlen(drop), MSG_NOSIGNAL) > 0;
+        kv_os_sleep_ms(5);
+        const ssize_t n = recv(fd, answer, sizeof answer, MSG_DONTWAIT);
+        open = open && (n > 0 || (n < 0 && errno == EAGAIN));
+    }
+    close(fd);
+    return took_ms;
+}
+
+START_TEST(who_sends_in_drops_is_cut_at_an_absolute_time)
+{
+    static const struct {
+        const char *name, *begin, *drop;
+        uint64_t least_ms;
+    } slow[] = {
+        {"a request line", "GET /", "x", 200},
+        {"headers", "GET /livez HTTP/1.1\r\n" HOST, "X-A: b\r\n", 200},
+        {"a body", POST "Content-Length: 900000\r\n\r\n", "[", 400},
+        {"a body in chunks", POST "Transfer-Encoding: chunked\r\n\r\n",
+         "1\r\n[\r\n", 400},
+        {"records", "POST /v1/import HTTP/1.1\r\n" HOST
+                    "Content-Type: application/x-ndjson\r\n"
+                    "Content-Length: 900000\r\n\r\n",
+         " ", 400},
+        {"records in chunks", "POST /v1/import HTTP/1.1\r\n" HOST
+                              "Content-Type: application/x-ndjson\r\n"
+                              "Transfer-Encoding: chunked\r\n\r\n",
+         "1\r\n\n\r\n", 400}};
+
+    start((struct http_config){.head_ms = 200, .body_ms = 400});
+    for (size_t i = 0; i < sizeof slow / sizeof *slow; i++) {
+        const uint64_t took_ms = drip(slow[i].begin, slow[i].drop);
+        ck_assert_msg(took_ms >= slow[i].least_ms / 2, "%s: cut after %llu ms",
+                      slow[i].name, (unsigned long long)took_ms);
+    }
+    ck_assert_int_eq(status_for("GET /livez", NULL), 200);
+    stop();
+}
+END_TEST
+
 /* ---- streams --------------------------------------------------------------------------- */
 
 #define MANY                                                                  \
@@ -816,6 +915,8 @@ static void add(TCase *tests)
     tcase_add_test(tests,
                    a_full_disk_is_507_for_every_write_and_none_for_reads);
     tcase_add_test(tests, a_batch_tells_nothing_that_is_not_durable_yet);
+    tcase_add_test(tests, who_asks_for_events_waits_for_the_disk_alone);
+    tcase_add_test(tests, who_sends_in_drops_is_cut_at_an_absolute_time);
     tcase_add_test(tests, a_large_result_streams_whole_to_a_slow_reader);
     tcase_add_test(tests, a_stream_whose_reader_leaves_frees_its_worker);
     tcase_add_test(tests, head_never_starts_a_stream);
