@@ -318,16 +318,17 @@ static ssize_t answer_reader(void *arg, uint64_t offset, char *out, size_t max)
     return (ssize_t)got;
 }
 
-static bool answer_add(struct MHD_Response *response, const char *name,
-                       const char *value)
+static bool answer_add(void *response, const char *name, const char *value)
 {
     if (value == NULL || value[0] == 0)
         return true;
     return MHD_add_response_header(response, name, value) == MHD_YES;
 }
 
-static bool answer_cors(struct MHD_Response *response,
-                        const struct http_request *request)
+static bool answer_cors(const struct http_request *request,
+                        bool (*add)(void *to, const char *name,
+                                    const char *value),
+                        void *to)
 {
     kvsql_slice origin = request->headers[HTTP_H_ORIGIN];
     char text[256];
@@ -336,14 +337,13 @@ static bool answer_cors(struct MHD_Response *response,
         return true;
     memcpy(text, origin.p, origin.size);
     text[origin.size] = 0;
-    return answer_add(response, "Access-Control-Allow-Origin", text) &&
-           answer_add(response, "Vary", "Origin") &&
-           answer_add(response, "Access-Control-Expose-Headers",
-                      "ETag, Idempotency-Replayed, Link, Location, "
-                      "Preference-Applied, Retry-After, "
-                      "upstash-sync-token, X-KVSQL-Position, "
-                      "X-KVSQL-TTL-Remaining-Ms, X-KVSQL-Truncated, "
-                      "X-Request-Id");
+    return add(to, "Access-Control-Allow-Origin", text) &&
+           add(to, "Vary", "Origin") &&
+           add(to, "Access-Control-Expose-Headers",
+               "ETag, Idempotency-Replayed, Link, Location, "
+               "Preference-Applied, Retry-After, upstash-sync-token, "
+               "X-KVSQL-Position, X-KVSQL-TTL-Remaining-Ms, "
+               "X-KVSQL-Truncated, X-Request-Id");
 }
 
 static const char *answer_cache(const struct http_answer *answer)
@@ -351,24 +351,24 @@ static const char *answer_cache(const struct http_answer *answer)
     return answer->cache ? answer->cache : "no-store";
 }
 
-static bool answer_headers(struct MHD_Response *response,
-                           const struct http_request *request)
+bool http_answer_heads(const struct http_request *request,
+                       bool (*add)(void *to, const char *name,
+                                   const char *value),
+                       void *to)
 {
     const struct http_answer *answer = &request->answer;
     char id[65];
-    bool good = answer_add(response, "Content-Type", answer->type) &&
-                answer_add(response, "X-Content-Type-Options", "nosniff") &&
-                answer_add(response, "Cache-Control", answer_cache(answer)) &&
-                answer_add(response, "Link", answer->link) &&
-                answer_add(response, "X-Request-Id",
-                           http_request_id(request, id)) &&
-                answer_cors(response, request);
+    bool good = add(to, "Content-Type", answer->type) &&
+                add(to, "X-Content-Type-Options", "nosniff") &&
+                add(to, "Cache-Control", answer_cache(answer)) &&
+                add(to, "Link", answer->link) &&
+                add(to, "X-Request-Id", http_request_id(request, id)) &&
+                answer_cors(request, add, to);
 
     for (unsigned i = 0; good && i < answer->header_count; i++)
-        good = answer_add(response, answer->headers[i].name,
-                          answer->headers[i].value);
+        good = add(to, answer->headers[i].name, answer->headers[i].value);
     if (good && (request->close || atomic_load(&request->server->stopping)))
-        good = answer_add(response, "Connection", "close");
+        good = add(to, "Connection", "close");
     return good;
 }
 
@@ -408,7 +408,7 @@ static struct MHD_Response *answer_make(struct http_request *request,
                  MHD_set_response_options(response,
                                           MHD_RF_HTTP_1_0_COMPATIBLE_STRICT,
                                           MHD_RO_END) == MHD_YES);
-    if (response != NULL && !(good && answer_headers(response, request))) {
+    if (response != NULL && !(good && http_answer_heads(request, answer_add, response))) {
         MHD_destroy_response(response);
         response = NULL;
     }

@@ -4,8 +4,8 @@
  * are whole, and applied, IMPORT_BATCH_SIZE bytes or IMPORT_BATCH_RECORDS
  * records in a batch. The first record that is wrong ends it: keys before it
  * are there, those of its batch too, and the problem names its line and how
- * many keys that is. Only elements that a key got in an earlier batch are left
- * of a key that is cut so.
+ * many keys that is, at once (intake.h). Only elements that a key got in an
+ * earlier batch are left of a key that is cut so.
  *
  * With Accept: application/x-ndjson the answer is how it went, a line each:
  *   {"line":n,"imported":keys,"position":p}      IMPORT_MARKS of them at most

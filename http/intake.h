@@ -7,8 +7,12 @@
  * used, and no worker ever waits for a client. A piece is a job of its own, so
  * that others have their turn between two.
  *
- * The library takes no answer while a body arrives. So what was refused in the
- * middle is told behind the end, and the rest of the body is read and dropped.
+ * The library takes no answer while a body arrives. So a refusal in the middle is
+ * written to the socket beside it, as the last words of this connection: we say no
+ * more then (SHUT_WR), and read and drop the rest, for a while, so that nothing that
+ * the client has sent before it looked makes its end of the connection lose them.
+ * The library has nothing to write there: it is reading this body, and the answer of
+ * the request before has left.
  *
  *   first call   the route's handler: http_intake_open(), or it refuses
  *   body         http_intake_piece, to be called again with what it left
@@ -18,6 +22,7 @@
  *   IN1  `working`: a job is queued or runs, and only it touches the state.
  *   IN2  the answer is made once, by the job or, when there is no room for a
  *        job, by the event loop; from then on nothing is used any more.
+ *   IN3  `told`: it was a refusal and has left; the connection ends with the body.
  *
  * A body that does not come to its end has no last call of `use`. */
 #ifndef KVSQL_HTTP_INTAKE_H
@@ -42,6 +47,7 @@ struct http_intake {
     /* Guarded by the request's lock. */
     struct kv_buf fresh;
     bool working, ended, answered;
+    uint64_t told_ns; /* IN3; 0: not told */
 };
 
 enum http_intake_step {

@@ -560,6 +560,12 @@ KV_INTERNAL void http_answer_number(struct http_request *request,
  * cursor. Left out when it is longer than HTTP_LINK_MAX. */
 KV_INTERNAL void http_answer_next(struct http_request *request,
                                   kvsql_slice cursor);
+/* Give all its headers to `add`, until that is false; a value may be NULL or empty:
+ * there is no such header. */
+KV_INTERNAL bool http_answer_heads(const struct http_request *request,
+                                   bool (*add)(void *to, const char *name,
+                                               const char *value),
+                                   void *to);
 /* Has the head of a stream left? Then status and headers are fixed. */
 KV_INTERNAL bool http_stream_is_open(struct http_request *request);
 /* Hand the answer (or, when open, the stream) to the library. */
