@@ -17,6 +17,7 @@ static struct await_list {
     struct cmd_waiter *first, *last;
 } await_lists[AWAIT_LISTS];
 static uint64_t await_turn;
+_Atomic unsigned cmd_await_count;
 
 /* FNV-1a. */
 static struct await_list *await_list(kvsql_slice key)
@@ -46,6 +47,7 @@ static void await_unlink(struct cmd_waiter *waiter)
         waiter->before;
     waiter->before = waiter->behind = NULL;
     waiter->queued = false;
+    atomic_fetch_sub(&cmd_await_count, 1);
     cmd_track_want(-1);
 }
 
@@ -62,20 +64,21 @@ static void await_link(struct cmd_waiter *waiter)
     *(before != NULL ? &before->behind : &list->first) = waiter;
     *(waiter->behind != NULL ? &waiter->behind->before : &list->last) = waiter;
     waiter->queued = true;
+    atomic_fetch_add(&cmd_await_count, 1);
     cmd_track_want(1);
 }
 
-/* The first behind that turn is told. */
+/* The first behind that turn who was not told yet is. */
 static void await_tell(kvsql_slice key, uint64_t turn)
 {
     struct cmd_waiter *waiter = await_list(key)->first;
 
-    while (waiter != NULL && (waiter->turn <= turn || !await_is(waiter, key))) {
+    while (waiter != NULL && (waiter->turn <= turn || waiter->told != 0 ||
+                              !await_is(waiter, key))) {
         waiter = waiter->behind;
     }
     if (waiter != NULL) {
-        await_unlink(waiter);
-        waiter->told = true;
+        waiter->told = ++await_turn;
         waiter->ready(waiter);
     }
 }
@@ -88,13 +91,52 @@ void cmd_await_observe(kvsql *db)
 void cmd_await_enter(struct cmd_waiter *waiter)
 {
     kv_lock_take(&cmd_track.lock);
-    KV_ASSERT(!waiter->queued);
-    waiter->told = false;
+    waiter->told = 0;
     if (waiter->turn == 0) {
         waiter->turn = ++await_turn;
     }
-    await_link(waiter);
+    if (!waiter->queued) {
+        await_link(waiter);
+    }
     kv_lock_drop(&cmd_track.lock);
+}
+
+static bool await_busy(kvsql_slice key)
+{
+    const struct cmd_waiter *waiter = await_list(key)->first;
+
+    while (waiter != NULL && (waiter->told == 0 || !await_is(waiter, key))) {
+        waiter = waiter->behind;
+    }
+    return waiter != NULL;
+}
+
+bool cmd_await_busy(kvsql_slice key)
+{
+    if (!cmd_await_is_on()) {
+        return false;
+    }
+    kv_lock_take(&cmd_track.lock);
+    const bool busy = await_busy(key);
+    kv_lock_drop(&cmd_track.lock);
+    return busy;
+}
+
+void cmd_await_remind(kvsql_slice key)
+{
+    kv_lock_take(&cmd_track.lock);
+    if (!await_busy(key)) {
+        await_tell(key, 0);
+    }
+    kv_lock_drop(&cmd_track.lock);
+}
+
+uint64_t cmd_await_told_at(const struct cmd_waiter *waiter)
+{
+    kv_lock_take(&cmd_track.lock);
+    const uint64_t told = waiter->told;
+    kv_lock_drop(&cmd_track.lock);
+    return told;
 }
 
 void cmd_await_end(struct cmd_waiter *waiter, bool left)
@@ -103,10 +145,10 @@ void cmd_await_end(struct cmd_waiter *waiter, bool left)
     if (waiter->queued) {
         await_unlink(waiter);
     }
-    if (waiter->told && left) {
+    if (waiter->told != 0 && left) {
         await_tell(waiter->key, waiter->turn);
     }
-    waiter->told = false;
+    waiter->told = 0;
     kv_lock_drop(&cmd_track.lock);
 }
 

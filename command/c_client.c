@@ -89,6 +89,7 @@ static const char *client_flags(const struct cmd_client *client, char out[16])
     } flags[] = {{'O', atomic_load(&client->monitor)},
                  {'P', atomic_load(&client->subscribed)},
                  {'x', atomic_load(&client->shown_queued) != UINT_MAX},
+                 {'b', atomic_load(&client->blocked)},
                  {'t', (track & CMD_TRACK_ON) != 0},
                  {'R', (track & CMD_TRACK_BROKEN) != 0},
                  {'B', (track & CMD_TRACK_BCAST) != 0},
@@ -475,7 +476,24 @@ void cmd_do_client_unpause(struct cmd_context *c)
     cmd_answer_ok(c);
 }
 
-/* Nobody is blocked: there are no commands that block. */
+/* False: there is none, or it does not wait. */
+static bool client_unblock(uint64_t id, bool error)
+{
+    bool waits = false;
+
+    cmd_registry_lock();
+    for (struct cmd_client *client = cmd_client_first(); client != NULL;
+         client = client->next) {
+        if (client->id == id && atomic_load(&client->blocked) &&
+            !atomic_exchange(&client->unblocking, true)) {
+            client->door->unblock(client, error);
+            waits = true;
+        }
+    }
+    cmd_registry_unlock();
+    return waits;
+}
+
 void cmd_do_client_unblock(struct cmd_context *c)
 {
     int64_t id;
@@ -485,7 +503,8 @@ void cmd_do_client_unblock(struct cmd_context *c)
         cmd_fail(c, KVSQL_SYNTAX,
                  "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
     } else if (cmd_int(c, 2, &id, NULL)) {
-        cmd_reply_int(c->reply, 0);
+        cmd_reply_int(c->reply, client_unblock((uint64_t)id,
+                                               cmd_is(c, 3, "ERROR")));
     }
 }
 

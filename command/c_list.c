@@ -214,6 +214,77 @@ void cmd_do_lmpop(struct cmd_context *c)
     }
 }
 
+/* ---- pops that wait ------------------------------------------------------ */
+
+/* key [key ...] timeout */
+static void list_wait_pop(struct cmd_context *c, enum kv_side side)
+{
+    struct cmd_wait w = {.first = 1, .keys = c->argc - 2, .type = KV_LIST};
+    struct kv_item item;
+    struct kv_elem elem;
+
+    if (!cmd_wait_timeout(c, c->argc - 1, &w)) {
+        return;
+    }
+    for (unsigned n = 0, i; (i = cmd_wait_key(c, &w, n)) != 0; n++) {
+        const struct kv_key key = cmd_key(c, i);
+        const kvsql_rc rc = cmd_wait_get(c, &w, &key, &item);
+        const uint64_t index =
+            rc == KVSQL_OK && side == KV_RIGHT ? kv_item_length(&item) - 1 : 0;
+
+        if (rc == KVSQL_WRONGTYPE) {
+            return;
+        }
+        if (rc == KVSQL_OK && kv_elem_at(&c->at, &item, index, &elem)) {
+            cmd_reply_array(c->reply, 2);
+            cmd_reply_bulk(c->reply, key.p, key.size);
+            cmd_answer_val(c, &elem.value);
+            (void)cmd_ok(c, kv_lremove(c->txn, &key, index, 1, &c->err));
+            return;
+        }
+    }
+    cmd_wait(c, &w);
+}
+
+void cmd_do_blpop(struct cmd_context *c)
+{
+    list_wait_pop(c, KV_LEFT);
+}
+
+void cmd_do_brpop(struct cmd_context *c)
+{
+    list_wait_pop(c, KV_RIGHT);
+}
+
+void cmd_do_blmpop(struct cmd_context *c)
+{
+    struct cmd_wait w = {.type = KV_LIST};
+    struct cmd_mpop m;
+    struct kv_item item;
+
+    if (!cmd_wait_timeout(c, 1, &w) ||
+        !cmd_mpop_parse(c, 2, "LEFT", "RIGHT", &m)) {
+        return;
+    }
+    w.first = m.first;
+    w.keys = m.keys;
+    for (unsigned n = 0, i; (i = cmd_wait_key(c, &w, n)) != 0; n++) {
+        const struct kv_key key = cmd_key(c, i);
+        const kvsql_rc rc = cmd_wait_get(c, &w, &key, &item);
+
+        if (rc == KVSQL_OK) {
+            cmd_reply_array(c->reply, 2);
+            cmd_reply_bulk(c->reply, key.p, key.size);
+            list_pop_many(c, &key, &item, m.high ? KV_RIGHT : KV_LEFT,
+                          m.count);
+        }
+        if (rc != KVSQL_NOTFOUND) {
+            return;
+        }
+    }
+    cmd_wait(c, &w);
+}
+
 /* ---- moves -------------------------------------------------------------- */
 
 /* Take from one end of `from`, put at one end of `to`; the element is answered
@@ -282,6 +353,40 @@ void cmd_do_lmove(struct cmd_context *c)
 void cmd_do_rpoplpush(struct cmd_context *c)
 {
     list_move(c, KV_RIGHT, KV_LEFT);
+}
+
+/* source destination ... timeout */
+static void list_wait_move(struct cmd_context *c, enum kv_side out,
+                           enum kv_side in)
+{
+    struct cmd_wait w = {
+        .first = 1, .keys = 1, .type = KV_LIST, .single = true};
+    struct kv_item item;
+    const struct kv_key from = cmd_key(c, 1);
+
+    if (!cmd_wait_timeout(c, c->argc - 1, &w)) {
+        return;
+    }
+    const kvsql_rc rc = cmd_wait_get(c, &w, &from, &item);
+    if (rc == KVSQL_OK) {
+        list_move(c, out, in);
+    } else if (rc == KVSQL_NOTFOUND) {
+        cmd_wait(c, &w);
+    }
+}
+
+void cmd_do_blmove(struct cmd_context *c)
+{
+    enum kv_side out, in;
+
+    if (list_side(c, 3, &out) && list_side(c, 4, &in)) {
+        list_wait_move(c, out, in);
+    }
+}
+
+void cmd_do_brpoplpush(struct cmd_context *c)
+{
+    list_wait_move(c, KV_RIGHT, KV_LEFT);
 }
 
 /* ---- reading ------------------------------------------------------------ */

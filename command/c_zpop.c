@@ -75,6 +75,25 @@ void cmd_do_zpopmax(struct cmd_context *c)
     zpop_one_key(c, true);
 }
 
+/* Take from the set, and answer with its key in front; `one`: flat. */
+static void zpop_answer_key(struct cmd_context *c, const struct kv_key *key,
+                            const struct kv_item *item,
+                            const struct cmd_mpop *m, bool one)
+{
+    struct cmd_list list;
+
+    cmd_list_init(&list);
+    if (zpop_take(c, key, item, m->count, m->high, &list)) {
+        cmd_reply_array(c->reply, one ? 3 : 2);
+        cmd_reply_bulk(c->reply, key->p, key->size);
+        if (!one) {
+            cmd_reply_array(c->reply, list.count);
+        }
+        zpop_answer(c, &list, !one);
+    }
+    cmd_list_fini(&list);
+}
+
 /* Take from the first of the keys that is there. False: none is, and nothing
  * is answered. */
 static bool zpop_first(struct cmd_context *c, const struct cmd_mpop *m)
@@ -82,7 +101,6 @@ static bool zpop_first(struct cmd_context *c, const struct cmd_mpop *m)
     for (unsigned i = m->first; i < m->first + m->keys; i++) {
         const struct kv_key key = cmd_key(c, i);
         struct kv_item item;
-        struct cmd_list list;
         const kvsql_rc rc = cmd_get_type(c, &key, KV_ZSET, &item);
 
         if (rc == KVSQL_NOTFOUND) {
@@ -91,14 +109,7 @@ static bool zpop_first(struct cmd_context *c, const struct cmd_mpop *m)
         if (rc == KVSQL_WRONGTYPE) {
             return true;
         }
-        cmd_list_init(&list);
-        if (zpop_take(c, &key, &item, m->count, m->high, &list)) {
-            cmd_reply_array(c->reply, 2);
-            cmd_reply_bulk(c->reply, key.p, key.size);
-            cmd_reply_array(c->reply, list.count);
-            zpop_answer(c, &list, true);
-        }
-        cmd_list_fini(&list);
+        zpop_answer_key(c, &key, &item, m, false);
         return true;
     }
     return false;
@@ -110,5 +121,61 @@ void cmd_do_zmpop(struct cmd_context *c)
 
     if (cmd_mpop_parse(c, 1, "MIN", "MAX", &m) && !zpop_first(c, &m)) {
         cmd_reply_null_array(c->reply);
+    }
+}
+
+/* ---- pops that wait ------------------------------------------------------ */
+
+/* What `m` asks for of the first set that is there; with `one` a single member
+ * beside its key. */
+static void zpop_wait(struct cmd_context *c, struct cmd_wait *w,
+                      const struct cmd_mpop *m, bool one)
+{
+    struct kv_item item;
+
+    for (unsigned n = 0, i; (i = cmd_wait_key(c, w, n)) != 0; n++) {
+        const struct kv_key key = cmd_key(c, i);
+        const kvsql_rc rc = cmd_wait_get(c, w, &key, &item);
+
+        if (rc == KVSQL_OK) {
+            zpop_answer_key(c, &key, &item, m, one);
+        }
+        if (rc != KVSQL_NOTFOUND) {
+            return;
+        }
+    }
+    cmd_wait(c, w);
+}
+
+static void zpop_wait_one(struct cmd_context *c, bool high)
+{
+    struct cmd_wait w = {.first = 1, .keys = c->argc - 2, .type = KV_ZSET};
+    const struct cmd_mpop m = {.high = high, .count = 1};
+
+    if (cmd_wait_timeout(c, c->argc - 1, &w)) {
+        zpop_wait(c, &w, &m, true);
+    }
+}
+
+void cmd_do_bzpopmin(struct cmd_context *c)
+{
+    zpop_wait_one(c, false);
+}
+
+void cmd_do_bzpopmax(struct cmd_context *c)
+{
+    zpop_wait_one(c, true);
+}
+
+void cmd_do_bzmpop(struct cmd_context *c)
+{
+    struct cmd_wait w = {.type = KV_ZSET};
+    struct cmd_mpop m;
+
+    if (cmd_wait_timeout(c, 1, &w) &&
+        cmd_mpop_parse(c, 2, "MIN", "MAX", &m)) {
+        w.first = m.first;
+        w.keys = m.keys;
+        zpop_wait(c, &w, &m, false);
     }
 }

@@ -188,6 +188,7 @@ void cmd_client_close(struct cmd_client *client)
     if (atomic_load(&client->monitor)) {
         cmd_monitor_change(-1);
     }
+    cmd_block_end(client);
     cmd_subscriber_end(client);
     cmd_track_close(client);
     cmd_multi_end(client);
@@ -429,9 +430,8 @@ static bool client_is_work(const struct cmd_client *client,
            (client_is_exec(row) && client->multi_sql);
 }
 
-/* What a run leaves for later ones: who asked for durability (WAITAOF). */
-static void client_ran(struct cmd_client *client, const struct cmd_row *row,
-                       const struct kv_ticket *ticket)
+void cmd_client_ran(struct cmd_client *client, const struct cmd_row *row,
+                    const struct kv_ticket *ticket)
 {
     if (((row->flags & CMD_WRITE) || client_is_exec(row)) &&
         ticket->epoch != UINT64_MAX) {
@@ -533,12 +533,12 @@ enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
     }
     if (!cmd_execute(&c, ticket)) {
         cmd_reply_reset(reply);
-        return CMD_WORK; /* CL1: on a view */
+        return c.waits ? CMD_WAIT : CMD_WORK; /* CL1: on a view */
     }
     if ((c.row->flags & CMD_AT_ONCE) != 0 && !client_is_exec(c.row)) {
         cmd_monitor_feed(&c); /* RESET ends one; EXEC tells of itself */
     }
-    client_ran(client, c.row, ticket);
+    cmd_client_ran(client, c.row, ticket);
     return CMD_DONE;
 }
 
@@ -592,5 +592,5 @@ void cmd_client_work(struct cmd_client *client, kvsql *db,
         cmd_catch_up(db);
     }
     (void)cmd_execute(&c, ticket);
-    client_ran(client, c.row, ticket);
+    cmd_client_ran(client, c.row, ticket);
 }

@@ -24,6 +24,7 @@
 struct vt_session;
 struct cmd_client;
 struct cmd_subscriber;
+struct cmd_block;
 
 #define CMD_CLIENT_ADDR_MAX 64
 #define CMD_CLIENT_WORD_MAX 64   /* bytes of lib-name, lib-ver */
@@ -64,6 +65,11 @@ struct cmd_door {
     /* Send bytes between two replies, in the order of the calls. */
     void (*push)(struct cmd_client *client, const struct cmd_push *push);
     void (*facts)(struct cmd_client *client, struct cmd_client_facts *facts);
+    /* Who waits (CMD_WAIT) is to look again soon, in the order of the calls;
+     * under the store lock, too. NULL: no client may wait. */
+    void (*wake)(struct cmd_client *client);
+    /* Who waits is to wait no more: cmd_client_unblock() soon. */
+    void (*unblock)(struct cmd_client *client, bool error);
 };
 
 enum cmd_mute { CMD_MUTE_NO, CMD_MUTE_ON, CMD_MUTE_NEXT, CMD_MUTE_THIS };
@@ -145,11 +151,13 @@ struct cmd_client {
 
     struct cmd_tracking track;
     struct cmd_subscriber *subscriber; /* NULL: of nothing (c_pubsub.c) */
+    struct cmd_block *block; /* what it waits for, or NULL (block.c) */
 
     /* read by anybody */
     atomic_bool subscribed; /* to anything */
     _Atomic unsigned shown_names[CMD_PUBSUB_KINDS]; /* ... to so many */
     atomic_bool authenticated, monitor, no_evict, no_touch;
+    atomic_bool blocked, unblocking; /* it waits; and was told to wait no more */
     _Atomic int64_t used_ns;  /* monotonic, of the last input: the door's */
     _Atomic(const struct cmd_row *) last;  /* the last command */
     _Atomic unsigned shown_queued, shown_watched; /* UINT_MAX: no MULTI */
@@ -168,7 +176,7 @@ struct cmd_pipe {
     struct kv_txn *txn;             /* open, or NULL */
     const struct cmd_client *client; /* whose */
     bool write;                     /* it may write */
-    unsigned count;                 /* commands in it */
+    unsigned count, count_max;      /* commands in it, and that may be */
     uint64_t begun_ns, last_ns;     /* its begin, the last command's end */
     uint64_t most_ns;               /* about so long others may wait */
     struct kv_mark sure;            /* up to here the log has room */
@@ -180,7 +188,9 @@ KV_INTERNAL void cmd_pipe_end(struct cmd_pipe *pipe);
 enum cmd_next {
     CMD_DONE, /* the reply is there */
     CMD_WORK, /* call cmd_client_work(), from a thread that may take long */
-    CMD_HOLD  /* CLIENT PAUSE: try again when cmd_pause_ns() says */
+    CMD_HOLD, /* CLIENT PAUSE: try again when cmd_pause_ns() says */
+    CMD_WAIT  /* nothing is there: cmd_client_again() when the door is told to
+                 wake it, or at cmd_client_until() */
 };
 
 /* Enter the registry; gives an id. `client` is zeroed by the caller but for
@@ -199,6 +209,17 @@ KV_INTERNAL enum cmd_next cmd_client_run(struct cmd_client *client, kvsql *db,
                                          const kvsql_slice *argv,
                                          struct cmd_reply *reply,
                                          struct kv_ticket *ticket);
+/* When the waiting of a client that waits is over: monotonic ns; 0: never. */
+KV_INTERNAL uint64_t cmd_client_until(const struct cmd_client *client);
+/* Look whether what it waits for is there now; with the same arguments, and no
+ * txn open. True: `reply` is there; always with `over`, when its time is. */
+KV_INTERNAL bool cmd_client_again(struct cmd_client *client, kvsql *db,
+                                  unsigned argc, const kvsql_slice *argv,
+                                  bool over, struct cmd_reply *reply,
+                                  struct kv_ticket *ticket);
+/* It waits no more, and is answered with that. */
+KV_INTERNAL void cmd_client_unblock(struct cmd_client *client, bool error,
+                                    struct cmd_reply *reply);
 /* Behind a GET that the pipe ran: answer the GETs that follow it at once, as far
  * as they were looked up, and nothing has to be asked before each of them. They
  * wait for what it waited for, which is open; there are no replies that wait.

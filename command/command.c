@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "command/await.h"
 #include "command/client.h"
 #include "command/context.h"
 #include "command/track.h"
@@ -465,6 +466,10 @@ void cmd_call(struct cmd_context *c)
     }
     c->row->run(c);
     if (c->deferred) {
+        if (c->waits) {
+            cmd_stats_call((unsigned)(c->row - command_rows),
+                           kv_os_quick_ns() - start, false, true);
+        }
         return;
     }
     if (KV_UNLIKELY(c->slice != NULL && c->slice->more != NULL)) {
@@ -569,6 +574,9 @@ static bool command_alone(struct cmd_context *c, struct kv_ticket *ticket)
         cmd_call(c);
         return true;
     }
+    if (c->row->flags & CMD_BLOCKING) {
+        cmd_await_observe(c->db);
+    }
     rc = kv_txn_begin(c->db, write, COMMAND_WAIT_MS, &c->txn, &c->err);
     if (rc != KVSQL_OK) {
         c->txn = NULL;
@@ -587,6 +595,9 @@ static bool command_alone(struct cmd_context *c, struct kv_ticket *ticket)
     c->txn = NULL;
     if (rc != KVSQL_OK) {
         cmd_fail_rc(c, rc);
+        if (c->waits) {
+            cmd_block_end(c->client);
+        }
         c->deferred = false;
     }
     return !c->deferred;

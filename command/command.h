@@ -31,7 +31,8 @@ enum cmd_flag {
     CMD_ELEMENT = 32768,  /* argument 2 names an element of the key, which is
                              argument 1: pipelines look these up together */
     CMD_ELEMENT_LAST = 65536, /* ... the last argument names it */
-    CMD_RUN = 131072      /* a run of them is answered at once: GET */
+    CMD_RUN = 131072,     /* a run of them is answered at once: GET */
+    CMD_BLOCKING = 262144 /* may wait until something is there: BLPOP */
 };
 
 struct cmd_context; /* one call; see command.c */

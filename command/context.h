@@ -46,7 +46,8 @@ struct cmd_context {
     bool read_only;          /* the way in only reads: a read keeps nothing */
     bool has_room;           /* made for a whole batch (cmd_make_room) */
     bool may_defer;          /* on the live tree, and a view could be had */
-    bool deferred;           /* the handler asked for a view */
+    bool deferred;           /* the handler asked for a view, or ... */
+    bool waits;              /* ... to wait: it stands in the queues */
     /* from here on it is not cleared */
     struct kv_mark began;    /* cmd_execute_in: where to go back to */
     struct kvsql_error err;  /* for effects */
@@ -156,6 +157,35 @@ struct cmd_mpop {
 KV_INTERNAL bool cmd_mpop_parse(struct cmd_context *c, unsigned index,
                                 const char *low, const char *high,
                                 struct cmd_mpop *m);
+
+/* ---- pops that may wait (block.c) --------------------------------------- */
+
+/* Which keys such a command names, and how long it waits for one of them. */
+struct cmd_wait {
+    unsigned first, keys;  /* arguments */
+    enum kv_type type;     /* what is waited for */
+    uint64_t timeout_ms;   /* 0 = for ever */
+    bool single;           /* without one the answer is null, not no array */
+};
+/* Argument `index` as seconds. False: answered. */
+KV_INTERNAL bool cmd_wait_timeout(struct cmd_context *c, unsigned index,
+                                  struct cmd_wait *w);
+/* The argument of the n-th key to look at, from 0 on; 0: there are no more. The
+ * first time all in order; when it has waited those of which it was told. */
+KV_INTERNAL unsigned cmd_wait_key(const struct cmd_context *c,
+                                  const struct cmd_wait *w, unsigned n);
+/* As cmd_get_type(), but what others wait for already is not there; and when it has
+ * waited, neither is what has another type. */
+KV_INTERNAL kvsql_rc cmd_wait_get(struct cmd_context *c,
+                                  const struct cmd_wait *w,
+                                  const struct kv_key *key,
+                                  struct kv_item *item);
+/* Nothing is there: the handler returns behind this. It waits, or is answered where
+ * nobody waits: in a transaction, over HTTP, inside SQL. */
+KV_INTERNAL void cmd_wait(struct cmd_context *c, const struct cmd_wait *w);
+/* It waits no more; others may have what it was told of. Fine when it does not
+ * wait. */
+KV_INTERNAL void cmd_block_end(struct cmd_client *client);
 
 /* ---- reading ------------------------------------------------------------ */
 
@@ -445,6 +475,10 @@ KV_INTERNAL bool cmd_client_name_ok(kvsql_slice name);
 KV_INTERNAL void cmd_client_name_set(struct cmd_client *client,
                                      kvsql_slice name);
 KV_INTERNAL void cmd_monitor_change(int by);
+/* What a run leaves for later ones: who asked for durability (WAITAOF). */
+KV_INTERNAL void cmd_client_ran(struct cmd_client *client,
+                                const struct cmd_row *row,
+                                const struct kv_ticket *ticket);
 /* Show a command to those who MONITOR, unless it is an administrator's. It may
  * hold the store. */
 KV_INTERNAL void cmd_monitor_feed(const struct cmd_context *c);

@@ -22,6 +22,7 @@
  * Thread: the one that runs the pipeline. */
 #include <string.h>
 
+#include "command/await.h"
 #include "command/client.h"
 #include "command/context.h"
 #include "command/track.h"
@@ -202,7 +203,7 @@ static bool pipe_takes_write(const struct cmd_context *c)
     const unsigned flags = c->row->flags;
 
     return (flags & CMD_WRITE) != 0 &&
-           (flags & (CMD_LONG | CMD_ADMIN)) == 0 &&
+           (flags & (CMD_LONG | CMD_ADMIN | CMD_BLOCKING)) == 0 &&
            (c->pipe->left > 0 || c->pipe->txn != NULL);
 }
 
@@ -236,6 +237,8 @@ static bool pipe_open(struct cmd_context *c)
         return false;
     }
     pipe->write = write;
+    /* Who waits is to have it before the next command looks. */
+    pipe->count_max = write && cmd_await_is_on() ? 1 : PIPE_MAX;
     pipe->client = c->client;
     pipe->begun_ns = pipe->last_ns = kv_os_quick_ns();
     pipe->sure = kv_txn_mark(pipe->txn);
@@ -301,7 +304,7 @@ enum cmd_piped cmd_pipe_run(struct cmd_context *c, struct kv_ticket *ticket)
         c->deferred = false;
         return CMD_PIPED_NOT;
     }
-    if (KV_UNLIKELY(c->deferred || ++pipe->count >= PIPE_MAX ||
+    if (KV_UNLIKELY(c->deferred || ++pipe->count >= pipe->count_max ||
                     pipe->last_ns - pipe->begun_ns > pipe->most_ns)) {
         cmd_pipe_end(pipe);
     }

@@ -277,6 +277,9 @@ static enum conn_step conn_command(struct resp_conn *conn,
     case CMD_HOLD:
         conn->hold = RESP_HOLD_PAUSE;
         return CONN_STOP;
+    case CMD_WAIT:
+        conn->hold = RESP_HOLD_BLOCK;
+        return CONN_STOP;
     case CMD_DONE:
         break;
     }
@@ -320,6 +323,11 @@ static enum conn_step conn_commands(struct resp_conn *conn,
         for (unsigned k = i; k < n && conn->hold == RESP_HOLD_NO; k++) {
             *used += run->at[k].used;
         }
+        if (KV_UNLIKELY(atomic_load_explicit(&loop->has_woken,
+                                             memory_order_relaxed)) &&
+            loop->pipe.txn == NULL && conn->hold == RESP_HOLD_NO) {
+            resp_block_serve(loop); /* before the next one looks */
+        }
     }
     cmd_pipe_end(&loop->pipe);
     return step;
@@ -357,8 +365,9 @@ static enum conn_step conn_requests(struct resp_conn *conn,
     return CONN_STOP;
 }
 
-/* The request at the front of conn->in goes to a worker. */
-static void conn_give(struct resp_conn *conn)
+/* The request at the front of conn->in is kept by itself: it goes to a worker, or
+ * waits. False: no memory. */
+static bool conn_take(struct resp_conn *conn)
 {
     struct resp_parser *parser = &conn->loop->parser;
     struct resp_server *server = conn->loop->server;
@@ -372,14 +381,12 @@ static void conn_give(struct resp_conn *conn)
     if (resp_parse(parser, &server->limits, p, conn->in.size - conn->in_at,
                    &used, &err) != RESP_REQUEST) {
         conn->closed = true; /* it was whole a moment ago: no memory */
-        return;
+        return false;
     }
     conn->in_at += used;
     conn->begun_ns = conn->begun_bytes = 0; /* it is whole: L3 */
     conn_keep_parser(conn, parser, 0, true);
-    if (!conn->closed && !resp_work_give(conn)) {
-        conn->closed = true;
-    }
+    return !conn->closed;
 }
 
 /* What comes behind a run of requests. */
@@ -407,8 +414,12 @@ static void conn_settle(struct resp_conn *conn, struct resp_parser *parser,
         conn_parser_done(conn, parser);
         if (conn->hold == RESP_HOLD_PAUSE) {
             resp_loop_paused(conn);
-        } else {
-            conn_give(conn);
+        } else if (conn_take(conn)) {
+            if (conn->hold == RESP_HOLD_BLOCK) {
+                resp_block_begin(conn);
+            } else if (!resp_work_give(conn)) {
+                conn->closed = true;
+            }
         }
     }
     resp_loop_ready(conn);

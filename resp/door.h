@@ -62,7 +62,15 @@ struct resp_mark {
 enum resp_hold {
     RESP_HOLD_NO,
     RESP_HOLD_WORK,  /* a worker has its command */
+    RESP_HOLD_BLOCK, /* it waits until something is there: block.c */
     RESP_HOLD_PAUSE  /* CLIENT PAUSE */
+};
+
+/* CLIENT UNBLOCK, and how it is answered. */
+enum resp_unblock {
+    RESP_UNBLOCK_NO,
+    RESP_UNBLOCK_TIMEOUT,
+    RESP_UNBLOCK_ERROR
 };
 
 struct resp_conn {
@@ -101,11 +109,17 @@ struct resp_conn {
     _Atomic uint64_t shown_in, shown_out; /* for CLIENT LIST */
 
     bool push_kept;        /* what was posted waits: push.c */
+    bool resume;           /* it waits no more: run what stands behind that */
+    uint64_t until_ns;     /* while it waits: its end, 0 = never */
+    size_t heap_at;        /* 1 + its place in the loop's heap, 0 = not there */
 
     atomic_bool pushed;    /* post_push is not empty; changes under its lock */
     /* under loop->post_lock */
     bool post_kill, posted;
     bool post_over;          /* more messages than the limit: it goes */
+    bool woken;              /* on the loop's list: look again */
+    enum resp_unblock post_unblock;
+    struct resp_conn *woken_next;
     struct kv_buf post_push; /* struct push_head and bytes, by position */
     struct kv_buf post_behind; /* ... without one */
     struct resp_conn *post_next;
@@ -162,9 +176,13 @@ struct resp_loop {
     struct resp_wait wait;
     struct kv_waiter waiter;
     bool waiting;
+    struct resp_conn **heap; /* those that wait, by until_ns (block.c) */
+    size_t heap_count, heap_cap;
+    atomic_bool has_woken;   /* woken_first is set; changes under post_lock */
 
     struct kv_lock post_lock;
     struct resp_conn *post;          /* kill, push */
+    struct resp_conn *woken_first, **woken_last; /* wait, and are to look */
     struct resp_job *done, **done_last;
     bool gate_opened, stop, woken, relisten;
 };
@@ -242,6 +260,22 @@ static inline void resp_wait_note(struct resp_conn *conn)
         wait->active++;
     }
 }
+
+/* ---- block.c ------------------------------------------------------------- */
+
+/* The connection has begun to wait; its request is in conn->parser. */
+KV_INTERNAL void resp_block_begin(struct resp_conn *conn);
+/* The connection goes. */
+KV_INTERNAL void resp_block_leave(struct resp_conn *conn);
+/* Any thread, post_lock held: the connection is to look again. */
+KV_INTERNAL void resp_block_wake(struct resp_conn *conn);
+/* All that were woken look. No txn is open, and no connection has begun to wait and
+ * has not kept its request yet. */
+KV_INTERNAL void resp_block_serve(struct resp_loop *loop);
+/* The time of some is over. */
+KV_INTERNAL void resp_block_expire(struct resp_loop *loop);
+/* Milliseconds until then, at most so many. */
+KV_INTERNAL int resp_block_rest_ms(const struct resp_loop *loop, int most);
 
 /* ---- post.c -------------------------------------------------------------- */
 

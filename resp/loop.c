@@ -110,6 +110,7 @@ static void loop_event(struct resp_conn *conn, uint32_t events)
     } else if (events & EPOLLRDHUP) {
         conn->half = true; /* is read when reading goes on */
         conn->half_ns = conn->loop->now_ns;
+        conn->closed = conn->closed || conn->hold == RESP_HOLD_BLOCK;
         resp_conn_watch(conn);
     }
     if (events & EPOLLOUT) {
@@ -160,6 +161,7 @@ static void loop_close(struct resp_conn *conn)
         return; /* its job's end brings it back here */
     }
     cmd_client_close(&conn->client); /* from here nobody posts for it */
+    resp_block_leave(conn);
     kv_lock_take(&loop->post_lock);
     if (conn->posted) {
         loop_list_drop(&loop->post, conn,
@@ -213,7 +215,9 @@ static void loop_send(struct resp_loop *loop)
             conn = next;
             continue;
         }
-        if (full && resp_send_waiting(conn) <= RESP_OUTPUT_PAUSE) {
+        if (conn->resume ||
+            (full && resp_send_waiting(conn) <= RESP_OUTPUT_PAUSE)) {
+            conn->resume = false;
             resp_conn_resume(conn);
         } else {
             resp_conn_watch(conn);
@@ -340,8 +344,10 @@ static int loop_timeout(const struct resp_loop *loop)
     if (loop->ready != NULL) {
         return 0;
     }
-    return loop->pausing != NULL || loop->accept_again_ns != 0 ? LOOP_TICK_MS
-                                                               : LOOP_REST_MS;
+    return resp_block_rest_ms(
+        loop, loop->pausing != NULL || loop->accept_again_ns != 0
+                  ? LOOP_TICK_MS
+                  : LOOP_REST_MS);
 }
 
 /* ---- the thread --------------------------------------------------------- */
@@ -366,6 +372,9 @@ static void *loop_run(void *arg)
         if (db != NULL) {
             kv_turn_begin(db);
         }
+        if (atomic_load_explicit(&loop->has_woken, memory_order_relaxed)) {
+            resp_block_serve(loop); /* before others look */
+        }
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr == loop) {
                 mail = true;
@@ -383,6 +392,7 @@ static void *loop_run(void *arg)
             resp_accept_again(loop);
         }
         loop_resume_paused(loop);
+        resp_block_expire(loop);
         loop_sweep(loop);
         if (db != NULL) {
             kv_turn_end(db);
@@ -413,6 +423,7 @@ kvsql_rc resp_loop_start(struct resp_loop *loop, struct kvsql_error *err)
 
     kv_lock_init(&loop->post_lock, KV_RANK_POST);
     loop->gated_last = &loop->gated;
+    loop->woken_last = &loop->woken_first;
     loop->done_last = &loop->done;
     resp_parser_init(&loop->parser);
     loop->pipe.most_ns = RESP_PIPE_NS;
@@ -472,8 +483,11 @@ void resp_loop_fini(struct resp_loop *loop)
             resp_work_free(conn->job);
         }
         cmd_client_close(&conn->client);
+        resp_block_leave(conn);
         resp_conn_free(conn);
     }
+    kv_mem_free(KV_MEM_CLIENT, loop->heap,
+                loop->heap_cap * sizeof(struct resp_conn *));
     resp_listen_leave(loop);
     if (loop->epoll >= 0) {
         (void)close(loop->epoll);

@@ -67,8 +67,32 @@ static void post_facts(struct cmd_client *client,
     facts->memory = sizeof(*conn) + facts->query_size + facts->output_size;
 }
 
-const struct cmd_door resp_post_door = {
-    .kill = post_kill_client, .push = post_push_client, .facts = post_facts};
+static void post_wake_client(struct cmd_client *client)
+{
+    struct resp_conn *conn = (struct resp_conn *)client;
+
+    kv_lock_take(&conn->loop->post_lock);
+    resp_block_wake(conn);
+    post_wake(conn->loop);
+    kv_lock_drop(&conn->loop->post_lock);
+}
+
+static void post_unblock_client(struct cmd_client *client, bool error)
+{
+    struct resp_conn *conn = (struct resp_conn *)client;
+
+    kv_lock_take(&conn->loop->post_lock);
+    conn->post_unblock = error ? RESP_UNBLOCK_ERROR : RESP_UNBLOCK_TIMEOUT;
+    resp_block_wake(conn);
+    post_wake(conn->loop);
+    kv_lock_drop(&conn->loop->post_lock);
+}
+
+const struct cmd_door resp_post_door = {.kill = post_kill_client,
+                                        .push = post_push_client,
+                                        .facts = post_facts,
+                                        .wake = post_wake_client,
+                                        .unblock = post_unblock_client};
 
 void resp_post_job_done(struct resp_loop *loop, struct resp_job *job)
 {

@@ -168,6 +168,37 @@ def messages(r):
     step("publish and subscribe, in a thread, too")
 
 
+def waits(r):
+    same([r.blpop("jobs", timeout=1), r.bzpopmin("due", timeout=1)],
+         [None, None])
+    got = []
+
+    def work():
+        with redis.Redis(**OPTIONS) as mine:
+            while True:
+                queue, job = mine.brpop(["urgent", "jobs"])
+                if job == b"end":
+                    return
+                got.append((queue, job))
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(100):
+        r.lpush("urgent" if number % 10 == 0 else "jobs", number)
+    for _ in threads:
+        r.lpush("jobs", "end")
+    for thread in threads:
+        thread.join()
+    same(sorted(int(job) for _, job in got), list(range(100)))
+    same(r.rpush("jobs", "x", "y"), 2)
+    same([r.brpoplpush("jobs", "done"), r.blmove("jobs", "done", 1),
+          r.lrange("done", 0, -1)], [b"y", b"x", [b"x", b"y"]])
+    r.zadd("due", {"a": 1, "b": 2.5})
+    same([r.bzpopmax("due", timeout=1), r.bzpopmin(["no", "due"], timeout=1)],
+         [(b"due", b"b", 2.5), (b"due", b"a", 1.0)])
+    step("pops that wait, in threads")
+
+
 def keys(r):
     r.mset({f"scan:{i}": i for i in range(500)})
     same(len(set(r.scan_iter("scan:*", count=50))), 500)
@@ -231,7 +262,7 @@ def main():
     print("version " + redis.__version__)
     r = redis.Redis(**OPTIONS, decode_responses=False)
     r.flushall()
-    for part in (strings, collections, transactions, messages, keys, server):
+    for part in (strings, collections, transactions, messages, waits, keys, server):
         part(r)
     url = "redis://{}{}:{}/0".format(
         f":{OPTIONS['password']}@" if OPTIONS["password"] else "",

@@ -402,7 +402,7 @@ END_TEST
 /* Nobody shall look for a mistake of his own. */
 START_TEST(a_command_of_a_later_version_is_named_as_such)
 {
-    ASK("blpop k 0", "-ERR unknown command 'blpop': blocking commands are "
+    ASK("xadd k 0", "-ERR unknown command 'xadd': streams are "
                      "not in this version of kvsql|");
     ASK("XADD s * f v", "-ERR unknown command 'XADD': streams are not in "
                         "this version of kvsql|");

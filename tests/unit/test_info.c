@@ -193,7 +193,8 @@ static void door_facts(struct cmd_client *client,
 
 START_TEST(clients_are_listed_and_deleting_one_kills_it)
 {
-    static const struct cmd_door door = {door_kill, door_push, door_facts};
+    static const struct cmd_door door = {
+        .kill = door_kill, .push = door_push, .facts = door_facts};
     static struct cmd_client one, two;
     char sql[128];
 
