@@ -189,7 +189,7 @@ static bool zrange_rank(kvsql_slice text, uint64_t length, int64_t *rank)
     if (!kv_num_int(text.p, text.size, rank))
         return false;
     if (*rank < 0)
-        *rank = -*rank > (int64_t)length ? 0 : *rank + (int64_t)length;
+        *rank = *rank < -(int64_t)length ? 0 : *rank + (int64_t)length;
     return true;
 }
 
@@ -208,7 +208,9 @@ static bool zrange_aim_ranks(struct http_call *call,
         first = (int64_t)(query->rev ? place->length - place->before
                                      : place->upto);
     if (last < 0)
-        last += (int64_t)place->length; /* below 0: nothing is left */
+        last += (int64_t)place->length;
+    if (last < 0) /* nothing is left */
+        last = -1;
     if (query->limit > 0 && last - first > (int64_t)query->limit)
         last = first + (int64_t)query->limit;
     if (last < first) { /* none */
