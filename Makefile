@@ -235,7 +235,7 @@ $(no_gate): private LDFLAGS += -Wl,--wrap=kv_gate_open
 $(no_gate): $(B)/obj/tests/crash/no_gate.o $(testlib) $(room_libs)
 	$(link_test)
 # The door's peer parses with this.
-$(B)/bench/bare: private LIBS += -lcjson
+$(B)/bench/bare $(B)/bench/raw: private LIBS += -lcjson
 $(B)/bench/%: $(B)/obj/bench/%.o $(call objects,$(src_benchlib)) \
 		$(testlib) $(room_libs)
 	$(link_test)
