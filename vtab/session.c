@@ -146,15 +146,20 @@ static kvsql_rc session_register(struct vt_session *session,
     return rc;
 }
 
-/* It is compiled before there is anything to take back: that needs no memory. */
-static kvsql_rc session_keep_rollback(struct vt_session *session,
-                                      struct kvsql_error *err)
+bool vt_session_keep_rollback(struct vt_session *session)
 {
-    if (sqlite3_prepare_v3(session->sql, "ROLLBACK", -1,
-                           SQLITE_PREPARE_PERSISTENT, &session->rollback,
-                           NULL) == SQLITE_OK)
-        return KVSQL_OK;
-    return kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
+    const bool internal = session->internal;
+    sqlite3_stmt *stmt = NULL;
+    int rc;
+
+    session->internal = true;
+    rc = sqlite3_prepare_v3(session->sql, "ROLLBACK", -1,
+                            SQLITE_PREPARE_PERSISTENT, &stmt, NULL);
+    session->internal = internal;
+    if (rc != SQLITE_OK) return false;
+    (void)sqlite3_finalize(session->rollback);
+    session->rollback = stmt;
+    return true;
 }
 
 struct vt_session *vt_session_new(kvsql *db)
@@ -202,7 +207,8 @@ static kvsql_rc session_open(kvsql *db, const char *path, int flags,
         sqlite3_set_authorizer(session->sql, vt_authorize, session) !=
             SQLITE_OK)
         rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
-    if (rc == KVSQL_OK) rc = session_keep_rollback(session, err);
+    if (rc == KVSQL_OK && !vt_session_keep_rollback(session))
+        rc = kv_fail(err, KVSQL_NOMEM, "sql: no memory for a session");
     if (rc == KVSQL_OK) vt_session_limits(session, limits);
     if (rc == KVSQL_OK) vt_query_enter(session);
     vt_budget_leave(before);

@@ -205,6 +205,10 @@ KV_INTERNAL void vt_statement_stop(struct vt_session *session);
  * saw of the one before. */
 KV_INTERNAL void vt_session_unsee(struct vt_session *session, const char *sql,
                                   size_t size);
+/* Compile ROLLBACK, so that it needs no memory when it is run: before there is
+ * anything to take back, and where SQLite would have to compile it anew. False: no
+ * memory, and the last one stays. */
+KV_INTERNAL bool vt_session_keep_rollback(struct vt_session *session);
 /* Before a statement is prepared or run: whether a transaction is open. Behind one
  * that may have changed the schema it may be what it was before: that is a change. */
 KV_INTERNAL void vt_session_settle(struct vt_session *session);

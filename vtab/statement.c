@@ -475,7 +475,11 @@ static void statement_end(struct vt_statement *statement)
         session->changes = sqlite3_changes64(session->sql);
         session->changes_own = false;
     }
-    if (statement->shapes) session->schema++;
+    if (statement->shapes) {
+        session->schema++; /* and each program of SQLite's has run out, perhaps */
+        if (!sqlite3_get_autocommit(session->sql))
+            (void)vt_session_keep_rollback(session);
+    }
     statement->running = false;
     statement->by = STATEMENT_BY_SQLITE;
     session->active = NULL;

@@ -481,6 +481,29 @@ START_TEST(a_transaction_is_taken_back_without_memory)
 }
 END_TEST
 
+/* What changes TEMP has SQLite compile all anew, ROLLBACK, too. */
+START_TEST(a_transaction_that_made_a_table_is_taken_back_without_memory)
+{
+    static const char *const makes[] = {"CREATE TEMP TABLE aside(n)",
+                                        "DROP TABLE other",
+                                        "ALTER TABLE other ADD COLUMN m"};
+
+    ok("INSERT INTO strings(key, value) VALUES('k', 1)");
+    ok("CREATE TEMP TABLE other(n)");
+    for (size_t i = 0; i < sizeof(makes) / sizeof(makes[0]); i++) {
+        ck_assert_int_eq(vt_begin(fx.session, &fx.err), KVSQL_OK);
+        ok("UPDATE strings SET value = 2");
+        ok(makes[i]);
+        kv_mem_fail_at(1, 1);
+        vt_rollback(fx.session);
+        kv_mem_fail_at(0, 0);
+        ck_assert(!vt_in_transaction(fx.session));
+        GIVES("SELECT value FROM strings", "1");
+        GIVES("SELECT count(*) FROM sqlite_temp_schema", "1");
+    }
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
@@ -506,6 +529,8 @@ static void add(TCase *tests)
     tcase_add_test(
         tests, what_begins_or_ends_a_transaction_is_done_whatever_was_asked);
     tcase_add_test(tests, a_transaction_is_taken_back_without_memory);
+    tcase_add_test(tests,
+                   a_transaction_that_made_a_table_is_taken_back_without_memory);
 }
 
 int main(void)
