@@ -192,7 +192,7 @@ def waits(r):
     same(sorted(int(job) for _, job in got), list(range(100)))
     same(r.rpush("jobs", "x", "y"), 2)
     same([r.brpoplpush("jobs", "done"), r.blmove("jobs", "done", 1),
-          r.lrange("done", 0, -1)], [b"y", b"x", [b"x", b"y"]])
+          r.lrange("done", 0, -1)], [b"y", b"x", [b"y", b"x"]])
     r.zadd("due", {"a": 1, "b": 2.5})
     same([r.bzpopmax("due", timeout=1), r.bzpopmin(["no", "due"], timeout=1)],
          [(b"due", b"b", 2.5), (b"due", b"a", 1.0)])
