@@ -142,6 +142,8 @@ static kvsql_rc bind_json(struct bind_oneing *binding,
     if (!object && tokens[params].kind != HTTP_JSON_ARRAY)
         return kv_fail(binding->err, KVSQL_INVALID,
                        "\"params\" is an array or an object");
+    if (object)
+        rc = http_json_once(json, params, binding->err);
     for (uint32_t i = params + 1; rc == KVSQL_OK && i < tokens[params].next;
          i = tokens[i].next) {
         struct vt_value value;

@@ -27,14 +27,6 @@ ENTRY_DELETE(zsets_delete, KV_ZSET)
 
 /* ---- {"type":..,"value":..,"ttl_ms":n} -------------------------------------------- */
 
-static enum kv_type entry_type(kvsql_slice name)
-{
-    for (enum kv_type type = KV_STRING; type <= KV_ZSET; type++)
-        if (http_is(name, kv_type_name(type)))
-            return type;
-    return KV_NONE;
-}
-
 /* Milliseconds of a member, 1 to what a time can be. */
 static bool entry_ms(struct http_call *call, const char *name, kvsql_slice text,
                      int64_t *ms)
@@ -57,7 +49,7 @@ static bool entry_put(struct http_call *call)
         !http_value_option(call, "ttl_ms", &ttl) ||
         (ttl.p != NULL && !entry_ms(call, "ttl_ms", ttl, &call->ttl_ms)))
         return false;
-    type = entry_type(name);
+    type = http_value_type(name);
     if (type == KV_NONE || value == 0)
         return http_call_refuse(call, HTTP_P_JSON,
                                 "\"type\" is string, hash, list, set or zset, "

@@ -232,6 +232,10 @@ static void facts_config_work(struct http_request *request,
              json.tokens[0].count == 0)
         http_refuse(request, HTTP_P_JSON,
                     "the body is an object of options and their values");
+    else if ((rc = http_json_once(&json, 0, &err)) == KVSQL_NOMEM)
+        http_fail(request, rc, err.text, NULL);
+    else if (rc != KVSQL_OK)
+        http_refuse(request, HTTP_P_JSON, "%s", err.text);
     else
         facts_config(request, &json);
     http_json_fini(&json);

@@ -71,6 +71,11 @@ KV_INTERNAL uint32_t http_json_find(const struct http_json *json,
 KV_INTERNAL kvsql_rc http_json_only(const struct http_json *json,
                                     uint32_t object, const char *const *names,
                                     struct kvsql_error *err) KV_MUST_USE;
+/* The object at `object` has each of its names once (names.c). KVSQL_INVALID names
+ * one that it has twice; NOMEM. O(n log n). */
+KV_INTERNAL kvsql_rc http_json_once(const struct http_json *json,
+                                    uint32_t object,
+                                    struct kvsql_error *err) KV_MUST_USE;
 /* The token's bytes as a slice (numbers and words: their source text). */
 KV_INTERNAL kvsql_slice http_json_slice(const struct http_json_token *token);
 

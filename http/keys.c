@@ -344,6 +344,11 @@ static bool keys_asked(struct keys_page *page)
     page->match = http_param(request, "match");
     page->type = http_param(request, "type");
     page->limit = KEYS_LIMIT;
+    if (page->type.p != NULL && http_value_type(page->type) == KV_NONE) {
+        http_refuse(request, HTTP_P_PARAMETER,
+                    "type is string, hash, list, set or zset");
+        return false;
+    }
     if (limit.p != NULL &&
         (!kv_num_uint(limit.p, limit.size, &page->limit) ||
          page->limit < 1 || page->limit > KEYS_LIMIT_MAX)) {

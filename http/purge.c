@@ -49,6 +49,15 @@ static bool purge_text(struct purge *purge, const char *name, kvsql_slice *out)
     return false;
 }
 
+static bool purge_type(struct purge *purge)
+{
+    if (purge->type.p == NULL || http_value_type(purge->type) != KV_NONE)
+        return true;
+    http_refuse(purge->request, HTTP_P_JSON,
+                "\"type\" is string, hash, list, set or zset");
+    return false;
+}
+
 static bool purge_read(struct purge *purge)
 {
     static const char *const names[] = {"prefix", "match", "type", NULL};
@@ -87,7 +96,7 @@ static bool purge_read(struct purge *purge)
     }
     return purge_text(purge, "prefix", &purge->prefix) &&
            purge_text(purge, "match", &purge->match) &&
-           purge_text(purge, "type", &purge->type);
+           purge_text(purge, "type", &purge->type) && purge_type(purge);
 }
 
 /* ---- finding ---------------------------------------------------------------------- */

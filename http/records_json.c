@@ -171,7 +171,10 @@ static kvsql_rc line_value(const struct line *line, const char *command)
                                        : "the value is an array of values");
     if (!string && count == 0)
         return KVSQL_OK;
-    kvsql_rc rc = line_begin(line, command);
+    kvsql_rc rc = hash ? http_json_once(&line->json, line->value, line->err)
+                       : KVSQL_OK;
+    if (rc == KVSQL_OK)
+        rc = line_begin(line, command);
     if (rc != KVSQL_OK)
         return rc;
     return string ? line_word(line, line->value, "the value of a string")
@@ -206,7 +209,7 @@ static kvsql_rc line_field_times(const struct line *line)
         return line_wrong(line, "\"field_expires_at\" is an object");
     const uint32_t pairs = line_pairs(line, line->fields);
     const uint32_t list = pairs != 0 ? pairs : line->fields;
-    kvsql_rc rc = KVSQL_OK;
+    kvsql_rc rc = http_json_once(&line->json, line->fields, line->err);
 
     for (uint32_t next = list + 1; rc == KVSQL_OK && next < tokens[list].next;) {
         if (pairs != 0 && (tokens[next].kind != HTTP_JSON_ARRAY ||

@@ -280,6 +280,30 @@ static bool route_type(struct http_request *request)
            request->body_type != HTTP_BODY_NONE;
 }
 
+/* What may be sent here, of which one is what a browser asks before it sends it. */
+static void route_type_refuse(struct http_request *request)
+{
+    const unsigned bodies = request->route->bodies;
+
+    if (bodies == HTTP_BODY_NONE)
+        http_refuse(request, HTTP_P_TYPE,
+                    "this path takes no body: leave Content-Type out");
+    else if (bodies & HTTP_BODY_STREAM)
+        http_refuse(request, HTTP_P_TYPE,
+                    "send Content-Type: application/x-ndjson or text/csv");
+    else
+        http_refuse(request, HTTP_P_TYPE, "send Content-Type: %s%s%s",
+                    bodies & HTTP_BODY_JSON    ? "application/json"
+                    : bodies & HTTP_BODY_BYTES ? "application/octet-stream"
+                                               : "application/sql",
+                    (bodies & HTTP_BODY_JSON) && (bodies & HTTP_BODY_BYTES)
+                        ? " or application/octet-stream"
+                        : "",
+                    (bodies & HTTP_BODY_JSON) && (bodies & HTTP_BODY_SQL)
+                        ? " or application/sql"
+                        : "");
+}
+
 static bool route_length(struct http_request *request)
 {
     kvsql_slice length = request->headers[HTTP_H_CONTENT_LENGTH];
@@ -413,8 +437,7 @@ bool http_route(struct http_request *request)
         return false;
     }
     if (!route_type(request)) {
-        http_refuse(request, HTTP_P_TYPE,
-                    "this Content-Type is not taken here");
+        route_type_refuse(request);
         return false;
     }
     if (!route_params(request) || !http_again_route(request))

@@ -79,6 +79,14 @@ bool http_value_member(struct http_call *call, const char *name,
     return http_call_refuse(call, HTTP_P_JSON, "\"%s\" must be there", name);
 }
 
+enum kv_type http_value_type(kvsql_slice name)
+{
+    for (enum kv_type type = KV_STRING; type <= KV_ZSET; type++)
+        if (http_is(name, kv_type_name(type)))
+            return type;
+    return KV_NONE;
+}
+
 /* An array at `at`, or refused with `shape`. */
 static bool value_is_array(struct http_call *call, uint32_t at,
                            const char *shape)
@@ -158,6 +166,7 @@ static bool value_fields_open(struct http_call *call, uint32_t at,
                               struct value_fields *fields, uint32_t *count)
 {
     const struct http_json_token *tokens = call->json.tokens;
+    struct kvsql_error err;
     uint32_t pairs = 0;
 
     if (tokens[at].kind != HTTP_JSON_OBJECT)
@@ -166,6 +175,11 @@ static bool value_fields_open(struct http_call *call, uint32_t at,
                                 "{\"$pairs\":[[field,value],..]}");
     if (tokens[at].count == 1)
         pairs = http_json_find(&call->json, at, "$pairs");
+    const kvsql_rc rc = http_json_once(&call->json, at, &err);
+    if (rc == KVSQL_NOMEM)
+        return http_call_fail(call, rc, err.text, NULL);
+    if (rc != KVSQL_OK)
+        return http_call_refuse(call, HTTP_P_JSON, "%s", err.text);
     if (pairs != 0 && tokens[pairs].kind != HTTP_JSON_ARRAY)
         return http_call_refuse(call, HTTP_P_JSON, "\"$pairs\" is an array");
     at = pairs != 0 ? pairs : at;

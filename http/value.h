@@ -44,6 +44,9 @@ KV_INTERNAL bool http_value_merge(struct http_call *call, uint32_t at);
 KV_INTERNAL bool http_value_replace(struct http_call *call, enum kv_type type,
                                     uint32_t at);
 
+/* The type that is called so; KV_NONE: none of those that values are of. */
+KV_INTERNAL enum kv_type http_value_type(kvsql_slice name);
+
 /* ---- out ---------------------------------------------------------------------- */
 
 #define HTTP_VALUE_WORDS 5
