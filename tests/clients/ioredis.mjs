@@ -85,8 +85,8 @@ await allHeard;
 assert.deepEqual(heard, [["news", "1"], ["n*", "news", "1"],
     ["n*", "nothing", "2"]]);
 assert.deepEqual(await r.pubsub("NUMSUB", "news", "x"), ["news", 1, "x", 0]);
-assert.equal(await subscriber.unsubscribe(), 1);
-assert.equal(await subscriber.punsubscribe(), 0);
+assert.equal(await subscriber.unsubscribe("news", "more"), 1);
+assert.equal(await subscriber.punsubscribe("n*"), 0);
 assert.equal(await subscriber.get("p"), "else");
 subscriber.disconnect();
 step("publish and subscribe");
