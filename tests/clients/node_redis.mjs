@@ -103,7 +103,7 @@ assert.equal(await r.publish("news", "hello"), 2);
 assert.deepEqual(await news, ["hello", "news"]);
 assert.deepEqual((await shapes).map(String), ["hello", "news"]);
 assert.deepEqual(await r.pubSubChannels(), ["news"]);
-assert.equal(await subscriber.ping(), "PONG");
+assert.equal(String(await subscriber.ping()).toUpperCase(), "PONG");
 await subscriber.unsubscribe("news");
 await subscriber.pUnsubscribe();
 assert.equal(await r.publish("news", "hello"), 0);
