@@ -144,7 +144,11 @@ static void seek_bytes(sqlite3_value *value, struct kv_datum *datum)
 {
     datum->size = (uint32_t)sqlite3_value_bytes(value);
     datum->p = sqlite3_value_blob(value);
-    if (datum->p == NULL) datum->p = (const uint8_t *)"";
+    if (datum->p == NULL) { /* empty, or a zeroblob without memory: SQLite's
+                               statement will say so */
+        datum->p = (const uint8_t *)"";
+        datum->size = 0;
+    }
 }
 
 /* A right-hand side as a column that is not TEXT compares it. */

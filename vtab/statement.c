@@ -755,6 +755,8 @@ void vt_column(const struct vt_statement *statement, int column,
         out->kind = type == SQLITE_TEXT ? VT_TEXT : VT_BLOB;
         out->size = (size_t)sqlite3_value_bytes(value);
         if (out->size > 0) out->p = sqlite3_value_blob(value);
+        if (out->p != NULL) break;
+        *out = (struct vt_value){.kind = VT_NULL, .p = (const uint8_t *)""};
         break;
     default: break;
     }

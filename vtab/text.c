@@ -185,7 +185,9 @@ static const uint8_t *vtext_value(sqlite3_value *value, size_t *size)
     }
     *size = (size_t)sqlite3_value_bytes(value);
     p = sqlite3_value_blob(value);
-    return p != NULL ? p : (const uint8_t *)"";
+    if (p != NULL) return p;
+    *size = 0; /* a zeroblob without memory: the statement will say so */
+    return (const uint8_t *)"";
 }
 
 static struct vt_session *vtext_session(sqlite3_context *context)

@@ -210,5 +210,6 @@ bool vt_typed_same(const struct vt_cell *cell, sqlite3_value *value)
         return false;
     size = (size_t)sqlite3_value_bytes(value);
     p = sqlite3_value_blob(value);
-    return size == cell->size && (size == 0 || memcmp(p, cell->p, size) == 0);
+    return size == cell->size &&
+           (size == 0 || (p != NULL && memcmp(p, cell->p, size) == 0));
 }

@@ -406,6 +406,12 @@ static const char *const reads[] = {
     "SELECT lag(value) OVER (ORDER BY key) FROM strings",
     "SELECT replace(value, 'w', 'v'), trim(value), instr(value, 'o'),"
     " value LIKE '%o' FROM strings",
+    "SELECT zeroblob(700), replace(zeroblob(701), 'w', 'v'),"
+    " trim(zeroblob(702)), instr(zeroblob(703), x'01')",
+    "SELECT (SELECT value FROM strings WHERE key = zeroblob(700)),"
+    " (SELECT count(*) FROM strings WHERE key > zeroblob(701)),"
+    " (SELECT id FROM users WHERE name = zeroblob(702)),"
+    " (SELECT id FROM users WHERE age > zeroblob(703))",
 };
 
 START_TEST(a_read_gives_all_its_rows_or_none)
