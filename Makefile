@@ -267,7 +267,8 @@ demo: deps ## load Debian's package index and ask about it
 
 # ---- checks -----------------------------------------------------------------
 
-suite_of = B='$(B)' O='$(B)' CC='$(CC)' SAN='$(SAN)' KVSQL='$(B)/kvsql' \
+suite_of = B='$(B)' O='$(B)' CC='$(CC)' SAN='$(SAN)' \
+	SANFLAGS='$(SANFLAGS)' KVSQL='$(B)/kvsql' \
 	bash tests/lib/suite
 suite = @$(suite_of)
 

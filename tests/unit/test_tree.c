@@ -238,8 +238,10 @@ START_TEST(what_all_keys_begin_with_is_kept_once_in_the_root)
     for (unsigned i = 0; i < keys; i++)
         put_now(i, true);
     ck_assert_uint_gt(root()->level, 0);
-    ck_assert(root()->flags & KV_NODE_OWN);
-    ck_assert_uint_eq(root()->plen, strlen("key:00"));
+    if (KV_LEAF_MAX >= 2048) { /* of small ones it is not worth it */
+        ck_assert(root()->flags & KV_NODE_OWN);
+        ck_assert_uint_eq(root()->plen, strlen("key:00"));
+    }
     model_sort();
     check_all();
 }
@@ -255,9 +257,10 @@ START_TEST(a_key_that_does_not_share_the_prefix_makes_it_shorter)
     model_sort();
     for (unsigned i = 20; i-- > 0;)
         put_now(i, true);
-    if (KV_LEAF_MAX >= 2048)
+    if (KV_LEAF_MAX >= 2048) {
         ck_assert_uint_eq(root()->level, 0);
-    ck_assert_uint_ge(root()->plen, strlen("key:000"));
+        ck_assert_uint_ge(root()->plen, strlen("key:000"));
+    }
     for (unsigned i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
         model_add('k', 0, other[i], 0, 0);
         put_twice(keys - 1);
