@@ -410,7 +410,7 @@ kvsql_rc kv_manifest_parse(struct kv_manifest *manifest, const char *text,
         manifest->durable = out->durable;
         manifest->clean = out->clean;
         manifest->has_clean = out->has_clean;
-        manifest->unsure = false;
+        manifest->unsure = manifest->unsure_last = false;
     }
     kv_mem_free(KV_MEM_MISC, unused, unused_cap * sizeof(*unused));
     kv_mem_free(KV_MEM_MISC, out, sizeof(*out));
@@ -576,6 +576,7 @@ kvsql_rc kv_manifest_write(struct kv_manifest *manifest,
     const char *step = "format";
     struct kv_buf buf;
 
+    manifest->unsure_last = false;
     kv_buf_init(&buf, KV_MEM_MISC, MANIFEST_SIZE_MAX);
     kv_manifest_format(manifest, &buf);
     kvsql_rc rc = kv_buf_result(&buf, "manifest: the text", err);
@@ -598,7 +599,7 @@ kvsql_rc kv_manifest_write(struct kv_manifest *manifest,
         (void)os->remove(os->arg, manifest->dir, MANIFEST_TMP);
         return manifest_write_failed(-done, step, err);
     }
-    manifest->unsure = true;
+    manifest->unsure = manifest->unsure_last = true;
     if (done == 0) {
         step = "sync the directory of";
         done = os->dir_sync(os->arg, manifest->dir);
@@ -607,7 +608,7 @@ kvsql_rc kv_manifest_write(struct kv_manifest *manifest,
         KV_PROBE("manifest: unsure");
         return manifest_write_failed(-done, step, err);
     }
-    manifest->unsure = false;
+    manifest->unsure = manifest->unsure_last = false;
     return KVSQL_OK;
 }
 

@@ -47,6 +47,8 @@ struct kv_manifest {
     bool has_clean;
     bool unsure; /* a write failed at its rename (EIO) or after it: either text
                     may be the one on disk, until a write succeeds */
+    bool unsure_last; /* the last write was such a one: nobody knows whether what
+                         it says is on disk */
 };
 
 KV_INTERNAL void kv_manifest_init(struct kv_manifest *manifest,
@@ -66,7 +68,7 @@ KV_INTERNAL kvsql_rc kv_manifest_read(struct kv_manifest *manifest,
 /* Read it again: is it another one now? False when it cannot be read. */
 KV_INTERNAL bool kv_manifest_changed(struct kv_manifest *manifest);
 /* MANIFEST.tmp, fsync, rename, fsync directory. Caller holds manifest->lock
- * or is alone. On failure see `unsure`. */
+ * or is alone. On failure see `unsure` and `unsure_last`. */
 KV_INTERNAL kvsql_rc kv_manifest_write(struct kv_manifest *manifest,
                                        struct kvsql_error *err) KV_MUST_USE;
 

@@ -260,7 +260,7 @@ static kvsql_rc wal_next_name(struct kv_wal *wal, bool named,
         rc = kv_manifest_write(manifest, err);
     }
     const bool back =
-        rc != KVSQL_OK && !named && !(added && manifest->unsure);
+        rc != KVSQL_OK && !named && !(added && manifest->unsure_last);
     if (back) {
         manifest->segment_count -= added ? 1 : 0;
         if (sealed) {

@@ -324,6 +324,34 @@ START_TEST(no_call_that_fails_costs_more_than_one_snapshot)
 }
 END_TEST
 
+/* Whether MANIFEST names a snapshot nobody knows; that the disk is full for the
+ * next segment is no doubt: the old one is used on (F5). */
+START_TEST(a_doubt_about_one_manifest_is_none_about_the_next)
+{
+    struct kv_info info;
+    struct run run;
+
+    fixture_new(&run, 1);
+    ck_assert_int_eq(run_open(&run), KVSQL_OK);
+    ck_assert_int_eq(run_put(&run, 0), KVSQL_OK);
+    /* the next segment's, the file's, and that which enters it */
+    fakeos_fail(run.fake, FAKEOS_RENAME, 3, EIO, false);
+    ck_assert_int_eq(snapshot_take(&run), KVSQL_IO);
+    ck_assert_int_eq(run_put(&run, 1), KVSQL_OK);
+    fakeos_fail(run.fake, FAKEOS_RENAME, 1, ENOSPC, true);
+    ck_assert_int_eq(snapshot_take(&run), KVSQL_FULL);
+    kv_info_get(run.db, &info);
+    ck_assert_str_eq(info.wal_state, "ok");
+    ck_assert_int_eq(run_put(&run, 2), KVSQL_OK);
+    fakeos_fail(run.fake, FAKEOS_RENAME, 0, 0, false);
+    ck_assert_int_eq(snapshot_take(&run), KVSQL_OK);
+    ck_assert_int_eq(run_close(&run), KVSQL_OK);
+    fakeos_restart(run.fake);
+    check_survived(&run, "doubt", 0);
+    fixture_end(&run);
+}
+END_TEST
+
 /* ---- reading one ------------------------------------------------------------------ */
 
 /* What is told while it runs is what others find meanwhile. */
@@ -517,6 +545,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_kept_snapshot_is_opened_by_its_name);
     tcase_add_test(tests, a_snapshot_tells_how_far_it_is);
     tcase_add_test(tests, a_disk_that_lies_about_names_is_found_out);
+    tcase_add_test(tests, a_doubt_about_one_manifest_is_none_about_the_next);
     tcase_add_loop_test(tests, no_call_that_fails_costs_more_than_one_snapshot,
                         0, sizeof fault_kinds / sizeof *fault_kinds);
 }

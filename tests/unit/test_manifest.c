@@ -293,6 +293,7 @@ START_TEST(a_write_that_fails_leaves_the_old_text_whole)
         fakeos_fail(fake, rows[i].call, 1, rows[i].error, false);
         ck_assert_int_eq(kv_manifest_write(&manifest, &err), rows[i].rc);
         ck_assert(manifest.unsure == rows[i].unsure);
+        ck_assert(manifest.unsure_last == rows[i].unsure);
         ck_assert_int_eq(kv_manifest_read(&manifest, &err), KVSQL_OK);
         ck_assert_uint_eq(manifest.durable, rows[i].durable);
     }
@@ -300,7 +301,7 @@ START_TEST(a_write_that_fails_leaves_the_old_text_whole)
     ck_assert_int_eq(kv_manifest_write(&manifest, &err), KVSQL_IO);
     fakeos_fail(fake, FAKEOS_RENAME, 1, ENOSPC, false);
     ck_assert_int_eq(kv_manifest_write(&manifest, &err), KVSQL_FULL);
-    ck_assert(manifest.unsure); /* still */
+    ck_assert(manifest.unsure && !manifest.unsure_last); /* still, of the first */
     ck_assert_int_eq(kv_manifest_write(&manifest, &err), KVSQL_OK);
     ck_assert(!manifest.unsure);
 }
