@@ -15,6 +15,9 @@
  *        it was told behind its look it says that something is left.
  *   BK3  Who did not look at what is there, for others were told of it, asks once
  *        it stands in the queue whether they still are to look.
+ *   BK4  Who tells it to wait no more holds the registry's lock, and sees that it
+ *        waits; so nothing of that is left behind the end for what it waits for
+ *        next.
  *
  * Thread: the connection's; what tells runs in the thread that changed the key. */
 #include <math.h>
@@ -38,6 +41,7 @@ struct block_key {
 struct cmd_block {
     struct cmd_client *client;
     const struct cmd_row *row;
+    enum kv_type type; /* what it waits for */
     uint64_t until_ns; /* 0: for ever */
     size_t size;       /* of all this, with the bytes of the keys behind */
     unsigned count;
@@ -69,6 +73,7 @@ static struct cmd_block *block_new(const struct cmd_context *c,
     }
     block->client = c->client;
     block->row = c->row;
+    block->type = w->type;
     block->size = size;
     block->count = w->keys;
     block->until_ns =
@@ -89,15 +94,38 @@ static struct cmd_block *block_new(const struct cmd_context *c,
     return block;
 }
 
-/* Is something in the key, of whatever type? In the txn. */
-static bool block_is_there(const struct cmd_context *c, kvsql_slice name)
+/* What is in the key, of whatever type? In the txn. False: nothing. */
+static bool block_get(const struct cmd_context *c, kvsql_slice name,
+                      struct kv_item *item)
 {
     const struct kv_key key = kv_key_of(name.p, name.size);
-    struct kv_item item;
     struct kv_at at;
 
     kv_at_txn(c->txn, &at);
-    return kv_get(&at, &key, &item);
+    return kv_get(&at, &key, item);
+}
+
+static bool block_is_there(const struct cmd_context *c, kvsql_slice name)
+{
+    struct kv_item item;
+
+    return block_get(c, name, &item);
+}
+
+/* Is what it waits for in a key of which it was told? */
+static bool block_has_come(const struct cmd_context *c,
+                           const struct cmd_block *block)
+{
+    struct kv_item item;
+
+    for (unsigned i = 0; i < block->count; i++) {
+        if (block->keys[i].seen != 0 &&
+            block_get(c, block->keys[i].waiter.key, &item) &&
+            item.type == block->type) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Back to where it stood. What is there and is of another type may be for the next
@@ -129,7 +157,9 @@ static void block_end(struct cmd_client *client, bool looked)
                       !looked || key->seen == 0 || key->left); /* BK2 */
     }
     client->block = NULL;
+    cmd_registry_lock(); /* BK4 */
     atomic_store(&client->blocked, false);
+    cmd_registry_unlock();
     cmd_gauge_add(CMD_GAUGE_BLOCKED, -1);
     kv_mem_free(KV_MEM_CLIENT, block, block->size);
 }
@@ -282,7 +312,10 @@ static void block_look(struct cmd_context *c, struct cmd_block *block)
     for (unsigned i = 0; i < block->count; i++) {
         block->keys[i].seen = cmd_await_told_at(&block->keys[i].waiter);
     }
-    if (cmd_room(c)) {
+    if (!block_has_come(c, block)) { /* nor is there need of room */
+        block_stay(c, block);
+        c->waits = true;
+    } else if (cmd_room(c)) {
         const struct kv_mark mark = kv_txn_mark(c->txn); /* evictions stay */
 
         if (cmd_track_is_on()) {

@@ -133,6 +133,9 @@ static bool block_is_gone(const struct resp_conn *conn)
 static void block_done(struct resp_conn *conn)
 {
     block_remove(conn->loop, conn);
+    kv_lock_take(&conn->loop->post_lock);
+    conn->post_unblock = RESP_UNBLOCK_NO; /* too late for that */
+    kv_lock_drop(&conn->loop->post_lock);
     conn->hold = RESP_HOLD_NO;
     resp_conn_parser_drop(conn); /* CN2 */
     resp_conn_trim(conn);
@@ -179,9 +182,6 @@ void resp_block_begin(struct resp_conn *conn)
     if (conn->half || (conn->until_ns != 0 && !block_add(loop, conn))) {
         conn->closed = true; /* it has left, or there is no memory */
     }
-    kv_lock_take(&loop->post_lock);
-    conn->post_unblock = RESP_UNBLOCK_NO; /* of what it waited for before */
-    kv_lock_drop(&loop->post_lock);
 }
 
 void resp_block_leave(struct resp_conn *conn)
