@@ -156,3 +156,20 @@ void cmd_await_told(kvsql_slice key)
 {
     await_tell(key, 0);
 }
+
+void cmd_await_undone(void)
+{
+    if (!cmd_await_is_on()) {
+        return;
+    }
+    kv_lock_take(&cmd_track.lock);
+    for (size_t i = 0; i < AWAIT_LISTS; i++) {
+        for (const struct cmd_waiter *waiter = await_lists[i].first;
+             waiter != NULL; waiter = waiter->behind) {
+            if (!await_busy(waiter->key)) {
+                await_tell(waiter->key, 0);
+            }
+        }
+    }
+    kv_lock_drop(&cmd_track.lock);
+}

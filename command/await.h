@@ -64,5 +64,8 @@ KV_INTERNAL void cmd_await_end(struct cmd_waiter *waiter, bool left);
 
 /* track_tell.c calls it, under cmd_track's lock: something was put there. */
 KV_INTERNAL void cmd_await_told(kvsql_slice key);
+/* Under the store lock: batches were undone, and what they took may be there
+ * again; the first one of each key looks. O(waiters of a hash, squared). */
+KV_INTERNAL void cmd_await_undone(void);
 
 #endif

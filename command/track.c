@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "command/await.h"
 #include "command/syntax.h"
 #include "command/track_private.h"
 
@@ -109,7 +110,8 @@ static const struct kv_observer track_observer = {.wanted = &track_wanted,
                                                   .begin = cmd_track_begin,
                                                   .key = cmd_track_told,
                                                   .done = cmd_track_done,
-                                                  .end = cmd_track_end};
+                                                  .end = cmd_track_end,
+                                                  .undone = cmd_await_undone};
 
 void cmd_track_want(int more)
 {

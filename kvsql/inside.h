@@ -800,6 +800,9 @@ struct kv_observer {
      * upkeep is a change as any other. */
     void (*done)(enum kv_observed change, kvsql_slice key);
     void (*end)(void);
+    /* Batches were undone: what they had taken away is there again. Whether or
+     * not something is wanted; may be NULL. */
+    void (*undone)(void);
 };
 /* From now on, for the life of db; there is one. Any thread, no lock. A read
  * of the live tree that begins behind this call is before every batch that is

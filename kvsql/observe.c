@@ -128,3 +128,12 @@ void kv_observe_done(const struct kv_txn *txn)
     observe_tell(txn, 0, false, observer->done);
     observer->end();
 }
+
+void kv_observe_undone(struct kv_store *store)
+{
+    const struct kv_observer *const observer =
+        atomic_load_explicit(&store->observer, memory_order_acquire);
+
+    if (observer != NULL && observer->undone != NULL)
+        observer->undone();
+}

@@ -663,6 +663,7 @@ KV_INTERNAL kvsql_rc kv_change_check(struct kv_txn *txn,
 KV_INTERNAL void kv_txn_clock(struct kv_store *store);
 /* Tell the observer of a batch that has its position (observe.c). */
 KV_INTERNAL void kv_observe_done(const struct kv_txn *txn);
+KV_INTERNAL void kv_observe_undone(struct kv_store *store);
 /* Tell it now of what came behind a kv_txn_tell: it was nobody's doing. */
 KV_INTERNAL void kv_observe_upkeep(struct kv_txn *txn);
 static inline kvsql_slice kv_slice_of(const struct kv_key *key)

@@ -344,6 +344,7 @@ void kv_store_fail(struct kv_store *store)
     atomic_store(&store->position_hint, released);
     atomic_store(&store->defs_hint, store->live.defs_version);
     atomic_fetch_add(&store->epoch, 1);
+    kv_observe_undone(store);
     kv_lock_drop(&store->lock);
 }
 

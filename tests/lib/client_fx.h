@@ -27,7 +27,7 @@ static struct kv_buf line_buf, out, pushed;
 static struct kvsql_error err;
 static kvsql_slice args[CMD_LINE_ARGS_MAX];
 static unsigned args_count;
-static const struct cmd_client *killed;
+static const struct cmd_client *killed, *woken;
 /* What a client was told of keys since it was asked, with `|` for CR LF. */
 static struct kv_buf told_one, told_two;
 
@@ -60,8 +60,16 @@ static inline void door_facts(struct cmd_client *client,
     *facts = (struct cmd_client_facts){.query_size = 7};
 }
 
-static const struct cmd_door door = {
-    .kill = door_kill, .push = door_push, .facts = door_facts};
+/* Under the store lock. */
+static inline void door_wake(struct cmd_client *client)
+{
+    woken = client;
+}
+
+static const struct cmd_door door = {.kill = door_kill,
+                                     .push = door_push,
+                                     .facts = door_facts,
+                                     .wake = door_wake};
 
 static inline void client_new(struct cmd_client *client, const char *addr)
 {
@@ -90,7 +98,7 @@ static inline void setup(void)
     kv_buf_init(&told_two, KV_MEM_MISC, 8 << 20);
     client_new(&one, "127.0.0.1:1");
     client_new(&two, "127.0.0.1:2");
-    killed = NULL;
+    killed = woken = NULL;
 }
 
 static inline void teardown(void)
