@@ -4,8 +4,8 @@
  * queues of all of them (await.h), and the txn ends. The door keeps the arguments,
  * runs nothing else of the connection, and asks again when it is told that
  * something was put there: the same handler looks in a txn of its own, now at the
- * keys of which it was told, in that order, and takes what is there, or waits on at
- * its old place. Nothing is ever taken for a connection but by its own thread, so
+ * key of which it was told first that has something, and takes what is there, or
+ * waits on at its old place. Nothing is ever taken for a connection but by its own thread, so
  * nothing is lost when it goes.
  *
  * Always true:
@@ -45,6 +45,7 @@ struct cmd_block {
     uint64_t until_ns; /* 0: for ever */
     size_t size;       /* of all this, with the bytes of the keys behind */
     unsigned count;
+    unsigned come; /* the key to take from, or count: there is none */
     struct block_key keys[];
 };
 
@@ -112,20 +113,26 @@ static bool block_is_there(const struct cmd_context *c, kvsql_slice name)
     return block_get(c, name, &item);
 }
 
-/* Is what it waits for in a key of which it was told? */
+/* Is what it waits for in a key of which it was told? In the one that was told
+ * first, then. */
 static bool block_has_come(const struct cmd_context *c,
-                           const struct cmd_block *block)
+                           struct cmd_block *block)
 {
+    uint64_t first = UINT64_MAX;
     struct kv_item item;
 
+    block->come = block->count;
     for (unsigned i = 0; i < block->count; i++) {
-        if (block->keys[i].seen != 0 &&
+        const uint64_t told = block->keys[i].seen;
+
+        if (told != 0 && told < first &&
             block_get(c, block->keys[i].waiter.key, &item) &&
             item.type == block->type) {
-            return true;
+            first = told;
+            block->come = i;
         }
     }
-    return false;
+    return block->come < block->count;
 }
 
 /* Back to where it stood. What is there and is of another type may be for the next
@@ -192,38 +199,17 @@ bool cmd_wait_timeout(struct cmd_context *c, unsigned index,
     return true;
 }
 
-/* The place of the one that was told first, but for the `n` before it; or the
- * number of keys. */
-static unsigned block_told(const struct cmd_block *block, unsigned n)
-{
-    uint64_t before = 0;
-    unsigned place = block->count;
-
-    for (unsigned round = 0; round <= n; round++) {
-        uint64_t next = UINT64_MAX;
-
-        place = block->count;
-        for (unsigned i = 0; i < block->count; i++) {
-            const uint64_t told = block->keys[i].seen;
-
-            if (told > before && told < next) {
-                next = told;
-                place = i;
-            }
-        }
-        before = next;
-    }
-    return place;
-}
-
 unsigned cmd_wait_key(const struct cmd_context *c, const struct cmd_wait *w,
                       unsigned n)
 {
     const struct cmd_block *block = c->client != NULL ? c->client->block
                                                       : NULL;
-    const unsigned place = block != NULL ? block_told(block, n) : n;
 
-    return place < w->keys ? w->first + place : 0;
+    if (block != NULL) { /* one only: it is there */
+        return n == 0 && block->come < block->count ? w->first + block->come
+                                                    : 0;
+    }
+    return n < w->keys ? w->first + n : 0;
 }
 
 kvsql_rc cmd_wait_get(struct cmd_context *c, const struct cmd_wait *w,

@@ -171,7 +171,8 @@ struct cmd_wait {
 KV_INTERNAL bool cmd_wait_timeout(struct cmd_context *c, unsigned index,
                                   struct cmd_wait *w);
 /* The argument of the n-th key to look at, from 0 on; 0: there are no more. The
- * first time all in order; when it has waited those of which it was told. */
+ * first time all in order; when it has waited the one of which it was told first, of
+ * those that have what it waits for. */
 KV_INTERNAL unsigned cmd_wait_key(const struct cmd_context *c,
                                   const struct cmd_wait *w, unsigned n);
 /* As cmd_get_type(), but what others wait for already is not there; and when it has
