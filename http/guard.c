@@ -173,6 +173,29 @@ static enum MHD_Result guard_each(void *arg, enum MHD_ValueKind kind,
     return walk->wrong == NULL ? MHD_YES : MHD_NO;
 }
 
+bool http_headers_own(struct http_request *request)
+{
+    size_t size = 1;
+
+    if (request->headers_own)
+        return true;
+    for (unsigned i = 0; i < HTTP_H_COUNT; i++)
+        size += request->headers[i].size;
+    char *text = http_alloc(request, size);
+    if (text == NULL)
+        return false;
+    for (unsigned i = 0; i < HTTP_H_COUNT; i++) {
+        kvsql_slice *const value = &request->headers[i];
+        if (value->p == NULL)
+            continue;
+        memcpy(text, value->p, value->size);
+        value->p = text;
+        text += value->size;
+    }
+    request->headers_own = true;
+    return true;
+}
+
 static bool guard_method(struct http_request *request, const char *method)
 {
     static const struct {

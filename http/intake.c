@@ -17,7 +17,7 @@ bool http_intake_open(struct http_request *request,
 {
     struct http_intake *intake = http_alloc(request, sizeof *intake);
 
-    if (intake == NULL) {
+    if (intake == NULL || !http_headers_own(request)) {
         http_fail(request, KVSQL_NOMEM, "no memory for the request", NULL);
         return false;
     }

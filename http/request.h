@@ -250,7 +250,9 @@ struct http_request {
                      SIZE_MAX: nowhere */
     struct http_param *params;
     unsigned param_count;
-    kvsql_slice headers[HTTP_H_COUNT]; /* p NULL when absent; trimmed */
+    /* p NULL when absent; trimmed. In the library's buffer, which goes when the
+     * client does, until they are our own. */
+    kvsql_slice headers[HTTP_H_COUNT];
     enum http_method method;
     enum http_tier tier;
     enum http_rights rights;
@@ -258,6 +260,7 @@ struct http_request {
     const char *cors; /* static in the server: the origin to echo */
     bool token_given; /* an Authorization header came (X7) */
     bool close;       /* end the connection after this answer */
+    bool headers_own; /* they are in the arena (http_headers_own) */
     unsigned body_type;
 
     struct kv_ticket ticket; /* the answer waits for it */
@@ -469,6 +472,9 @@ KV_INTERNAL int64_t http_stream_read(struct http_request *request, char *out,
 /* Each answers true, or has refused the request (answer is made). */
 KV_INTERNAL bool http_guard(struct http_request *request, const char *url,
                             const char *method, const char *version);
+/* Event loop, before a worker has it: copy the headers into the arena, since a
+ * worker may be at it when its client is gone. Twice is fine. False: no memory. */
+KV_INTERNAL bool http_headers_own(struct http_request *request);
 KV_INTERNAL bool http_target(struct http_request *request);
 KV_INTERNAL bool http_access(struct http_request *request);
 KV_INTERNAL bool http_route(struct http_request *request);

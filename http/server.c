@@ -106,8 +106,9 @@ static enum MHD_Result server_work(struct http_request *request)
     bool given, suspended = false;
 
     request->phase = HTTP_PHASE_WORK;
+    const bool owns = http_headers_own(request);
     kv_lock_take(&request->lock);
-    given = http_work_give(request);
+    given = owns && http_work_give(request);
     if (given)
         suspended = http_suspend(request, true);
     if (given && !suspended)
@@ -117,8 +118,11 @@ static enum MHD_Result server_work(struct http_request *request)
         return suspended ? MHD_YES : MHD_NO;
     if (request->packing) /* it goes as it is */
         return server_gate(request);
-    http_refuse(request, HTTP_P_BUSY, "%u requests wait for a worker",
-                HTTP_QUEUE_MAX);
+    if (owns)
+        http_refuse(request, HTTP_P_BUSY, "%u requests wait for a worker",
+                    HTTP_QUEUE_MAX);
+    else
+        http_fail(request, KVSQL_NOMEM, "no memory for the request", NULL);
     return server_answer(request);
 }
 
