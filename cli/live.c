@@ -257,6 +257,33 @@ static kvsql_rc live_prepare(const struct cli_live *live,
     return live_refuse(cli_option_row(id)->name, why, err);
 }
 
+/* Put one in place. Of limits those of classes that `text` leaves out stay. */
+static kvsql_rc live_put(struct cli_settings *settings, enum cli_option_id id,
+                         const char *text, struct kvsql_error *err)
+{
+    const struct cli_option *row = cli_option_row(id);
+    struct kv_buf joined, shown;
+    kvsql_rc rc;
+
+    if (row->kind != CLI_LIMITS)
+        return cli_settings_set_live(settings, id, text, err);
+    kv_buf_init(&joined, KV_MEM_MISC, 2 * LIVE_VALUE_MAX);
+    kv_buf_init(&shown, KV_MEM_MISC, LIVE_VALUE_MAX);
+    kv_buf_printf(&joined, "%s %s", settings->value[id], text);
+    kv_buf_byte(&joined, '\0');
+    rc = kv_buf_result(&joined, "a configuration", err);
+    if (rc == KVSQL_OK) {
+        cli_value_show(row, (const char *)joined.p, &shown);
+        kv_buf_byte(&shown, '\0');
+        rc = kv_buf_result(&shown, "a configuration", err);
+    }
+    if (rc == KVSQL_OK)
+        rc = cli_settings_set_live(settings, id, (const char *)shown.p, err);
+    kv_buf_fini(&joined);
+    kv_buf_fini(&shown);
+    return rc;
+}
+
 /* Put all in place. Memory that runs out half-way puts back what was there. */
 static kvsql_rc live_commit(struct cli_live *live,
                             const struct live_change *change,
@@ -269,8 +296,7 @@ static kvsql_rc live_commit(struct cli_live *live,
     for (unsigned i = 0; i < change->count; i++)
         settings->live[change->id[i]] = NULL; /* keep the old ones */
     for (unsigned i = 0; i < change->count && rc == KVSQL_OK; i++)
-        rc = cli_settings_set_live(settings, change->id[i],
-                                   live_text(change, i), err);
+        rc = live_put(settings, change->id[i], live_text(change, i), err);
     for (unsigned i = 0; i < change->count; i++)
         cli_settings_drop_live(rc == KVSQL_OK ? &before : settings,
                                change->id[i]);

@@ -185,7 +185,8 @@ static const char *value_limits(const char *text, struct value_limits *limits)
         uint64_t *numbers = limits->numbers[class];
         if (!value_size(word[1], size[1], &numbers[0]) ||
             !value_size(word[2], size[2], &numbers[1]) ||
-            !kv_num_uint(word[3], size[3], &numbers[2]))
+            !kv_num_uint(word[3], size[3], &numbers[2]) ||
+            numbers[2] > INT32_MAX)
             return "Error in hard, soft or soft_seconds setting in buffer "
                    "limit configuration.";
     }
