@@ -150,13 +150,19 @@ static kvsql_rc verror_say(struct vt_session *session, int code, bool preparing,
     /* What xBestIndex says while a statement is compiled comes as text. */
     bool stopped = (code & 0xff) == SQLITE_INTERRUPT || session->budget.late ||
                    (preparing && strcmp(text, "interrupted") == 0);
+    const struct kvsql_error *failure = &session->failure;
+    const bool ours = failure->rc != KVSQL_OK && failure->rc != KVSQL_NOMEM &&
+                      code == vt_code(failure->rc);
     kvsql_rc rc, met;
 
-    if (session->failure.rc != KVSQL_OK && session->failure.rc != KVSQL_NOMEM &&
-        code == vt_code(session->failure.rc) &&
-        strcmp(text, session->failure.text) == 0)
-        return kv_fail(err, session->failure.rc, "%s", text);
+    if (ours && strcmp(text, failure->text) == 0)
+        return kv_fail(err, failure->rc, "%s", text);
     if (stopped) return vt_stopped(session, err);
+    /* there was no memory to hand on the sentence */
+    if (ours && strcmp(text, sqlite3_errstr(code)) == 0) {
+        *err = *failure;
+        return failure->rc;
+    }
     if (preparing && session->denied)
         return kv_fail(err, KVSQL_AUTH, "%s", text);
     rc = verror_result(code, preparing);

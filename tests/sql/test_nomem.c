@@ -320,6 +320,36 @@ START_TEST(a_write_that_fails_in_a_transaction_leaves_the_rest_of_it)
 }
 END_TEST
 
+/* ---- refusals ------------------------------------------------------------------- */
+
+static const char *const refused[] = {
+    "INSERT INTO lists(key, value) VALUES('a', 'x')",
+    "INSERT INTO strings(key, value) VALUES('a', 'x')",
+    "UPDATE strings SET value = NULL WHERE key = 'a'",
+    "INSERT INTO zsets VALUES('z', 'p', 'none')"};
+
+/* Memory for the sentence may be what runs out: the refusal is the same. */
+START_TEST(a_write_is_refused_for_what_it_is_or_for_no_memory)
+{
+    const char *const script[SCRIPT_MAX] = {refused[_i / 2]};
+    const kvsql_rc wanted = run(script);
+    bool failed = true;
+
+    ck_assert(wanted != KVSQL_OK && wanted != KVSQL_NOMEM);
+    cold = _i % 2 == 1;
+    for (uint64_t n = 1; failed; n++) {
+        if (cold) reopen();
+        (void)modules_fail_at(n);
+        const kvsql_rc rc = run(script);
+        failed = modules_fail_at(0);
+        ck_assert_uint_lt(n, CALLS_MAX);
+        ck_assert_msg(rc == wanted || (failed && rc == KVSQL_NOMEM),
+                      "%s, n = %llu: %d %s", script[0], (unsigned long long)n,
+                      (int)rc, fx.err.text);
+    }
+}
+END_TEST
+
 /* ---- transactions --------------------------------------------------------------- */
 
 static const char *const scripts[][SCRIPT_MAX] = {
@@ -561,6 +591,8 @@ static void add(TCase *tests)
     tcase_add_loop_test(
         tests, a_write_that_fails_in_a_transaction_leaves_the_rest_of_it,
         0, COUNT(writes));
+    tcase_add_loop_test(tests, a_write_is_refused_for_what_it_is_or_for_no_memory,
+                        0, 2 * COUNT(refused));
     tcase_add_loop_test(tests, a_transaction_is_done_or_not_done, 0,
                         2 * COUNT(scripts));
     tcase_add_loop_test(tests, a_read_gives_all_its_rows_or_none, 0,
