@@ -329,10 +329,11 @@ static bool tree_replace_in_heap(struct kv_store *store, struct kv_node *leaf,
 /* Make the entry longer where it is: what lies below it in the heap makes room.
  * Bytes that others point to would move, so only a replay does that, which points
  * to none but the cell's. It saves the garbage, and the rebuilding of the leaf. */
-static bool tree_grow_entry(struct kv_store *store, struct kv_node *leaf,
-                            uint32_t index, const uint8_t *tail,
-                            const struct kv_cell *old,
-                            const struct kv_cell *cell)
+KV_NOINLINE static bool tree_grow_entry(struct kv_store *store,
+                                        struct kv_node *leaf, uint32_t index,
+                                        const uint8_t *tail,
+                                        const struct kv_cell *old,
+                                        const struct kv_cell *cell)
 {
     struct kv_leaf_slot *const slot = leaf_slots(leaf);
     const uint32_t off = slot[index].off, n = leaf->n;
@@ -439,7 +440,7 @@ static bool tree_put_at(struct kv_store *store, struct kv_node **root,
     const uint32_t index = path->at[path->depth - 1].index;
     const uint8_t *const tail = entry_cell(leaf, index, old);
     if (!tree_overwrite(store, leaf, index, tail, old, cell) &&
-        !(store->txn.numbered &&
+        !(KV_UNLIKELY(store->txn.numbered) &&
           tree_grow_entry(store, leaf, index, tail, old, cell)))
         return tree_put_entry(store, root, path, key, size, cell);
     if (old->type != cell->type || cell->exp != 0 || cell->type == KV_HASH)
