@@ -593,19 +593,23 @@ static kvsql_rc server_daemon(struct http_server *server,
     return KVSQL_OK;
 }
 
-/* Accept no more; the sockets are ours again. */
+/* Accept no more: who connects is refused from now on. MHD_quiesce_daemon would
+ * do it, but takes the socket from a loop's epoll set while the loop may do the
+ * same, and the later of the two ends the process (MHD_PANIC). So it stays there,
+ * and wakes its loops again and again for the moment that a stop takes. */
 static void server_quiesce(struct http_server *server)
 {
     for (unsigned i = 0; i < server->daemon_count; i++)
-        if (MHD_quiesce_daemon(server->daemons[i]) == MHD_INVALID_SOCKET)
-            kv_diag(KV_WARN, "http.stop",
-                    "text=\"could not stop accepting\"");
+        (void)shutdown(server->listeners.at[i].fd, SHUT_RD);
 }
 
+/* Each closes the socket that it was given. */
 static void server_stop_daemons(struct http_server *server)
 {
-    for (unsigned i = 0; i < server->daemon_count; i++)
+    for (unsigned i = 0; i < server->daemon_count; i++) {
         MHD_stop_daemon(server->daemons[i]);
+        server->listeners.at[i].fd = -1;
+    }
     server->daemon_count = 0;
 }
 
