@@ -94,7 +94,10 @@ testlib := $(if $(src_testlib),$(B)/libtestlib.a)
 
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
+# What takes long begins first, so that nothing is waited for alone at the end.
+long := $(addprefix $(B)/tests/unit/test_,slice pages recover replay edit long)
 unit := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+unit := $(filter $(long),$(unit)) $(filter-out $(long),$(unit))
 model := $(patsubst %.c,$(B)/%,$(wildcard tests/model/test_*.c))
 sql := $(patsubst %.c,$(B)/%,$(wildcard tests/sql/test_*.c))
 # API names some: "t_resp t_config".
