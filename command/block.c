@@ -5,8 +5,8 @@
  * runs nothing else of the connection, and asks again when it is told that
  * something was put there: the same handler looks in a txn of its own, now at the
  * key of which it was told first that has something, and takes what is there, or
- * waits on at its old place. Nothing is ever taken for a connection but by its own thread, so
- * nothing is lost when it goes.
+ * waits on at its old place. Nothing is ever taken for a connection but by its own
+ * thread, so nothing is lost when it goes.
  *
  * Always true:
  *   BK1  client->block is set from the look that found nothing to the answer.

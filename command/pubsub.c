@@ -1,8 +1,8 @@
 /* pubsub.c - publish and subscribe: see pubsub.h.
  *
  * Channels, patterns and channels of shards are three tables of names with the
- * addresses of their ears. A message whose ticket is open, and before which none waits, is given at
- * once. Else it is put behind the others, and the gate is asked for the first of
+ * addresses of their ears. A message whose ticket is open, and before which none
+ * waits, is given at once. Else it is put behind the others, and the gate is asked for the first of
  * them; when that opens, all that may go are given. A message whose batch was
  * undone is dropped, and so is the answer to its sender. One that is sent inside
  * a txn is held until that commits, and is dropped when it is taken back.

@@ -408,7 +408,8 @@ static struct MHD_Response *answer_make(struct http_request *request,
                  MHD_set_response_options(response,
                                           MHD_RF_HTTP_1_0_COMPATIBLE_STRICT,
                                           MHD_RO_END) == MHD_YES);
-    if (response != NULL && !(good && http_answer_heads(request, answer_add, response))) {
+    if (response != NULL &&
+        !(good && http_answer_heads(request, answer_add, response))) {
         MHD_destroy_response(response);
         response = NULL;
     }

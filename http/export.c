@@ -6,9 +6,9 @@
  * Times only where there are some; those of fields are pairs where the value is.
  *
  * All of it is one state: one SQL transaction, whose view is pinned until the
- * end, or the view that ?view= names. Blocks are handed on as they are made, so that an export of any size
- * takes the memory of one. It ends with {"done":true,"keys":n}; a stream
- * without that line was cut.
+ * end, or the view that ?view= names. Blocks are handed on as they are made, so
+ * that an export of any size takes the memory of one. It ends with
+ * {"done":true,"keys":n}; a stream without that line was cut.
  *
  * Thread: workers. */
 #include <string.h>

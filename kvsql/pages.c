@@ -49,8 +49,9 @@ static bool pages_header_read(struct kv_pages *pages, uint64_t size)
     if (memcmp(h, "SQLite format 3", 16) != 0 || pages->page_size < 512 ||
         (pages->page_size & (pages->page_size - 1)) != 0 ||
         pages->usable < 480 || h[18] != 1 || h[19] != 1 || pages->count == 0 ||
-        kv_page_get_u32(h + 24) != kv_page_get_u32(h + 92) || kv_page_get_u32(h + 44) != 4 ||
-        kv_page_get_u32(h + 52) != 0 || kv_page_get_u32(h + 56) != 1)
+        kv_page_get_u32(h + 24) != kv_page_get_u32(h + 92) ||
+        kv_page_get_u32(h + 44) != 4 || kv_page_get_u32(h + 52) != 0 ||
+        kv_page_get_u32(h + 56) != 1)
         return false;
     pages->local_max = (pages->usable - 12) * 64 / 255 - 23;
     pages->local_min = (pages->usable - 12) * 32 / 255 - 23;
